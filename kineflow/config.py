@@ -1,0 +1,73 @@
+"""Typed configuration that refuses unknown keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kineflow.errors import KineflowError
+
+
+class Params(BaseModel):
+    """Base of every parameter section: immutable, and a typo in a key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def parse_params(kind: type[P], values: Mapping[str, Any], *, where: str) -> P:
+    """Validate ``values`` as ``kind``; every fault is reported at once, with its key, value and allowed range.
+
+    Raises:
+        KineflowError: A key is unknown, a value is missing, or a value is out of range.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_describe(kind, where, fault) for fault in error.errors()]
+        raise KineflowError(
+            "\n".join(["invalid parameters", *lines]), remedy="correct these values; nothing has been run"
+        ) from None
+
+
+def _describe(kind: type[Params], where: str, fault: Any) -> str:
+    key = ".".join([where, *map(str, fault["loc"])])
+    if fault["type"] == "extra_forbidden":
+        return f"  {key}: unknown key; known keys: {', '.join(_keys_beside(kind, fault['loc']))}"
+    if fault["type"] == "missing":
+        return f"  {key}: required, and absent"
+    return f"  {key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}"
+
+
+def _keys_beside(kind: type[Params], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys known to the (possibly nested) section that an unknown key at ``loc`` was written in."""
+    for part in loc[:-1]:
+        field = kind.model_fields.get(str(part))
+        nested = field.annotation if field else None
+        if not (isinstance(nested, type) and issubclass(nested, Params)):
+            break
+        kind = nested
+    return sorted(kind.model_fields)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        KineflowError: The file is missing, is no YAML, or holds something other than a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise KineflowError("no such file", where=path, remedy="give the path of a parameter file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KineflowError(f"not readable as YAML: {error}", where=path, remedy="correct the syntax") from None
+    if not isinstance(content, dict):
+        raise KineflowError(f"a mapping was expected, not {type(content).__name__}", where=path)
+    return content

@@ -1,0 +1,69 @@
+"""Files that are whole or absent, and paths that stay inside their root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kineflow.errors import KineflowError
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``; rename it into place only when the block succeeds.
+
+    The temporary name keeps the target's suffix, so that writers which choose a format by suffix still do.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=f".partial{target.suffix}")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``; it replaces ``target`` only when the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".partial"))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if target.is_dir():
+            shutil.rmtree(target)
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Resolve ``relative`` under ``root``.
+
+    Raises:
+        KineflowError: The result lies outside ``root`` (an absolute path, ``..`` or a link that leads out).
+    """
+    resolved_root = root.resolve()
+    resolved = (resolved_root / relative).resolve()
+    if not resolved.is_relative_to(resolved_root):
+        raise KineflowError(
+            f"path {relative!r} leads outside its root",
+            where=root,
+            remedy="list only files below the root folder, with relative paths and no '..'",
+        )
+    return resolved
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

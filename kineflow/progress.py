@@ -1,0 +1,50 @@
+"""Progress of long work: a live bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def track(items: Iterable[T], *, total: int, what: str, unit: str = "clip") -> Iterator[T]:
+    """Yield ``items`` while showing how many of ``total`` are done, the rate and the time left."""
+    if sys.stderr.isatty():
+        yield from _bar(items, total, what, unit)
+    else:
+        yield from _lines(items, total, what, unit)
+
+
+def _bar(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
+    from rich import progress as rp
+    from rich.console import Console
+
+    columns = (
+        rp.TextColumn("{task.description}"), rp.BarColumn(), rp.MofNCompleteColumn(),
+        rp.TextColumn("{task.fields[rate]}"), rp.TimeElapsedColumn(), rp.TextColumn("left"), rp.TimeRemainingColumn(),
+    )  # fmt: skip
+    with rp.Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total, rate="")
+        start = time.monotonic()
+        for done, item in enumerate(items, 1):
+            yield item
+            rate = done / max(time.monotonic() - start, 1e-9)
+            progress.update(task, advance=1, rate=f"{rate:.1f} {unit}s/s")
+
+
+def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
+    start = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES or done == total:
+            last = now
+            rate = done / max(now - start, 1e-9)
+            left = (total - done) / rate if rate else float("inf")
+            _LOG.info("%s: %d/%d, %.1f %ss/s, %.0f s left", what, done, total, rate, unit, left)
