@@ -13,9 +13,9 @@ from kineflow.errors import KineflowError
 
 
 class Params(BaseModel):
-    """Base of every parameter section: immutable, and a typo in a key is an error."""
+    """Base of every parameter section: immutable, finite, and a typo in a key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 P = TypeVar("P", bound=Params)
@@ -25,8 +25,13 @@ def parse_params(kind: type[P], values: Mapping[str, Any], *, where: str) -> P:
     """Validate ``values`` as ``kind``; every fault is reported at once, with its key, value and allowed range.
 
     Raises:
-        KineflowError: A key is unknown, a value is missing, or a value is out of range.
+        KineflowError: ``values`` is no mapping, a key is unknown, a value is missing, or a value is out of range.
     """
+    if not isinstance(values, Mapping):
+        raise KineflowError(
+            f"invalid parameters\n  {where}: a mapping of keys to values is expected, not {values!r}",
+            remedy="correct these values; nothing has been run",
+        )
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -42,7 +47,10 @@ def _describe(kind: type[Params], where: str, fault: Any) -> str:
         return f"  {key}: unknown key; known keys: {', '.join(_keys_beside(kind, fault['loc']))}"
     if fault["type"] == "missing":
         return f"  {key}: required, and absent"
-    return f"  {key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}"
+    message = fault["msg"].removeprefix("Value error, ")
+    # Checks across the keys of a section name the values at fault; the whole section would bury them.
+    given = "" if isinstance(fault["input"], Mapping) else f", not {fault['input']!r}"
+    return f"  {key}: {message[0].lower()}{message[1:]}{given}"
 
 
 def _keys_beside(kind: type[Params], loc: tuple[int | str, ...]) -> list[str]:
@@ -60,12 +68,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        KineflowError: The file is missing, is no YAML, or holds something other than a mapping.
+        KineflowError: The file cannot be read, is no YAML, or holds something other than a mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise KineflowError("no such file", where=path, remedy="give the path of a parameter file") from None
+    except OSError as error:
+        problem = f"not readable: {error.strerror}"
+        raise KineflowError(problem, where=path, remedy="give the path of a parameter file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise KineflowError(f"not readable as YAML: {error}", where=path, remedy="correct the syntax") from None
     if not isinstance(content, dict):

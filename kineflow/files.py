@@ -36,25 +36,53 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``target``; it replaces ``target`` only when the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".partial"))
+    replaced = partial.with_suffix(".replaced")
     try:
         yield partial
         partial.chmod(0o755)
-        if target.is_dir():
-            shutil.rmtree(target)
+        if target.is_dir():  # stepped aside, not emptied in place: never half a folder under the name
+            target.replace(replaced)
         partial.replace(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if replaced.exists() and not target.exists():
+            replaced.replace(target)
+        for leftover in (partial, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def work_folder(output: Path, *key: object) -> Path:
+    """A folder beside ``output`` where an interrupted step keeps its finished parts for the next run.
+
+    ``key`` is all that decides the result; work done under another key is never found. Folders of other keys are
+    removed, so that abandoned work does not pile up. The caller removes the folder once ``output`` is whole.
+    """
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    parent = output.parent / f".{output.name}-work"
+    for stale in parent.glob("*"):
+        if stale.name != digest:
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = parent / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def discard_work(output: Path) -> None:
+    """Remove what :func:`work_folder` kept for ``output``."""
+    shutil.rmtree(output.parent / f".{output.name}-work", ignore_errors=True)
 
 
 def inside(root: Path, relative: str) -> Path:
     """Resolve ``relative`` under ``root``.
 
     Raises:
-        KineflowError: The result lies outside ``root`` (an absolute path, ``..`` or a link that leads out).
+        KineflowError: The result lies outside ``root`` (an absolute path, ``..`` or a link out), or is no path.
     """
     resolved_root = root.resolve()
-    resolved = (resolved_root / relative).resolve()
-    if not resolved.is_relative_to(resolved_root):
+    try:
+        resolved = (resolved_root / relative).resolve()
+    except (ValueError, RuntimeError):  # a null byte; links in a circle
+        resolved = None
+    if resolved is None or not resolved.is_relative_to(resolved_root):
         raise KineflowError(
             f"path {relative!r} leads outside its root",
             where=root,

@@ -97,8 +97,9 @@ class ClipSet:
         return [clip for clip in self.clips if clip.status is Status.OK and (not splits or clip.split in splits)]
 
     def label_index(self, clip: Clip) -> int:
-        """Index of the clip's class, or -1 for an unlabelled clip."""
-        return -1 if clip.label is None else self.classes.index(clip.label)
+        """Index of the clip's class, or -1 for an unlabelled clip, whatever its row says of a label."""
+        unlabelled = clip.label is None or clip.split is Split.UNLABELLED
+        return -1 if unlabelled else self.classes.index(clip.label)
 
     def locate(self, clip: Clip) -> Path:
         """Local path of a clip's bytes.
@@ -126,25 +127,23 @@ class ClipSet:
         """Read a clip set.
 
         Raises:
-            KineflowError: A file is missing or its columns are not those of :class:`Clip`.
+            KineflowError: A file is missing or damaged, or its columns are not those of :class:`Clip`.
         """
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(folder / MANIFEST_FILE)
+            table = pq.read_table(folder / MANIFEST_FILE).cast(_schema())
             described = json.loads((folder / CLIPSET_FILE).read_text())
-        except (FileNotFoundError, pa.ArrowInvalid, json.JSONDecodeError) as error:
+            classes, root = tuple(described["classes"]), described["media_root"]
+            clips = tuple(
+                Clip(**{**row, "split": Split(row["split"]), "status": Status(row["status"])})
+                for row in table.to_pylist()
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors and TypeErrors
             raise KineflowError(
                 f"no readable clip set here ({error})", where=folder, remedy="run the ingest step into this folder"
             ) from None
-        if table.schema.names != _schema().names:
-            raise KineflowError(f"columns {table.schema.names} are not those of a clip set", where=folder)
-        root = described["media_root"]
-        clips = tuple(
-            Clip(**{**row, "split": Split(row["split"]), "status": Status(row["status"])}) for row in table.to_pylist()
-        )
-        return cls(tuple(described["classes"]), clips, str(folder / root) if root == MEDIA_FOLDER else root)
+        return cls(classes, clips, str(folder / root) if root == MEDIA_FOLDER else root)
 
 
 def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:
@@ -156,4 +155,9 @@ def _schema() -> Any:  # pyarrow ships no types
     import pyarrow as pa
 
     kinds = dict.fromkeys(("frames", "width", "height", "rotation"), pa.int32()) | {"fps": pa.float64()}
-    return pa.schema([(field.name, kinds.get(field.name, pa.string())) for field in dataclasses.fields(Clip)])
+    return pa.schema(
+        [
+            pa.field(field.name, kinds.get(field.name, pa.string()), nullable=field.name == "label")
+            for field in dataclasses.fields(Clip)
+        ]
+    )

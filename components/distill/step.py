@@ -1,0 +1,47 @@
+"""Teacher, clip set, flow set and initial weights to a student."""
+
+from __future__ import annotations
+
+from components.contract import Input, Output, StepResult
+from components.distill.params import DistillParams, TrainParams
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+
+def distill(
+    *,
+    clips: Input,
+    flow: Input,
+    initial: Input,
+    teacher: Input,
+    params: TrainParams,
+    distillation: DistillParams,
+    name: str,
+    use_unlabelled: bool = False,
+    seed: int = 0,
+    tracker: Tracker = NULL_TRACKER,
+    model: Output,
+) -> StepResult:
+    """Train a student on labels and on what a frozen teacher of another modality says of the same clips (D3D §3).
+
+    With use-unlabelled, clips of the split ``unlabelled`` enter the distillation term alone.
+    """
+    from kineflow.training.jobs import distil_student
+    from kineflow.training.outputs import load_data, save_trained, training_work
+
+    data = load_data(clips, flow)
+    settings = (params, distillation, name, use_unlabelled, seed)
+    with training_work(model, clips, flow, [initial, teacher], *settings) as work:
+        trained = distil_student(
+            data,
+            initial,
+            teacher,
+            params,
+            distillation,
+            name=name,
+            use_unlabelled=use_unlabelled,
+            seed=seed,
+            work=work,
+            tracker=tracker,
+        )
+        save_trained(trained, model, work)
+    return StepResult(metrics=trained.fitted.metrics, summary=trained.summary, artifacts={"model": model})

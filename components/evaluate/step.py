@@ -1,0 +1,82 @@
+"""Models and clips to scores, figures and one report."""
+
+from __future__ import annotations
+
+from components.contract import Input, Output, StepResult
+from components.evaluate.params import EvaluateParams
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+
+def evaluate(
+    *,
+    clips: Input,
+    flow: Input | None = None,
+    first: Input,
+    second: Input | None = None,
+    third: Input | None = None,
+    fourth: Input | None = None,
+    fifth: Input | None = None,
+    sixth: Input | None = None,
+    params: EvaluateParams,
+    seed: int = 0,  # noqa: ARG001  every step takes a seed; nothing here is drawn at random
+    tracker: Tracker = NULL_TRACKER,
+    evaluation: Output,
+    report: Output,
+) -> StepResult:
+    """Score up to six models on the same clips, fuse them, and compare student and baseline.
+
+    Args:
+        clips: Clip set.
+        flow: Flow set; needed by models that take flow, and shown in the report.
+        first: Model bundle; so are ``second`` to ``sixth``. Their names are those in their ``model.json``.
+        second: See ``first``.
+        third: See ``first``.
+        fourth: See ``first``.
+        fifth: See ``first``.
+        sixth: See ``first``.
+        params: See :class:`kineflow.evaluation.settings.EvaluateSettings`.
+        seed: Unused.
+        tracker: Tells which run the report belongs to.
+        evaluation: Folder to write: scores, ``metrics.json`` and tables, as in :mod:`kineflow.evaluation.results`.
+        report: HTML page to write.
+    """
+    from pathlib import Path
+
+    from kineflow.data.manifest import ClipSet, Split
+    from kineflow.evaluation.compare import compare_models
+    from kineflow.evaluation.metrics import confusion_of
+    from kineflow.evaluation.report.page import write_report
+    from kineflow.evaluation.report.strips import example_clips, wheel_key
+    from kineflow.evaluation.results import data_version, flat_metrics, write_evaluation
+    from kineflow.files import whole_folder
+    from kineflow.flow.store import FlowSet
+    from kineflow.tracking.lineage import lineage_tags
+
+    clip_set = ClipSet.load(clips)
+    flow_set = FlowSet.load(flow) if flow else None
+    bundles = [bundle for bundle in (first, second, third, fourth, fifth, sixth) if bundle]
+    compared = compare_models(bundles, clip_set, flow_set, params)
+    version = data_version(clip_set.usable(Split(params.split)))
+    lineage = {"clips and labels (sha256)": version, "windows a video": str(params.clips_per_video)}
+    lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
+    if run_id := getattr(tracker, "run_id", None):
+        lineage["run"] = run_id
+    write_report(
+        report,
+        compared,
+        title=f"{compared.student}: evaluation",
+        examples=example_clips(compared, clip_set, flow_set, params.examples),
+        wheel=wheel_key(),
+        lineage=lineage,
+    )
+    with whole_folder(evaluation) as partial:
+        write_evaluation(partial, compared, version=version)
+    counts = confusion_of(compared.scores_of(compared.student)).tolist()
+    metrics = flat_metrics(compared)
+    return StepResult(
+        metrics=metrics,
+        summary=", ".join(f"{model.name} {metrics[f'{model.name}/top1']:.1%}" for model in compared.models),
+        confusion=(list(compared.scores_of(compared.student).classes), counts),
+        artifacts={"evaluation": evaluation, "report.html": report},
+        tags={"evaluation.data_version": version, "evaluation.split": params.split},
+    )

@@ -1,0 +1,97 @@
+"""The step ``ingest``: a source of raw videos becomes a clip set."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.contract import Output, StepResult
+from components.ingest.params import IngestParams
+from kineflow.data.manifest import MEDIA_FOLDER, Clip, ClipSet, Status
+from kineflow.disk import naming_full_disk
+from kineflow.errors import KineflowError
+from kineflow.files import discard_work, whole_file, whole_folder, work_folder
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+REJECTED_FILE = "rejected.csv"
+_WORK_VERSION = 1
+_REJECTED_SHOWN = 10
+
+
+def ingest(
+    *,
+    params: IngestParams,
+    seed: int = 0,
+    tracker: Tracker = NULL_TRACKER,
+    clips: Output,
+) -> StepResult:
+    """Index, check and store the videos of a source as a clip set.
+
+    Args:
+        params: Where the videos are and how to store them.
+        seed: Decides which groups are held out for validation, where the lists have no val split.
+        tracker: Told the source and the layout.
+        clips: Folder to write: manifest, ``rejected.csv``, and the videos unless ``media_root`` names another place.
+
+    Raises:
+        KineflowError: The source is empty, a list is missing or malformed, or not one of its clips is usable. Broken
+            videos are rows with a status, not errors, as long as another one is usable.
+    """
+    from kineflow.data.ingestion import Ingestion, ingest_clips, put_in_place
+    from kineflow.data.layouts import hold_out, list_clips, open_lists
+    from kineflow.data.source import open_source
+    from kineflow.video.store import StoredForm
+
+    source = open_source(params.source, endpoint_url=params.endpoint_url)
+    names = source.names()
+    if not names:
+        raise KineflowError("the source is empty", where=source.root, remedy="put videos and their lists there")
+    lists = open_lists(source, params.annotations, endpoint_url=params.endpoint_url)
+    listing = list_clips(params.layout, lists, names, split_number=params.split_number)
+    listed = hold_out(listing.clips, val_share=params.val_share, seed=seed)
+    tracker.set_tags({"source": source.root, "layout": params.layout})
+
+    form = StoredForm(params.short_side, params.gop, params.crf)
+    with naming_full_disk(clips.parent):
+        work = work_folder(clips, "ingest", _WORK_VERSION, form)
+        ingested = ingest_clips(listed, names, Ingestion(source, work, form, params.min_frames), workers=params.workers)
+        usable = [item.clip for item in ingested if item.clip.status is Status.OK]
+        rejected = [item.clip for item in ingested if item.clip.status is not Status.OK]
+        if not usable:
+            raise KineflowError(_none_usable(rejected), where=source.root, remedy="replace these files")
+        with whole_folder(clips) as partial:
+            media_root = Path(params.media_root).resolve() if params.media_root else partial / MEDIA_FOLDER
+            stored_bytes = put_in_place(ingested, media_root)
+            ClipSet(listing.classes, tuple(item.clip for item in ingested), str(media_root)).save(partial)
+            _write_rejected(rejected, partial / REJECTED_FILE)
+    discard_work(clips)
+
+    seconds = sum(clip.frames / clip.fps for clip in usable)
+    return StepResult(
+        metrics={
+            "clips": len(usable),
+            "rejected": len(rejected),
+            "frames": sum(clip.frames for clip in usable),
+            "seconds": seconds,
+            "bytes": stored_bytes,
+        },
+        summary=f"{len(usable)} clips, {len(rejected)} rejected, {seconds:.1f} s, {stored_bytes / 1e6:.1f} MB",
+        artifacts={REJECTED_FILE: clips / REJECTED_FILE},
+    )
+
+
+def _none_usable(rejected: Sequence[Clip]) -> str:
+    shown = [f"  {clip.source}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
+    more = len(rejected) - len(shown)
+    return "\n".join(["no listed video is usable", *shown, *([f"  … and {more} more"] if more else [])])
+
+
+def _write_rejected(rejected: Sequence[Clip], path: Path) -> None:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["clip_id", "source", "split", "status", "reason"])
+        writer.writerows(
+            [clip.clip_id, clip.source, clip.split.value, clip.status.value, clip.reason]
+            for clip in sorted(rejected, key=lambda clip: clip.clip_id)
+        )

@@ -1,0 +1,106 @@
+"""Initial weights of the RGB and of the flow stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.contract import Output, StepResult
+from components.pretrain.params import PretrainParams
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+if TYPE_CHECKING:
+    from kineflow.models.bundle import Preprocessing, Scalar
+    from kineflow.models.network import VideoNetwork
+
+
+def pretrain(
+    *, params: PretrainParams, seed: int = 0, tracker: Tracker = NULL_TRACKER, rgb: Output, flow: Output
+) -> StepResult:
+    """Write two model bundles without a classifier, for training to add one for its own classes.
+
+    Args:
+        params: See :class:`PretrainParams`.
+        seed: Decides every weight that is not loaded; the flow stream draws its own.
+        tracker: Told where the weights came from.
+        rgb: Folder of the RGB stream's bundle, 3 channels.
+        flow: Folder of the flow stream's bundle, 2 channels.
+
+    Raises:
+        KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
+    """
+    from kineflow.models.bundle import ModelCard, save_bundle
+    from kineflow.models.cross_modality import initialise_across_modality
+    from kineflow.models.weights import display_name, fetch_weights, load_weights, read_weights
+
+    rgb_network = _fresh_network(params, in_channels=3, seed=seed)
+    origin = {"initialised": "from scratch", "seed": str(seed)}
+    summary = f"{params.architecture} from scratch"
+    if params.checkpoint:
+        checkpoint = display_name(params.checkpoint)
+        weights = read_weights(fetch_weights(params.checkpoint, sha256=params.sha256))
+        report = load_weights(rgb_network, weights, where=checkpoint)
+        origin = {"initialised": "from checkpoint", "checkpoint": checkpoint, "checkpoint_sha256": params.sha256}
+        summary = f"{params.architecture} from {checkpoint}: {report}"
+
+    flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
+    flow_origin = {"initialised": "from scratch", "seed": str(seed + 1)}
+    if params.flow_from_rgb:
+        initialise_across_modality(flow_network, rgb_network)
+        flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}
+
+    for folder, network, preprocessing, lineage in (
+        (rgb, rgb_network, _rgb_input(params), origin),
+        (flow, flow_network, _flow_input(params), flow_origin),
+    ):
+        card = ModelCard(
+            name=f"initial-{preprocessing.modality}",
+            architecture=params.architecture,
+            hyperparameters=_hyperparameters(params),
+            classes=(),
+            preprocessing=preprocessing,
+            lineage=lineage,
+        )
+        save_bundle(folder, network, card)
+
+    tracker.set_tags(origin)
+    parameters = sum(parameter.numel() for parameter in rgb_network.parameters())
+    return StepResult(
+        metrics={"parameters": float(parameters)},
+        summary=f"{summary}; flow {'by the cross-modality rule' if params.flow_from_rgb else 'from scratch'}",
+        tags=origin,
+    )
+
+
+def _fresh_network(params: PretrainParams, *, in_channels: int, seed: int) -> VideoNetwork:
+    import torch
+
+    from kineflow.models.registry import create_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **_hyperparameters(params))
+
+
+def _hyperparameters(params: PretrainParams) -> dict[str, Scalar]:
+    return {
+        "width": params.width,
+        "dropout": params.dropout,
+        "stem_temporal_stride": params.stem_temporal_stride,
+        "stem_spatial_stride": params.stem_spatial_stride,
+        "norm_momentum": params.norm_momentum,
+        "last_stage": params.last_stage,
+    }
+
+
+def _rgb_input(params: PretrainParams) -> Preprocessing:
+    from kineflow.models.bundle import Preprocessing
+
+    # The geometry is the paper's; training writes its own into the models it makes.
+    return Preprocessing("rgb", 64, 1, 256, 224, mean=params.rgb_mean, std=params.rgb_std)
+
+
+def _flow_input(params: PretrainParams) -> Preprocessing:
+    from kineflow.models.bundle import Preprocessing
+
+    mean, std = (params.flow_mean,) * 2, (params.flow_std,) * 2
+    return Preprocessing("flow", 64, 1, 256, 224, mean=mean, std=std)

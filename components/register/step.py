@@ -1,0 +1,57 @@
+"""Register a student: model and evaluation in, a version in the registry out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from components.contract import Input, Output, StepResult
+from components.register.params import RegisterParams
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+
+def register(
+    *,
+    model: Input,
+    evaluation: Input,
+    params: RegisterParams,
+    tracker: Tracker = NULL_TRACKER,
+    registration: Output,
+) -> StepResult:
+    """Register a student with its evaluation and lineage, as the new candidate.
+
+    The same weights with the same evaluation data give the same version. Nothing is promoted: that is
+    ``kineflow promote NAME``, which asks for what is set here.
+
+    Args:
+        model: Bundle of the student.
+        evaluation: Output of the evaluate step, in which the student has figures.
+        params: Name, and the gate of a later promotion.
+        tracker: The model belongs to its run.
+        registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store.
+    """
+    from kineflow.files import whole_file
+    from kineflow.models.bundle import load_card
+    from kineflow.tracking.policy import Gate, read_evaluation
+    from kineflow.tracking.registry import register_student
+
+    shown = read_evaluation(evaluation, load_card(model).name)
+    gate = Gate(params.primary_metric, params.min_gain, params.floors, params.per_class_floor)
+    registered = register_student(
+        model,
+        name=params.name,
+        evaluation=shown,
+        gate=gate,
+        run_id=getattr(tracker, "run_id", None),
+        tags=params.tags,
+    )
+    content = dataclasses.asdict(registered) | {"model_uri": registered.model_uri}
+    with whole_file(registration) as partial:
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    age = "new" if registered.created else "registered before"
+    return StepResult(
+        metrics=registered.metrics,
+        summary=f"{params.name} version {registered.version} ({age}) is the candidate; "
+        f"make it the champion with: kineflow promote {params.name}",
+        tags={"registered.model": params.name, "registered.version": registered.version},
+    )

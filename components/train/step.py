@@ -1,0 +1,32 @@
+"""Clip set, flow set and initial weights to a trained model."""
+
+from __future__ import annotations
+
+from components.contract import Input, Output, StepResult
+from components.train.params import TrainParams
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+
+def train(
+    *,
+    clips: Input,
+    flow: Input | None = None,
+    initial: Input,
+    params: TrainParams,
+    name: str,
+    seed: int = 0,
+    tracker: Tracker = NULL_TRACKER,
+    model: Output,
+) -> StepResult:
+    """Train one stream on the labelled clips of the clip set; the best round on ``val`` is kept.
+
+    The stream's modality is that of the initial weights. An interrupted run continues from its last round.
+    """
+    from kineflow.training.jobs import train_network
+    from kineflow.training.outputs import load_data, save_trained, training_work
+
+    data = load_data(clips, flow)
+    with training_work(model, clips, flow, [initial], params, name, seed) as work:
+        trained = train_network(data, initial, params, name=name, seed=seed, work=work, tracker=tracker)
+        save_trained(trained, model, work)
+    return StepResult(metrics=trained.fitted.metrics, summary=trained.summary, artifacts={"model": model})

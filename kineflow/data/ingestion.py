@@ -1,0 +1,224 @@
+"""From listed clips to stored ones: every video is fetched, decoded once, judged and stored; a broken one stays a row.
+
+Finished work lies in a folder of its own under names made from content (the sha256 of the source and the part taken),
+so an interrupted run that starts again encodes nothing twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kineflow.data.layouts.rows import ListedClip
+from kineflow.data.manifest import Clip, Status
+from kineflow.data.source import Source
+from kineflow.files import sha256_of, whole_file
+from kineflow.progress import track
+from kineflow.video.index import VideoIndex, index_video
+from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """A row of the manifest, and where its video waits to be put in place; None when it was rejected."""
+
+    clip: Clip
+    stored: Path | None
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What is to be done with every video.
+
+    Attributes:
+        source: Where the videos are.
+        work: Folder for finished parts.
+        form: How videos are stored.
+        min_frames: A clip with fewer frames is rejected as ``short``.
+    """
+
+    source: Source
+    work: Path
+    form: StoredForm
+    min_frames: int
+
+
+def ingest_clips(
+    clips: Sequence[ListedClip], names: Collection[str], ingestion: Ingestion, *, workers: int
+) -> list[Ingested]:
+    """Ingest all listed clips, ``workers`` videos at a time.
+
+    Decoding and encoding run outside the interpreter's lock, so the workers are threads. When one fails, or the user
+    interrupts, the others stop after the video they are at; what is finished stays in the work folder.
+
+    Args:
+        clips: As listed.
+        names: Of the files that the source has.
+        ingestion: What to do with each.
+        workers: How many videos at a time.
+
+    Returns:
+        One item a listed clip, in the same order.
+
+    Raises:
+        KineflowError: A download failed repeatedly, a path leads outside the source, or the disk is full.
+    """
+    ids = clip_ids(clips)
+    by_video: dict[str, list[int]] = {}
+    for number, clip in enumerate(clips):
+        by_video.setdefault(clip.source, []).append(number)
+    present = frozenset(names)
+
+    def ingest_video(name: str) -> list[tuple[int, Ingested]]:
+        rows = [(ids[number], clips[number]) for number in by_video[name]]
+        ingested = _ingest_video(name, rows, ingestion) if name in present else _missing(rows)
+        return list(zip(by_video[name], ingested, strict=True))
+
+    found: dict[int, Ingested] = {}
+    with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
+        try:
+            jobs = [pool.submit(ingest_video, name) for name in by_video]
+            for job in track(as_completed(jobs), total=len(jobs), what="ingest", unit="video"):
+                found.update(job.result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [found[number] for number in range(len(clips))]
+
+
+def put_in_place(ingested: Iterable[Ingested], media_root: Path) -> int:
+    """Link (or copy, to another disk) the stored videos to their final paths below ``media_root``.
+
+    Returns:
+        Their size in bytes.
+    """
+    total = 0
+    for item in ingested:
+        if item.stored is not None:
+            with whole_file(media_root / item.clip.path) as partial:
+                partial.unlink()
+                try:
+                    os.link(item.stored, partial)
+                except OSError:
+                    shutil.copyfile(item.stored, partial)
+            total += item.stored.stat().st_size
+    return total
+
+
+def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
+    """Clip ids in the order of ``clips``: the path of the video without its suffix, and the part in milliseconds.
+
+    Ids hold letters, digits, ``_``, ``-`` and ``/`` only. Where that changed a name, or two names became one, a hash
+    of the original is added.
+    """
+    plain = [_plain_id(clip) for clip in clips]
+    safe = [re.sub(r"[^\w/-]", "_", identity, flags=re.ASCII) for identity in plain]
+    counts = Counter(identity.lower() for identity in safe)
+    ids = []
+    for clip, identity, original in zip(clips, safe, plain, strict=True):
+        changed = identity != original or counts[identity.lower()] > 1
+        digest = hashlib.sha256(f"{clip.source}|{original}".encode()).hexdigest()[:8]
+        ids.append(f"{identity}-{digest}" if changed else identity)
+    return ids
+
+
+def _plain_id(clip: ListedClip) -> str:
+    identity = PurePosixPath(clip.source).with_suffix("").as_posix()
+    if clip.start_sec is None and clip.end_sec is None:
+        return identity
+    end = "end" if clip.end_sec is None else f"{clip.end_sec * 1000:.0f}"
+    return f"{identity}_{(clip.start_sec or 0.0) * 1000:.0f}-{end}ms"
+
+
+def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Ingested]:
+    """All clips of one video, which is fetched and decoded once."""
+    with ingestion.source.fetch(name) as path:
+        index = _index_once(path, ingestion.work)
+        return [_ingest_clip(path, index, clip_id, listed, ingestion) for clip_id, listed in rows]
+
+
+def _index_once(path: Path, work: Path) -> VideoIndex:
+    kept = work / f"{sha256_of(path)}.json"
+    if kept.is_file():
+        values = json.loads(kept.read_text())
+        return VideoIndex(**{**values, "status": Status(values["status"])})
+    index = index_video(path)
+    with whole_file(kept) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(index)))
+    return index
+
+
+def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip, ingestion: Ingestion) -> Ingested:
+    status, reason, part = index.status, index.reason, Part(0, index.frames)
+    width, height = (index.width, index.height)
+    if status is Status.OK:
+        part = part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
+        width, height = stored_size(index, ingestion.form)
+        status, reason = _judge(part, width, height, listed, ingestion.min_frames)
+    whole = part == Part(0, index.frames)
+    sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
+    stored = None
+    if status is Status.OK:
+        stored = ingestion.work / f"{sha256}{STORED_SUFFIX}"
+        if not stored.is_file():
+            store_video(path, stored, index=index, part=part, form=ingestion.form)
+    clip = Clip(
+        clip_id=clip_id,
+        path=f"{clip_id}{STORED_SUFFIX}" if stored else "",
+        label=listed.label,
+        group=listed.group,
+        split=listed.split,
+        frames=part.frames,
+        fps=index.fps,
+        width=width,
+        height=height,
+        rotation=0 if stored else index.rotation,
+        sha256=sha256,
+        status=status,
+        reason=reason,
+        source=listed.source,
+    )
+    return Ingested(clip, stored)
+
+
+def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: int) -> tuple[Status, str]:
+    if width < 2 or height < 2:
+        return Status.UNREADABLE, "the picture is smaller than 2x2 pixels"
+    if part.frames < min_frames:
+        taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
+        return Status.SHORT, f"{part.frames} frames{taken}, fewer than {min_frames}"
+    return Status.OK, ""
+
+
+def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Ingested]:
+    return [
+        Ingested(
+            Clip(
+                clip_id=clip_id,
+                path="",
+                label=listed.label,
+                group=listed.group,
+                split=listed.split,
+                frames=0,
+                fps=0.0,
+                width=0,
+                height=0,
+                rotation=0,
+                sha256="",
+                status=Status.UNREADABLE,
+                reason="no such file in the source",
+                source=listed.source,
+            ),
+            None,
+        )
+        for clip_id, listed in rows
+    ]

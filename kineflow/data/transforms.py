@@ -1,0 +1,111 @@
+"""From decoded frames to what a network sees: resize, one view (crop and flip) for all modalities, normalise.
+
+Decoded clips are uint8 arrays [T, H, W, C]; a network takes float32 tensors [C, T, crop, crop]. Flow is handled as
+quantised levels (:mod:`kineflow.flow.quantise`): resizing keeps magnitudes in pixels of the stored clip, and a
+horizontal flip mirrors the image *and* inverts u (u becomes 255 - u), as TSN and ST-ResNet do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kineflow.errors import KineflowError
+
+if TYPE_CHECKING:
+    import torch
+
+    from kineflow.models.bundle import Preprocessing
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a network looks in a clip: a square of ``size`` px at (``top``, ``left``), mirrored or not."""
+
+    top: int
+    left: int
+    size: int
+    flip: bool = False
+
+
+def centre_view(height: int, width: int, size: int) -> View:
+    """The middle of the frame, as at test time."""
+    _check_fits(height, width, size)
+    return View((height - size) // 2, (width - size) // 2, size)
+
+
+def random_view(height: int, width: int, size: int, *, may_flip: bool, rng: np.random.Generator) -> View:
+    """A uniformly placed square; mirrored half the time if ``may_flip``."""
+    _check_fits(height, width, size)
+    top, left = (int(rng.integers(room + 1)) for room in (height - size, width - size))
+    return View(top, left, size, bool(may_flip and rng.random() < 0.5))
+
+
+def _check_fits(height: int, width: int, size: int) -> None:
+    if size > min(height, width):
+        raise KineflowError(
+            f"a crop of {size} px does not fit frames of {width}x{height}",
+            remedy="choose crop ≤ short_side in the parameters of the training step",
+        )
+
+
+def resize_short_side(frames: Frames, short_side: int) -> Frames:
+    """Scale [T, H, W, C] so that the shorter of H and W is ``short_side``; unchanged when it already is."""
+    import cv2
+
+    _, height, width, _ = frames.shape
+    if min(height, width) == short_side:
+        return frames
+    scale = short_side / min(height, width)
+    size = (max(short_side, round(width * scale)), max(short_side, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(np.ascontiguousarray(frame), size, interpolation=method) for frame in frames])
+
+
+def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
+    """Cut ``view`` out of [T, H, W, C]; mirrored flow has its u levels inverted."""
+    cut = frames[:, view.top : view.top + view.size, view.left : view.left + view.size]
+    if not view.flip:
+        return cut
+    mirrored = cut[:, :, ::-1]
+    if not is_flow:
+        return mirrored
+    mirrored = mirrored.copy()
+    mirrored[..., 0] = 255 - mirrored[..., 0]
+    return mirrored
+
+
+def to_tensor(frames: Frames) -> torch.Tensor:
+    """uint8 [T, H, W, C] to a uint8 tensor [C, T, H, W]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
+
+
+def normalise(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """(x - mean) / std per channel; ``clips`` is [..., C, T, H, W] in 0..255, the result float32."""
+    channels: Any = (-1, 1, 1, 1)
+    values = clips.float()
+    return (values - values.new_tensor(mean).view(channels)) / values.new_tensor(std).view(channels)
+
+
+def prepare_rgb(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:
+    """Test-time input: uint8 [T, H, W, 3] to float32 [3, T, crop, crop], centre crop."""
+    return _prepare(frames, preprocessing)
+
+
+def prepare_flow(levels: Frames, preprocessing: Preprocessing) -> torch.Tensor:
+    """Test-time input: quantised flow uint8 [T, H, W, 2] to float32 [2, T, crop, crop], centre crop."""
+    return _prepare(levels, preprocessing)
+
+
+def _prepare(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:
+    resized = resize_short_side(frames, preprocessing.short_side)
+    view = centre_view(resized.shape[1], resized.shape[2], preprocessing.crop)
+    return normalise(to_tensor(apply_view(resized, view)), preprocessing.mean, preprocessing.std)

@@ -1,0 +1,106 @@
+"""Models compared on the same clips: everything is checked first, then scored, then fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from kineflow.data.manifest import ClipSet, Split
+from kineflow.errors import KineflowError
+from kineflow.evaluation.fusion import fuse, sweep_weights
+from kineflow.evaluation.protocol import score_clips
+from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, read_curves, require_known
+from kineflow.evaluation.scores import Scores
+from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
+from kineflow.flow.store import FlowSet
+from kineflow.models.bundle import ModelCard, load_bundle, load_card
+
+
+def compare_models(
+    bundles: Sequence[Path], clip_set: ClipSet, flow_set: FlowSet | None, settings: EvaluateSettings
+) -> Evaluation:
+    """Score the models of some bundles, fuse them as asked.
+
+    Args:
+        bundles: Folders of models with distinct names and the same classes.
+        clip_set: Where the clips are.
+        flow_set: Needed when a model takes flow.
+        settings: See :class:`~kineflow.evaluation.settings.EvaluateSettings`.
+
+    Raises:
+        KineflowError: Two models have one name or differ in their classes, a name in the settings is unknown, or
+            clips, labels or flow are missing.
+    """
+    cards = [load_card(bundle) for bundle in bundles]
+    _check(cards, settings)
+    curves = {card.name: read_curves(bundle) for bundle, card in zip(bundles, cards, strict=True)}
+    tuned = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
+    models: list[Evaluated] = []
+    on_val: dict[str, Scores] = {}
+    for bundle in bundles:
+        network, card = load_bundle(bundle)
+        models.append(
+            Evaluated(
+                scores=_scores(network, card, clip_set, flow_set, Split(settings.split), settings),
+                modality=card.preprocessing.modality,
+                parameters=sum(parameter.numel() for parameter in network.parameters()),
+                curves=curves[card.name],
+                lineage=card.lineage,
+            )
+        )
+        if card.name in tuned:
+            on_val[card.name] = _scores(network, card, clip_set, flow_set, Split.VAL, settings)
+    by_name = {model.name: model.scores for model in models}
+    return Evaluation(
+        models=tuple(models),
+        fusions=tuple(_fused(fusion, by_name, on_val) for fusion in settings.fusion),
+        student=settings.student or models[0].name,
+        baseline=settings.baseline,
+    )
+
+
+def _scores(
+    network: torch.nn.Module,
+    card: ModelCard,
+    clip_set: ClipSet,
+    flow_set: FlowSet | None,
+    split: Split,
+    settings: EvaluateSettings,
+) -> Scores:
+    return score_clips(
+        network,
+        card,
+        clip_set,
+        flow_set,
+        split,
+        clips_per_video=settings.clips_per_video,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+
+
+def _fused(fusion: FusionSettings, scores: Mapping[str, Scores], on_val: Mapping[str, Scores]) -> Fused:
+    if fusion.weights == "val":
+        weights = sweep_weights([on_val[name] for name in fusion.models], on=fusion.on)
+    else:
+        weights = fusion.weights or (1.0,) * len(fusion.models)
+    shares = tuple(weight / sum(weights) for weight in weights)
+    fused = fuse([scores[name] for name in fusion.models], shares, on=fusion.on)
+    return Fused(fused, fusion.models, shares, tuned=fusion.weights == "val")
+
+
+def _check(cards: list[ModelCard], settings: EvaluateSettings) -> None:
+    names = [card.name for card in cards]
+    check_names(names)
+    asked = [name for fusion in settings.fusion for name in fusion.models]
+    asked += [name for name in (settings.student, settings.baseline) if name is not None]
+    require_known(asked, names, what="model")
+    for card in cards:
+        if card.classes != cards[0].classes:
+            raise KineflowError(
+                f"models {cards[0].name!r} and {card.name!r} were trained for different classes",
+                remedy="compare models that were trained on the same clip set",
+            )

@@ -1,0 +1,64 @@
+"""Which clips a report shows: some of each kind of outcome, the same ones each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+import numpy as np
+
+from kineflow.evaluation.scores import Scores, align
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A clip to show: its place among the scores, and what happened to it."""
+
+    index: int
+    verdict: str
+
+
+def pick_examples(student: Scores, baseline: Scores | None, count: int) -> list[Pick]:
+    """Choose clips in turn from each kind of outcome, those the student is surest of first, classes in turn.
+
+    Kinds without clips are left out; a kind with few leaves its places to the others.
+
+    Args:
+        student: Scores of labelled clips.
+        baseline: Scores of the same clips, or None when there is nothing to compare with.
+        count: At most so many.
+
+    Returns:
+        Distinct picks, those of one kind side by side.
+
+    Raises:
+        KineflowError: The two scores are not of the same clips.
+    """
+    right = student.predictions() == student.labels
+    if baseline is None:
+        kinds = {f"{student.model} right": right, f"{student.model} wrong": ~right}
+    else:
+        align([student, baseline])
+        other = baseline.predictions() == baseline.labels
+        kinds = {
+            f"{student.model} right, {baseline.model} wrong": right & ~other,
+            "both wrong": ~right & ~other,
+            f"{student.model} wrong, {baseline.model} right": ~right & other,
+            "both right": right & other,
+        }
+    queues = [[Pick(index, verdict) for index in _surest(student, mask)] for verdict, mask in kinds.items()]
+    in_turn = [pick for pick in chain.from_iterable(zip_longest(*queues)) if pick is not None][:count]
+    order = list(kinds)
+    return sorted(in_turn, key=lambda pick: order.index(pick.verdict))  # stable: turns are kept within a kind
+
+
+def _surest(student: Scores, mask: np.ndarray) -> list[int]:
+    """Places where ``mask`` holds: the surest clip of each true class, then the second of each, and so on."""
+    sure = student.probabilities().max(axis=1)
+    places = sorted(np.flatnonzero(mask).tolist(), key=lambda place: (-sure[place], place))
+    seen: dict[int, int] = {}
+    rounds = {}
+    for place in places:
+        label = int(student.labels[place])
+        rounds[place] = seen[label] = seen.get(label, -1) + 1
+    return sorted(places, key=lambda place: rounds[place])

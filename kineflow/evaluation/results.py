@@ -1,0 +1,243 @@
+"""An evaluation as a value, and as the folder that later steps, people and spreadsheets read.
+
+::
+
+    scores/<model>.parquet    class scores of every clip (kineflow.evaluation.scores)
+    metrics.json              headline figures of every model and fusion, and what they were measured on
+    per_class.csv             model, class, clips, accuracy, change_from_baseline
+    confusion.csv             model, true, predicted, clips (pairs that occur)
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kineflow.data.manifest import Clip
+from kineflow.errors import KineflowError
+from kineflow.evaluation.metrics import confusion_of, per_class_accuracy, per_class_change, summarise
+from kineflow.evaluation.scores import Scores, align
+from kineflow.files import inside
+
+SCORES_FOLDER = "scores"
+METRICS_FILE = "metrics.json"
+PER_CLASS_FILE = "per_class.csv"
+CONFUSION_FILE = "confusion.csv"
+CURVES_FILE = "curves.csv"
+_RESERVED_NAMES = ("fusion", "data")
+
+Curves = Mapping[str, Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model and its scores.
+
+    Attributes:
+        scores: On the evaluated split.
+        modality: What the model sees: ``rgb`` or ``flow``.
+        parameters: Count of its weights.
+        curves: Figures of its training by name, each (step, value) in order of steps; empty when not kept.
+        lineage: Where it comes from, as its bundle says.
+    """
+
+    scores: Scores
+    modality: str
+    parameters: int
+    curves: Curves = field(default_factory=dict)
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.scores.model
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A late fusion: its members by name, their weights, and whether these were chosen on validation clips."""
+
+    scores: Scores
+    members: tuple[str, ...]
+    weights: tuple[float, ...]
+    tuned: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Models and fusions scored on the same clips.
+
+    Attributes:
+        models: At least one, with distinct names.
+        fusions: Any number.
+        student: Name of the model that the report is about.
+        baseline: Name of the model that it is compared with, or None.
+
+    Raises:
+        KineflowError: Names are double, reserved or unknown, or the scores are not of the same clips.
+    """
+
+    models: tuple[Evaluated, ...]
+    fusions: tuple[Fused, ...]
+    student: str
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        check_names([model.name for model in self.models])
+        align([model.scores for model in self.models] + [fused.scores for fused in self.fusions])
+        self.scores_of(self.student)
+        if self.baseline is not None:
+            self.scores_of(self.baseline)
+
+    def scores_of(self, name: str) -> Scores:
+        """Scores of the model with this name."""
+        by_name = {model.name: model.scores for model in self.models}
+        require_known([name], by_name, what="model")
+        return by_name[name]
+
+    @property
+    def clips(self) -> int:
+        """How many clips were scored."""
+        return len(self.models[0].scores)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that are double, or that ``metrics.json`` needs for itself.
+
+    Raises:
+        KineflowError: Naming them.
+    """
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise KineflowError(
+            f"several models are named {', '.join(map(repr, double))}",
+            remedy="give each model its own name in the parameters of the step that trains it",
+        )
+    reserved = sorted(set(names) & set(_RESERVED_NAMES))
+    if reserved:
+        raise KineflowError(f"a model cannot be named {reserved[0]!r}", remedy="rename it where it is trained")
+
+
+def require_known(names: Iterable[str], known: Iterable[str], *, what: str) -> None:
+    """Refuse names that are not among the known ones.
+
+    Raises:
+        KineflowError: Naming those that are unknown, and all that are known.
+    """
+    options = sorted(known)
+    unknown = sorted(set(names) - set(options))
+    if unknown:
+        raise KineflowError(
+            f"unknown {what} {', '.join(map(repr, unknown))}",
+            remedy=f"choose among {', '.join(map(repr, options))}",
+        )
+
+
+def data_version(clips: Iterable[Clip]) -> str:
+    """Hex SHA-256 of the clips' content hashes and labels: equal for two evaluations on the same data."""
+    rows = sorted((clip.sha256, clip.label or "") for clip in clips)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def headline(scores: Scores) -> dict[str, float]:
+    """The figures of ``metrics.json`` for one model or fusion."""
+    figures = dataclasses.asdict(summarise(scores))
+    return {name: value for name, value in figures.items() if name != "clips"}
+
+
+def flat_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """All headline figures by name: ``<model>/top1``, ``fusion/<a> and <b>/top1``, …"""
+    named = {model.name: model.scores for model in evaluation.models}
+    named |= {f"fusion/{' and '.join(fused.members)}": fused.scores for fused in evaluation.fusions}
+    return {f"{name}/{key}": value for name, scores in named.items() for key, value in headline(scores).items()}
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> None:
+    """Write the files of the module's picture into an existing folder.
+
+    Args:
+        folder: Where to.
+        evaluation: What.
+        version: Of the data, see :func:`data_version`.
+    """
+    for model in evaluation.models:
+        model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))
+    metrics: dict[str, Any] = {model.name: headline(model.scores) for model in evaluation.models}
+    metrics["fusion"] = {
+        fused.scores.model: headline(fused.scores) | {"weights": dict(zip(fused.members, fused.weights, strict=True))}
+        for fused in evaluation.fusions
+    }
+    split = evaluation.models[0].scores.split
+    metrics["data"] = {"split": split, "clips": evaluation.clips, "version": version}
+    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    _write_csv(
+        folder / PER_CLASS_FILE,
+        ("model", "class", "clips", "accuracy", "change_from_baseline"),
+        (row for model in evaluation.models for row in _class_rows(model.scores, evaluation)),
+    )
+    _write_csv(
+        folder / CONFUSION_FILE,
+        ("model", "true", "predicted", "clips"),
+        (row for model in evaluation.models for row in _confusion_rows(model.scores)),
+    )
+
+
+def read_curves(bundle: Path) -> Curves:
+    """Training curves of a model bundle (``curves.csv``: step, name, value), empty when it has none.
+
+    Raises:
+        KineflowError: The file has other columns, or a value that is no number.
+    """
+    path = bundle / CURVES_FILE
+    if not path.is_file():
+        return {}
+    curves: dict[str, list[tuple[float, float]]] = {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        for number, row in enumerate(csv.DictReader(stream), 2):
+            try:
+                point = float(row["step"]), float(row["value"])
+                curves.setdefault(row["name"], []).append(point)
+            except (KeyError, TypeError, ValueError):
+                raise KineflowError(
+                    "no row of training curves (step, name, value)",
+                    where=f"{path}, line {number}",
+                    remedy="train the model again, or remove the file",
+                ) from None
+    finite = {name: [point for point in points if all(map(math.isfinite, point))] for name, points in curves.items()}
+    return {name: sorted(points) for name, points in finite.items() if points}
+
+
+def _class_rows(scores: Scores, evaluation: Evaluation) -> Iterable[tuple[str | int, ...]]:
+    confusion = confusion_of(scores)
+    change = np.full(len(scores.classes), np.nan)
+    if evaluation.baseline is not None:
+        change = per_class_change(scores, evaluation.scores_of(evaluation.baseline))
+    columns = zip(scores.classes, confusion.sum(axis=1), per_class_accuracy(confusion), change, strict=True)
+    for name, clips, accuracy, difference in columns:
+        yield scores.model, name, int(clips), _figure(accuracy), _figure(difference)
+
+
+def _confusion_rows(scores: Scores) -> Iterable[tuple[str | int, ...]]:
+    confusion = confusion_of(scores)
+    for true, predicted in np.argwhere(confusion):
+        yield scores.model, scores.classes[true], scores.classes[predicted], int(confusion[true, predicted])
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str | int, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,67 @@
+"""What an evaluation is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kineflow.config import Params
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class FusionSettings(Params):
+    """One late fusion.
+
+    Attributes:
+        models: Names of the models, at least two, each once.
+        weights: One for each model (scaled to sum to 1); ``val`` chooses those that are best on the validation
+            split; absent: all equal.
+        on: What is averaged: probabilities (``softmax``) or the scores before it (``logits``).
+    """
+
+    models: tuple[str, ...] = Field(min_length=2)
+    weights: tuple[Weight, ...] | Literal["val"] | None = None
+    on: Literal["softmax", "logits"] = "softmax"
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> FusionSettings:
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("models must each be named once")
+        if isinstance(self.weights, tuple) and (len(self.weights) != len(self.models) or not sum(self.weights)):
+            raise ValueError(f"weights must be {len(self.models)} numbers, at least one above 0")
+        return self
+
+
+class EvaluateSettings(Params):
+    """One comparison of models on the same clips.
+
+    Attributes:
+        split: Which clips; results are those of ``test``, ``val`` and ``train`` are for looking into a model.
+        clips_per_video: Windows over which a video's scores are averaged.
+        batch_size: Windows a forward pass.
+        workers: Decoding processes; 0 decodes in the evaluating process.
+        fusion: Late fusions to report, each of other models.
+        student: Name of the model that the report is about; absent: the first one.
+        baseline: Name of the model that it is compared with; absent: none.
+        examples: Clips that the report shows.
+    """
+
+    split: Literal["train", "val", "test"] = "test"
+    clips_per_video: int = Field(4, ge=1, le=100)
+    batch_size: int = Field(16, ge=1, le=4096)
+    workers: int = Field(0, ge=0, le=64)
+    fusion: tuple[FusionSettings, ...] = ()
+    student: str | None = None
+    baseline: str | None = None
+    examples: int = Field(8, ge=0, le=24)
+
+    @model_validator(mode="after")
+    def _fusions_fit(self) -> EvaluateSettings:
+        members = [fusion.models for fusion in self.fusion]
+        if len(set(members)) < len(members):
+            raise ValueError("fusion must not list the same models twice")
+        if self.split != "test" and any(fusion.weights == "val" for fusion in self.fusion):
+            raise ValueError("fusion.weights may be 'val' only where split is 'test'")
+        return self

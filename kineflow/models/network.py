@@ -1,0 +1,93 @@
+"""The contract that every network keeps, which is what makes distillation, probing and weight transfer generic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from kineflow.errors import KineflowError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NAMES_SHOWN = 5
+
+
+class VideoNetwork(nn.Module):
+    """A network from a clip to class scores.
+
+    A network is built headless (``num_classes=0``), or with one score a class; headless, its output is the pooled
+    features, so that initial weights belong to no set of classes.
+
+    Attributes:
+        num_features: F, the channels of the last feature map.
+        num_classes: K, or 0 without a classifier.
+        stem_name: Of the first convolution, the one that sees the pixels (as in ``named_modules``).
+        classifier_name: Of the layer that gives the scores.
+    """
+
+    num_features: int
+    num_classes: int
+    stem_name: str
+    classifier_name: str
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give logits float [B,K] of clips ``x``, float [B,C,T,H,W]; headless, pooled features [B,F]."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Give the last feature map, float [B,F,T',H',W'], of clips ``x``, float [B,C,T,H,W]."""
+        raise NotImplementedError
+
+    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
+        """Give logits [B,K] of a feature map [B,F,T',H',W'], or with ``pre_logits`` the pooled features [B,F]."""
+        raise NotImplementedError
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by a fresh one, drawn from torch's global generator; 0 takes it away."""
+        raise NotImplementedError
+
+    def adapt_checkpoint(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turn the weights of a published relative into this network's; without relatives, change nothing."""
+        return dict(state)
+
+    @property
+    def stem(self) -> nn.Conv2d | nn.Conv3d:
+        """The first convolution."""
+        layer = self.get_submodule(self.stem_name)
+        assert isinstance(layer, nn.Conv2d | nn.Conv3d)
+        return layer
+
+
+def require_same_tensors(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, where: str, remedy: str
+) -> None:
+    """Check names and shapes of weights against those of the network they are meant for.
+
+    Raises:
+        KineflowError: A tensor is missing, unknown or of another shape; up to five of each are named.
+    """
+    faults = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "of another shape": [
+            f"{name} {list(found[name])} instead of {list(expected[name])}"
+            for name in sorted(expected.keys() & found.keys())
+            if expected[name] != found[name]
+        ],
+    }
+    lines = [f"  {kind} ({len(names)}): {_first_few(names)}" for kind, names in faults.items() if names]
+    if lines:
+        raise KineflowError("\n".join(["weights do not fit the network", *lines]), where=where, remedy=remedy)
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor by its name."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _first_few(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f", … and {more} more" if more > 0 else "")

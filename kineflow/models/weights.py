@@ -1,0 +1,261 @@
+"""Published weights: fetched once, verified always, read without unpickling code, and loaded strictly."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from kineflow.errors import KineflowError
+from kineflow.files import sha256_of, whole_file
+from kineflow.progress import track
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kineflow.models.network import VideoNetwork
+
+LARGEST_BYTES = 4 << 30
+
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_S = 30.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint.
+
+    Attributes:
+        tensors: Count of tensors taken over.
+        added: Count of tensors that only this network has, and its rule for relatives filled in.
+        classes_in_checkpoint: Scores of the checkpoint's classifier, 0 if it has none.
+        classes_in_network: Scores of the network's.
+        classifier_loaded: Whether the checkpoint's classifier was taken over; else the network keeps its own.
+    """
+
+    tensors: int
+    added: int
+    classes_in_checkpoint: int
+    classes_in_network: int
+    classifier_loaded: bool
+
+    def __str__(self) -> str:
+        added = f", {self.added} added" if self.added else ""
+        if self.classifier_loaded:
+            return f"{self.tensors} tensors loaded{added}; classifier of {self.classes_in_network} classes among them"
+        return (
+            f"{self.tensors} tensors loaded{added}; classifier left out "
+            f"(checkpoint: {self.classes_in_checkpoint} classes, network: {self.classes_in_network})"
+        )
+
+
+def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_bytes: int = LARGEST_BYTES) -> Path:
+    """Give a local file that holds exactly the bytes of ``sha256``.
+
+    Args:
+        source: A path, or an ``https://`` URL (``http://`` only to this machine).
+        sha256: Hex, of the whole file.
+        cache: Where downloads are kept, by their hash; by default below the user's cache folder.
+        max_bytes: Larger files are refused.
+
+    Raises:
+        KineflowError: The source is missing, not reachable, too large, or has another hash.
+    """
+    sha256 = sha256.lower()
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise KineflowError(f"{sha256!r} is no SHA-256", where=display_name(source), remedy="give 64 hex digits")
+    if "://" not in source:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
+        _require_size(path.stat().st_size, max_bytes, where=str(path))
+        _require_hash(path, sha256, where=str(path))
+        return path
+    _require_safe_url(source)
+    kept = (cache or default_cache()) / f"{sha256}{_suffix(_split(source).path, where=display_name(source))}"
+    if not (kept.is_file() and sha256_of(kept) == sha256):
+        with whole_file(kept) as partial:
+            _download(source, partial, max_bytes)
+            _require_hash(partial, sha256, where=display_name(source))
+    return kept
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file to the CPU; no code in it is run.
+
+    A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped.
+
+    Raises:
+        KineflowError: The file is damaged, holds other things than tensors, or is of another kind.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    suffix = _suffix(path.name, where=str(path))
+    try:
+        content = load_file(path) if suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # a damaged file breaks torch's reader in any way: IndexError, KeyError, EOFError, …
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise KineflowError(
+            f"not readable as weights alone: {reason}",
+            where=path,
+            remedy="give a file of plain tensors, a .safetensors best of all",
+        ) from None
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise KineflowError("holds no plain table of tensors", where=path, remedy="give a checkpoint's state dict")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def load_weights(network: VideoNetwork, state: Mapping[str, Tensor], *, where: str) -> LoadReport:
+    """Fill ``network`` with ``state``; only the classifier may differ, and then the network keeps its own.
+
+    Args:
+        network: Changed in place.
+        state: A published checkpoint's tensors, by the names of this network or of a relative it can adapt.
+        where: The checkpoint's name in messages.
+
+    Raises:
+        KineflowError: A tensor other than the classifier's is missing, unknown or of another shape.
+    """
+    from kineflow.models.network import require_same_tensors, shapes
+
+    own = network.state_dict()
+    given = network.adapt_checkpoint(state)
+    for name, tensor in own.items():
+        if name.endswith("num_batches_tracked"):  # checkpoints older than PyTorch 0.4.1 do not count
+            given.setdefault(name, tensor)
+    head = f"{network.classifier_name}."
+    own_head, given_head = (
+        {name: tensor for name, tensor in table.items() if name.startswith(head)} for table in (own, given)
+    )
+    same_head = bool(own_head) and shapes(own_head) == shapes(given_head)
+    if not same_head:
+        given = {name: tensor for name, tensor in given.items() if not name.startswith(head)} | own_head
+    require_same_tensors(
+        shapes(own),
+        shapes(given),
+        where=where,
+        remedy="give the checkpoint of this architecture, with the same width and input channels",
+    )
+    network.load_state_dict(given)
+    scores = given_head.get(f"{head}weight")
+    return LoadReport(
+        tensors=len(given.keys() & state.keys() - own_head.keys()) + (len(own_head) if same_head else 0),
+        added=len(given.keys() - state.keys() - own_head.keys()),
+        classes_in_checkpoint=0 if scores is None else scores.shape[0],
+        classes_in_network=network.num_classes,
+        classifier_loaded=same_head,
+    )
+
+
+def display_name(source: str) -> str:
+    """``source`` without what may be secret: a URL's user, query and fragment."""
+    if "://" not in source:
+        return source
+    parts = _split(source)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def default_cache() -> Path:
+    """``kineflow/weights`` below the user's cache folder (``XDG_CACHE_HOME`` or ``~/.cache``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kineflow" / "weights"
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never to a place that the first URL could not have named."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        _require_safe_url(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _download(url: str, target: Path, max_bytes: int) -> None:
+    where = display_name(url)
+    try:
+        with urllib.request.build_opener(_SafeRedirects).open(url, timeout=_TIMEOUT_S) as response:
+            length = int(response.headers.get("Content-Length") or 0)
+            _require_size(length, max_bytes, where=where)
+            chunks = _chunks(response, max_bytes, where)
+            if length:
+                total = math.ceil(length / _CHUNK_BYTES)
+                chunks = track(chunks, total=total, what=f"download {Path(_split(url).path).name}", unit="MiB chunk")
+            with target.open("wb") as stream:
+                for chunk in chunks:
+                    stream.write(chunk)
+    except urllib.error.HTTPError as error:
+        raise KineflowError(
+            f"the server answered {error.code} {error.reason}", where=where, remedy="check the URL"
+        ) from None
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise KineflowError(
+            f"the download broke off: {reason}",
+            where=where,
+            remedy="try again, or download the file otherwise and give its path",
+        ) from None
+
+
+def _chunks(response: HTTPResponse, max_bytes: int, where: str) -> Iterator[bytes]:
+    received = 0
+    while chunk := response.read(_CHUNK_BYTES):
+        received += len(chunk)
+        _require_size(received, max_bytes, where=where)
+        yield chunk
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise KineflowError(f"not a URL: {error}", remedy="give an https URL or a path") from None
+
+
+def _require_safe_url(url: str) -> None:
+    parts = _split(url)
+    if parts.username or parts.password:
+        raise KineflowError(
+            "a URL with a user or password in it", where=display_name(url), remedy="download the file, give its path"
+        )
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise KineflowError(
+            f"weights are not fetched by {parts.scheme}", where=display_name(url), remedy="give an https URL or a path"
+        )
+
+
+def _require_size(size: int, max_bytes: int, *, where: str) -> None:
+    if size > max_bytes:
+        raise KineflowError(
+            f"larger than the {max_bytes} bytes allowed", where=where, remedy="check that these are the right weights"
+        )
+
+
+def _require_hash(path: Path, sha256: str, *, where: str) -> None:
+    if (found := sha256_of(path)) != sha256:
+        raise KineflowError(
+            f"sha256 is {found}, not {sha256}",
+            where=where,
+            remedy="download the file again; if it is the one you want, correct sha256",
+        )
+
+
+def _suffix(name: str, *, where: str) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise KineflowError(
+            f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(_SUFFIXES)}"
+        )
+    return suffix

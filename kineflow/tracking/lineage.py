@@ -1,0 +1,113 @@
+"""What led to a result: the version of the data, of the code, and of everything it ran on; as tags of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from kineflow import __version__
+from kineflow.config import read_yaml
+from kineflow.errors import KineflowError
+
+DATA_FILE = "data.dvc"
+PACKAGES = ("torch", "lightning", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")
+SOURCE_FOLDERS = ("kineflow", "components", "pipelines")
+
+_GIT_TIMEOUT_SEC = 20
+_FROM_ENVIRONMENT = {
+    "dvc.stage": "DVC_STAGE",
+    "dvc.experiment": "DVC_EXP_NAME",
+    "kfp.run_id": "KFP_RUN_ID",
+    "image": "KINEFLOW_IMAGE",
+}
+
+
+def lineage_tags(root: Path) -> dict[str, str]:
+    """Tags that lead from a run back to its data, code and environment; what cannot be found out is left out.
+
+    Args:
+        root: The project's folder: of ``data.dvc``, the git repository and the source.
+    """
+    version = data_version(root)
+    tags = {**git_tags(root), **environment_tags(), "source.digest": source_digest(root)}
+    tags |= {tag: os.environ[name] for tag, name in _FROM_ENVIRONMENT.items() if os.environ.get(name)}
+    return tags | ({"dvc.data.md5": version} if version else {})
+
+
+def data_version(root: Path) -> str | None:
+    """Hash by which DVC knows the data (``md5`` in ``data.dvc``), or None where there is no such file.
+
+    ``KINEFLOW_DATA_VERSION`` comes first: on a cluster the repository is not there.
+
+    Raises:
+        KineflowError: ``data.dvc`` is there, but is no DVC file with one hashed output.
+    """
+    if given := os.environ.get("KINEFLOW_DATA_VERSION"):
+        return given
+    path = root / DATA_FILE
+    if not path.is_file():
+        return None
+    outputs = read_yaml(path).get("outs")
+    match outputs:
+        case [{"md5": str(version)}]:
+            return version
+    raise KineflowError("holds no output with an md5", where=path, remedy="make it with: dvc add data")
+
+
+def git_tags(root: Path) -> dict[str, str]:
+    """``git.commit`` and ``git.dirty``; ``KINEFLOW_GIT_COMMIT`` (set in images) where there is no repository."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        given = os.environ.get("KINEFLOW_GIT_COMMIT")
+        return {"git.commit": given} if given else {}
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return {"git.commit": commit, "git.dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
+
+
+def environment_tags() -> dict[str, str]:
+    """Versions of Python, of the packages that matter, and the machine's kind; never its name."""
+    tags = {
+        "env.python": platform.python_version(),
+        "env.platform": f"{platform.system()}-{platform.machine()}",
+        "env.kineflow": __version__,
+    }
+    for package in PACKAGES:
+        try:
+            tags[f"env.{package}"] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")  # importing it here would cost seconds in steps that do without
+    if torch is not None and torch.cuda.is_available():
+        tags["env.gpu"] = torch.cuda.get_device_name()
+    return tags
+
+
+def source_digest(root: Path) -> str:
+    """Hex SHA-256 over the names and bytes of the project's Python files, committed or not.
+
+    Where ``root`` is not the project (a step in a container), it is taken over the installed packages.
+    """
+    base = root if (root / SOURCE_FOLDERS[0]).is_dir() else Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    files = (path for folder in SOURCE_FOLDERS for path in (base / folder).rglob("*.py"))
+    for path in sorted(files, key=lambda path: path.relative_to(base).as_posix()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(base).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git says, or None where it is missing or ``root`` is no repository."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=_GIT_TIMEOUT_SEC, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

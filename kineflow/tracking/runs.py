@@ -1,0 +1,312 @@
+"""Steps as MLflow runs: one parent per pipeline run, one child per step, and what a step says of itself while it runs.
+
+A store that is not there when a step opens its run is an error, before any work is done. One that goes away later is
+not: it is said once, the step goes on, and figures wait until the store is back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from kineflow.errors import KineflowError
+from kineflow.tracking.buffer import Figure, FigureBuffer
+from kineflow.tracking.lineage import lineage_tags
+from kineflow.tracking.secrets import mask_uri, redact
+from kineflow.tracking.store import artifact_location, connect, store_lock, tracking_uri, unreachable
+
+RUN_STATUSES = ("FINISHED", "FAILED", "KILLED")
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+PIPELINE_TAG = "pipeline.run_id"
+KIND_TAG = "kineflow.kind"  # "pipeline" for the parent, "step" for a child
+
+MAX_PARAM_CHARS = 6000
+MAX_TAG_CHARS = 8000
+MAX_KEY_CHARS = 250
+MAX_DIGEST_CHARS = 36
+
+_PER_REQUEST = 100
+_FORBIDDEN_IN_KEYS = re.compile(r"[^\w\-./ :]")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_LOG = logging.getLogger(__name__)
+
+
+class StepRun:
+    """The run of one step: a :class:`kineflow.tracking.tracker.Tracker` that also keeps files.
+
+    No method raises because of the store, and :meth:`log_metrics` does not wait for it.
+
+    Attributes:
+        uri: Of the store; may hold credentials.
+        run_id: MLflow's id of this run.
+        experiment_id: MLflow's id of its experiment.
+    """
+
+    def __init__(self, client: Any, uri: str, run_id: str, experiment_id: str) -> None:
+        self.uri, self.run_id, self.experiment_id = uri, run_id, experiment_id
+        self._client = client
+        self._warned = False
+        self._figures = FigureBuffer(self._send, on_failure=self._warn)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record figures of one training step or epoch."""
+        self._figures.add(metrics, step)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record facts that are not figures."""
+        from mlflow.entities import RunTag
+
+        with self._forgiving():
+            for part in _parts([RunTag(_key(name), _tag(value)) for name, value in tags.items()]):
+                self._client.log_batch(self.run_id, tags=part)
+
+    def log_artifact(self, path: Path, name: str | None = None) -> None:
+        """Keep a file or a folder with the run, under ``name`` (its own when None; may hold ``/``)."""
+        name = name or path.name
+        with self._forgiving():
+            if path.is_dir():
+                self._client.log_artifacts(self.run_id, str(path), artifact_path=name)
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                named = Path(folder) / Path(name).name
+                named.symlink_to(path.resolve())
+                parent = Path(name).parent.as_posix()
+                self._client.log_artifact(self.run_id, str(named), artifact_path=None if parent == "." else parent)
+
+    def log_dataset(self, name: str, *, version: str, source: str, context: str = "training") -> None:
+        """Record that this run read a data set.
+
+        Args:
+            name: Of the data set.
+            version: Its hash, e.g. from :func:`kineflow.tracking.lineage.data_version`; the first 36 characters count
+                in searches (``datasets.digest``), the whole is kept as a tag.
+            source: Path or URI of the bytes.
+            context: What it was used for.
+        """
+        from mlflow.entities import Dataset as DatasetEntity
+        from mlflow.entities import DatasetInput, InputTag
+
+        with self._forgiving():
+            entity = DatasetEntity(
+                name=name[:500],
+                digest=version[:MAX_DIGEST_CHARS],
+                source_type="uri",
+                source=json.dumps({"uri": redact(source)}),
+            )
+            tags = [InputTag("mlflow.data.context", context), InputTag("data.version", version[:500])]
+            self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
+
+    def record(self, metrics: Mapping[str, float], artifacts: Mapping[str, Path], tags: Mapping[str, str]) -> None:
+        """Keep a step's result (:class:`components.contract.StepResult`)."""
+        self.log_metrics(metrics)
+        self.set_tags(tags)
+        for name, path in artifacts.items():
+            self.log_artifact(path, name)
+
+    def _send(self, figures: list[Figure]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(_key(name), value, time_ms, step) for name, value, time_ms, step in figures]
+        self._client.log_batch(self.run_id, metrics=metrics)
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a store can fail in any way, and none may end a step
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "%s\n  The work goes on without it; figures are sent when it is back.", unreachable(self.uri, error)
+            )
+
+    def _close(self, status: RunStatus, error: BaseException | None) -> None:
+        if lost := self._figures.close():
+            _LOG.warning("%d figures of this step did not reach the tracking store", lost)
+        if error is not None:
+            self.set_tags({"error": f"{type(error).__name__}: {error}"})
+        with self._forgiving():
+            self._client.set_terminated(self.run_id, status)
+
+
+@contextmanager
+def open_step_run(
+    step: str,
+    *,
+    params: Mapping[str, Any],
+    experiment: str,
+    tags: Mapping[str, str] | None = None,
+    pipeline_run_id: str | None = None,
+    root: Path | None = None,
+) -> Iterator[StepRun]:
+    """Track one step from its start to its end, however it ends.
+
+    The run ends ``FINISHED``; ``FAILED``, with the error's text in the tag ``error``, when the block raises;
+    ``KILLED`` on Ctrl-C. What the block raises is passed on.
+
+    Args:
+        step: The run's name, e.g. ``train_flow``.
+        params: What the step was given; nested mappings become dotted names.
+        experiment: Made when it is not there; the recipe's name by custom.
+        tags: Facts beside those of :func:`kineflow.tracking.lineage.lineage_tags`.
+        pipeline_run_id: The step becomes a child of this pipeline run's parent, which is made when it is not there.
+        root: The project's folder; the working folder when None.
+
+    Raises:
+        KineflowError: The store cannot be used (before the block is entered), or ``pipeline_run_id`` is malformed.
+    """
+    from mlflow.entities import Param
+
+    root = Path.cwd() if root is None else root
+    uri = tracking_uri(root)
+    client = connect(uri)
+    facts = {**lineage_tags(root), **(tags or {}), "step": step, KIND_TAG: "step"}
+    try:
+        with store_lock(uri):
+            experiment_id = find_or_create_experiment(client, uri, experiment)
+            if pipeline_run_id is not None:
+                parent = _find_or_create_parent(client, experiment_id, experiment, pipeline_run_id, facts)
+                facts |= {PIPELINE_TAG: pipeline_run_id, "mlflow.parentRunId": parent}
+        stored = {_key(name): _tag(value) for name, value in facts.items()}
+        run_id = client.create_run(experiment_id, run_name=step, tags=stored).info.run_id
+        for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
+            client.log_batch(run_id, params=part)
+    except KineflowError:
+        raise
+    except Exception as error:  # whatever a server or a database driver raises
+        raise unreachable(uri, error) from None
+
+    run = StepRun(client, uri, run_id, experiment_id)
+    try:
+        yield run
+    except KeyboardInterrupt as error:
+        run._close("KILLED", error)
+        raise
+    except BaseException as error:
+        run._close("FAILED", error)
+        raise
+    run._close("FINISHED", None)
+
+
+def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | None = None) -> None:
+    """Close the parent run of a pipeline run; nothing happens when no step has opened one (all were cached).
+
+    Raises:
+        KineflowError: The store cannot be used, or an argument is malformed.
+    """
+    if status not in RUN_STATUSES:
+        raise KineflowError(f"unknown run status {status!r}", remedy=f"use one of {', '.join(RUN_STATUSES)}")
+    uri = tracking_uri(root)
+    client = connect(uri)
+    try:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        for run in _parents(client, experiments, pipeline_run_id):
+            client.set_terminated(run.info.run_id, status)
+    except KineflowError:
+        raise
+    except Exception as error:  # whatever a server or a database driver raises
+        raise unreachable(uri, error) from None
+
+
+def flatten_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Nested mappings as dotted names, every value a string that MLflow stores whole.
+
+    ``{"optimiser": {"lr": 0.1}, "sizes": [1, 2]}`` becomes ``{"optimiser.lr": "0.1", "sizes": "[1, 2]"}``. A value past
+    6000 characters, which MLflow would cut in silence, is cut here and ends with a note of its length and SHA-256.
+    """
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {_key(f"{name}.{below}"): text for below, text in flatten_params(value).items()}
+        else:
+            flat[_key(str(name))] = _shorten(redact(_text(value)), MAX_PARAM_CHARS)
+    return flat
+
+
+def find_or_create_experiment(client: Any, uri: str, name: str) -> str:
+    """Id of the experiment, its files beside a SQLite store; call it under :func:`store_lock`."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        with suppress(MlflowException):  # made by another machine meanwhile
+            return str(client.create_experiment(name, artifact_location=artifact_location(uri, name)))
+        found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise KineflowError(
+            f"experiment {name!r} cannot be used: it was deleted",
+            where=mask_uri(uri),
+            remedy="restore it in MLflow's UI, or use another experiment name",
+        )
+    return str(found.experiment_id)
+
+
+def _find_or_create_parent(
+    client: Any, experiment_id: str, experiment: str, pipeline_run_id: str, facts: Mapping[str, str]
+) -> str:
+    """Run id of the pipeline run's parent, which is running again if it had ended."""
+    if not (found := _parents(client, [experiment_id], pipeline_run_id)):
+        inherited = ("git.commit", "git.dirty", "mlflow.source.git.commit", "dvc.data.md5", "source.digest", "recipe")
+        tags = {name: _tag(facts[name]) for name in inherited if name in facts}
+        tags |= {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
+        name = f"{facts.get('recipe', experiment)}-{pipeline_run_id[:8]}"
+        client.create_run(experiment_id, run_name=name, tags=tags)
+        found = _parents(client, [experiment_id], pipeline_run_id)
+    # Steps on two machines share no lock and may both have made a parent: all take the older one.
+    parent, *superfluous = found
+    for run in superfluous:
+        client.delete_run(run.info.run_id)
+    if parent.info.status != "RUNNING":
+        client.update_run(parent.info.run_id, status="RUNNING")
+    return str(parent.info.run_id)
+
+
+def _parents(client: Any, experiment_ids: list[str], pipeline_run_id: str) -> list[Any]:
+    if not _RUN_ID.fullmatch(pipeline_run_id):
+        raise KineflowError(
+            f"malformed pipeline run id {pipeline_run_id!r}", remedy="use letters, digits, '.', '_' and '-' only"
+        )
+    query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'pipeline'"
+    return list(
+        client.search_runs(experiment_ids, query, order_by=["attributes.start_time ASC", "attributes.run_id ASC"])
+    )
+
+
+def _parts(items: list[Any]) -> list[list[Any]]:
+    return [items[start : start + _PER_REQUEST] for start in range(0, len(items), _PER_REQUEST)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _shorten(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    note = f" … [cut: {len(text)} characters, sha256 {hashlib.sha256(text.encode()).hexdigest()}]"
+    return text[: most - len(note)] + note
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes: letters, digits and ``_-./ :`` only, at most 250 characters."""
+    return _FORBIDDEN_IN_KEYS.sub("_", name)[:MAX_KEY_CHARS].strip("/") or "_"
+
+
+def _tag(value: str) -> str:
+    return _shorten(redact(str(value)), MAX_TAG_CHARS)

@@ -1,0 +1,36 @@
+"""Text that leaves the process (tags, parameters, logs, error messages) without the credentials that are in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+HIDDEN = "***"
+
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")
+_SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE_KEY)", re.IGNORECASE)
+_SHORTEST_SECRET = 6  # a shorter value ("true", "1") occurs in innocent text
+
+
+def mask_uri(uri: str) -> str:
+    """``https://user:password@host/`` becomes ``https://***@host/``; anything else is left as it is."""
+    return _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", uri)
+
+
+def redact(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """Hide user names and passwords in URLs, and the value of every environment variable that is named like a secret.
+
+    Args:
+        text: Anything that is about to be printed or stored.
+        environ: Where secrets are looked up; the process environment when None.
+    """
+    for secret in _secrets(os.environ if environ is None else environ):
+        text = text.replace(secret, HIDDEN)
+    return mask_uri(text)
+
+
+def _secrets(environ: Mapping[str, str]) -> list[str]:
+    """Longest first, so that a secret inside another does not leave the rest of it behind."""
+    values = {value for name, value in environ.items() if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET}
+    return sorted(values, key=len, reverse=True)

@@ -1,0 +1,183 @@
+"""Where runs and models are recorded: a SQLite file beside the work by default, a tracking server when one is named.
+
+MLflow's default file is used, so that ``mlflow ui`` started in the same folder shows the same runs. Several processes
+that open a fresh SQLite file at once each try to create its tables, and the file stays broken for good; so the file is
+made here, once, under a lock, and renamed into place whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from kineflow.errors import KineflowError
+from kineflow.files import whole_file
+from kineflow.tracking.secrets import mask_uri, redact
+
+DATABASE_FILE = "mlflow.db"
+ARTIFACT_FOLDER = "mlartifacts"
+
+_SQLITE = "sqlite:///"
+_LOCK_TIMEOUT_SEC = 300.0
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the URL may hold a password
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's own 7 wait for minutes when a server is gone
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def tracking_uri(root: Path | None = None) -> str:
+    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file in ``root`` (the working folder when None).
+
+    The path of a SQLite file is made absolute. The result may hold credentials: print it through
+    :func:`kineflow.tracking.secrets.mask_uri` only.
+    """
+    folder = Path.cwd() if root is None else root
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        return f"{_SQLITE}{(folder / DATABASE_FILE).resolve()}"
+    database = database_file(uri)
+    return uri if database is None else f"{_SQLITE}{(folder / database).resolve()}"
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite URI; None for a server, another database, or SQLite in memory."""
+    path = uri.removeprefix(_SQLITE).partition("?")[0]
+    return Path(path) if uri.startswith(_SQLITE) and path and path != ":memory:" else None
+
+
+def quiet_mlflow() -> None:
+    """Turn off MLflow's telemetry, pickle loading and chatter for this process and its children.
+
+    Takes effect when it is called before the first ``import mlflow``; what the user has set stays.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def prepare_store(uri: str | None = None) -> str:
+    """Make sure that the store can be opened by many processes at once; call it before any of them does.
+
+    A fresh SQLite file gets its tables exactly once. On a file that has them this costs milliseconds and does not
+    import MLflow; servers and other databases are left alone.
+
+    Args:
+        uri: Where to; :func:`tracking_uri` when None.
+
+    Returns:
+        The tracking URI.
+
+    Raises:
+        KineflowError: The file exists and is no MLflow database.
+    """
+    uri = tracking_uri() if uri is None else uri
+    quiet_mlflow()
+    database = database_file(uri)
+    if database is None or _has_tables(database):
+        return uri
+    with store_lock(uri):
+        if not _has_tables(database):
+            _create_tables(database)
+    return uri
+
+
+def connect(uri: str | None = None) -> Any:
+    """An ``mlflow.MlflowClient`` on a prepared store, for runs and for the registry.
+
+    Raises:
+        KineflowError: The store cannot be opened.
+    """
+    uri = prepare_store(uri)
+    from mlflow import MlflowClient
+
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    except Exception as error:  # whatever a database driver raises
+        raise unreachable(uri, error) from None
+
+
+def unreachable(uri: str, error: Exception) -> KineflowError:
+    """The error to raise when the store does not answer."""
+    reason = redact(str(error)).strip().splitlines() or [type(error).__name__]
+    return KineflowError(
+        f"the tracking store cannot be used: {reason[0][:500]}",
+        where=mask_uri(uri),
+        remedy="start the server and check MLFLOW_TRACKING_URI, or unset it to track in ./mlflow.db",
+    )
+
+
+def artifact_location(uri: str, experiment: str) -> str | None:
+    """Where an experiment's files go: beside a SQLite file; None (the server decides) otherwise."""
+    database = database_file(uri)
+    return None if database is None else str(database.parent / ARTIFACT_FOLDER / quote(experiment, safe=""))
+
+
+@contextmanager
+def store_lock(uri: str) -> Iterator[None]:
+    """Keep other processes of this machine from the same find-or-create on the same store."""
+    from filelock import FileLock, Timeout
+
+    path = _lock_file(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=_LOCK_TIMEOUT_SEC):
+            yield
+    except Timeout:
+        raise KineflowError(
+            f"another process has held this lock for {_LOCK_TIMEOUT_SEC:.0f} s",
+            where=path,
+            remedy="end that process; the lock goes with it",
+        ) from None
+
+
+def _lock_file(uri: str) -> Path:
+    database = database_file(uri)
+    if database is not None:
+        return database.with_name(f"{database.name}.lock")
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"kineflow-{owner}" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+
+
+def _has_tables(database: Path) -> bool:
+    """Whether this is an MLflow database; False where there is no file yet, or an empty one."""
+    if not database.is_file() or database.stat().st_size == 0:
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=60)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            has_revision = "alembic_version" in tables and bool(
+                connection.execute("SELECT 1 FROM alembic_version").fetchone()
+            )
+    except sqlite3.DatabaseError as error:
+        raise KineflowError(f"not an MLflow database: {error}", where=database, remedy=_MOVE_AWAY) from None
+    if tables and not has_revision:
+        raise KineflowError("not a whole MLflow database", where=database, remedy=_MOVE_AWAY)
+    return has_revision
+
+
+_MOVE_AWAY = "move the file away and run again: a new one is made"
+
+
+def _create_tables(database: Path) -> None:
+    from mlflow.store.db import utils as untyped
+
+    utils: Any = untyped
+
+    with whole_file(database) as partial:
+        engine = utils.create_sqlalchemy_engine_with_retry(f"{_SQLITE}{partial.resolve()}")
+        try:
+            utils._initialize_tables(engine)
+        finally:
+            engine.dispose()

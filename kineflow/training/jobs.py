@@ -1,0 +1,215 @@
+"""From clip set, flow set and initial weights to a trained model bundle: the two kinds of training a recipe has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kineflow.data.dataset import ClipDataset, Geometry, Modality
+from kineflow.data.draws import Draws, Pool
+from kineflow.data.manifest import Clip, ClipSet, Split
+from kineflow.data.sampling import ClipSpec
+from kineflow.errors import KineflowError
+from kineflow.flow.store import FlowSet
+from kineflow.models.bundle import ModelCard, load_bundle
+from kineflow.models.network import VideoNetwork
+from kineflow.tracking.tracker import Tracker
+from kineflow.training.loop import Fitted, fit
+from kineflow.training.settings import DistillSettings, TrainSettings
+from kineflow.training.tasks import Classification, Distillation
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a network is trained on; ``flow_set`` may be absent where no stream reads flow."""
+
+    clip_set: ClipSet
+    flow_set: FlowSet | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, its card, and how training went."""
+
+    network: VideoNetwork
+    card: ModelCard
+    fitted: Fitted
+
+    @property
+    def summary(self) -> str:
+        """One line: how good the best round was, and when."""
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.fitted.metrics.items())
+        return f"best after {self.fitted.best_step} steps; {figures}"
+
+
+def train_network(
+    data: Data, initial: Path, settings: TrainSettings, *, name: str, seed: int, work: Path, tracker: Tracker
+) -> Trained:
+    """Train one stream on the labelled clips of ``train``; the best round on ``val`` is kept.
+
+    Args:
+        data: Clips, and flow where the stream reads it.
+        initial: Bundle of initial weights; its modality is the stream's. Its classifier is made anew.
+        settings: How to train.
+        name: Of the model.
+        seed: Of weights, batches and dropout.
+        work: Where checkpoints are kept, for a run that is interrupted.
+        tracker: Receives the curves.
+
+    Raises:
+        KineflowError: The clip set has no clips to train or validate on, or flow is missing.
+    """
+    network, card = _for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
+    task = Classification(network, card.preprocessing, label_smoothing=settings.label_smoothing)
+    fitted = _fit(
+        task, data, settings, modalities=(card.preprocessing.modality,), seed=seed, work=work, tracker=tracker
+    )
+    return Trained(network, _with_metrics(card, fitted), fitted)
+
+
+def distil_student(
+    data: Data,
+    initial: Path,
+    teacher: Path,
+    settings: TrainSettings,
+    distillation: DistillSettings,
+    *,
+    name: str,
+    use_unlabelled: bool,
+    seed: int,
+    work: Path,
+    tracker: Tracker,
+) -> Trained:
+    """Train a student that learns from labels and from a frozen teacher of another modality.
+
+    With ``use_unlabelled``, each step adds ``distillation.unlabelled_batch_size`` clips of the split ``unlabelled``,
+    which enter the distillation term alone. The other arguments are those of :func:`train_network`.
+
+    Raises:
+        KineflowError: Teacher and student do not fit together (direction, classes, geometry), or clips are missing.
+    """
+    network, card = _for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
+    teacher_network, teacher_card = load_bundle(teacher)
+    _check_pair(card, teacher_card, distillation)
+    if distillation.layer == "features" and network.num_features != teacher_network.num_features:
+        raise KineflowError(
+            f"the teacher has {teacher_network.num_features} features and the student {network.num_features}",
+            remedy="set distillation.layer to logits, or give both networks the same width",
+        )
+    task = Distillation(
+        network,
+        card.preprocessing,
+        teacher=teacher_network,
+        teacher_preprocessing=teacher_card.preprocessing,
+        settings=distillation,
+        label_smoothing=settings.label_smoothing,
+    )
+    fitted = _fit(
+        task,
+        data,
+        settings,
+        modalities=("rgb", "flow"),
+        unlabelled_batch=distillation.unlabelled_batch_size if use_unlabelled else 0,
+        seed=seed,
+        work=work,
+        tracker=tracker,
+    )
+    card = dataclasses.replace(card, lineage={**card.lineage, "teacher": teacher_card.name})
+    return Trained(network, _with_metrics(card, fitted), fitted)
+
+
+def _for_these_classes(
+    initial: Path, clip_set: ClipSet, settings: TrainSettings, *, name: str, seed: int
+) -> tuple[VideoNetwork, ModelCard]:
+    network, card = load_bundle(initial)
+    torch.manual_seed(seed)
+    network.reset_classifier(len(clip_set.classes))
+    preprocessing = dataclasses.replace(
+        card.preprocessing,
+        frames=settings.frames,
+        stride_frames=settings.stride_frames,
+        short_side=settings.short_side,
+        crop=settings.crop,
+    )
+    return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
+
+
+def _fit(
+    task: Classification,
+    data: Data,
+    settings: TrainSettings,
+    *,
+    modalities: tuple[Modality, ...],
+    unlabelled_batch: int = 0,
+    seed: int,
+    work: Path,
+    tracker: Tracker,
+) -> Fitted:
+    labelled, val = (_clips(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
+    unlabelled = _clips(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
+    common: dict[str, Any] = {
+        "flow_set": data.flow_set,
+        "geometry": Geometry(ClipSpec(settings.frames, settings.stride_frames), settings.short_side, settings.crop),
+        "cache_bytes": settings.cache_mb << 20,
+    }
+    pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
+    if unlabelled:
+        pools.append(Pool(tuple(range(len(labelled), len(labelled) + len(unlabelled))), unlabelled_batch))
+    return fit(
+        task,
+        train=ClipDataset(
+            data.clip_set, [*labelled, *unlabelled], modalities=modalities, may_flip=settings.flip, **common
+        ),
+        draws=Draws(pools, steps=settings.validate_every_steps, seed=seed),
+        val=ClipDataset(data.clip_set, val, modalities=(task.preprocessing.modality,), **common),
+        settings=settings,
+        seed=seed,
+        work=work,
+        tracker=tracker,
+    )
+
+
+def _clips(clip_set: ClipSet, split: Split) -> list[Clip]:
+    clips = clip_set.usable(split)
+    if not clips:
+        raise KineflowError(
+            f"the clip set has no usable clip in split {split.value!r}",
+            where=clip_set.media_root,
+            remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
+        )
+    return clips
+
+
+def _check_pair(student: ModelCard, teacher: ModelCard, settings: DistillSettings) -> None:
+    taught = f"{teacher.preprocessing.modality}_to_{student.preprocessing.modality}"
+    if taught != settings.direction:
+        raise KineflowError(
+            f"the teacher and the initial weights make {taught}, not distillation.direction {settings.direction}",
+            remedy="swap the models or the direction",
+        )
+    if teacher.classes != student.classes:
+        raise KineflowError(
+            f"the teacher knows the classes {_listed(teacher.classes)}, the clip set has {_listed(student.classes)}",
+            remedy="train the teacher on this clip set",
+        )
+    for field in ("frames", "stride_frames", "short_side", "crop"):
+        mine, theirs = (getattr(card.preprocessing, field) for card in (student, teacher))
+        if mine != theirs:
+            raise KineflowError(
+                f"{field} is {theirs} for the teacher and {mine} for the student; both must see the same clip",
+                remedy="give the sections of teacher and student the same value",
+            )
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''} ({len(classes)})"
+
+
+def _with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:
+    metrics: Mapping[str, float] = {name: value for name, value in fitted.metrics.items() if name.startswith("val/")}
+    return dataclasses.replace(card, metrics={**metrics, "best_step": float(fitted.best_step)})

@@ -1,0 +1,198 @@
+"""The training loop: Lightning drives it; what is kept is the best round on ``val``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from kineflow.data.dataset import ClipDataset
+from kineflow.data.draws import Draws
+from kineflow.errors import KineflowError
+from kineflow.tracking.tracker import Tracker
+from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
+from kineflow.training.optimisers import build_optimiser, build_schedule
+from kineflow.training.settings import TrainSettings
+from kineflow.training.tasks import Batch, Classification
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training ended with.
+
+    Attributes:
+        metrics: Of the best round (``val/top1``, ``val/loss``) and of the work (``clips_per_second``,
+            ``data_wait_share``: the share of the time spent waiting for clips).
+        best_step: Optimiser steps done when the best round was validated.
+    """
+
+    metrics: dict[str, float]
+    best_step: int
+
+
+def fit(
+    task: Classification,
+    *,
+    train: ClipDataset,
+    draws: Draws,
+    val: ClipDataset,
+    settings: TrainSettings,
+    seed: int,
+    work: Path,
+    tracker: Tracker,
+    device: str = "auto",
+) -> Fitted:
+    """Train ``task.network`` in place, and leave it with the weights of its best round on ``val``.
+
+    ``work`` holds a checkpoint after each round; a run that finds one there continues from it and does the same
+    batches as an undisturbed one. Curves are written to ``work/curves.csv`` and given to ``tracker`` as they come.
+
+    Raises:
+        KineflowError: The loss became infinite or NaN, or a clip cannot be read.
+        KeyboardInterrupt: Training was interrupted; the last round's checkpoint is kept.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    module = _LightningTask(task, draws, settings, seed).train()
+    monitor = Monitor(settings.steps, Curves(work / CURVES_FILE), tracker)
+    best = ModelCheckpoint(
+        work,
+        "best",
+        monitor=f"val/{settings.select_by}",
+        mode="max" if settings.select_by == "top1" else "min",
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(work, "last", enable_version_counter=False)
+    loaders = _loader(train, settings, batch_sampler=draws), _loader(val, settings, batch_size=settings.batch_size)
+    resume_from = work / "last.ckpt"
+    with _contained():
+        trainer = pl.Trainer(
+            max_epochs=settings.steps // settings.validate_every_steps,
+            accelerator=device,
+            devices=1,
+            precision=_precision(settings),
+            gradient_clip_val=settings.optimiser.clip_gradient_norm or None,
+            callbacks=[monitor, best, last],  # in this order: the last checkpoint knows of the best
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            deterministic="warn",
+            default_root_dir=work,
+        )
+        trainer.fit(module, *loaders, ckpt_path=resume_from if resume_from.exists() else None, weights_only=True)
+    kept: Any = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(kept["state_dict"])
+    return Fitted({**kept["figures"], **monitor.rates()}, best_step=int(kept["global_step"]))
+
+
+def _loader(clips: ClipDataset, settings: TrainSettings, **batching: Any) -> DataLoader[Any]:
+    return DataLoader(
+        clips,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        **batching,
+    )
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Let Lightning neither speak (of devices, tips, workers) nor leave the process changed.
+
+    Raises:
+        KineflowError: As the block raised it, in whichever process.
+        KeyboardInterrupt: Of a Ctrl-C (or SIGTERM), which Lightning turns into an exit, deaf to the next one.
+    """
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    deterministic, on_interrupt = torch.get_deterministic_debug_mode(), signal.getsignal(signal.SIGINT)
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            warnings.filterwarnings("ignore", message=".* does not have a deterministic implementation")
+            yield
+    except KineflowError as error:
+        raise _as_raised(error) from None
+    except SystemExit:
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
+    finally:
+        torch.set_deterministic_debug_mode(deterministic)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _as_raised(error: KineflowError) -> KineflowError:
+    """The error itself, where a decoding process has handed it over as text inside a traceback."""
+    _, from_process, text = error.problem.rpartition("kineflow.errors.KineflowError: ")
+    return KineflowError(text.strip()) if from_process else error
+
+
+def _precision(settings: TrainSettings) -> Any:
+    if settings.precision == "auto":
+        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return "bf16-mixed" if has_bf16 else "32-true"
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[settings.precision]
+
+
+class _LightningTask(pl.LightningModule):
+    """Joins a task to Lightning's loop."""
+
+    def __init__(self, task: Classification, draws: Draws, settings: TrainSettings, seed: int) -> None:
+        super().__init__()
+        self.task, self.draws, self.settings, self.seed = task, draws, settings, seed
+        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._figures: dict[str, float] = {}
+
+    def configure_optimizers(self) -> Any:
+        optimiser = build_optimiser(self.task.network, self.settings.optimiser)
+        schedule = build_schedule(optimiser, self.settings.optimiser, steps=self.settings.steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Decoding processes fetch the first batches before the hook below is called.
+        self.draws.set_epoch(checkpoint["global_step"] // self.draws.steps)
+
+    def on_train_epoch_start(self) -> None:
+        # Lightning tells samplers the round, and batch samplers nothing.
+        self.draws.set_epoch(self.global_step // self.draws.steps)
+
+    def training_step(self, batch: Batch, index: int) -> Any:
+        # Dropout of a step depends on the step alone, so that a resumed run repeats an undisturbed one.
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        terms = self.task.loss(batch)
+        if not torch.isfinite(terms["loss"]):
+            raise KineflowError(
+                f"the loss became {terms['loss'].item()} at step {self.global_step}",
+                remedy="lower optimiser.learning_rate or distillation.weight, or set optimiser.clip_gradient_norm",
+            )
+        return terms
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._seen.append((self.task.network(self.task.inputs(batch)).float(), batch["label"]))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        top1 = multiclass_accuracy(logits, labels, num_classes=logits.shape[1], average="micro")
+        self._figures = {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}
+        self.log_dict(self._figures)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["figures"] = self._figures

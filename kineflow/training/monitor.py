@@ -1,0 +1,103 @@
+"""Says how training goes: curves, tracked figures, and a line with rate and time left."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Sized
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from kineflow.files import whole_file
+from kineflow.tracking.tracker import Tracker
+
+CURVES_FILE = "curves.csv"
+_LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Curves:
+    """Training curves as a CSV file of rows ``step, name, value``, kept across a resume."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: list[tuple[int, str, float]] = []
+
+    def restore(self, step: int) -> None:
+        """Take up the rows up to ``step``; later ones are about to be done again."""
+        if self._path.exists():
+            with self._path.open(newline="") as stream:
+                rows = [(int(row["step"]), row["name"], float(row["value"])) for row in csv.DictReader(stream)]
+            self.rows = [row for row in rows if row[0] <= step]
+
+    def add(self, step: int, figures: dict[str, float]) -> None:
+        """Append figures of one step."""
+        self.rows.extend((step, name, value) for name, value in figures.items())
+
+    def save(self) -> None:
+        """Write all rows."""
+        with whole_file(self._path) as partial, partial.open("w", newline="") as stream:
+            csv.writer(stream).writerows([("step", "name", "value"), *self.rows])
+
+
+class Monitor(Callback):
+    """Lightning's hooks, listened to."""
+
+    def __init__(self, steps: int, curves: Curves, tracker: Tracker) -> None:
+        self.steps, self.curves, self.tracker = steps, curves, tracker
+        self._terms: list[dict[str, float]] = []
+        self._started = self._line = self._ready = time.monotonic()
+        self._first_step = self._clips = 0
+        self._waited = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._started = self._line = self._ready = time.monotonic()
+        self._first_step = trainer.global_step
+        self.curves.restore(trainer.global_step)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+        self._waited += time.monotonic() - self._ready
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        self._clips += _size(batch["label"])
+        self._terms.append({name: float(value) for name, value in outputs.items()})
+        self._ready = time.monotonic()
+        if self._ready - self._line >= _SECONDS_BETWEEN_LINES:
+            self._line = self._ready
+            _LOG.info("%s", self._status(trainer.global_step))
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        figures = {f"train/{name}": _mean(self._terms, name) for name in (self._terms[0] if self._terms else {})}
+        figures |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        figures["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._terms.clear()
+        self.curves.add(trainer.global_step, figures)
+        self.curves.save()
+        self.tracker.log_metrics(figures, trainer.global_step)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if name != "learning_rate")
+        _LOG.info("%s | %s", self._status(trainer.global_step), shown)
+        self._ready = time.monotonic()
+
+    def rates(self) -> dict[str, float]:
+        """Clips trained on a second, and the share of the time that the loop waited for clips."""
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        return {"clips_per_second": self._clips / elapsed, "data_wait_share": self._waited / elapsed}
+
+    def _status(self, step: int) -> str:
+        rate = (step - self._first_step) / max(time.monotonic() - self._started, 1e-9)
+        left = (self.steps - step) / rate if rate else float("inf")
+        return f"step {step}/{self.steps}, {rate:.1f} steps/s, {left:.0f} s left"
+
+
+def _mean(rows: list[dict[str, float]], name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
+
+
+def _size(labels: Sized) -> int:
+    return len(labels)

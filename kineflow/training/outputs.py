@@ -1,0 +1,50 @@
+"""What the training steps read and write, apart from training itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kineflow.data.manifest import CLIPSET_FILE, MANIFEST_FILE, ClipSet
+from kineflow.files import discard_work, sha256_of, whole_folder, work_folder
+from kineflow.flow.store import FLOWSET_FILE, INDEX_FILE, FlowSet
+from kineflow.models.bundle import load_card, save_bundle, weights_digest
+from kineflow.training.jobs import Data, Trained
+from kineflow.training.monitor import CURVES_FILE
+
+
+def load_data(clips: Path, flow: Path | None) -> Data:
+    """The clip set, and the flow set if there is one.
+
+    Raises:
+        KineflowError: One of the folders does not hold what it should.
+    """
+    return Data(ClipSet.load(clips), FlowSet.load(flow) if flow else None)
+
+
+@contextmanager
+def training_work(
+    model: Path, clips: Path, flow: Path | None, bundles: Sequence[Path], *settings: object
+) -> Iterator[Path]:
+    """A folder for the checkpoints of one training, found again by the next run with the same inputs and settings.
+
+    It is discarded when the block succeeds. Inputs are told apart by what describes them; no video is read.
+
+    Raises:
+        KineflowError: A bundle is missing or damaged.
+    """
+    described = [clips / MANIFEST_FILE, clips / CLIPSET_FILE]
+    if flow:
+        described += [flow / INDEX_FILE, flow / FLOWSET_FILE]
+    inputs = [*map(sha256_of, described), *((weights_digest(bundle), load_card(bundle)) for bundle in bundles)]
+    yield work_folder(model, *inputs, *settings)
+    discard_work(model)
+
+
+def save_trained(trained: Trained, model: Path, work: Path) -> None:
+    """Write the bundle and its training curves, whole or not at all."""
+    with whole_folder(model) as partial:
+        save_bundle(partial, trained.network, trained.card)
+        shutil.copy(work / CURVES_FILE, partial / CURVES_FILE)

@@ -1,0 +1,95 @@
+"""How a network is trained: every choice, its range, and nothing of where the data lie."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kineflow.config import Params
+
+
+class OptimiserSettings(Params):
+    """The optimiser and its schedule.
+
+    Attributes:
+        name: ``adamw``, or ``sgd`` with Nesterov-free momentum as in the papers.
+        learning_rate: Peak value.
+        weight_decay: Applied to weights of two or more dimensions only; norms and biases are left alone.
+        momentum: Of SGD.
+        schedule: ``cosine`` to zero, ``steps`` (times 0.1 at each of ``milestones``) or ``constant``.
+        milestones: For ``steps``: shares of all training steps.
+        warmup_share: Share of all steps over which the rate rises linearly from zero.
+        clip_gradient_norm: Upper bound of the gradient's norm; 0 for none.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    schedule: Literal["cosine", "steps", "constant"] = "cosine"
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    clip_gradient_norm: float = Field(default=0.0, ge=0)
+
+
+class TrainSettings(Params):
+    """One training run.
+
+    Attributes:
+        frames, stride_frames: The clip a network sees, in frames of the stored clip.
+        short_side, crop: Size of the frames after resizing and of the square cut out of them, px.
+        flip: Mirror half of the training clips (u is inverted). Off where left and right are different classes.
+        steps: Optimiser steps.
+        validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
+        batch_size: Labelled clips a step.
+        label_smoothing: Of the cross entropy.
+        optimiser: See :class:`OptimiserSettings`.
+        precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
+        select_by: Which validation figure chooses the best round.
+        workers: Decoding processes; 0 decodes in the training process.
+        cache_mb: Decoded clips kept in memory, MiB a process.
+    """
+
+    frames: int = Field(default=64, ge=1, le=1024)
+    stride_frames: int = Field(default=1, ge=1, le=64)
+    short_side: int = Field(default=256, ge=8, le=2048)
+    crop: int = Field(default=224, ge=8, le=2048)
+    flip: bool = True
+    steps: int = Field(default=10_000, ge=1)
+    validate_every_steps: int = Field(default=500, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    optimiser: OptimiserSettings = OptimiserSettings()
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    select_by: Literal["top1", "loss"] = "top1"
+    workers: int = Field(default=0, ge=0, le=64)
+    cache_mb: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainSettings:
+        if self.steps % self.validate_every_steps:
+            raise ValueError(
+                f"steps ({self.steps}) must be a multiple of validate_every_steps ({self.validate_every_steps})"
+            )
+        if self.crop > self.short_side:
+            raise ValueError(f"crop must be at most short_side ({self.short_side}), not {self.crop}")
+        return self
+
+
+class DistillSettings(Params):
+    """What a student learns from its teacher (D3D §3; MARS for pooled features).
+
+    Attributes:
+        weight: λ of L = CE + λ · MSE. The mean squared error is taken over classes (or features) and clips.
+        layer: ``logits`` (D3D) or ``features``, the pooled activations before the classifier (MARS, α = 50).
+        direction: Which modality teaches which; checked against the teacher and the initial weights.
+        label_weight: Weight of the cross entropy; 0 distils only.
+        unlabelled_batch_size: Unlabelled clips a step, in the distillation term alone, where the step uses them.
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    layer: Literal["logits", "features"] = "logits"
+    direction: Literal["flow_to_rgb", "rgb_to_flow"] = "flow_to_rgb"
+    label_weight: float = Field(default=1.0, ge=0)
+    unlabelled_batch_size: int = Field(default=16, ge=0, le=4096)

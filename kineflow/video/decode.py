@@ -1,0 +1,293 @@
+"""Frames of a video file as arrays: all of them, or a few found by seeking.
+
+The bytes are not trusted: only plain video containers are opened (a playlist could name other files), the size of a
+picture and the count of frames are bounded, and the header is never believed about how many frames there are.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from kineflow.errors import KineflowError
+
+MAX_PIXELS = 8192 * 8192
+MAX_FRAMES = 100_000
+
+PIXEL_FORMATS = ("rgb24", "gray", "yuv444p")
+
+# Demuxers that read pictures from the file itself; playlists (hls, concat, …) would open files and addresses it names.
+_CONTAINERS = "mov,avi,matroska,mpeg,mpegts,flv,asf,ogg"
+_LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
+
+# Below this frame number, decoding from the start costs less than looking for key frames.
+_WORTH_A_PLAN_FRAMES = 16
+_SEEK_COST_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Frames and their rate.
+
+    Attributes:
+        frames: uint8 ``[T, H, W, C]`` (``[T, H, W]`` for "gray").
+        fps: Mean frame rate in frames per second; 0.0 when the file does not say.
+    """
+
+    frames: np.ndarray
+    fps: float
+
+
+def read_frames(
+    path: Path,
+    indices: Sequence[int] | None = None,
+    *,
+    pixel_format: str = "rgb24",
+    max_frames: int = MAX_FRAMES,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Decode a video, or the frames at ``indices`` of it, turned upright as its display rotation asks.
+
+    Args:
+        path: A video file.
+        indices: Frame numbers from 0, in any order, repeats allowed; None for every frame.
+        pixel_format: "rgb24" gives RGB, "gray" the luma plane as it was coded (video range stays video range),
+            "yuv444p" the planes Y, U, V stacked last.
+        max_frames: Most frames to decode from one file.
+        max_pixels: Most pixels in one picture.
+
+    Returns:
+        uint8 ``[T, H, W, 3]``, or ``[T, H, W]`` for "gray". Where the picture changes its size in mid-file, later
+        frames are scaled to the size of the first one returned.
+
+    Raises:
+        KineflowError: The file is missing or not readable as a video, breaks off with an error, is larger than the
+            bounds, or ends before the largest index.
+    """
+    return read_video(path, indices, pixel_format=pixel_format, max_frames=max_frames, max_pixels=max_pixels).frames
+
+
+def read_video(
+    path: Path,
+    indices: Sequence[int] | None = None,
+    *,
+    pixel_format: str = "rgb24",
+    max_frames: int = MAX_FRAMES,
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded:
+    """As :func:`read_frames`, with the frame rate.
+
+    Raises:
+        KineflowError: As :func:`read_frames`.
+    """
+    if pixel_format not in PIXEL_FORMATS:
+        raise KineflowError(f"unknown pixel format {pixel_format!r}", remedy=f"use one of {', '.join(PIXEL_FORMATS)}")
+    wanted = None if indices is None else np.asarray(indices, dtype=np.int64)
+    if wanted is not None and (not wanted.size or wanted.min() < 0):
+        raise KineflowError(f"frame indices must be 0 or more, and one at least: {wanted.tolist()}", where=path)
+
+    if wanted is None:
+        with open_video(path, max_pixels=max_pixels) as (container, stream):
+            fps = float(stream.average_rate or 0)
+            convert = _converter(pixel_format)
+            every = [convert(frame) for frame in _bounded(container.decode(stream), path, max_frames)]
+        if not every:
+            raise KineflowError("no frame could be decoded", where=path, remedy="replace or remove the file")
+        return Decoded(np.stack(every), fps)
+
+    unique, positions = np.unique(wanted, return_inverse=True)
+    found = None
+    if unique[-1] >= _WORTH_A_PLAN_FRAMES:
+        with open_video(path, max_pixels=max_pixels) as (container, stream):
+            fps = float(stream.average_rate or 0)
+            found = _read_seeking(container, stream, unique.tolist(), _converter(pixel_format), max_frames)
+    if found is None:
+        with open_video(path, max_pixels=max_pixels) as (container, stream):
+            fps = float(stream.average_rate or 0)
+            frames = _bounded(container.decode(stream), path, max_frames)
+            found = _read_linearly(frames, unique.tolist(), _converter(pixel_format))
+    if len(found) < len(unique):
+        raise KineflowError(
+            f"frame {unique[-1]} was asked for, but the video ends before it",
+            where=path,
+            remedy="ingest the video again: its count of frames is not that of the manifest",
+        )
+    return Decoded(np.stack(found)[positions], fps)
+
+
+def iter_frames(
+    path: Path, *, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None
+) -> Iterator[np.ndarray]:
+    """Decode the frames ``start`` to ``stop`` one by one, for videos too long to hold.
+
+    Args:
+        path: A video file.
+        start, stop: First frame number, and the one after the last (None: to the end).
+        size: Width and height to scale to (bicubic), as coded, before the picture is turned upright; None keeps it.
+
+    Yields:
+        uint8 ``[H, W, 3]`` RGB, upright. Nothing, when the video ends before ``start``.
+
+    Raises:
+        KineflowError: As :func:`read_frames`, except that an early end is none.
+    """
+    convert = _converter("rgb24", size)
+    with open_video(path) as (container, stream):
+        for frame in itertools.islice(container.decode(stream), start, stop):
+            yield convert(frame)
+
+
+@contextmanager
+def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
+    """Open an untrusted video file: ``(PyAV container, its first video stream)``; decoding stays on one thread.
+
+    Raises:
+        KineflowError: The file cannot be opened, holds no video, or an FFmpeg error ends the block.
+    """
+    remedy = "replace or remove the file"
+    try:
+        # "file:" keeps a name such as "concat:a|b" from being taken for a protocol.
+        with av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            options={
+                "format_whitelist": _CONTAINERS,
+                "protocol_whitelist": "file",
+                "max_pixels": str(max_pixels),
+                "threads": "1",
+            },
+        ) as container:
+            if not container.streams.video:
+                raise KineflowError("holds no video stream", where=path, remedy=remedy)
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(max_pixels)}
+            yield container, stream
+    except (FileNotFoundError, IsADirectoryError):
+        raise KineflowError("no such video file", where=path, remedy="check the path") from None
+    except (av.error.FFmpegError, EOFError, UnicodeError) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise KineflowError(f"not readable as a video: {cause}", where=path, remedy=remedy) from None
+
+
+def upright(image: np.ndarray, rotation: int) -> np.ndarray:
+    """Turn ``[H, W, ...]`` counter-clockwise by ``rotation`` degrees, to the nearest quarter turn."""
+    quarters = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+Convert = Callable[[Any], np.ndarray]
+
+
+def _converter(pixel_format: str, size: tuple[int, int] | None = None) -> Convert:
+    """One scaler for all frames of a file: PyAV's ``to_ndarray(format=…)`` would build one a frame.
+
+    Frames are scaled to ``size`` (width, height), or to the size of the first one.
+    """
+    reformatter = VideoReformatter()
+
+    def convert(frame: Any) -> np.ndarray:
+        nonlocal size
+        size = size or (frame.width, frame.height)
+        as_coded = (frame.width, frame.height) == size
+        if as_coded and pixel_format == "gray" and frame.format.name in _LUMA_FIRST:
+            image = _plane(frame.planes[0])
+        elif as_coded and pixel_format == "yuv444p" and frame.format.name == "yuv444p":
+            image = np.stack([_plane(plane) for plane in frame.planes], axis=-1)
+        else:
+            scaled = reformatter.reformat(
+                frame, width=size[0], height=size[1], format=pixel_format, interpolation="BICUBIC", threads=1
+            )
+            image = scaled.to_ndarray(channel_last=True)
+        return upright(image, frame.rotation)
+
+    return convert
+
+
+def _plane(plane: Any) -> np.ndarray:
+    """An 8-bit plane as a copy ``[H, W]``: the buffer is the decoder's, and its rows are padded."""
+    rows = np.frombuffer(plane, dtype=np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width].copy()
+
+
+def _bounded(frames: Iterable[Any], path: Path, max_frames: int) -> Iterator[Any]:
+    for number, frame in enumerate(frames):
+        if number >= max_frames:
+            raise KineflowError(f"more than {max_frames} frames", where=path, remedy="cut the video into shorter clips")
+        yield frame
+
+
+def _read_linearly(frames: Iterable[Any], unique: list[int], convert: Convert) -> list[np.ndarray]:
+    """Convert the frames at the ascending numbers ``unique``; fewer when the video ends before."""
+    found: list[np.ndarray] = []
+    for number, frame in enumerate(frames):
+        if number == unique[len(found)]:
+            found.append(convert(frame))
+            if len(found) == len(unique):
+                break
+    return found
+
+
+def _read_seeking(
+    container: Any, stream: Any, unique: list[int], convert: Convert, max_frames: int
+) -> list[np.ndarray] | None:
+    """Frames at the ascending numbers ``unique``, each decoded from the key frame before it.
+
+    Returns None when decoding from the start is as cheap, or when the n-th time stamp cannot be shown to be that of
+    the n-th frame.
+    """
+    times, key_numbers = _time_stamps(container, stream, max_frames)
+    if unique[-1] >= len(times):
+        return None
+    runs: dict[int, list[int]] = {}
+    for number in unique:
+        runs.setdefault(key_numbers[bisect.bisect_right(key_numbers, number) - 1], []).append(number)
+    cost = sum(wanted[-1] - key + 1 + _SEEK_COST_FRAMES for key, wanted in runs.items())
+    if cost > unique[-1] + 1:
+        return None
+
+    found: list[np.ndarray] = []
+    for key, wanted in runs.items():
+        container.seek(times[key], stream=stream)
+        ahead = [times[number] for number in wanted]
+        for frame in container.decode(stream):
+            if frame.pts == ahead[0]:
+                found.append(convert(frame))
+                ahead.pop(0)
+            if not ahead:
+                break
+        if ahead:
+            return None
+    return found
+
+
+def _time_stamps(container: Any, stream: Any, max_frames: int) -> tuple[list[int], list[int]]:
+    """Time stamps of all frames in the order they are shown, and the numbers of the key frames; both empty if unsure.
+
+    Only H.264 in mp4 is sure: there a packet is a frame. (AVI with packed B-frames holds packets that are none.)
+    """
+    if stream.codec_context.name != "h264" or "mp4" not in container.format.name.split(","):
+        return [], []
+    packets = [packet for packet in itertools.islice(container.demux(stream), max_frames + 1) if packet.size]
+    times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    sound = (
+        0 < len(packets) <= max_frames
+        and len(set(times)) == len(packets)
+        and packets[0].is_keyframe
+        and packets[0].pts == times[0]
+        and not any(packet.is_discard or packet.is_corrupt for packet in packets)
+    )
+    if not sound:
+        return [], []
+    number_of = {pts: number for number, pts in enumerate(times)}
+    return times, sorted(number_of[packet.pts] for packet in packets if packet.is_keyframe)

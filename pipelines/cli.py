@@ -1,0 +1,248 @@
+"""The command line: ``kineflow --help``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.frontend import exit_code, say_progress
+from kineflow.errors import KineflowError
+from pipelines.outcome import Outcome
+
+app = typer.Typer(
+    name="kineflow",
+    help="Train video action recognisers as versioned pipelines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+flow_app = typer.Typer(help="Look at optical flow.", no_args_is_help=True)
+app.add_typer(flow_app, name="flow")
+
+Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]
+ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.", metavar="FILE")]
+DEFAULT_PARAMS = Path("params.yaml")
+
+
+class Engine(StrEnum):
+    """Who runs a recipe on this machine."""
+
+    DVC = "dvc"
+    KFP = "kfp"
+
+
+class Target(StrEnum):
+    """What a recipe is compiled to."""
+
+    KFP = "kfp"
+    DVC = "dvc"
+
+
+@app.command()
+def run(
+    recipe: Recipe,
+    params: ParamsFile = DEFAULT_PARAMS,
+    engine: Annotated[
+        Engine, typer.Option(help="dvc does only what changed; kfp runs the cluster's package.")
+    ] = Engine.DVC,
+    force: Annotated[bool, typer.Option("--force", help="Do every step again (dvc).")] = False,
+) -> None:
+    """Run a recipe from videos to a registered model."""
+    from pipelines.environment import pipeline_run
+    from pipelines.show import show_outcome
+
+    def work() -> None:
+        checked = _checked(recipe, params)
+        _prepare_tracking()
+        with pipeline_run(recipe):
+            outcome = _run(recipe, params, checked, engine, force)
+        show_outcome(outcome)
+
+    _guarded(work)
+
+
+@app.command()
+def check(recipe: Recipe, params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Check a parameter file against a recipe, and run nothing."""
+    _guarded(lambda: _say(f"{params}: {len(_checked(recipe, params))} sections, all valid for {recipe}"))
+
+
+@app.command(name="compile")
+def compile_(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe.")] = "d3d",
+    params: ParamsFile = DEFAULT_PARAMS,
+    to: Annotated[Target, typer.Option(help="A KFP package, or dvc.yaml.")] = Target.KFP,
+    output: Annotated[Path | None, typer.Option(help="Where to write the KFP package.", metavar="FILE")] = None,
+) -> None:
+    """Write the KFP package of a recipe, or its dvc.yaml."""
+
+    def work() -> None:
+        if to is Target.DVC:
+            from pipelines.dvc_stages import write_dvc_yaml
+            from pipelines.run_dvc import workspace_of
+
+            _say(f"wrote {write_dvc_yaml(recipe, params, workspace_of(params))}")
+        else:
+            from pipelines.package import write_package
+
+            _say(f"wrote {write_package(recipe, _checked(recipe, params), output or Path(f'{recipe}.yaml'))}")
+
+    _guarded(work)
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to put videos, splits and ground truth.")] = Path("data"),
+    spec: Annotated[
+        Path | None, typer.Option(help="YAML file of a SynthSpec; the demo's by default.", metavar="FILE")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Make the controlled benchmark: videos whose class is in the motion, with exact flow, masks and camera motion."""
+
+    def work() -> None:
+        from kineflow.config import parse_params, read_yaml
+        from kineflow.synth.dataset import make_dataset
+        from kineflow.synth.spec import SynthSpec
+
+        chosen = parse_params(SynthSpec, read_yaml(spec), where=str(spec)) if spec else SynthSpec()
+        made = make_dataset(folder, chosen, seed=seed, workers=workers)
+        _say(f"{made.folder}: {made.clips} clips, {'made' if made.made else 'there already'}")
+
+    _guarded(work)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Ids of runs, or their beginnings; the latest by default.")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many of the latest runs to show.")] = 10,
+) -> None:
+    """Compare runs by what their evaluations measured."""
+
+    def work() -> None:
+        from kineflow.tracking.compare import compare as compared
+        from pipelines.show import show_runs
+
+        show_runs(compared(runs or [], limit=last))
+
+    _guarded(work)
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="Registered model.")],
+    version: Annotated[str | None, typer.Option(help="Version; the candidate by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Compare with a champion that was evaluated on other data.")
+    ] = False,
+) -> None:
+    """Make a version the champion if it passes the gate that it was registered with."""
+
+    def work() -> None:
+        from kineflow.tracking.registry import promote as promoted
+
+        result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
+        _say("\n".join(result.reasons))
+        if not result.allowed:
+            raise KineflowError(f"{name} version {result.version} is not promoted", remedy="see the reasons above")
+        _say(f"{name} version {result.version} {'is the champion' if result.applied else 'would become the champion'}")
+
+    _guarded(work)
+
+
+@app.command()
+def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> None:
+    """Make the previous champion the champion again."""
+
+    def work() -> None:
+        from kineflow.tracking.registry import rollback as rolled_back
+
+        result = rolled_back(name)
+        _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")
+
+    _guarded(work)
+
+
+@app.command()
+def predict(
+    video: Annotated[Path, typer.Argument(help="A video file.")],
+    model: Annotated[str, typer.Option(help="models:/NAME@champion, models:/NAME/3, or the folder of a bundle.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
+) -> None:
+    """Say what happens in a video."""
+
+    def work() -> None:
+        from pipelines.predict import top_classes
+
+        for label, score in top_classes(video, model, top):
+            _say(f"{score:6.1%}  {label}")
+
+    _guarded(work)
+
+
+@flow_app.command()
+def preview(
+    video: Annotated[Path, typer.Argument(help="A video file.")],
+    output: Annotated[Path, typer.Option(help="Where to write the preview.", metavar="FILE")] = Path("preview.mp4"),
+) -> None:
+    """Write a video of each frame beside its flow (colour: direction; strength: speed)."""
+
+    def work() -> None:
+        from kineflow.flow.preview import preview as write_preview
+
+        write_preview(video, output)
+        _say(f"wrote {output}")
+
+    _guarded(work)
+
+
+def main() -> None:
+    """Entry point of the ``kineflow`` command."""
+    say_progress()
+    app()
+
+
+def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool) -> Outcome:
+    if engine is Engine.DVC:
+        from pipelines.run_dvc import run_dvc
+
+        return run_dvc(recipe, params, force=force)
+    from pipelines.run_kfp_local import run_kfp_local
+
+    return run_kfp_local(recipe, checked, Path("outputs") / "kfp")
+
+
+def _checked(recipe: str, params: Path) -> dict[str, object]:
+    from pipelines.graph import graph_of
+    from pipelines.params import load_params
+
+    return load_params(graph_of(recipe), params)
+
+
+def _prepare_tracking() -> None:
+    from kineflow.tracking.store import prepare_store
+
+    prepare_store()
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    code = exit_code(work)
+    if code:
+        raise typer.Exit(code)
+
+
+def _say(text: object) -> None:
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    main()

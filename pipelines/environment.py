@@ -1,0 +1,56 @@
+"""The environment that steps run in: the project on the path, telemetry off, one name for the whole run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from components.frontend import RECIPE, RUN_ID
+from pipelines.sources import ROOT
+
+_QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+
+
+@contextmanager
+def pipeline_run(recipe: str) -> Iterator[None]:
+    """Name the run for all its steps, and close its record in the tracking store as it ended."""
+    before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE)}
+    run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
+    os.environ.update({RUN_ID: run_id, RECIPE: recipe})
+    try:
+        yield
+        _close(run_id, "FINISHED")
+    except KeyboardInterrupt:
+        _close(run_id, "KILLED")
+        raise
+    except BaseException:
+        _close(run_id, "FAILED")
+        raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value else {})
+
+
+def _close(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    from kineflow.tracking.runs import end_pipeline_run
+
+    end_pipeline_run(run_id, status)
+
+
+def step_environment() -> dict[str, str]:
+    """A copy of this process's environment, with what steps need."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, **_QUIET, "PATH": programs, "PYTHONPATH": paths}

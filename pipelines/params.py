@@ -1,0 +1,81 @@
+"""A recipe's parameter file, checked against its DAG before any work starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.frontend import Signature, load_step
+from kineflow.config import Params, parse_params, read_yaml
+from kineflow.errors import KineflowError
+from pipelines.graph import Graph
+
+
+def load_params(graph: Graph, path: Path) -> dict[str, Any]:
+    """The checked contents of a parameter file, with every default filled in.
+
+    Raises:
+        KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range. All faults
+            are named in one message.
+    """
+    given = read_yaml(path)
+    schema = schema_of(graph)
+    faults = [
+        f"  {key}: unknown section; known: {', '.join(sorted(schema))}" for key in sorted(set(given) - set(schema))
+    ]
+    faults += [f"  {key}: missing" for key in sorted(set(schema) - set(given))]
+    checked: dict[str, Any] = {}
+    for key, kind in schema.items():
+        if key not in given:
+            continue
+        try:
+            checked[key] = _check(kind, given[key], key)
+        except KineflowError as error:
+            faults += error.problem.splitlines()[1:] or [f"  {key}: {error.problem}"]
+    if faults:
+        raise KineflowError(
+            "\n".join(["invalid parameters", *faults]), where=path, remedy="correct them; nothing has run"
+        )
+    return checked
+
+
+def schema_of(graph: Graph) -> dict[str, type]:
+    """What each key of the parameter file is: a section's class, or a plain type such as int.
+
+    Raises:
+        KineflowError: Two tasks read one key as two different things.
+    """
+    schema: dict[str, type] = {}
+    for task in graph.tasks:
+        signature = Signature.of(load_step(task.step))
+        for argument, key in task.sections.items():
+            kind = signature.sections.get(argument) or signature.values[argument]
+            if schema.setdefault(key, kind) is not kind:
+                raise KineflowError(
+                    f"{key} is read as {schema[key].__name__} and as {kind.__name__}", where=graph.recipe
+                )
+    return {key: schema[key] for key in graph.parameters if key in schema}
+
+
+def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """Paths named in a section that the run reads, other than URIs: fields marked ``{"is_input": True}``."""
+    if not (inspect.isclass(kind) and issubclass(kind, Params)):
+        return []
+    marked = [
+        name
+        for name, field in kind.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input")
+    ]
+    return [str(values[name]) for name in marked if values.get(name) and "://" not in str(values[name])]
+
+
+def _check(kind: type, value: Any, key: str) -> Any:
+    if issubclass(kind, Params):
+        if not isinstance(value, Mapping):
+            raise KineflowError(f"a mapping is expected, not {value!r}")
+        return parse_params(kind, value, where=key).model_dump(mode="json")
+    if type(value) is not kind:
+        raise KineflowError(f"{kind.__name__} is expected, not {value!r}")
+    return value

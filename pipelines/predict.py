@@ -1,0 +1,32 @@
+"""What happens in a video, by a registered model or a bundle in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
+    """The ``top`` likeliest classes of a video and their probabilities, likeliest first.
+
+    Args:
+        video: A video file.
+        model: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or the folder of a bundle.
+        top: How many classes.
+
+    Raises:
+        KineflowError: The video or the model cannot be read.
+    """
+    from kineflow.evaluation.predict import predict_video
+
+    if model.startswith("models:/"):
+        from kineflow.tracking.serving import load_video_model
+
+        served = load_video_model(model).unwrap_python_model()
+        network, card = served.network, served.card
+    else:
+        from kineflow.models.bundle import load_bundle
+
+        network, card = load_bundle(Path(model))
+    probabilities = predict_video(video, network, card)
+    ranked = sorted(zip(card.classes, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
+    return ranked[:top]

@@ -1,0 +1,67 @@
+"""Run a recipe through DVC: only what changed is done again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from kineflow.errors import KineflowError
+from pipelines.dvc_stages import output_path, write_dvc_yaml
+from pipelines.environment import step_environment
+from pipelines.graph import graph_of
+from pipelines.outcome import Outcome
+from pipelines.sources import ROOT
+
+_RUNNING = re.compile(r"^Running stage '(?:.*:)?([^':]+)':")
+# DVC's own progress noise; everything a step prints passes.
+_NOISE = re.compile(
+    r"^(> python -m components|Generating lock file|Updating lock file|Use `dvc push`|To track the changes)"
+)
+
+
+def workspace_of(params_file: Path) -> Path:
+    """Where a parameter file's ``dvc.yaml`` and outputs lie: the root for ``params.yaml``, else ``runs/<name>``."""
+    return ROOT if params_file.resolve() == ROOT / "params.yaml" else ROOT / "runs" / params_file.stem
+
+
+def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
+    """Bring every stage of a recipe up to date.
+
+    Args:
+        recipe: Its name.
+        params_file: Checked before anything runs.
+        force: Do every stage again.
+
+    Raises:
+        KineflowError: A parameter is wrong, or a stage failed (its own message has been printed).
+        KeyboardInterrupt: Ctrl-C; stages that were finished stay so.
+    """
+    folder = workspace_of(params_file)
+    dvc_file = write_dvc_yaml(recipe, params_file, folder)
+    command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else []), str(dvc_file)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=step_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    ran: list[str] = []
+    try:
+        for line in process.stdout or ():
+            stage = _RUNNING.match(line)
+            if stage:
+                ran.append(stage[1])
+                sys.stdout.write(f"\n── {stage[1]}\n")
+            elif line.strip() and not _NOISE.match(line):
+                sys.stdout.write(line)
+            sys.stdout.flush()
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C reached DVC and the step too; let them finish putting things away
+        raise
+    if code:
+        raise KineflowError(
+            f"the run stopped in {ran[-1] if ran else 'DVC'}",
+            remedy="see its message above; run the same again to go on",
+        )
+    outputs = {task.name: {o: output_path(folder, task, o) for o in task.outputs} for task in graph_of(recipe).tasks}
+    return Outcome(tuple(ran), outputs)

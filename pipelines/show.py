@@ -1,0 +1,73 @@
+"""What a run is told to the terminal in: its results, and where to look next."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.outcome import Outcome
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """Print which tasks ran, the table of results, and where report, runs and model are."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"\n{len(outcome.ran)} tasks run: {', '.join(outcome.ran)}" if outcome.ran else "\nnothing to do")
+    evaluation = outcome.outputs.get("evaluate", {})
+    if "evaluation" in evaluation:
+        console.print(results_table(json.loads((evaluation["evaluation"] / "metrics.json").read_text())))
+    places = [("report", evaluation["report"])] if "report" in evaluation else []
+    if "report" in outcome.outputs.get("validate", {}):
+        places.append(("data docs", outcome.outputs["validate"]["report"]))
+    for what, path in places:
+        console.print(f"{what:>10}  {_shown(path)}")
+    console.print("      runs  mlflow ui --backend-store-uri sqlite:///mlflow.db   (or: kineflow compare)")
+    registered = outcome.outputs.get("register", {}).get("registration")
+    if registered:
+        said = json.loads(registered.read_text())
+        console.print(f"     model  {said['name']} version {said['version']}, alias candidate")
+        console.print(f"      next  kineflow promote {said['name']}")
+
+
+def results_table(metrics: Mapping[str, Any]) -> Table:
+    """The table of ``metrics.json``: one row a model, then the fusions, with 95 % intervals."""
+    data = metrics["data"]
+    table = Table(title=f"{data['split']}: {data['clips']} clips", title_justify="left", box=None, pad_edge=False)
+    for heading in ("model", "top-1", "95 % interval", "top-5", "mean class"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    models = {name: figures for name, figures in metrics.items() if name not in ("data", "fusion")}
+    for name, figures in {**models, **metrics.get("fusion", {})}.items():
+        interval = f"{figures['top1_low']:.1%} – {figures['top1_high']:.1%}"
+        shares = (f"{figures[key]:.1%}" for key in ("top5", "mean_class_accuracy"))
+        table.add_row(name, f"{figures['top1']:.1%}", interval, *shares)
+    return table
+
+
+def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line a run, its figures as columns."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not rows:
+        console.print("no runs yet; `kineflow run d3d` makes one")
+        return
+    table = Table(box=None, pad_edge=False)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

@@ -1,0 +1,203 @@
+"""The evaluate step on a tiny clip set and tiny networks: files, figures, and mistakes found before any scoring."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from components.evaluate.params import EvaluateParams
+from components.evaluate.step import evaluate
+from kineflow.config import parse_params
+from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.errors import KineflowError
+from kineflow.evaluation.fusion import fuse
+from kineflow.evaluation.scores import Scores
+from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle
+from kineflow.models.registry import create_model
+from kineflow.video.encode import write_video
+
+CLASSES = ("left", "right")
+FRAMES, SIDE = 9, 32
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Six test and two val clips: a bright square that moves left or right, and their flow."""
+    folder = tmp_path_factory.mktemp("data")
+    clips, entries = [], {}
+    for number in range(8):
+        split = Split.TEST if number < 6 else Split.VAL
+        name, label = f"{split}/v{number}", CLASSES[number % 2]
+        frames = np.full((FRAMES, SIDE, SIDE, 3), 40 + 5 * number, np.uint8)
+        for time in range(FRAMES):
+            x = 2 * time if label == "right" else SIDE - 8 - 2 * time
+            frames[time, 12:20, x : x + 8] = 220
+        path = folder / "clips" / "media" / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, frames, fps=25)
+        levels = np.full((FRAMES - 1, SIDE, SIDE, 2), 128, np.uint8)
+        levels[:, 12:20, :, 0] = 140 if label == "right" else 116
+        write_flow(folder / "flow" / "media" / f"{name}.mp4", levels)
+        entries[name] = FlowEntry(name, f"{name}.mp4", FRAMES - 1, SIDE, SIDE, Status.OK, "")
+        clips.append(
+            Clip(name, f"{name}.mp4", label, f"g{number}", split, FRAMES, 25.0, SIDE, SIDE, 0, f"{number:064x}",
+                 Status.OK, "", name)
+        )  # fmt: skip
+    ClipSet(CLASSES, tuple(clips), str(folder / "clips" / "media")).save(folder / "clips")
+    FlowSet(20.0, entries, str(folder / "flow" / "media")).save(folder / "flow")
+    return folder
+
+
+def bundle(folder, name, *, modality="rgb", classes=CLASSES, seed=0):
+    torch.manual_seed(seed)
+    channels = 3 if modality == "rgb" else 2
+    hyper = {"width": 0.0625, "stem_temporal_stride": 1}
+    network = create_model("s3d", num_classes=len(classes), in_channels=channels, **hyper)
+    preprocessing = Preprocessing(modality, 4, 2, SIDE, SIDE, (127.5,) * channels, (64.0,) * channels)
+    card = ModelCard(name, "s3d", hyper, classes, preprocessing, {"recipe": "test"}, {})
+    save_bundle(folder / name, network, card)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles")
+    return {
+        "teacher": bundle(folder, "teacher", modality="flow"),
+        "plain": bundle(folder, "plain", seed=1),
+        "student": bundle(folder, "student", seed=2),
+    }
+
+
+PARAMS = {
+    "clips_per_video": 2,
+    "student": "student",
+    "baseline": "plain",
+    "examples": 3,
+    "fusion": [
+        {"models": ["student", "plain"], "weights": [3, 1]},
+        {"models": ["teacher", "student"], "weights": "val"},
+    ],
+}
+
+
+def run(data, bundles, folder, *, flow=True, **changes):
+    names = ("first", "second", "third", "fourth", "fifth", "sixth")
+    return evaluate(
+        clips=data / "clips",
+        flow=data / "flow" if flow else None,
+        **dict(zip(names, bundles, strict=False)),
+        params=parse_params(EvaluateParams, PARAMS | changes, where="evaluation"),
+        evaluation=folder / "evaluation",
+        report=folder / "report.html",
+    )
+
+
+@pytest.fixture(scope="module")
+def done(data, bundles, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    (bundles["student"] / "curves.csv").write_text("step,name,value\n1,train/loss,2.0\n2,train/loss,1.0\n")
+    return folder, run(data, list(bundles.values()), folder)
+
+
+def test_the_evaluation_folder_is_complete(done):
+    folder, _ = done
+    found = sorted(str(p.relative_to(folder / "evaluation")) for p in (folder / "evaluation").rglob("*") if p.is_file())
+    scores = [f"scores/{name}.parquet" for name in ("plain", "student", "teacher")]
+    assert found == ["confusion.csv", "metrics.json", "per_class.csv", *scores]
+    assert sorted(path.name for path in folder.iterdir()) == ["evaluation", "report.html"]
+
+
+def test_metrics_follow_from_the_saved_scores(done):
+    folder, result = done
+    metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    assert metrics["data"]["split"] == "test"
+    assert metrics["data"]["clips"] == 6
+    scores = {
+        n: Scores.load(folder / "evaluation" / "scores" / f"{n}.parquet") for n in ("student", "plain", "teacher")
+    }
+    for name, found in scores.items():
+        assert metrics[name]["top1"] == (found.predictions() == found.labels).mean() == result.metrics[f"{name}/top1"]
+    mixed = fuse([scores["student"], scores["plain"]], [3, 1])
+    assert metrics["fusion"]["student + plain"]["top1"] == (mixed.predictions() == mixed.labels).mean()
+    assert sum(metrics["fusion"]["teacher + student"]["weights"].values()) == pytest.approx(1)
+    assert result.tags["evaluation.data_version"] == metrics["data"]["version"]
+
+
+def test_the_result_holds_the_confusion_of_the_student(done):
+    folder, result = done
+    classes, counts = result.confusion
+    assert classes == list(CLASSES)
+    assert np.sum(counts) == 6
+    student = Scores.load(folder / "evaluation" / "scores" / "student.parquet")
+    assert np.trace(counts) == (student.predictions() == student.labels).sum()
+
+
+def test_the_report_shows_models_examples_flow_and_training(done):
+    html = (done[0] / "report.html").read_text()
+    assert html.count("data:image/jpeg") == 6  # three clips, each as frames and as flow
+    assert "Colour wheel of flow" in html
+    assert "Training curves" in html
+    assert "student + plain" in html
+    assert json.loads((done[0] / "evaluation" / "metrics.json").read_text())["data"]["version"] in html
+
+
+def test_the_same_run_gives_the_same_files(data, bundles, done, tmp_path):
+    again = run(data, list(bundles.values()), tmp_path)
+    assert again.metrics == done[1].metrics
+    for path in (done[0] / "evaluation").rglob("*.*"):
+        assert (tmp_path / "evaluation" / path.relative_to(done[0] / "evaluation")).read_bytes() == path.read_bytes()
+
+
+def test_one_model_alone_needs_neither_flow_nor_parameters(data, bundles, tmp_path):
+    result = run(data, [bundles["plain"]], tmp_path, flow=False, student=None, baseline=None, fusion=[], examples=1)
+    assert list(result.metrics) == [
+        f"plain/{name}" for name in ("top1", "top5", "mean_class_accuracy", "top1_low", "top1_high")
+    ]
+    assert "Colour wheel of flow" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"student": "studnet"}, r"unknown model 'studnet'\n.*'plain', 'student', 'teacher'"),
+        ({"baseline": "rgb"}, "unknown model 'rgb'"),
+        ({"fusion": [{"models": ["plain", "flow"]}]}, "unknown model 'flow'"),
+    ],
+)
+def test_unknown_names_are_found_before_scoring_and_nothing_is_written(data, bundles, tmp_path, changes, said):
+    with pytest.raises(KineflowError, match=said):
+        run(data, list(bundles.values()), tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_double_names_and_other_classes_are_refused(data, bundles, tmp_path):
+    with pytest.raises(KineflowError, match="several models are named 'plain'"):
+        run(data, [bundles["plain"], bundles["plain"]], tmp_path / "out", student=None, fusion=[])
+    other = bundle(tmp_path, "other", classes=("left", "up"))
+    with pytest.raises(KineflowError, match="'plain' and 'other' were trained for different classes"):
+        run(data, [bundles["plain"], other], tmp_path / "out", student=None, fusion=[])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flow_model_without_flow_is_an_error(data, bundles, tmp_path):
+    with pytest.raises(KineflowError, match="no flow set was given"):
+        run(data, list(bundles.values()), tmp_path, flow=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_clip_whose_bytes_are_gone_is_named(data, bundles, tmp_path):
+    clip_set = ClipSet.load(data / "clips")
+    gone = tuple(dataclasses.replace(clip, path="gone.mp4") for clip in clip_set.clips)
+    dataclasses.replace(clip_set, clips=gone).save(tmp_path / "clips")
+    with pytest.raises(KineflowError, match=r"gone\.mp4"):
+        evaluate(
+            clips=tmp_path / "clips",
+            first=bundles["plain"],
+            params=EvaluateParams(),
+            evaluation=tmp_path / "evaluation",
+            report=tmp_path / "report.html",
+        )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from components.pretrain.params import PretrainParams
+from components.pretrain.step import pretrain
+from kineflow.config import parse_params
+from kineflow.errors import KineflowError
+from kineflow.files import sha256_of
+from kineflow.models.bundle import load_bundle, load_card, weights_digest
+from kineflow.models.registry import create_model, list_models
+
+SMALL = {"width": 0.125, "stem_temporal_stride": 1, "norm_momentum": 0.1}
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.tags: dict[str, str] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.tags |= tags
+
+
+def run(folder: Path, *, seed: int = 0, **params: Any) -> tuple[Path, Path]:
+    pretrain(params=PretrainParams(**SMALL | params), seed=seed, rgb=folder / "rgb", flow=folder / "flow")
+    return folder / "rgb", folder / "flow"
+
+
+def checkpoint(path: Path, name: str, **keywords: Any) -> dict[str, Any]:
+    torch.manual_seed(9)
+    network = create_model(name, num_classes=400, **{**SMALL, **keywords})
+    torch.save(network.state_dict(), path)
+    return {"checkpoint": str(path), "sha256": sha256_of(path)}
+
+
+def test_both_bundles_are_headless_networks_for_their_modality(tmp_path: Path) -> None:
+    for folder, modality, channels in zip(run(tmp_path), ("rgb", "flow"), (3, 2), strict=True):
+        network, card = load_bundle(folder)
+        assert card.preprocessing.modality == modality
+        assert len(card.preprocessing.mean) == channels == network.stem.in_channels
+        assert card.classes == ()
+        assert card.architecture == "s3d_g"
+        assert card.hyperparameters["width"] == 0.125
+        network.reset_classifier(4)
+        assert network(torch.zeros(2, channels, 12, 64, 64)).shape == (2, 4)
+
+
+def test_the_seed_decides_every_weight(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = [weights_digest(folder) for folder in run(tmp_path / "first", seed=3)]
+    torch.manual_seed(2)
+    again = [weights_digest(folder) for folder in run(tmp_path / "again", seed=3)]
+    other = [weights_digest(folder) for folder in run(tmp_path / "other", seed=4)]
+    assert first == again
+    assert not set(first) & set(other)
+
+
+def test_flow_follows_the_cross_modality_rule(tmp_path: Path) -> None:
+    rgb, flow = (load_bundle(folder)[0] for folder in run(tmp_path))
+    stem = f"{rgb.stem_name}.weight"
+    for key, value in flow.state_dict().items():
+        source = rgb.state_dict()[key]
+        torch.testing.assert_close(value, source.mean(dim=1, keepdim=True).expand_as(value) if key == stem else source)
+    assert "cross_modality" in load_card(tmp_path / "flow").lineage
+
+
+def test_flow_from_scratch_has_weights_of_its_own(tmp_path: Path) -> None:
+    rgb, flow = (load_bundle(folder)[0].state_dict() for folder in run(tmp_path, flow_from_rgb=False))
+    assert not torch.equal(rgb["features.2.0.weight"], flow["features.2.0.weight"])
+    assert load_card(tmp_path / "flow").lineage == {"initialised": "from scratch", "seed": "1"}
+
+
+@pytest.mark.parametrize("architecture", ["s3d", "s3d_g"])
+def test_a_published_checkpoint_is_where_rgb_starts(tmp_path: Path, architecture: str) -> None:
+    published = checkpoint(tmp_path / "s3d.pth", "s3d")
+    listener = Listener()
+    result = pretrain(
+        params=PretrainParams(**SMALL, **published, architecture=architecture),
+        tracker=listener,
+        rgb=tmp_path / "rgb",
+        flow=tmp_path / "flow",
+    )
+    stored = torch.load(tmp_path / "s3d.pth", weights_only=True)
+    network, card = load_bundle(tmp_path / "rgb")
+    assert torch.equal(network.state_dict()["features.0.0.0.weight"], stored["features.0.0.0.weight"])
+    assert card.lineage["checkpoint_sha256"] == published["sha256"]
+    assert "400 classes" in result.summary
+    assert listener.tags["checkpoint"] == str(tmp_path / "s3d.pth")
+    assert result.metrics["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_no_output(tmp_path: Path) -> None:
+    published = checkpoint(tmp_path / "wide.pth", "s3d", width=0.25)
+    with pytest.raises(KineflowError, match="same width"):
+        run(tmp_path / "out", **published)
+    with pytest.raises(KineflowError, match="sha256 is"):
+        run(tmp_path / "out", checkpoint=published["checkpoint"], sha256="0" * 64)
+    assert not (tmp_path / "out").exists()
+
+
+def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
+    params = {"rgb_mean": (110.2, 100.6, 96.0), "rgb_std": (58.1, 56.5, 55.3), "flow_mean": 128.0, "flow_std": 20.0}
+    rgb, flow = (load_card(folder).preprocessing for folder in run(tmp_path, **params))
+    assert (rgb.mean, rgb.std) == (params["rgb_mean"], params["rgb_std"])
+    assert (flow.mean, flow.std) == ((128.0, 128.0), (20.0, 20.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"checkpoint": "a.pth"}, "checkpoint and sha256 go together"),
+        ({"sha256": "0" * 64}, "checkpoint and sha256 go together"),
+        ({"checkpoint": "a.pth", "sha256": "12"}, "pretrain.sha256"),
+        ({"architecture": "s4d"}, "pretrain.architecture"),
+        ({"width": 0}, "pretrain.width"),
+        ({"widht": 1}, "pretrain.widht"),
+        ({"dropout": 1}, "pretrain.dropout"),
+        ({"flow_std": 0}, "pretrain.flow_std"),
+        ({"rgb_mean": [1, 2]}, "pretrain.rgb_mean"),
+    ],
+)
+def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(KineflowError) as caught:
+        parse_params(PretrainParams, values, where="pretrain")
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", list_models())
+def test_params_and_networks_agree(architecture: str, tmp_path: Path) -> None:
+    """Every network can be pretrained, and takes every value that its parameters allow."""
+    for values in ({}, {"stem_temporal_stride": 1, "stem_spatial_stride": 1, "norm_momentum": 1.0}):
+        run(tmp_path, architecture=architecture, **values)
+
+
+def test_params_and_step_import_no_torch() -> None:
+    code = "import sys, components.pretrain.step; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

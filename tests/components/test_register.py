@@ -1,0 +1,121 @@
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.frontend import Signature
+from components.register.params import RegisterParams
+from components.register.step import register
+from kineflow.config import parse_params
+from kineflow.errors import KineflowError
+from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle, weights_digest
+from kineflow.models.registry import create_model
+from kineflow.tracking import registry
+from kineflow.tracking.runs import open_step_run
+from kineflow.tracking.store import connect
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        network = create_model("s3d", num_classes=2, width=0.0625)
+    wanted = Preprocessing("rgb", 8, 1, 64, 64, (128.0,) * 3, (64.0,) * 3)
+    save_bundle(tmp_path / "student", network, ModelCard("student", "s3d", {"width": 0.0625}, ("a", "b"), wanted))
+    return tmp_path / "student"
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Path:
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    content = {
+        "student": {"top1": 0.75, "top5": 1.0},
+        "data": {"split": "test", "clips": 8, "version": "d" * 64},
+    }
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_a_fresh_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Path) -> None:
+    params = RegisterParams(name="demo", min_gain=0.05, floors={"top1": 0.5}, tags={"recipe": "d3d"})
+    written = tmp_path / "out" / "registration.json"
+    with open_step_run("register", params={}, experiment="d3d") as run:
+        result = register(model=model, evaluation=evaluation, params=params, tracker=run, registration=written)
+    content = json.loads(written.read_text())
+    assert content == {
+        "name": "demo",
+        "version": "1",
+        "model_uri": "models:/demo/1",
+        "created": True,
+        "weights_sha256": weights_digest(model),
+        "data_version": "d" * 64,
+        "metrics": {"top1": 0.75, "top5": 1.0},
+        "store": f"sqlite:///{tmp_path}/mlflow.db",
+    }
+    assert result.metrics == content["metrics"]
+    assert result.tags == {"registered.model": "demo", "registered.version": "1"}
+    assert "kineflow promote demo" in result.summary
+
+    version = connect().get_model_version("demo", "1")
+    assert version.run_id == run.run_id
+    assert version.tags["recipe"] == "d3d"
+    assert json.loads(version.tags["gate"]) == {
+        "primary_metric": "top1", "min_gain": 0.05, "floors": {"top1": 0.5}, "per_class_floor": None
+    }  # fmt: skip
+
+    again = register(model=model, evaluation=evaluation, params=params, registration=written)
+    assert "version 1 (registered before)" in again.summary
+    assert json.loads(written.read_text())["created"] is False
+
+
+def test_a_model_that_was_not_evaluated_is_refused_and_nothing_is_written(
+    model: Path, evaluation: Path, tmp_path: Path
+) -> None:
+    (evaluation / "metrics.json").write_text('{"plain": {"top1": 1}, "data": {"version": "d", "clips": 1}}')
+    written = tmp_path / "registration.json"
+    with pytest.raises(KineflowError, match="'student' was not evaluated; there are 'plain'"):
+        register(model=model, evaluation=evaluation, params=RegisterParams(name="demo"), registration=written)
+    assert not written.exists()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_front_ends_find_its_inputs_and_outputs() -> None:
+    signature = Signature.of(register)
+    assert signature.inputs == ("model", "evaluation")
+    assert signature.outputs == ("registration",)
+    assert dict(signature.sections) == {"params": RegisterParams}
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({}, "name: required"),
+        ({"name": "a/b"}, "name: "),
+        ({"name": "demo", "min_gain": -0.1}, "min_gain: input should be greater than or equal to 0"),
+        ({"name": "demo", "floors": {"top1": 2}}, "floors.top1: "),
+        ({"name": "demo", "floor": {}}, "floor: unknown key"),
+    ],
+)
+def test_impossible_parameters_are_named(values: dict[str, object], fault: str) -> None:
+    with pytest.raises(KineflowError, match=fault):
+        parse_params(RegisterParams, values, where="registration")
+
+
+def test_the_name_is_checked_here_as_the_registry_does() -> None:
+    [constraint] = RegisterParams.model_fields["name"].metadata
+    assert constraint.pattern == registry.NAME_PATTERN
+
+
+def test_importing_the_step_is_cheap() -> None:
+    module = inspect.getsource(inspect.getmodule(register) or register)
+    before_the_function = module.split("def register")[0]
+    assert "mlflow" not in before_the_function
+    assert "kineflow.tracking.registry" not in before_the_function

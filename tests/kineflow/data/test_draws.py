@@ -1,0 +1,78 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kineflow.data.draws import Draws, Pool
+
+
+def batches(draws: Draws, rounds: int) -> list[list]:
+    collected = []
+    for number in range(rounds):
+        draws.set_epoch(number)
+        collected += list(draws)
+    return collected
+
+
+@given(
+    clips=st.integers(1, 12), per_batch=st.integers(1, 5), steps=st.integers(1, 4), rounds=st.integers(1, 5),
+    seed=st.integers(0, 2**40),
+)  # fmt: skip
+def test_every_clip_is_seen_once_before_any_is_seen_twice(clips, per_batch, steps, rounds, seed):
+    drawn = [
+        draw.clip
+        for batch in batches(Draws([Pool(tuple(range(clips)), per_batch)], steps=steps, seed=seed), rounds)
+        for draw in batch
+    ]
+    for first in range(0, len(drawn), clips):
+        assert max(Counter(drawn[first : first + clips]).values()) == 1
+
+
+@given(st.integers(0, 2**40), st.integers(1, 4), st.integers(0, 6))
+def test_a_round_depends_on_seed_and_number_alone(seed, steps, number):
+    """What a resumed run draws is what an undisturbed one would have drawn."""
+    pools = [Pool(tuple(range(7)), 3), Pool(tuple(range(7, 12)), 2)]
+    undisturbed = batches(Draws(pools, steps=steps, seed=seed), number + 1)[-steps:]
+    resumed = Draws(pools, steps=steps, seed=seed)
+    resumed.set_epoch(number)
+    assert list(resumed) == undisturbed == list(resumed)
+
+
+def test_rounds_and_seeds_differ():
+    pool = [Pool(tuple(range(30)), 5)]
+    first, second = (batches(Draws(pool, steps=3, seed=seed), 2) for seed in (0, 1))
+    assert first[:3] != first[3:]
+    assert first != second
+
+
+def test_passes_are_shuffled_anew():
+    drawn = [draw.clip for (draw,) in batches(Draws([Pool(tuple(range(20)), 1)], steps=20, seed=0), 2)]
+    assert drawn[:20] != list(range(20))
+    assert drawn[:20] != drawn[20:]
+
+
+def test_each_pool_keeps_its_share_of_every_batch():
+    pools = [Pool((0, 1, 2), 2), Pool((3, 4, 5, 6, 7), 4)]
+    for batch in batches(Draws(pools, steps=5, seed=0), 3):
+        assert [draw.clip in pools[0].clips for draw in batch] == [True] * 2 + [False] * 4
+
+
+def test_no_two_draws_share_the_seed_of_their_window():
+    pools = [Pool((0, 1), 2), Pool((2, 3), 2)]
+    seeds = [draw.seed for batch in batches(Draws(pools, steps=4, seed=9), 4) for draw in batch]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_length_is_the_batches_of_a_round():
+    draws = Draws([Pool((0,), 1)], steps=4, seed=0)
+    assert len(draws) == len(list(draws)) == 4
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_pool_smaller_than_its_share_is_walked_again_within_a_batch(number):
+    draws = Draws([Pool((5, 6), 5)], steps=1, seed=0)
+    draws.set_epoch(number)
+    (batch,) = draws
+    assert sorted(Counter(draw.clip for draw in batch)) == [5, 6]
+    assert len(batch) == 5

@@ -1,0 +1,40 @@
+"""Settings that cannot be meant are refused before any work."""
+
+import pytest
+
+from kineflow.config import parse_params
+from kineflow.errors import KineflowError
+from kineflow.evaluation.settings import EvaluateSettings
+
+
+def test_the_defaults_are_the_test_protocol():
+    settings = EvaluateSettings()
+    assert (settings.split, settings.clips_per_video, settings.fusion) == ("test", 4, ())
+
+
+def test_a_fusion_may_name_weights_or_leave_them_to_val():
+    values = {"fusion": [{"models": ["a", "b"]}, {"models": ["a", "c"], "weights": [0, 2]}]}
+    values["fusion"].append({"models": ["b", "c"], "weights": "val", "on": "logits"})
+    settings = parse_params(EvaluateSettings, values, where="evaluation")
+    assert [fusion.weights for fusion in settings.fusion] == [None, (0, 2), "val"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"split": "unlabelled"}, "'unlabelled'"),
+        ({"clips_per_video": 0}, "greater than or equal to 1"),
+        ({"examples": 99}, "less than or equal to 24"),
+        ({"fusions": []}, "unknown key; known keys:.*fusion"),
+        ({"fusion": [{"models": ["a"]}]}, "at least 2 items"),
+        ({"fusion": [{"models": ["a", "a"]}]}, "each be named once"),
+        ({"fusion": [{"models": ["a", "b"], "weights": [1]}]}, "must be 2 numbers"),
+        ({"fusion": [{"models": ["a", "b"], "weights": [0, 0]}]}, "at least one above 0"),
+        ({"fusion": [{"models": ["a", "b"], "weights": [1, -1]}]}, "greater than or equal to 0"),
+        ({"fusion": [{"models": ["a", "b"]}, {"models": ["a", "b"], "weights": "val"}]}, "twice"),
+        ({"split": "val", "fusion": [{"models": ["a", "b"], "weights": "val"}]}, "only where split is 'test'"),
+    ],
+)
+def test_faults_are_named(values, said):
+    with pytest.raises(KineflowError, match=said):
+        parse_params(EvaluateSettings, values, where="evaluation")

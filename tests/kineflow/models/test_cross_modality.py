@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kineflow.errors import KineflowError
+from kineflow.models.cross_modality import across_modality, initialise_across_modality
+from kineflow.models.network import VideoNetwork
+from kineflow.models.registry import create_model, list_models
+
+
+def build(name: str, in_channels: int, *, seed: int, num_classes: int = 0, width: float = 0.125) -> VideoNetwork:
+    torch.manual_seed(seed)
+    return create_model(name, num_classes=num_classes, in_channels=in_channels, width=width)
+
+
+@given(before=st.integers(1, 6), after=st.integers(1, 15), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_each_channel_holds_the_mean_of_the_source(before: int, after: int, seed: int) -> None:
+    kernel = torch.randn(4, before, 1, 3, 3, generator=torch.Generator().manual_seed(seed))
+    state = {"a.weight": kernel, "a.bias": torch.arange(4.0), "b.weight": torch.ones(2)}
+    new = across_modality(state, stem_name="a", in_channels=after)
+    assert new["a.weight"].shape == (4, after, 1, 3, 3)
+    for channel in range(after):
+        torch.testing.assert_close(new["a.weight"][:, channel], kernel.mean(dim=1))
+    assert torch.equal(new["a.bias"], state["a.bias"])
+    assert torch.equal(new["b.weight"], state["b.weight"])
+
+
+def test_a_kernel_by_hand() -> None:
+    kernel = torch.tensor([[[1.0, 2.0]], [[5.0, 4.0]], [[0.0, 0.0]]]).permute(1, 0, 2)[None]  # [1,1,3,2] → one output
+    state = {"stem.weight": kernel.reshape(1, 3, 2)}
+    new = across_modality(state, stem_name="stem", in_channels=2)
+    assert new["stem.weight"].tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
+
+
+@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("channels", [2, 10])
+def test_a_flow_network_takes_over_all_but_the_stem(name: str, channels: int) -> None:
+    source, target = build(name, 3, seed=0), build(name, channels, seed=1)
+    initialise_across_modality(target, source)
+    stem = f"{source.stem_name}.weight"
+    old, new = source.state_dict(), target.state_dict()
+    assert all(torch.equal(old[key], new[key]) for key in old if key != stem)
+    torch.testing.assert_close(new[stem].mean(dim=1), old[stem].mean(dim=1))
+    assert torch.equal(new[stem], new[stem][:, :1].expand_as(new[stem]))
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_grey_input_gets_two_thirds_of_the_stem_response(name: str) -> None:
+    source, target = build(name, 3, seed=0), build(name, 2, seed=1)
+    initialise_across_modality(target, source)
+    grey = torch.randn(1, 1, 8, 32, 32, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        from_rgb, from_flow = source.stem(grey.expand(-1, 3, -1, -1, -1)), target.stem(grey.expand(-1, 2, -1, -1, -1))
+    torch.testing.assert_close(from_flow, from_rgb * 2 / 3, rtol=1e-4, atol=1e-5)
+
+
+def test_the_source_stays_as_it_is_when_the_target_learns() -> None:
+    source, target = build("s3d", 3, seed=0), build("s3d", 2, seed=1)
+    initialise_across_modality(target, source)
+    before = {key: value.clone() for key, value in source.state_dict().items()}
+    with torch.no_grad():
+        for parameter in target.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(before[key], value) for key, value in source.state_dict().items())
+
+
+def test_networks_that_differ_otherwise_are_refused() -> None:
+    with pytest.raises(KineflowError, match="of another shape"):
+        initialise_across_modality(build("s3d", 2, seed=0, width=0.25), build("s3d", 3, seed=0))
+    with pytest.raises(KineflowError, match=r"missing \(37\)"):
+        initialise_across_modality(build("s3d_g", 2, seed=0), build("s3d", 3, seed=0))

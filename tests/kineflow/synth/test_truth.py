@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kineflow.errors import KineflowError
+from kineflow.synth.staging import affines
+from kineflow.synth.truth import Truth, load_truth, save_truth
+
+
+def small_truth() -> Truth:
+    rng = np.random.default_rng(0)
+    still = np.zeros(3)
+    actor = affines(x=5 + np.arange(3.0), y=still + 6, angle=0.1 * np.arange(3), scale=still + 1)
+    scene = affines(x=still, y=0.25 * np.arange(3), angle=still, scale=still + 1)
+    return Truth(actor, scene, rng.random((3, 11, 13)) < 0.3)
+
+
+def test_what_is_saved_is_loaded_exactly(tmp_path: Path) -> None:
+    truth = small_truth()
+    save_truth(truth, tmp_path / "deep" / "clip.npz")
+    loaded = load_truth(tmp_path / "deep" / "clip.npz")
+    for name in ("actor", "scene", "mask", "flow", "camera", "occluded"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(truth, name))
+    assert loaded.mask.dtype == bool
+    assert loaded.flow.dtype == np.float32
+    assert loaded.flow.shape == (2, 11, 13, 2)
+
+
+def test_same_truth_same_bytes(tmp_path: Path) -> None:
+    save_truth(small_truth(), tmp_path / "a.npz")
+    save_truth(small_truth(), tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_flow_is_of_the_layer_a_pixel_belongs_to() -> None:
+    still = np.zeros(2)
+    mask = np.zeros((2, 16, 16), bool)
+    mask[:, 4:8, 4:8] = True
+    actor = affines(x=np.array([6.0, 8.0]), y=still + 6, angle=np.array([0.0, np.pi / 2]), scale=still + 1)
+    scene = affines(x=np.array([0.0, -0.5]), y=still, angle=still, scale=still + 1)
+    truth = Truth(actor, scene, mask)
+    np.testing.assert_allclose(truth.flow[0, 0, 0], [-0.5, 0], atol=1e-6)
+    # One pixel right of the centre turns clockwise to one pixel below it, and the centre moves two to the right.
+    np.testing.assert_allclose(truth.flow[0, 6, 7], [2 - 1, 1], atol=1e-6)
+    np.testing.assert_allclose(truth.camera[0], [[1, 0, -0.5], [0, 1, 0]])
+
+
+def test_pixels_that_the_actor_comes_to_cover_are_occluded() -> None:
+    still = np.zeros(2)
+    mask = np.zeros((2, 16, 16), bool)
+    mask[0, 4:8, 4:8] = True
+    mask[1, 4:8, 7:11] = True
+    actor = affines(x=np.array([6.0, 9.0]), y=still + 6, angle=still, scale=still + 1)
+    scene = affines(x=still, y=np.array([0.0, -1.0]), angle=still, scale=still + 1)
+    hidden = Truth(actor, scene, mask).occluded[0]
+    assert not hidden[4:7, 4:7].any()  # the actor itself stays in sight
+    assert hidden[5:8, 8:11].all()  # covered by the actor in the next frame
+    assert hidden[0].all()  # the camera leaves them outside
+    assert not hidden[10:].any()
+
+
+@pytest.mark.parametrize("content", [b"", b"text, no archive", b"PK\x03\x04 broken"])
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.npz"
+    path.write_bytes(content)
+    with pytest.raises(KineflowError, match=r"clip\.npz: no readable truth"):
+        load_truth(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match="no readable truth"):
+        load_truth(tmp_path / "absent.npz")
+
+
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.npz"
+    np.savez(path, shape=np.array([1, 1, 1]), mask=np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(KineflowError, match="no readable truth"):
+        load_truth(path)
+
+
+def test_poses_that_do_not_fit_the_masks_are_refused(tmp_path: Path) -> None:
+    truth = small_truth()
+    save_truth(Truth(truth.actor[:2], truth.scene, truth.mask), tmp_path / "clip.npz")
+    with pytest.raises(KineflowError, match="do not fit masks"):
+        load_truth(tmp_path / "clip.npz")

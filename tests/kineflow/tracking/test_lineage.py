@@ -1,0 +1,114 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kineflow.errors import KineflowError
+from kineflow.tracking.lineage import data_version, environment_tags, git_tags, lineage_tags, source_digest
+
+DATA_DVC = "outs:\n- md5: {}\n  size: 10\n  nfiles: 2\n  hash: md5\n  path: data\n"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KINEFLOW_DATA_VERSION", "KINEFLOW_GIT_COMMIT", "DVC_STAGE", "KFP_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+class TestDataVersion:
+    def test_is_the_hash_that_dvc_keeps(self, tmp_path: Path) -> None:
+        (tmp_path / "data.dvc").write_text(DATA_DVC.format("0123456789abcdef0123456789abcdef.dir"))
+        assert data_version(tmp_path) == "0123456789abcdef0123456789abcdef.dir"
+
+    def test_is_none_without_the_file(self, tmp_path: Path) -> None:
+        assert data_version(tmp_path) is None
+
+    def test_comes_from_the_environment_on_a_cluster(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "data.dvc").write_text(DATA_DVC.format("a" * 32))
+        monkeypatch.setenv("KINEFLOW_DATA_VERSION", "b" * 32)
+        assert data_version(tmp_path) == "b" * 32
+
+    @pytest.mark.parametrize("content", ["outs: []\n", "outs:\n- path: data\n", "wdir: .\n"])
+    def test_refuses_a_file_without_a_hash(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "data.dvc").write_text(content)
+        with pytest.raises(KineflowError, match=r"data\.dvc"):
+            data_version(tmp_path)
+
+
+class TestGit:
+    def test_names_the_commit_and_whether_files_differ_from_it(self, tmp_path: Path) -> None:
+        git(tmp_path, "init", "-q")
+        (tmp_path / "a").write_text("1")
+        git(tmp_path, "add", "a")
+        git(tmp_path, "commit", "-qm", "one")
+        commit = git(tmp_path, "rev-parse", "HEAD")
+        assert git_tags(tmp_path) == {
+            "git.commit": commit, "git.dirty": "false", "mlflow.source.git.commit": commit
+        }  # fmt: skip
+        (tmp_path / "a").write_text("2")
+        assert git_tags(tmp_path)["git.dirty"] == "true"
+
+    def test_says_nothing_without_a_repository(self, tmp_path: Path) -> None:
+        assert git_tags(tmp_path) == {}
+
+    def test_takes_the_image_s_word_without_a_repository(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KINEFLOW_GIT_COMMIT", "c" * 40)
+        assert git_tags(tmp_path) == {"git.commit": "c" * 40}
+
+
+def test_environment_names_versions_but_not_the_machine() -> None:
+    import platform
+
+    tags = environment_tags()
+    assert tags["env.python"].startswith("3.")
+    assert tags["env.mlflow"].startswith("3.")
+    assert platform.node() not in tags.values()
+
+
+class TestSourceDigest:
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        for name in ("kineflow/a.py", "components/train/step.py", "kineflow/notes.txt", "tests/test_a.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("x = 1\n")
+        return tmp_path
+
+    @pytest.mark.parametrize("name", ["kineflow/a.py", "components/train/step.py"])
+    def test_changes_with_any_source_file(self, source: Path, name: str) -> None:
+        before = source_digest(source)
+        (source / name).write_text("x = 2\n")
+        assert source_digest(source) != before
+
+    def test_changes_with_a_file_s_name(self, source: Path) -> None:
+        before = source_digest(source)
+        (source / "kineflow/a.py").rename(source / "kineflow/b.py")
+        assert source_digest(source) != before
+
+    @pytest.mark.parametrize("name", ["kineflow/notes.txt", "tests/test_a.py"])
+    def test_does_not_change_with_other_files(self, source: Path, name: str) -> None:
+        before = source_digest(source)
+        (source / name).write_text("y\n")
+        assert source_digest(source) == before
+
+    def test_elsewhere_it_is_that_of_the_installed_source(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        assert source_digest(tmp_path / "empty") == source_digest(Path(__file__).resolve().parents[3])
+
+
+def test_lineage_tags_hold_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data.dvc").write_text(DATA_DVC.format("a" * 32))
+    monkeypatch.setenv("DVC_STAGE", "train@rgb")
+    monkeypatch.setenv("KFP_RUN_ID", "")
+    tags = lineage_tags(tmp_path)
+    assert tags["dvc.data.md5"] == "a" * 32
+    assert tags["dvc.stage"] == "train@rgb"
+    assert tags["source.digest"] == source_digest(tmp_path)
+    assert "kfp.run_id" not in tags
+    assert "git.commit" not in tags

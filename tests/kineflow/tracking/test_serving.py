@@ -1,0 +1,201 @@
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import _parse_json_data
+
+from kineflow.errors import KineflowError
+from kineflow.evaluation.predict import predict_video
+from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, load_card
+from kineflow.tracking.serving import LIMITS, example_video, load_video_model, save_video_model, scored_row
+from kineflow.video.index import index_video
+
+CLASSES = ("left", "right", "spin")
+
+
+@pytest.fixture(scope="module")
+def saved(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    save_video_model(folder, bundle, limits={"clips": 2, "max_videos": 3, "max_video_bytes": 100_000})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(saved: Path) -> Any:
+    return load_video_model(str(saved))
+
+
+@pytest.fixture(scope="module")
+def video(bundle: Path) -> bytes:
+    return example_video(load_card(bundle))
+
+
+def table(*videos: Any) -> pd.DataFrame:
+    return pd.DataFrame({"video": list(videos)})
+
+
+def as_served(model: Any, payload: dict[str, Any]) -> pd.DataFrame:
+    """What MLflow's scoring server answers to a JSON request."""
+    parsed = _parse_json_data(json.dumps(payload), model.metadata, model.metadata.get_input_schema())
+    return model.predict(parsed.data, params=parsed.params)
+
+
+class TestAnswers:
+    def test_are_those_of_the_network(self, model: Any, bundle: Path, video: bytes) -> None:
+        expected = predict_video(video, *load_bundle(bundle), clips=2)
+        [row] = model.predict(table(video)).to_dict("records")
+        assert list(row["probabilities"]) == list(CLASSES)
+        np.testing.assert_allclose(list(row["probabilities"].values()), expected, rtol=1e-5)
+        assert row["label"] == CLASSES[expected.argmax()]
+        assert row["score"] == pytest.approx(expected.max())
+        assert [entry["label"] for entry in row["top"]] == [CLASSES[index] for index in np.argsort(-expected)]
+
+    def test_topk_shortens_the_list(self, model: Any, video: bytes) -> None:
+        answers = model.predict(table(video, video), params={"topk": 1})
+        assert [len(top) for top in answers["top"]] == [1, 1]
+        assert answers["top"][0][0] == {"label": answers["label"][0], "score": answers["score"][0]}
+
+    def test_ties_go_to_the_first_class(self) -> None:
+        row = scored_row(np.array([0.25, 0.375, 0.375], np.float32), CLASSES, 2)
+        assert row == {
+            "label": "right",
+            "score": 0.375,
+            "top": [{"label": "right", "score": 0.375}, {"label": "spin", "score": 0.375}],
+            "probabilities": {"left": 0.25, "right": 0.375, "spin": 0.375},
+        }
+
+    def test_they_match_the_signature(self, model: Any, video: bytes) -> None:
+        from mlflow.models.utils import _enforce_schema
+
+        answers = model.predict(table(video))
+        assert list(_enforce_schema(answers, model.metadata.get_output_schema()).columns) == list(answers.columns)
+
+
+class TestInputs:
+    @pytest.mark.parametrize(
+        "form",
+        [
+            lambda text: {"dataframe_records": [{"video": text}]},
+            lambda text: {"dataframe_split": {"columns": ["video"], "data": [[text]]}},
+        ],
+        ids=["records", "split"],
+    )
+    def test_base64_in_json(self, model: Any, video: bytes, form: Any) -> None:
+        text = base64.b64encode(video).decode()
+        assert as_served(model, form(text) | {"params": {"topk": 2}}).to_dict() == (
+            model.predict(table(video), params={"topk": 2}).to_dict()
+        )
+
+    def test_the_stored_example(self, model: Any, saved: Path, video: bytes) -> None:
+        payload = json.loads((saved / "serving_input_example.json").read_text())
+        pd.testing.assert_frame_equal(as_served(model, payload), model.predict(table(video)))
+
+    def test_a_path_object_or_one_video_without_a_table(self, model: Any, video: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(video)
+        expected = model.predict(table(video))
+        unwrapped = model.unwrap_python_model()
+        pd.testing.assert_frame_equal(model.predict(table(path)), expected)
+        for given in (video, path, str(path)):
+            pd.testing.assert_frame_equal(unwrapped.predict(None, given), expected)
+
+    def test_text_in_a_request_never_names_a_file(self, model: Any, video: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(video)
+        with pytest.raises(MlflowException, match="not base64"):
+            model.predict(table(str(path)))
+        for payload in (
+            {"inputs": {"video": [str(path)]}},
+            {"instances": [{"video": str(path)}]},
+            {"dataframe_records": [{"video": str(path)}]},
+        ):
+            with pytest.raises(Exception, match=r"base64|padding|video 0: not readable as a video"):
+                as_served(model, payload)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("videos", "reason"),
+        [
+            ([b""], "video 0: 0 bytes"),
+            ([b"not a video"], "video 0: not readable as a video"),
+            ([bytes(100_001)], "1 to 100000 are taken"),
+            ([Path("gone.mp4")], "no such file"),
+            ([b"x"] * 4, "4 videos in one request; at most 3"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_bad_request(self, model: Any, videos: list[Any], reason: str) -> None:
+        with pytest.raises(MlflowException, match=reason) as caught:
+            model.predict(table(*videos))
+        assert caught.value.get_http_status_code() == 400
+
+    def test_the_place_of_the_bad_video_is_named(self, model: Any, video: bytes) -> None:
+        with pytest.raises(MlflowException, match="video 1: "):
+            model.predict(table(video, b"x"))
+
+    def test_topk_below_one(self, model: Any, video: bytes) -> None:
+        with pytest.raises(MlflowException, match="topk must be at least 1"):
+            model.predict(table(video), params={"topk": 0})
+
+    def test_another_column(self, model: Any, video: bytes) -> None:
+        with pytest.raises(MlflowException, match="video"):
+            model.predict(pd.DataFrame({"clip": [video]}))
+
+    def test_a_number_instead_of_a_video(self, model: Any) -> None:
+        unwrapped = model.unwrap_python_model()
+        with pytest.raises(MlflowException, match="a table with a column 'video'"):
+            unwrapped.predict(None, 3)
+        with pytest.raises(MlflowException, match="bytes are expected, not float"):
+            unwrapped.predict(None, table(3.5))
+
+    def test_a_flow_model_is_not_saved(self, tmp_path: Path) -> None:
+        import torch
+
+        from kineflow.models.bundle import save_bundle
+        from kineflow.models.registry import create_model
+
+        with torch.random.fork_rng(devices=[]):
+            network = create_model("s3d", num_classes=3, in_channels=2, width=0.0625)
+        wanted = Preprocessing("flow", 8, 1, 64, 64, (128.0,) * 2, (64.0,) * 2)
+        save_bundle(tmp_path / "b", network, ModelCard("teacher", "s3d", {"width": 0.0625}, CLASSES, wanted))
+        with pytest.raises(KineflowError, match=r"'teacher' \(flow, 3 classes\) cannot classify a video"):
+            save_video_model(tmp_path / "m", tmp_path / "b")
+
+    @pytest.mark.parametrize("uri", ["models:/nobody@champion", "models:/nobody/1", "models:/nobody", "models:/a/b/c"])
+    def test_an_unknown_model_is_named(self, project: Path, uri: str) -> None:
+        with pytest.raises(KineflowError, match=uri):
+            load_video_model(uri)
+
+
+class TestFiles:
+    def test_nothing_is_pickled(self, saved: Path, bundle: Path) -> None:
+        names = {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()}
+        assert {Path(name).suffix for name in names} <= {"", ".py", ".json", ".yaml", ".txt", ".safetensors"}
+        stored = saved / "artifacts" / bundle.name
+        assert (stored / "model.safetensors").read_bytes() == (bundle / "model.safetensors").read_bytes()
+        assert (stored / "model.json").read_bytes() == (bundle / "model.json").read_bytes()
+
+    def test_kineflow_is_never_fetched_from_an_index(self, saved: Path) -> None:
+        requirements = (saved / "requirements.txt").read_text().split()
+        assert any(line.startswith("torch==") for line in requirements)
+        assert not any("kineflow" in line for line in requirements)
+
+    def test_limits_are_stored_with_the_model(self, model: Any) -> None:
+        assert model.unwrap_python_model().limits == LIMITS | {
+            "clips": 2, "max_videos": 3, "max_video_bytes": 100_000
+        }  # fmt: skip
+
+
+def test_the_example_is_a_short_video_and_always_the_same(bundle: Path, tmp_path: Path) -> None:
+    card = load_card(bundle)
+    content = example_video(card)
+    assert content == example_video(card)
+    assert len(content) < 20_000
+    (tmp_path / "example.mp4").write_bytes(content)
+    index = index_video(tmp_path / "example.mp4")
+    assert (index.status.value, index.codec, index.frames) == ("ok", "h264", 9)

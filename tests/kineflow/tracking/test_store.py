@@ -1,0 +1,168 @@
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kineflow.errors import KineflowError
+from kineflow.tracking import store
+from kineflow.tracking.store import (
+    artifact_location,
+    connect,
+    database_file,
+    prepare_store,
+    quiet_mlflow,
+    store_lock,
+    tracking_uri,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class TestTrackingUri:
+    def test_is_an_absolute_sqlite_file_in_the_root_by_default(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.chdir(tmp_path)
+        assert tracking_uri() == tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+
+    def test_a_relative_sqlite_file_is_made_absolute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/here.db")
+        assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve()}/runs/here.db"
+
+    def test_a_server_is_taken_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example/")
+        assert tracking_uri() == "https://mlflow.example/"
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:////a/b.db", Path("/a/b.db")),
+        ("sqlite:///b.db?timeout=3", Path("b.db")),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("http://host", None),
+        ("postgresql://host/db", None),
+    ],
+)
+def test_database_file(uri: str, path: Path | None) -> None:
+    assert database_file(uri) == path
+
+
+def test_artifacts_lie_beside_the_database_and_a_server_chooses_itself() -> None:
+    assert artifact_location("sqlite:////a/mlflow.db", "d3d/x") == "/a/mlartifacts/d3d%2Fx"
+    assert artifact_location("http://host", "d3d") is None
+
+
+def test_quiet_mlflow_turns_telemetry_off_and_respects_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    quiet_mlflow()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
+
+
+class TestPrepareStore:
+    def test_a_prepared_file_is_left_alone_and_mlflow_is_not_imported(self, project: Path) -> None:
+        before = (project / "mlflow.db").read_bytes()
+        script = (
+            "import sys; from kineflow.tracking import store; store.prepare_store(); print('mlflow' in sys.modules)"
+        )
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        said = subprocess.run(
+            [sys.executable, "-c", script], cwd=project, env=environ, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == "False"
+        assert (project / "mlflow.db").read_bytes() == before
+
+    def test_an_empty_file_gets_its_tables(self, tmp_path: Path) -> None:
+        (tmp_path / "mlflow.db").touch()
+        uri = prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
+        assert connect(uri).search_experiments()
+
+    def test_an_interrupted_start_leaves_no_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from mlflow.store.db import utils
+
+        def interrupt(engine: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(utils, "_initialize_tables", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
+        assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == []
+
+    @pytest.mark.parametrize("content", [b"no database at all, but long enough to be looked at" * 30, None])
+    def test_refuses_a_file_of_something_else(self, tmp_path: Path, content: bytes | None) -> None:
+        path = tmp_path / "mlflow.db"
+        if content is None:
+            with sqlite3.connect(path) as connection:
+                connection.execute("CREATE TABLE experiments (id INTEGER)")
+        else:
+            path.write_bytes(content)
+        kept = path.read_bytes()
+        with pytest.raises(KineflowError, match=r"mlflow\.db: not a(.|\n)*move the file away"):
+            prepare_store(f"sqlite:///{path}")
+        assert path.read_bytes() == kept
+
+    def test_a_server_is_left_alone(self) -> None:
+        assert prepare_store("http://localhost:1") == "http://localhost:1"
+
+
+def test_the_lock_names_its_file_when_it_is_held(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_LOCK_TIMEOUT_SEC", 0.05)
+    uri = tracking_uri()
+    with store_lock(uri), pytest.raises(KineflowError, match=r"mlflow\.db\.lock"), store_lock(uri):
+        pass
+
+
+def test_the_lock_of_a_server_does_not_hold_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = store._lock_file("http://ann:s3cret@host")
+    assert "s3cret" not in str(path)
+    assert path != store._lock_file("http://host")
+
+
+START_TOGETHER = """
+import sys, time
+from pathlib import Path
+from kineflow.tracking.store import prepare_store
+from kineflow.tracking.runs import open_step_run
+number, count = sys.argv[1:]
+Path(f"ready{number}").touch()
+while len(list(Path().glob("ready*"))) < int(count):
+    time.sleep(0.01)
+prepare_store()
+with open_step_run(f"step{number}", params={"number": number}, experiment="demo", pipeline_run_id="together") as run:
+    run.log_metrics({"x": float(number)}, 0)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_on_a_fresh_file_all_succeed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 4
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", START_TOGETHER, str(number), str(count)],
+            cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, said
+
+    client = connect(tracking_uri(tmp_path))
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    runs = client.search_runs([experiment])
+    parents = [run for run in runs if run.data.tags["kineflow.kind"] == "pipeline"]
+    children = [run for run in runs if run.data.tags["kineflow.kind"] == "step"]
+    assert len(parents) == 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert sorted(run.data.metrics["x"] for run in children) == [0.0, 1.0, 2.0, 3.0]

@@ -1,0 +1,228 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from kineflow.data.manifest import ClipSet, Split
+from kineflow.errors import KineflowError
+from kineflow.flow.store import FlowSet
+from kineflow.models.bundle import load_bundle, load_card, save_bundle
+from kineflow.models.registry import create_model
+from kineflow.tracking.tracker import NULL_TRACKER
+from kineflow.training.jobs import Data, Trained, distil_student, train_network
+from kineflow.training.settings import DistillSettings, TrainSettings
+from kineflow.training.tasks import Distillation
+
+
+def settings(**changes) -> TrainSettings:
+    values = {
+        "frames": 4, "short_side": 16, "crop": 12, "steps": 2, "validate_every_steps": 1, "batch_size": 3,
+        "cache_mb": 16, "flip": False,
+    }  # fmt: skip
+    return TrainSettings(**(values | changes))
+
+
+@pytest.fixture
+def data(tiny_data) -> Data:
+    return Data(ClipSet.load(tiny_data.clips), FlowSet.load(tiny_data.flow))
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_initial, tmp_path_factory) -> Path:
+    """A bundle of the flow stream that knows the classes of the tiny clips, with random weights."""
+    return make_teacher(tiny_initial["flow"], tmp_path_factory.mktemp("teacher"))
+
+
+def make_teacher(initial: Path, folder: Path, *, classes=("dark", "light"), width: float = 0.125, **geometry) -> Path:
+    card = load_card(initial)
+    preprocessing = dataclasses.replace(
+        card.preprocessing, **({"frames": 4, "short_side": 16, "crop": 12, "stride_frames": 1} | geometry)
+    )
+    hyperparameters = {**card.hyperparameters, "width": width}
+    torch.manual_seed(0)
+    network = create_model("s3d", num_classes=len(classes), in_channels=len(card.preprocessing.mean), **hyperparameters)
+    card = dataclasses.replace(
+        card, name="teacher", classes=tuple(classes), preprocessing=preprocessing, hyperparameters=hyperparameters
+    )
+    save_bundle(folder / "teacher", network, card)
+    return folder / "teacher"
+
+
+def train(data: Data, initial: Path, work: Path, **changes) -> Trained:
+    return train_network(data, initial, settings(**changes), name="plain", seed=3, work=work, tracker=NULL_TRACKER)
+
+
+def distil(data: Data, initial: Path, teacher: Path, work: Path, *, use_unlabelled: bool = False, **given) -> Trained:
+    return distil_student(
+        data,
+        initial,
+        teacher,
+        given.pop("settings", settings()),
+        DistillSettings(unlabelled_batch_size=2, **given),
+        name="student",
+        use_unlabelled=use_unlabelled,
+        seed=3,
+        work=work,
+        tracker=NULL_TRACKER,
+    )
+
+
+def weights(trained: Trained) -> list[torch.Tensor]:
+    return list(trained.network.state_dict().values())
+
+
+def same(first: Trained, second: Trained) -> bool:
+    return all(torch.equal(*pair) for pair in zip(weights(first), weights(second), strict=True))
+
+
+class TestTraining:
+    @pytest.mark.parametrize("modality", ["rgb", "flow"])
+    def test_a_trained_network_is_a_bundle_that_loads(self, data, tiny_initial, tmp_path, modality):
+        trained = train(data, tiny_initial[modality], tmp_path / "work")
+        save_bundle(tmp_path / "model", trained.network, trained.card)
+        network, card = load_bundle(tmp_path / "model")
+        assert card == trained.card
+        assert (card.name, card.architecture, card.classes) == ("plain", "s3d", ("dark", "light"))
+        seen = card.preprocessing
+        assert (seen.modality, seen.frames, seen.stride_frames, seen.short_side, seen.crop) == (modality, 4, 1, 16, 12)
+        assert seen.mean == load_card(tiny_initial[modality]).preprocessing.mean
+        assert card.lineage["origin"] == "from scratch"
+        assert set(card.metrics) == {"val/top1", "val/loss", "best_step"}
+        assert 1 <= card.metrics["best_step"] <= 2
+        assert "best after" in trained.summary
+        clip = torch.rand(1, len(seen.mean), 4, 12, 12)
+        torch.testing.assert_close(network(clip), trained.network.eval()(clip))
+
+    def test_it_starts_from_the_initial_weights(self, data, tiny_initial, tmp_path):
+        barely = {"learning_rate": 1e-9, "weight_decay": 0}
+        trained = train(data, tiny_initial["rgb"], tmp_path, optimiser=barely)
+        initial, _ = load_bundle(tiny_initial["rgb"])
+        torch.testing.assert_close(trained.network.stem.weight, initial.stem.weight, atol=1e-6, rtol=0)
+
+    def test_the_seed_decides(self, data, tiny_initial, tmp_path):
+        first, again = (train(data, tiny_initial["rgb"], tmp_path / name) for name in "ab")
+        other = train_network(
+            data, tiny_initial["rgb"], settings(), name="plain", seed=4, work=tmp_path / "c", tracker=NULL_TRACKER
+        )
+        assert same(first, again)
+        assert not same(first, other)
+
+    def test_an_rgb_stream_needs_no_flow(self, data, tiny_initial, tmp_path):
+        assert train(dataclasses.replace(data, flow_set=None), tiny_initial["rgb"], tmp_path).network is not None
+
+    def test_a_flow_stream_does(self, data, tiny_initial, tmp_path):
+        with pytest.raises(KineflowError, match="needs a flow set"):
+            train(dataclasses.replace(data, flow_set=None), tiny_initial["flow"], tmp_path)
+
+    @pytest.mark.parametrize("split", [Split.TRAIN, Split.VAL])
+    def test_a_split_without_clips(self, data, tiny_initial, tmp_path, split):
+        clips = tuple(clip for clip in data.clip_set.clips if clip.split is not split)
+        empty = dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, clips=clips))
+        with pytest.raises(KineflowError, match=f"no usable clip in split '{split}'"):
+            train(empty, tiny_initial["rgb"], tmp_path)
+
+
+class TestDistillation:
+    def test_the_card_names_the_teacher(self, data, tiny_initial, teacher, tmp_path):
+        trained = distil(data, tiny_initial["rgb"], teacher, tmp_path)
+        assert (trained.card.name, trained.card.lineage["teacher"]) == ("student", "teacher")
+        assert trained.card.preprocessing.modality == "rgb"
+        assert len(trained.card.preprocessing.mean) == 3
+
+    def test_the_teacher_makes_a_difference(self, data, tiny_initial, teacher, tmp_path):
+        plain = train(data, tiny_initial["rgb"], tmp_path / "plain")
+        without, taught = (
+            distil(data, tiny_initial["rgb"], teacher, tmp_path / str(weight), weight=weight) for weight in (0.0, 5.0)
+        )
+        assert same(plain, without)
+        assert not same(plain, taught)
+
+    def test_a_flow_student_of_an_rgb_teacher(self, data, tiny_initial, tmp_path):
+        rgb_teacher = make_teacher(tiny_initial["rgb"], tmp_path)
+        trained = distil(data, tiny_initial["flow"], rgb_teacher, tmp_path / "work", direction="rgb_to_flow")
+        assert trained.card.preprocessing.modality == "flow"
+
+    def test_pooled_features(self, data, tiny_initial, teacher, tmp_path):
+        logits, features = (
+            distil(data, tiny_initial["rgb"], teacher, tmp_path / layer, layer=layer)
+            for layer in ("logits", "features")
+        )
+        assert not same(logits, features)
+
+
+class TestUnlabelledClips:
+    @pytest.fixture
+    def seen(self, monkeypatch) -> list[list[int]]:
+        """Labels of every training batch."""
+        batches, loss = [], Distillation.loss
+
+        def listening(task, batch):
+            batches.append(batch["label"].tolist())
+            return loss(task, batch)
+
+        monkeypatch.setattr(Distillation, "loss", listening)
+        return batches
+
+    def test_each_step_adds_unlabelled_clips_and_never_a_label_of_theirs(
+        self, data, tiny_initial, teacher, tmp_path, seen
+    ):
+        clips = tuple(dataclasses.replace(clip, label=clip.label or "light") for clip in data.clip_set.clips)
+        leaking = dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, clips=clips))
+        distil(leaking, tiny_initial["rgb"], teacher, tmp_path, use_unlabelled=True)
+        assert len(seen) == 2
+        for labels in seen:
+            assert set(labels[:3]) <= {0, 1}
+            assert labels[3:] == [-1, -1]
+
+    def test_they_are_left_out_unless_asked_for(self, data, tiny_initial, teacher, tmp_path, seen):
+        distil(data, tiny_initial["rgb"], teacher, tmp_path)
+        assert all(len(labels) == 3 and -1 not in labels for labels in seen)
+
+    def test_they_make_a_difference(self, data, tiny_initial, teacher, tmp_path):
+        labelled, both = (
+            distil(data, tiny_initial["rgb"], teacher, tmp_path / str(use), use_unlabelled=use) for use in (False, True)
+        )
+        assert not same(labelled, both)
+
+    def test_the_set_must_have_some(self, data, tiny_initial, teacher, tmp_path):
+        clips = tuple(clip for clip in data.clip_set.clips if clip.split is not Split.UNLABELLED)
+        without = dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, clips=clips))
+        with pytest.raises(KineflowError, match="no usable clip in split 'unlabelled'"):
+            distil(without, tiny_initial["rgb"], teacher, tmp_path, use_unlabelled=True)
+
+
+class TestPairsThatDoNotFit:
+    """Each is refused before anything is trained."""
+
+    def refused(self, said: str, *arguments, **given) -> None:
+        with pytest.raises(KineflowError, match=re.escape(said)) as caught:
+            distil(*arguments, **given)
+        assert caught.value.remedy
+
+    def test_direction(self, data, tiny_initial, teacher, tmp_path):
+        said = "make flow_to_rgb, not distillation.direction rgb_to_flow"
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path, direction="rgb_to_flow")
+        self.refused("make flow_to_flow", data, tiny_initial["flow"], teacher, tmp_path)
+
+    @pytest.mark.parametrize("classes", [("dark", "light", "red"), ("light", "dark"), ("dark", "red")])
+    def test_classes(self, data, tiny_initial, tmp_path, classes):
+        teacher = make_teacher(tiny_initial["flow"], tmp_path, classes=classes)
+        said = f"the teacher knows the classes {', '.join(classes)} ({len(classes)}), the clip set has dark, light (2)"
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("field", "mine", "theirs"),
+        [("frames", 4, 5), ("stride_frames", 1, 2), ("short_side", 16, 18), ("crop", 12, 14)],
+    )
+    def test_geometry(self, data, tiny_initial, tmp_path, field, mine, theirs):
+        teacher = make_teacher(tiny_initial["flow"], tmp_path, **{field: theirs})
+        said = f"{field} is {theirs} for the teacher and {mine} for the student"
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path)
+
+    def test_features_of_another_width(self, data, tiny_initial, tmp_path):
+        teacher = make_teacher(tiny_initial["flow"], tmp_path, width=0.25)
+        self.refused("the teacher has 256 features and the student 128", data, tiny_initial["rgb"], teacher, tmp_path,
+                     layer="features")  # fmt: skip
+        assert distil(data, tiny_initial["rgb"], teacher, tmp_path / "work", layer="logits")

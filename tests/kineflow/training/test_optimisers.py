@@ -1,0 +1,87 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from kineflow.training.optimisers import build_optimiser, build_schedule, rate_factor
+from kineflow.training.settings import OptimiserSettings
+
+schedules = st.sampled_from(["cosine", "steps", "constant"])
+
+
+def factors(steps: int, **settings) -> list[float]:
+    factor = rate_factor(OptimiserSettings(**settings), steps)
+    return [factor(step) for step in range(steps)]
+
+
+@given(st.integers(1, 200), schedules, st.floats(0, 0.99))
+def test_rates_are_shares_of_the_peak(steps, schedule, warmup_share):
+    rates = factors(steps, schedule=schedule, warmup_share=warmup_share)
+    assert all(0 < rate <= 1 for rate in rates)
+
+
+@given(st.integers(10, 200), schedules)
+def test_warmup_rises_linearly_to_the_peak_and_nothing_rises_after_it(steps, schedule):
+    rates = factors(steps, schedule=schedule, warmup_share=0.3, milestones=(0.6, 0.85))
+    warmup = round(0.3 * steps)
+    rises = [later - earlier for earlier, later in pairwise(rates[: warmup + 1])]
+    assert rises == pytest.approx([1 / (warmup + 1)] * warmup)
+    assert rates[warmup] == 1
+    assert all(later <= earlier for earlier, later in pairwise(rates[warmup:]))
+
+
+def test_cosine_is_half_way_down_in_the_middle_and_ends_at_zero():
+    rates = factors(1000, schedule="cosine", warmup_share=0)
+    assert rates[500] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0, abs=1e-5)
+
+
+def test_steps_divide_by_ten_at_each_milestone():
+    rates = factors(100, schedule="steps", milestones=(0.5, 0.8), warmup_share=0)
+    assert (rates[49], rates[50], rates[79], rates[80]) == pytest.approx((1, 0.1, 0.1, 0.01))
+
+
+def test_constant_stays_at_the_peak():
+    assert factors(20, schedule="constant", warmup_share=0) == [1] * 20
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2), nn.Flatten(), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_only_weights_decay(name):
+    layers = network()
+    optimiser = build_optimiser(layers, OptimiserSettings(name=name, weight_decay=0.1))
+    decay = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
+    for key, parameter in layers.named_parameters():
+        assert decay[id(parameter)] == (0.1 if key in ("0.weight", "3.weight") else 0.0), key
+
+
+def test_frozen_parameters_are_left_out():
+    layers = network()
+    layers[0].requires_grad_(False)
+    optimiser = build_optimiser(layers, OptimiserSettings())
+    held = {id(p) for group in optimiser.param_groups for p in group["params"]}
+    assert held == {id(p) for p in (*layers[1].parameters(), *layers[3].parameters())}
+
+
+def test_sgd_has_momentum():
+    optimiser = build_optimiser(network(), OptimiserSettings(name="sgd", momentum=0.8))
+    assert isinstance(optimiser, torch.optim.SGD)
+    assert {group["momentum"] for group in optimiser.param_groups} == {0.8}
+
+
+def test_schedule_sets_the_rate_of_every_group():
+    settings = OptimiserSettings(learning_rate=0.4, schedule="cosine", warmup_share=0)
+    optimiser = build_optimiser(network(), settings)
+    schedule = build_schedule(optimiser, settings, steps=4)
+    for step in range(4):
+        expected = 0.4 * 0.5 * (1 + math.cos(math.pi * step / 4))
+        assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([expected] * 2)
+        optimiser.step()
+        schedule.step()

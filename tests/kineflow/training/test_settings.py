@@ -1,0 +1,40 @@
+import pytest
+
+from kineflow.config import parse_params
+from kineflow.errors import KineflowError
+from kineflow.training.settings import DistillSettings, TrainSettings
+
+
+def fault(kind, values) -> str:
+    with pytest.raises(KineflowError) as caught:
+        parse_params(kind, values, where="student")
+    return str(caught.value)
+
+
+def test_the_defaults_are_valid():
+    assert parse_params(TrainSettings, TrainSettings().model_dump(mode="json"), where="student") == TrainSettings()
+    assert parse_params(DistillSettings, {}, where="distillation").weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"steps": 10, "validate_every_steps": 4},
+            "student: steps (10) must be a multiple of validate_every_steps (4)",
+        ),
+        ({"short_side": 64, "crop": 65}, "crop must be at most short_side (64), not 65"),
+        ({"optimiser": {"milestones": [0.5, 1.5]}}, "student.optimiser.milestones.1: input should be less than 1"),
+        ({"optimiser": {"learning_rate": 0}}, "student.optimiser.learning_rate: input should be greater than 0"),
+        ({"optimiser": {"name": "adam"}}, "'adamw' or 'sgd'"),
+        ({"select_by": "accuracy"}, "'top1' or 'loss'"),
+        ({"batchsize": 4}, "student.batchsize: unknown key"),
+    ],
+)
+def test_impossible_values(values, said):
+    assert said in fault(TrainSettings, values)
+
+
+def test_impossible_distillation():
+    message = fault(DistillSettings, {"weight": -1, "layer": "logit", "direction": "rgb_to_rgb"})
+    assert all(f"student.{key}" in message for key in ("weight", "layer", "direction"))

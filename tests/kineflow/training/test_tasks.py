@@ -1,0 +1,146 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from kineflow.training.settings import DistillSettings
+from kineflow.training.tasks import Classification, Distillation
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    """Five clips of 4×8×8 in both modalities, the last two without a label."""
+    random = torch.Generator().manual_seed(0)
+    return {
+        "rgb": torch.randint(256, (5, 3, 4, 8, 8), generator=random, dtype=torch.uint8),
+        "flow": torch.randint(256, (5, 2, 4, 8, 8), generator=random, dtype=torch.uint8),
+        "label": torch.tensor([0, 2, 1, -1, -1]),
+    }
+
+
+def rows(batch: dict, *indices: int) -> dict:
+    return {name: values[list(indices)] for name, values in batch.items()}
+
+
+def distillation(tiny_network, rgb, flow, *, label_smoothing: float = 0.0, **settings) -> Distillation:
+    return Distillation(
+        tiny_network(dropout=0.0),
+        rgb,
+        teacher=tiny_network(channels=2, dropout=0.5, seed=1),
+        teacher_preprocessing=flow,
+        settings=DistillSettings(**settings),
+        label_smoothing=label_smoothing,
+    )
+
+
+def normalised(task, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inputs of student and teacher."""
+    return (batch["rgb"].float() - 128) / 64, (batch["flow"].float() - 128) / 32
+
+
+class TestClassification:
+    def test_inputs_are_of_the_networks_modality_and_normalised(self, tiny_network, rgb, flow, batch):
+        for preprocessing, std in ((rgb, 64), (flow, 32)):
+            inputs = Classification(tiny_network(), preprocessing).inputs(batch)
+            torch.testing.assert_close(inputs, (batch[preprocessing.modality].float() - 128) / std)
+
+    def test_cross_entropy_is_over_labelled_rows_only(self, tiny_network, rgb, batch):
+        task = Classification(tiny_network(), rgb)
+        logits = task.network(task.inputs(batch))
+        terms = task.loss(batch)
+        torch.testing.assert_close(terms["loss"], F.cross_entropy(logits[:3], batch["label"][:3]))
+        torch.testing.assert_close(terms["cross_entropy"], terms["loss"])
+        assert not terms["cross_entropy"].requires_grad
+
+    def test_label_smoothing(self, tiny_network, rgb, batch):
+        task = Classification(tiny_network(), rgb, label_smoothing=0.3)
+        logits = task.network(task.inputs(batch))
+        expected = F.cross_entropy(logits[:3], batch["label"][:3], label_smoothing=0.3)
+        torch.testing.assert_close(task.loss(batch)["loss"], expected)
+
+    def test_without_labels_the_loss_is_zero_and_gradients_are_finite(self, tiny_network, rgb, batch):
+        task = Classification(tiny_network(), rgb)
+        loss = task.loss(rows(batch, 3, 4))["loss"]
+        loss.backward()
+        assert loss.item() == 0
+        assert all((parameter.grad == 0).all() for parameter in task.network.parameters())
+
+
+class TestDistillation:
+    @pytest.mark.parametrize(("label_weight", "weight"), [(1.0, 1.0), (0.5, 3.0), (0.0, 1.0)])
+    def test_the_loss_is_cross_entropy_and_mean_squared_error_of_logits(
+        self, tiny_network, rgb, flow, batch, label_weight, weight
+    ):
+        task = distillation(tiny_network, rgb, flow, weight=weight, label_weight=label_weight)
+        seen, taught = normalised(task, batch)
+        student, teacher = task.network(seen), task.teacher(taught)
+        cross_entropy = F.cross_entropy(student[:3], batch["label"][:3])
+        distance = ((student - teacher) ** 2).mean()  # over all five clips: a teacher needs no label
+        terms = task.loss(batch)
+        torch.testing.assert_close(terms["cross_entropy"], cross_entropy)
+        torch.testing.assert_close(terms["distillation"], distance)
+        torch.testing.assert_close(terms["loss"], label_weight * cross_entropy + weight * distance)
+
+    def test_features_are_pooled_and_the_cross_entropy_stays(self, tiny_network, rgb, flow, batch):
+        task = distillation(tiny_network, rgb, flow, layer="features", weight=50)
+        seen, taught = normalised(task, batch)
+        student, teacher = (
+            network.forward_features(clips).mean(dim=(2, 3, 4))
+            for network, clips in ((task.network, seen), (task.teacher, taught))
+        )
+        terms = task.loss(batch)
+        torch.testing.assert_close(terms["distillation"], F.mse_loss(student, teacher))
+        torch.testing.assert_close(terms["cross_entropy"], F.cross_entropy(task.network(seen)[:3], batch["label"][:3]))
+
+    def test_features_do_not_pull_at_the_classifier(self, tiny_network, rgb, flow, batch):
+        task = distillation(tiny_network, rgb, flow, layer="features", label_weight=0)
+        task.loss(batch)["loss"].backward()
+        assert not task.network.classifier.weight.grad.any()
+        assert task.network.conv.weight.grad.any()
+
+    def test_without_weight_it_is_plain_classification(self, tiny_network, rgb, flow, batch):
+        task = distillation(tiny_network, rgb, flow, weight=0, label_smoothing=0.1)
+        plain = Classification(tiny_network(dropout=0.0), rgb, label_smoothing=0.1)
+        for each in (task, plain):
+            each.train()
+            each.loss(batch)["loss"].backward()
+        for (name, mine), theirs in zip(task.network.named_parameters(), plain.network.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, theirs.grad, msg=name)
+
+    def test_unlabelled_clips_alone_teach_through_the_teacher(self, tiny_network, rgb, flow, batch):
+        task = distillation(tiny_network, rgb, flow)
+        terms = task.loss(rows(batch, 3, 4))
+        terms["loss"].backward()
+        assert terms["cross_entropy"].item() == 0
+        assert terms["distillation"].item() > 0
+        assert task.network.conv.weight.grad.any()
+        assert all(parameter.grad.isfinite().all() for parameter in task.network.parameters())
+
+    def test_gradients_reach_the_student_and_never_the_teacher(self, tiny_network, rgb, flow, batch):
+        task = distillation(tiny_network, rgb, flow)
+        task.train()
+        task.loss(batch)["loss"].backward()
+        assert all(parameter.grad is not None for parameter in task.network.parameters())
+        assert all(p.grad is None and not p.requires_grad for p in task.teacher.parameters())
+
+    def test_the_teacher_stays_in_evaluation_mode(self, tiny_network, rgb, flow, batch):
+        task = distillation(tiny_network, rgb, flow)
+        before = {name: value.clone() for name, value in task.teacher.state_dict().items()}
+        assert task.train() is task
+        assert all(module.training for module in task.network.modules())
+        assert not any(module.training for module in task.teacher.modules())
+        first, second = (task.loss(batch)["distillation"] for _ in range(2))  # dropout would tell them apart
+        torch.testing.assert_close(first, second)
+        assert all(torch.equal(value, before[name]) for name, value in task.teacher.state_dict().items())
+        assert not any(module.training for module in task.eval().modules())
+
+    def test_an_rgb_teacher_may_instruct_a_flow_student(self, tiny_network, rgb, flow, batch):
+        task = Distillation(
+            tiny_network(channels=2),
+            flow,
+            teacher=tiny_network(),
+            teacher_preprocessing=rgb,
+            settings=DistillSettings(direction="rgb_to_flow"),
+        )
+        seen, taught = normalised(task, batch)
+        expected = F.mse_loss(task.network(taught), task.teacher(seen))
+        torch.testing.assert_close(task.loss(batch)["distillation"], expected)

@@ -1,0 +1,216 @@
+"""Decoding, held to tiny lossless videos whose every pixel is known."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kineflow.errors import KineflowError
+from kineflow.video.decode import iter_frames, read_frames, read_video, upright
+from kineflow.video.encode import write_video
+
+FRAMES, HEIGHT, WIDTH = 40, 18, 22
+IN_MATRIX = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}  # clockwise degrees: a, b, c, d of tkhd
+
+
+def planes(frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Noise as Y, U, V planes, uint8 [T, H, W, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+
+
+def write_lossless(path: Path, yuv: np.ndarray, *, first_pts: int = 0, **options: str) -> Path:
+    """H.264 with the encoder options given: B-frames, long GOPs and late starts, which our own writer never makes."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream.height, stream.width, stream.pix_fmt = yuv.shape[1], yuv.shape[2], "yuv444p"
+        stream.options = {"qp": "0", "preset": "veryfast", **options}
+        stream.codec_context.thread_count = 1
+        for number, image in enumerate(yuv):
+            frame = av.VideoFrame.from_ndarray(image, "yuv444p", channel_last=True)
+            frame.pts = first_pts + number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def turn(path: Path, clockwise: int) -> None:
+    """Write a display rotation into the track header of an mp4."""
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in IN_MATRIX[clockwise])
+    content[matrix : matrix + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+VARIANTS = {
+    "ours": {"g": "12", "bf": "0"},
+    "one_gop": {"g": "250", "bf": "0"},
+    "b_frames": {"g": "12", "bf": "3"},
+    "open_gop": {"g": "10", "bf": "3", "x264-params": "open-gop=1:b-adapt=0"},
+    "every_frame_a_key": {"g": "1", "bf": "0"},
+    "late_start": {"g": "12", "bf": "2"},
+}
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("variants")
+    return {
+        name: write_lossless(folder / f"{name}.mp4", planes(), first_pts=17 if name == "late_start" else 0, **options)
+        for name, options in VARIANTS.items()
+    }
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_frame_is_exact(variants: dict[str, Path], name: str) -> None:
+    assert np.array_equal(read_frames(variants[name], pixel_format="yuv444p"), planes())
+    assert np.array_equal(read_frames(variants[name], pixel_format="gray"), planes()[..., 0])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(sorted(VARIANTS)), indices=st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=6))
+def test_sparse_reads_equal_dense_ones(variants: dict[str, Path], name: str, indices: list[int]) -> None:
+    assert np.array_equal(read_frames(variants[name], indices, pixel_format="yuv444p"), planes()[indices])
+
+
+def test_a_late_frame_is_found_by_seeking(variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded from the start")
+
+    monkeypatch.setattr("kineflow.video.decode._read_linearly", refuse)
+    assert np.array_equal(read_frames(variants["ours"], [37, 13], pixel_format="gray"), planes()[[37, 13], ..., 0])
+    assert np.array_equal(read_frames(variants["b_frames"], [38], pixel_format="gray"), planes()[[38], ..., 0])
+
+
+def test_a_file_that_does_not_start_with_a_key_frame(variants: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "headless.mp4"
+    with av.open(str(variants["ours"])) as given, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for packet in [packet for packet in given.demux(video=0) if packet.size][1:]:
+            packet.stream = stream
+            container.mux(packet)
+    every = read_frames(path, pixel_format="gray")
+    assert np.array_equal(read_frames(path, [20, 24], pixel_format="gray"), every[[20, 24]])
+
+
+def test_time_stamps_that_lie_are_noticed(variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kineflow.video.decode._time_stamps", lambda *_: ([n * 7 for n in range(FRAMES)], [0, 12, 24]))
+    assert np.array_equal(read_frames(variants["ours"], [30], pixel_format="gray"), planes()[[30], ..., 0])
+
+
+@pytest.mark.parametrize(
+    "clip", ["R6llTwEh07w.mp4", "v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi"]
+)
+def test_sparse_reads_of_real_clips(shared_data: Path, clip: str) -> None:
+    path = shared_data / "clips" / clip
+    every, indices = read_frames(path), [46, 3, 20, 20]
+    assert np.array_equal(read_frames(path, indices), every[indices])
+
+
+def test_metadata_that_is_not_utf8(shared_data: Path) -> None:
+    clip = shared_data / "clips" / "hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi"
+    assert read_frames(clip).shape == (83, 240, 320, 3)
+
+
+def test_rgb_is_rgb_and_not_bgr(tmp_path: Path) -> None:
+    orange = np.full((3, 16, 16, 3), (220, 120, 20), dtype=np.uint8)
+    write_video(tmp_path / "orange.mp4", orange, fps=10, crf=0)
+    decoded = read_video(tmp_path / "orange.mp4")
+    assert np.abs(decoded.frames.astype(int) - orange).max() <= 4
+    assert decoded.fps == 10.0
+
+
+@pytest.mark.parametrize("clockwise", IN_MATRIX)
+def test_display_rotation_is_applied(tmp_path: Path, clockwise: int) -> None:
+    path = tmp_path / "turned.mp4"
+    yuv = planes(3, 16, 32)
+    write_video(path, yuv, fps=25, crf=0, pixel_format="yuv444p", source_format="yuv444p")
+    turn(path, clockwise)
+    expected = np.stack([np.rot90(image, -clockwise // 90) for image in yuv])
+    assert np.array_equal(read_frames(path, pixel_format="yuv444p"), expected)
+    assert np.array_equal(read_frames(path, [2, 0], pixel_format="gray"), expected[[2, 0], ..., 0])
+
+    _, seen_by_opencv = cv2.VideoCapture(str(path)).read()
+    assert np.abs(read_frames(path)[0].astype(int) - seen_by_opencv[..., ::-1]).mean() < 3
+
+
+def test_upright_leaves_unturned_images_alone() -> None:
+    image = planes(1)[0]
+    assert upright(image, 0) is image
+    assert np.array_equal(upright(image, -90), np.rot90(image, -1))
+
+
+def test_later_frames_take_the_size_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "grows.avi"  # MJPEG packets of two sizes: their order decides, not the header
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuvj420p"
+        for number, size in enumerate([(32, 16), (64, 32)]):
+            encoder = av.CodecContext.create("mjpeg", "w")
+            encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = *size, "yuvj420p", Fraction(1, 10)
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 100, np.uint8)).reformat(
+                format="yuvj420p"
+            )
+            frame.pts = number
+            for packet in encoder.encode(frame):
+                packet.stream = stream
+                container.mux(packet)
+    assert read_frames(path).shape == (2, 16, 32, 3)
+
+
+def test_iter_frames_scales_and_cuts(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, np.full((10, 16, 32, 3), 90, np.uint8), fps=25)
+    assert [image.shape for image in iter_frames(path, start=4, stop=7, size=(16, 8))] == [(8, 16, 3)] * 3
+    assert list(iter_frames(path, start=10)) == []
+
+
+def test_bounds_hold(variants: dict[str, Path]) -> None:
+    with pytest.raises(KineflowError, match="more than 39 frames"):
+        read_frames(variants["ours"], max_frames=39)
+    with pytest.raises(KineflowError, match="not readable as a video"):
+        read_frames(variants["ours"], max_pixels=WIDTH * HEIGHT - 1)
+
+
+@pytest.mark.parametrize(
+    ("indices", "problem"), [([39, 40], "frame 40 was asked for"), ([-1], "0 or more"), ([], "one at least")]
+)
+def test_impossible_indices(variants: dict[str, Path], indices: list[int], problem: str) -> None:
+    with pytest.raises(KineflowError, match=problem):
+        read_frames(variants["ours"], indices)
+
+
+def test_unknown_pixel_format(variants: dict[str, Path]) -> None:
+    with pytest.raises(KineflowError, match="bgr24"):
+        read_frames(variants["ours"], pixel_format="bgr24")
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video\n")
+    for name, problem in [("text.mp4", "not readable"), ("gone.mp4", "no such video"), (".", "no such video")]:
+        with pytest.raises(KineflowError, match=problem) as caught:
+            read_frames(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_playlist_opens_no_other_file(variants: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copy(variants["ours"], tmp_path / "other.mp4")
+    path = tmp_path / "playlist.mp4"
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(KineflowError, match="not readable"):
+        read_frames(path)
+
+
+def test_a_name_is_no_protocol(variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(variants["ours"].parent)
+    with pytest.raises(KineflowError, match="no such video"):
+        read_frames(Path("concat:ours.mp4|one_gop.mp4"))

@@ -1,0 +1,117 @@
+"""A copy of the project in a folder of its own, small data in it, and its command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY_TRAINING = {
+    "frames": 8, "short_side": 32, "crop": 32, "flip": False, "steps": 4, "validate_every_steps": 2, "batch_size": 4,
+    "optimiser": {"learning_rate": 0.002}, "cache_mb": 64,
+}  # fmt: skip
+TINY_PARAMS: dict[str, Any] = {
+    "seed": 7,
+    "ingestion": {"source": "data", "layout": "csv", "short_side": 32},
+    "validation": {"min_frames": 9, "min_clips_per_class": 1},
+    "flow": {"bound_px": 5.0, "preset": "capped", "scales": 2, "warps": 1},
+    "network": {"architecture": "s3d_g", "width": 0.125, "stem_temporal_stride": 1, "norm_momentum": 0.1},
+    "teacher": TINY_TRAINING,
+    "student": TINY_TRAINING,
+    "distillation": {"weight": 0.3, "unlabelled_batch_size": 4},
+    "evaluation": {
+        "clips_per_video": 1, "student": "student", "baseline": "plain", "examples": 2,
+        "fusion": [{"models": ["teacher", "student"]}],
+    },
+    "registration": {"name": "tiny"},
+}  # fmt: skip
+TINY_SYNTH = {
+    "classes": ["translate_right", "translate_left"], "takes": 2,
+    "groups": {"train": 2, "val": 1, "test": 2, "unlabelled": 2},
+    "frames": 9, "size_px": 32, "radius_px": 6.0, "speed_px": [1.0, 1.5], "camera_px": 0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    said: str
+
+    @property
+    def ran(self) -> list[str]:
+        """Tasks that the command says it ran."""
+        named = re.search(r"\d+ tasks run: (.*)", self.said)
+        return named[1].strip().split(", ") if named else []
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project.
+
+    Attributes:
+        folder: Its root, a DVC repository.
+    """
+
+    folder: Path
+
+    def kineflow(self, *arguments: str, env: dict[str, str] | None = None) -> Finished:
+        """Run the command line in the copy."""
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACKING", "KINEFLOW"))
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            cwd=self.folder,
+            env={**clean, "COLUMNS": "1000", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout)
+
+    def set_params(self, change: Callable[[dict[str, Any]], Any]) -> None:
+        """Change ``params.yaml``."""
+        path = self.folder / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        change(values)
+        path.write_text(yaml.safe_dump(values))
+
+
+def make_project(folder: Path) -> Project:
+    """Copy the code into ``folder`` and give it tiny parameters and no data yet."""
+    for package in ("kineflow", "components", "pipelines"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "params.yaml").write_text(yaml.safe_dump(TINY_PARAMS))
+    (folder / "synth.yaml").write_text(yaml.safe_dump(TINY_SYNTH))
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
+    return Project(folder)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project with a tiny synthetic data set."""
+    made = make_project(tmp_path_factory.mktemp("project"))
+    synth = made.kineflow("synth", "data", "--spec", "synth.yaml", "--seed", "3", "--workers", "1")
+    assert synth.code == 0, synth.said
+    return made
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path) -> Project:
+    """A copy of the project without data."""
+    return make_project(tmp_path)

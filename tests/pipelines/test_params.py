@@ -1,0 +1,78 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kineflow.errors import KineflowError
+from pipelines.graph import graph_of
+from pipelines.params import load_params, local_inputs, schema_of
+from pipelines.recipes import load_pipeline
+from pipelines.sources import ROOT
+
+Values = dict[str, Any]
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Callable[[Values], Any]], Path]:
+    """The demo's parameters after a change, as a file."""
+
+    def make(change: Callable[[Values], Any]) -> Path:
+        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        change(values)
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "params").glob("d3d_*.yaml"))], ids=lambda p: p.name
+)
+def test_committed_parameter_files_are_valid(path: Path) -> None:
+    checked = load_params(graph_of("d3d"), path)
+    assert list(checked) == list(schema_of(graph_of("d3d")))
+    assert checked["teacher"]["optimiser"]["momentum"] == 0.9  # defaults are filled in
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: v["teacher"].update(stepz=1), ["teacher.stepz", "unknown key", "steps"]),
+        (lambda v: v["teacher"]["optimiser"].update(lr=1), ["teacher.optimiser.lr", "unknown key", "learning_rate"]),
+        (lambda v: v["student"].update(batch_size=0), ["student.batch_size", "greater than or equal to 1", "0"]),
+        (lambda v: v["flow"].update(bound_px="far"), ["flow.bound_px", "number", "'far'"]),
+        (lambda v: v.update(techer={}), ["techer", "unknown section", "teacher"]),
+        (lambda v: v.pop("teacher"), ["teacher: missing"]),
+        (lambda v: v.update(seed="one"), ["seed", "int is expected", "'one'"]),
+        (lambda v: v.update(student=None), ["student", "mapping"]),
+    ],
+)
+def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, change: Any, said: list[str]) -> None:
+    with pytest.raises(KineflowError) as caught:
+        load_params(graph_of("d3d"), changed(change))
+    assert all(word in str(caught.value) for word in said), str(caught.value)
+
+
+def test_all_faults_are_named_at_once(changed: Any) -> None:
+    def spoil(values: Values) -> None:
+        values["teacher"]["steps"] = -1
+        values["distillation"]["layer"] = "all"
+
+    with pytest.raises(KineflowError, match=r"(?s)distillation\.layer.*teacher\.steps"):
+        load_params(graph_of("d3d"), changed(spoil))
+
+
+def test_local_inputs_are_those_that_lie_on_this_machine() -> None:
+    schema = schema_of(graph_of("d3d"))
+    assert local_inputs(schema["ingestion"], {"source": "data", "annotations": "lists"}) == ["data", "lists"]
+    assert local_inputs(schema["ingestion"], {"source": "s3://bucket/videos", "annotations": ""}) == []
+    assert local_inputs(schema["seed"], {}) == []
+
+
+def test_an_unknown_recipe_is_refused() -> None:
+    with pytest.raises(KineflowError, match="no recipe 'd4d'") as caught:
+        load_pipeline("d4d")
+    assert "d3d" in str(caught.value)
