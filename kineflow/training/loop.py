@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,11 +114,11 @@ def _contained() -> Iterator[None]:
 
     Raises:
         KineflowError: As the block raised it, in whichever process.
-        KeyboardInterrupt: Of a Ctrl-C (or SIGTERM), which Lightning turns into an exit, deaf to the next one.
+        KeyboardInterrupt: Of a Ctrl-C (or SIGTERM), which Lightning turns into an exit.
     """
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
-    deterministic, on_interrupt = torch.get_deterministic_debug_mode(), signal.getsignal(signal.SIGINT)
+    deterministic = torch.get_deterministic_debug_mode()
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
@@ -130,7 +129,6 @@ def _contained() -> Iterator[None]:
     except KineflowError as error:
         raise _as_raised(error) from None
     except SystemExit:
-        signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
     finally:
         torch.set_deterministic_debug_mode(deterministic)

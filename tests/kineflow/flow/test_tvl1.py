@@ -76,7 +76,7 @@ def test_translations_are_found(name: str, shift: tuple[float, float]) -> None:
     assert error.max() < 0.2
 
 
-@pytest.mark.parametrize("shift", [(1.5, -0.75), (-2.5, 0.4), (0.5, 3.0)])
+@pytest.mark.parametrize("shift", [(1.5, -0.75), (-2.5, 0.4), (0.5, 3.0), (-3.0, 2.5)])
 def test_fast_preset_finds_small_translations(shift: tuple[float, float]) -> None:
     error = end_point_error(tvl1_flow(*pair(shift), PRESETS["fast"]), shift)
     assert error.mean() < 0.1
@@ -245,8 +245,9 @@ def test_textures_as_opencv(shift: tuple[float, float]) -> None:
 
 @pytest.mark.parametrize("size", [(14, 18), (20, 27), (41, 24)])
 def test_small_frames_lose_the_levels_that_opencv_leaves_out(size: tuple[int, int]) -> None:
-    first, second = pair((1.0, -0.6), size=size)
-    assert (tvl1_flow(first, second) - opencv_flow(first, second)).abs().mean() < 0.02
+    first, second = pair((4.0, 1.0), size=size)
+    difference = (tvl1_flow(first, second) - opencv_flow(first, second)).abs()
+    assert difference.mean() < 0.005  # measured: below 0.0005; with a level more or less 0.2 to 1
 
 
 def test_other_parameters_as_opencv() -> None:
