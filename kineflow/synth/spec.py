@@ -16,7 +16,7 @@ OUTLINE_REACH = 1.2  # an outline's greatest radius, in mean radii
 class GroupCounts(Params):
     """Number of groups in every split; a group is one actor in one scene."""
 
-    train: int = Field(default=12, ge=1, le=100_000)
+    train: int = Field(default=6, ge=1, le=100_000)
     val: int = Field(default=4, ge=1, le=100_000)
     test: int = Field(default=20, ge=1, le=100_000)
     unlabelled: int = Field(default=60, ge=0, le=100_000)
@@ -26,7 +26,7 @@ class SynthSpec(Params):
     """A data set of rendered clips whose class is in the motion only.
 
     Every group shows every class in the same number of takes, so the set has
-    ``len(classes) × takes × (sum of groups)`` clips: 1,536 by default, 192 of them for training with labels.
+    ``len(classes) × takes × (sum of groups)`` clips: 1,440 by default, 96 of them for training with labels.
 
     Attributes:
         classes: Names of motions, see :mod:`kineflow.synth.motions`.

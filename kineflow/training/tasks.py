@@ -107,4 +107,5 @@ class Distillation(Classification):
 def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:
     """Normalised clips [B, C, T, S, S] of the modality that ``preprocessing`` names."""
     clips = batch[preprocessing.modality]
-    return normalise(clips, preprocessing.mean, preprocessing.std)
+    values = normalise(clips, preprocessing.mean, preprocessing.std)
+    return values.contiguous(memory_format=torch.channels_last_3d)

@@ -10,7 +10,7 @@ from kineflow.synth.motions import MOTIONS, find_motion
 from kineflow.synth.render import Look, render_clip
 from kineflow.synth.spec import SynthSpec
 from kineflow.synth.staging import affines, draw_look, draw_poses
-from kineflow.synth.textures import Blob
+from kineflow.synth.textures import OVERSAMPLING, Blob
 from kineflow.synth.truth import Truth, wrap
 
 SPEC = SynthSpec()
@@ -147,6 +147,18 @@ def test_actor_that_leaves_on_the_right_enters_on_the_left() -> None:
     assert not truth.mask[0, 32, 12:52].any()
     np.testing.assert_array_equal(frames[0], frames[1])  # one period on
     assert truth.mask[0].sum() == pytest.approx(np.pi * 100, rel=0.02)
+
+
+def test_pixels_are_the_texture_rounded_to_whole_levels() -> None:
+    still = np.zeros(1)
+    actor = affines(x=still + 32, y=still + 32, angle=still, scale=still + 1)
+    scene = affines(x=still - 3, y=still + 5, angle=still, scale=still + 1)
+    look = look_of()
+    frames, truth = render_clip(look, actor, scene, size_px=64, noise_levels=0, rng=np.random.default_rng(0))
+    of_scene = np.roll(look.scene[::OVERSAMPLING, ::OVERSAMPLING], (5, -3), axis=(0, 1))[:64, :64]
+    of_actor = np.roll(look.actor[::OVERSAMPLING, ::OVERSAMPLING], (32, 32), axis=(0, 1))
+    expected = np.where(truth.mask[0][..., None], of_actor, of_scene)
+    assert np.abs(frames[0] - expected).max() <= 0.51
 
 
 def test_noise_has_the_asked_strength_and_comes_from_the_generator() -> None:

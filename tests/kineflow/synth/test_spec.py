@@ -10,7 +10,7 @@ from kineflow.synth.spec import SynthSpec
 def test_defaults_make_the_demo_set() -> None:
     spec = SynthSpec()
     clips = {name: count * len(spec.classes) * spec.takes for name, count in spec.groups.model_dump().items()}
-    assert clips == {"train": 192, "val": 64, "test": 320, "unlabelled": 960}
+    assert clips == {"train": 96, "val": 64, "test": 320, "unlabelled": 960}
     assert 2 * spec.largest_radius_px <= spec.size_px
 
 

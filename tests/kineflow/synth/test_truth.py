@@ -60,6 +60,21 @@ def test_pixels_that_the_actor_comes_to_cover_are_occluded() -> None:
     assert not hidden[10:].any()
 
 
+@pytest.mark.parametrize(("dx", "dy"), [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)])
+def test_background_that_leaves_the_image_is_occluded(dx: float, dy: float) -> None:
+    still = np.zeros(2)
+    actor = affines(x=still + 6, y=still + 6, angle=still, scale=still + 1)
+    scene = affines(x=np.array([0, dx]), y=np.array([0, dy]), angle=still, scale=still + 1)
+    hidden = Truth(actor, scene, np.zeros((2, 8, 8), bool)).occluded[0]
+    leaving = np.zeros((8, 8), bool)
+    side = -1 if dx + dy > 0 else 0
+    if dx:
+        leaving[:, side] = True
+    else:
+        leaving[side] = True
+    np.testing.assert_array_equal(hidden, leaving)
+
+
 @pytest.mark.parametrize("content", [b"", b"text, no archive", b"PK\x03\x04 broken"])
 def test_unreadable_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clip.npz"
