@@ -7,14 +7,15 @@ and turn a user's mistake into one message and a non-zero exit.
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import inspect
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hint
 
 from components.contract import StepResult
 from kineflow.config import Params, parse_params, read_yaml
+from kineflow.disk import full_disk, is_full_disk, naming_full_disk
 from kineflow.errors import KineflowError
 from kineflow.files import whole_file
 from kineflow.tracking.tracker import NULL_TRACKER
@@ -30,6 +32,8 @@ RUN_ID = "KINEFLOW_RUN_ID"  # names the run of a recipe that a step is part of
 RECIPE = "KINEFLOW_RECIPE"
 
 Step = Callable[..., StepResult]
+_GO_ON = "what was finished is kept; run the same command again to go on"
+_MOST_SEED = 2**31 - 1  # what every generator takes, and a KFP number (a double) holds exactly
 _LOG = logging.getLogger("kineflow")
 
 
@@ -106,13 +110,25 @@ def execute(name: str, step: Step, given: Mapping[str, Any]) -> StepResult:
     signature = Signature.of(step)
     checked = {key: parse_params(kind, given.get(key, {}), where=key) for key, kind in signature.sections.items()}
     plain = {key: given[key] for key in (*signature.inputs, *signature.outputs, *signature.values) if key in given}
-    with _tracked(name, given, signature) as tracker:
+    check_seed(plain.get("seed", 0))
+    written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
+    with _tracked(name, given, signature) as tracker, naming_full_disk(written):
         result = step(**checked, **plain, tracker=tracker)
         _LOG.info("%s: %s", given.get("name", name), result.summary)
         record = getattr(tracker, "record", None)
         if record:
             record(result.metrics, result.artifacts, result.tags)
     return result
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that some generator would refuse later.
+
+    Raises:
+        KineflowError: It is negative, or above 2**31 - 1.
+    """
+    if not 0 <= seed <= _MOST_SEED:
+        raise KineflowError(f"a whole number from 0 to {_MOST_SEED} is expected, not {seed}", where="seed")
 
 
 def run_in_kfp(
@@ -155,6 +171,7 @@ def run_in_kfp(
 def say_progress() -> None:
     """Let Kineflow's own log lines through to standard error; other libraries only warn."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger().setLevel(logging.WARNING)  # KFP's executor has let every library speak
     _LOG.setLevel(logging.INFO)
 
 
@@ -162,29 +179,26 @@ def exit_code(work: Callable[[], None]) -> int:
     """Run ``work``; print a user's mistake as one message, and say how to go on.
 
     Returns:
-        0, or 2 for a mistake, 28 for a full disk, 130 after Ctrl-C.
+        0, or 2 for a mistake, 28 for a full disk, 130 after Ctrl-C (said in the words of the ``KeyboardInterrupt``
+        where it has any).
     """
     try:
         work()
     except KineflowError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is kept; run the same command again to go on", file=sys.stderr)  # noqa: T201
+        return _say_mistake(error)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {stop.args[0] if stop.args else _GO_ON}", file=sys.stderr)  # noqa: T201
         return 130
     except Exception as error:
-        if not _is_full_disk(error):
+        if not is_full_disk(error):
             raise
-        name = getattr(error, "filename", None)
-        place = f" while writing {name}" if name else ""
-        print(f"error: no space left on the device{place}\n  → free some, then run the same again", file=sys.stderr)  # noqa: T201
-        return errno.ENOSPC
+        return _say_mistake(full_disk(getattr(error, "filename", None)))
     return 0
 
 
-def _is_full_disk(error: Exception) -> bool:
-    # safetensors raises an error of its own, with the system's words in it.
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+def _say_mistake(error: KineflowError) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    return error.exit_code
 
 
 def resolve(text: str) -> Any:
@@ -206,31 +220,68 @@ def _names_a_key(text: str) -> bool:
 
 
 def _parser(name: str, step: Step, signature: Signature) -> argparse.ArgumentParser:
+    description, about = _documented(step)
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{name}",
-        description=inspect.getdoc(step),
+        description=description,
+        epilog="\n\n".join(_keys(key, kind) for key, kind in signature.sections.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     inputs, outputs, settings = (parser.add_argument_group(title) for title in ("inputs", "outputs", "parameters"))
     for key in signature.inputs:
-        inputs.add_argument(_flag(key), type=Path, required=key not in signature.optional, metavar="PATH")
+        required = key not in signature.optional
+        inputs.add_argument(_flag(key), type=Path, required=required, metavar="PATH", help=about.get(key))
     for key in signature.outputs:
-        outputs.add_argument(_flag(key), type=Path, required=True, metavar="PATH")
+        outputs.add_argument(_flag(key), type=Path, required=True, metavar="PATH", help=about.get(key))
     outputs.add_argument("--metrics", type=Path, metavar="FILE", help="write the final figures here, as JSON")
     outputs.add_argument("--classification", type=Path, metavar="FILE", help="write the confusion matrix here, as JSON")
-    for key, kind in signature.sections.items():
-        known = "\n".join(_described(kind)).replace("%", "%%")
-        settings.add_argument(_flag(key), metavar="FILE.yaml:SECTION", help=f"or JSON. Keys and defaults: {known}")
+    for key in signature.sections:
+        settings.add_argument(_flag(key), metavar="FILE.yaml:SECTION", help="or JSON; its keys are listed below")
     for key, value_type in signature.values.items():
         required = key not in signature.defaults
-        text = f"{value_type.__name__}, or FILE.yaml:KEY" + ("" if required else f" ({signature.defaults[key]})")
+        default = "" if required else f"; {str(signature.defaults[key]).lower()} by default"
+        text = f"{about.get(key, '')} ({value_type.__name__}, or FILE.yaml:KEY{default})".strip()
         settings.add_argument(_flag(key), required=required, metavar=key.upper(), help=text)
     return parser
 
 
-def _described(kind: type[Params]) -> list[str]:
-    return [f"{key}={'' if field.is_required() else field.default!r}," for key, field in kind.model_fields.items()]
+def _documented(step: Step) -> tuple[str, dict[str, str]]:
+    """A step's description for ``--help``, and what its docstring says of each argument."""
+    description, _, rest = (inspect.getdoc(step) or "").partition("\nArgs:\n")
+    about: dict[str, str] = {}
+    for line in textwrap.dedent(rest.partition("\n\n")[0]).splitlines():
+        key, colon, text = line.partition(": ")
+        if colon and key.isidentifier():
+            about[key] = text
+        elif about:
+            about[next(reversed(about))] += f" {line.strip()}"
+    return _plain(description.partition("\nRaises:")[0].strip()), {
+        key: _plain(text).replace("%", "%%") for key, text in about.items()
+    }
+
+
+def _plain(text: str) -> str:
+    """Without the marks of reStructuredText."""
+    return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "")
+
+
+def _keys(section: str, kind: type[Params]) -> str:
+    """A section's keys with their defaults, as a block of YAML."""
+    lines = [f"keys of {_flag(section)} and their defaults:"]
+    for key, field in kind.model_fields.items():
+        default = "(required)" if field.is_required() else field.get_default(call_default_factory=True)
+        for part, value in _flat(key, default):
+            lines.append(f"  {part}: {value if isinstance(value, str) and value else json.dumps(value)}")
+    return "\n".join(lines)
+
+
+def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Params):
+        for below, part in value.model_dump(mode="json").items():
+            yield from _flat(f"{key}.{below}", part)
+    else:
+        yield key, value
 
 
 def _flag(key: str) -> str:

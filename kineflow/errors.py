@@ -6,17 +6,20 @@ from pathlib import Path
 
 
 class KineflowError(Exception):
-    """A mistake that its reader can mend; front ends print it without a traceback and exit with 2.
+    """A mistake that its reader can mend; front ends print it without a traceback and exit with its code.
 
     Args:
         problem: What is wrong, with the offending value.
         where: The file, row or key it was found in.
         remedy: What to do about it, as an imperative sentence.
+        exit_code: Of the command that it ends; 28 (ENOSPC) tells a full disk from other mistakes.
     """
 
-    def __init__(self, problem: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self, problem: str, *, where: str | Path | None = None, remedy: str | None = None, exit_code: int = 2
+    ) -> None:
         super().__init__(problem)
-        self.problem, self.where, self.remedy = problem, where, remedy
+        self.problem, self.where, self.remedy, self.exit_code = problem, where, remedy, exit_code
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where is not None else ""

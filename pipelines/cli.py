@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 flow_app = typer.Typer(help="Look at optical flow.", no_args_is_help=True)
 app.add_typer(flow_app, name="flow")
@@ -54,10 +55,14 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from pipelines.environment import pipeline_run
+    from pipelines.graph import graph_of
+    from pipelines.params import check_inputs
     from pipelines.show import show_outcome
+    from pipelines.sources import ROOT
 
     def work() -> None:
         checked = _checked(recipe, params)
+        check_inputs(graph_of(recipe), checked, ROOT)
         _prepare_tracking()
         with pipeline_run(recipe):
             outcome = _run(recipe, params, checked, engine, force)
@@ -152,6 +157,8 @@ def promote(
 
         result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
         _say("\n".join(result.reasons))
+        if result.version == result.champion:  # the champion already
+            return
         if not result.allowed:
             raise KineflowError(f"{name} version {result.version} is not promoted", remedy="see the reasons above")
         _say(f"{name} version {result.version} {'is the champion' if result.applied else 'would become the champion'}")

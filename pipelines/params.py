@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.frontend import Signature, load_step
+from components.frontend import Signature, check_seed, load_step
 from kineflow.config import Params, parse_params, read_yaml
 from kineflow.errors import KineflowError
 from pipelines.graph import Graph
@@ -34,6 +34,7 @@ def load_params(graph: Graph, path: Path) -> dict[str, Any]:
             checked[key] = _check(kind, given[key], key)
         except KineflowError as error:
             faults += error.problem.splitlines()[1:] or [f"  {key}: {error.problem}"]
+    faults += _unknown_models(graph, checked)
     if faults:
         raise KineflowError(
             "\n".join(["invalid parameters", *faults]), where=path, remedy="correct them; nothing has run"
@@ -71,11 +72,50 @@ def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
     return [str(values[name]) for name in marked if values.get(name) and "://" not in str(values[name])]
 
 
+def check_inputs(graph: Graph, values: Mapping[str, Any], root: Path) -> None:
+    """See that the files and folders which the parameters name are there.
+
+    Raises:
+        KineflowError: One is missing.
+    """
+    for key, kind in schema_of(graph).items():
+        for name in local_inputs(kind, values[key]):
+            if not (root / name).exists():
+                raise KineflowError(
+                    f"{key} names {name!r}, which is not there",
+                    where=root / name,
+                    remedy="correct the path, or make the demo's videos with: kineflow synth data",
+                )
+
+
 def _check(kind: type, value: Any, key: str) -> Any:
     if issubclass(kind, Params):
         if not isinstance(value, Mapping):
             raise KineflowError(f"a mapping is expected, not {value!r}")
-        return parse_params(kind, value, where=key).model_dump(mode="json")
+        # KFP has no null; every field that may be null is so by default.
+        return parse_params(kind, value, where=key).model_dump(mode="json", exclude_none=True)
     if type(value) is not kind:
         raise KineflowError(f"{kind.__name__} is expected, not {value!r}")
+    if key == "seed" and isinstance(value, int):
+        check_seed(value)
     return value
+
+
+def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
+    """Models that an evaluation names and no task trains: found now, not after hours of training."""
+    trained = {task.constants["name"] for task in graph.tasks if "name" in task.constants}
+    faults = []
+    for section in (task.sections["params"] for task in graph.tasks if task.step == "evaluate"):
+        values = checked.get(section, {})
+        named = {f"{section}.{key}": [values[key]] for key in ("student", "baseline") if key in values}
+        named |= {
+            f"{section}.fusion.{number}.models": fusion["models"]
+            for number, fusion in enumerate(values.get("fusion", []))
+        }
+        faults += [
+            f"  {key}: no model is called {name!r}; there are {', '.join(sorted(trained))}"
+            for key, names in named.items()
+            for name in names
+            if name not in trained
+        ]
+    return faults

@@ -15,9 +15,12 @@ from pipelines.outcome import Outcome
 from pipelines.sources import ROOT
 
 _RUNNING = re.compile(r"^Running stage '(?:.*:)?([^':]+)':")
+_SKIPPED = re.compile(r"^Stage '(?:.*:)?([^':]+)' (didn't change, skipping|is cached)")
+_FAILED = re.compile(r"^ERROR: failed to reproduce .*, exited with (-?\d+)$")  # the step has said why
 # DVC's own progress noise; everything a step prints passes.
 _NOISE = re.compile(
-    r"^(> python -m components|Generating lock file|Updating lock file|Use `dvc push`|To track the changes)"
+    r"^(> python -m components|Generating lock file|Updating lock file|Use `dvc push`|To track the changes"
+    r"|Data and pipelines are up to date|'.*\.dvc' didn't change, skipping|Verifying data sources in stage:)"
 )
 
 
@@ -45,23 +48,37 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
         command, cwd=ROOT, env=step_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     ran: list[str] = []
+    failed = None
     try:
         for line in process.stdout or ():
             stage = _RUNNING.match(line)
             if stage:
                 ran.append(stage[1])
                 sys.stdout.write(f"\n── {stage[1]}\n")
+            elif skipped := _SKIPPED.match(line):
+                kept = "restored from the cache" if skipped[2] == "is cached" else "up to date"
+                sys.stdout.write(f"── {skipped[1]}: {kept}\n")
+            elif said := _FAILED.match(line):
+                failed = int(said[1])
             elif line.strip() and not _NOISE.match(line):
                 sys.stdout.write(line)
             sys.stdout.flush()
         code = process.wait()
     except KeyboardInterrupt:
-        process.wait()  # Ctrl-C reached DVC and the step too; let them finish putting things away
+        process.communicate()  # Ctrl-C reached DVC and the step too; let them put things away, and say it once
         raise
     if code:
+        where = ran[-1] if ran else "DVC"
+        if failed is not None and failed < 0:
+            raise KineflowError(
+                f"the run stopped in {where}: it was killed by signal {-failed}",
+                remedy="free memory if it took too much (smaller batches, fewer workers); run the same again to go on",
+                exit_code=128 - failed,
+            )
         raise KineflowError(
-            f"the run stopped in {ran[-1] if ran else 'DVC'}",
+            f"the run stopped in {where}",
             remedy="see its message above; run the same again to go on",
+            exit_code=failed or 2,
         )
     outputs = {task.name: {o: output_path(folder, task, o) for o in task.outputs} for task in graph_of(recipe).tasks}
     return Outcome(tuple(ran), outputs)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,17 @@ from pipelines.environment import step_environment
 from pipelines.graph import graph_of
 from pipelines.outcome import Outcome
 from pipelines.package import compile_package
+
+# What KFP's local runner prints: its own log, and a task's output, indented, among it the executor's log and its input.
+_RUNNER = re.compile(r"\d\d:\d\d:\d\d\.\d+ - [A-Z]+ - (.*)")
+_STARTED = re.compile(r"Executing task '(.*)'")
+_STREAMING = "Streamed logs:"
+_EXECUTOR = re.compile(r"^\[KFP Executor [^\]]*\]: ")
+_EXECUTOR_TALK = (
+    "Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output", "Did not write",
+)  # fmt: skip
+_COLOUR = re.compile(r"\x1b\[\d+m")
+_INDENT = "    "
 
 
 def run_kfp_local(recipe: str, params: Mapping[str, Any], pipeline_root: Path) -> Outcome:
@@ -32,14 +44,17 @@ def run_kfp_local(recipe: str, params: Mapping[str, Any], pipeline_root: Path) -
     """
     from kfp import components, local
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
-    warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp")
+    for kind in (FutureWarning, RuntimeWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=kind, module="kfp")
     before = set(pipeline_root.glob(f"{recipe}-*"))
     pipeline = components.load_component_from_text(compile_package(recipe, params))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(pipeline_root))
     try:
-        with _environment(step_environment()), contextlib.redirect_stdout(_OnlySteps(sys.stdout)):
+        names = {task.key: task.name for task in graph_of(recipe).tasks}  # "train-2" is the recipe's "plain"
+        with _environment(step_environment()), contextlib.redirect_stdout(_OnlySteps(sys.stdout, names)):
             pipeline()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{recipe} starts from the beginning with this engine; with dvc it goes on") from None
     except RuntimeError as error:
         raise KineflowError(f"the run stopped: {error}", remedy="see the failed task's message above") from None
     (folder,) = set(pipeline_root.glob(f"{recipe}-*")) - before
@@ -60,22 +75,39 @@ def _outcome(recipe: str, folder: Path) -> Outcome:
 
 
 class _OnlySteps(io.TextIOBase):
-    """Passes on what steps say, and drops the executor's own JSON."""
+    """Passes on what steps say, below a heading a task, and drops what the runner and its executor say of themselves.
 
-    def __init__(self, target: TextIO) -> None:
-        self._target, self._line, self._in_json = target, "", False
+    Args:
+        target: Where to.
+        names: What the recipe calls a task, by KFP's name.
+    """
+
+    def __init__(self, target: TextIO, names: Mapping[str, str]) -> None:
+        self._target, self._names = target, names
+        self._line, self._in_task, self._in_json = "", False, False
 
     def write(self, text: str) -> int:
         *whole, self._line = (self._line + text).split("\n")
         for line in whole:
-            self._pass(line.rstrip())
+            self._pass(_COLOUR.sub("", line).rstrip())
         return len(text)
 
     def _pass(self, line: str) -> None:
-        bare = line.strip()
-        if not bare or bare in ("{", "}") or bare.startswith(("[KFP Executor", '"', "---")):
-            return
-        self._target.write(bare + "\n")
+        if by_runner := _RUNNER.match(line):
+            started = _STARTED.fullmatch(by_runner[1])
+            if started:
+                self._say(f"\n── {self._names.get(started[1], started[1])}")
+            self._in_task, self._in_json = started is not None or by_runner[1] == _STREAMING, False
+        elif self._in_json:
+            self._in_json = line != f"{_INDENT}}}"
+        elif self._in_task and line.strip():
+            said = _EXECUTOR.sub("", line.removeprefix(_INDENT))
+            self._in_json = said.startswith("Got executor_input")
+            if not said.startswith(_EXECUTOR_TALK):
+                self._say(said)
+
+    def _say(self, line: str) -> None:
+        self._target.write(line + "\n")
         self._target.flush()
 
 

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from pipelines.outcome import Outcome
 
+_TOP1 = "/top1"
+
 
 def show_outcome(outcome: Outcome) -> None:
     """Print which tasks ran, the table of results, and where report, runs and model are."""
@@ -54,19 +56,17 @@ def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         console.print("no runs yet; `kineflow run d3d` makes one")
         return
+    keys = [key for row in rows for key in row if key.endswith(_TOP1) and key.count("/") == 1]  # no fusions
+    models = list(dict.fromkeys(key.removesuffix(_TOP1) for key in keys))
     table = Table(box=None, pad_edge=False)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column in ("run", "started", "status", *models):
+        table.add_column(column, justify="right" if column in models else "left", no_wrap=column not in models)
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        accuracies = (f"{row[model + _TOP1]:.1%}" if model + _TOP1 in row else "" for model in models)
+        table.add_row(row["id"], row["started"], row["status"].lower(), *accuracies)
     console.print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if models:
+        console.print("top-1 of each model; `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows the rest")
 
 
 def _shown(path: Path) -> str:

@@ -23,7 +23,18 @@ def distill(
 ) -> StepResult:
     """Train a student on labels and on what a frozen teacher of another modality says of the same clips (D3D §3).
 
-    With use-unlabelled, clips of the split ``unlabelled`` enter the distillation term alone.
+    Args:
+        clips: Clip set.
+        flow: Flow set; read by whichever of teacher and student takes flow.
+        initial: Bundle of initial weights.
+        teacher: Bundle of the teacher.
+        params: How to train.
+        distillation: The weight of the teacher's word, and where it is heard.
+        name: Of the model.
+        use_unlabelled: Let clips of the split ``unlabelled`` enter the distillation term alone.
+        seed: Decides the order of the clips, the windows and crops, and dropout.
+        tracker: Told the curves as they come.
+        model: Folder to write: the bundle, and its curves.
     """
     from kineflow.training.jobs import distil_student
     from kineflow.training.outputs import load_data, save_trained, training_work

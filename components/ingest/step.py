@@ -76,7 +76,8 @@ def ingest(
             "seconds": seconds,
             "bytes": stored_bytes,
         },
-        summary=f"{len(usable)} clips, {len(rejected)} rejected, {seconds:.1f} s, {stored_bytes / 1e6:.1f} MB",
+        summary=f"{len(usable)} clips, {len(rejected)} rejected, {seconds:.1f} s, {stored_bytes / 1e6:.1f} MB"
+        + (f"; see {clips / REJECTED_FILE}" if rejected else ""),
         artifacts={REJECTED_FILE: clips / REJECTED_FILE},
     )
 

@@ -21,6 +21,16 @@ def train(
     """Train one stream on the labelled clips of the clip set; the best round on ``val`` is kept.
 
     The stream's modality is that of the initial weights. An interrupted run continues from its last round.
+
+    Args:
+        clips: Clip set.
+        flow: Flow set; read by the flow stream only.
+        initial: Bundle of initial weights.
+        params: How to train.
+        name: Of the model.
+        seed: Decides the order of the clips, the windows and crops, and dropout.
+        tracker: Told the curves as they come.
+        model: Folder to write: the bundle, and its curves.
     """
     from kineflow.training.jobs import train_network
     from kineflow.training.outputs import load_data, save_trained, training_work

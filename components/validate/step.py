@@ -47,7 +47,7 @@ def validate(
     result = run_suite(manifest_frame(clip_set), checked)
     validation = verdict(checked, result)
     for check in validation.warnings:
-        _LOG.warning("%s", one_line(check))
+        _LOG.warning("  ! %s (%s)", one_line(check), check.detail)
 
     page = failed_report(report) if validation.failed_critical else report
     with whole_file(page) as partial:
@@ -68,8 +68,8 @@ def validate(
         },
         summary=f"{len(validation.checks)} checks passed"
         if not validation.warnings
-        else f"{len(validation.checks) - len(validation.warnings)} of {len(validation.checks)} checks passed; "
-        f"warnings: {'; '.join(map(one_line, validation.warnings))}",
+        else f"{len(validation.checks) - len(validation.warnings)} of {len(validation.checks)} checks passed, "
+        f"the others are warnings: see {report}",
         artifacts={"validation.html": report},
     )
 

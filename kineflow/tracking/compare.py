@@ -10,7 +10,7 @@ from typing import Any
 from kineflow.errors import KineflowError
 from kineflow.tracking.runs import KIND_TAG, PIPELINE_TAG
 from kineflow.tracking.secrets import mask_uri
-from kineflow.tracking.store import connect, tracking_uri, unreachable
+from kineflow.tracking.store import connect, database_file, tracking_uri, unreachable
 
 EVALUATE = "evaluate"
 RUN, ID, STARTED, STATUS, DATA, COMMIT = "run", "id", "started", "status", "data", "commit"
@@ -33,7 +33,10 @@ def compare(run_ids: Sequence[str] = (), *, limit: int = 10, root: Path | None =
         KineflowError: No run has one of the ids, or the store cannot be used.
     """
     uri = tracking_uri(root)
-    client = connect(uri)
+    database = database_file(uri)
+    if database is not None and not database.exists() and not run_ids:
+        return []
+    client = connect(uri, must_exist=True)
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         parents = _search(client, experiments, f"tags.`{KIND_TAG}` = 'pipeline'")

@@ -200,7 +200,7 @@ def promote(
     """
     _check_name(name)
     uri = tracking_uri(root)
-    client = connect(uri)
+    client = connect(uri, must_exist=True)
     with _store_errors(uri), store_lock(uri):
         candidate, champion = _version(client, name, version, uri), _aliased(client, name, CHAMPION)
         number, before = str(candidate.version), None if champion is None else str(champion.version)
@@ -228,7 +228,7 @@ def rollback(name: str, *, by: str | None = None, root: Path | None = None) -> R
     """
     _check_name(name)
     uri = tracking_uri(root)
-    client = connect(uri)
+    client = connect(uri, must_exist=True)
     with _store_errors(uri), store_lock(uri):
         champion, previous = _aliased(client, name, CHAMPION), _aliased(client, name, PREVIOUS)
         if champion is None or previous is None:

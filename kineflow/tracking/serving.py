@@ -193,7 +193,7 @@ def load_video_model(uri: str, *, root: Path | None = None) -> Any:
     if not uri.startswith("models:/"):
         return mlflow.pyfunc.load_model(uri)
     store = tracking_uri(root)
-    client = connect(store)
+    client = connect(store, must_exist=True)
     try:
         with tempfile.TemporaryDirectory() as folder:
             source = _files_of(client, uri)

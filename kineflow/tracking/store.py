@@ -93,12 +93,22 @@ def prepare_store(uri: str | None = None) -> str:
     return uri
 
 
-def connect(uri: str | None = None) -> Any:
+def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
     """An ``mlflow.MlflowClient`` on a prepared store, for runs and for the registry.
 
+    Args:
+        uri: Where to; :func:`tracking_uri` when None.
+        must_exist: Do not make a SQLite file that is not there: looking must leave nothing behind.
+
     Raises:
-        KineflowError: The store cannot be opened.
+        KineflowError: The store cannot be opened, or is not there and must be.
     """
+    uri = tracking_uri() if uri is None else uri
+    database = database_file(uri)
+    if must_exist and database is not None and not database.exists():
+        raise KineflowError(
+            "nothing has been recorded yet", where=database, remedy="run a recipe first: kineflow run d3d"
+        )
     uri = prepare_store(uri)
     from mlflow import MlflowClient
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from kineflow.data.dataset import ClipDataset
 from kineflow.data.draws import Draws
 from kineflow.errors import KineflowError
+from kineflow.files import whole_file
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
 from kineflow.training.optimisers import build_optimiser, build_schedule
@@ -85,6 +88,7 @@ def fit(
             precision=_precision(settings),
             gradient_clip_val=settings.optimiser.clip_gradient_norm or None,
             callbacks=[monitor, best, last],  # in this order: the last checkpoint knows of the best
+            plugins=_WholeCheckpoints(),
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -97,6 +101,17 @@ def fit(
     kept: Any = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(kept["state_dict"])
     return Fitted({**kept["figures"], **monitor.rates()}, best_step=int(kept["global_step"]))
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints whole or absent: Lightning's own are moved in from the temporary folder, byte by byte from a disk
+    to another, so that a full disk or a kill leaves half of one for the next run to stumble over."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with whole_file(Path(path)) as partial:
+            partial.write_bytes(content.getbuffer())
 
 
 def _channels_last(task: Classification) -> None:

@@ -1,5 +1,6 @@
 import errno
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,17 @@ from pydantic import Field
 
 from components import frontend
 from components.contract import Input, Output, StepResult
-from components.frontend import Signature, command, execute, exit_code, load_step, resolve, run_in_kfp
+from components.frontend import (
+    Signature,
+    check_seed,
+    command,
+    execute,
+    exit_code,
+    load_step,
+    resolve,
+    run_in_kfp,
+    say_progress,
+)
 from kineflow.config import Params
 from kineflow.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
@@ -36,7 +47,17 @@ def brew(
     tracker: Tracker = NULL_TRACKER,
     tea: Output,
 ) -> StepResult:
-    """Make tea."""
+    """Make tea.
+
+    Args:
+        water: Boiling, at 100 % heat;
+            of a ``spring``.
+        cups: How many to pour.
+        tracker: Told the temperature.
+
+    Raises:
+        KineflowError: No water.
+    """
     if not water.exists():
         raise KineflowError("no water", where=water, remedy="fetch some")
     tea.write_text(json.dumps([params.strength, name, cups, share, hot, milk and milk.name]))
@@ -178,8 +199,13 @@ class TestCommand:
         assert all(
             flag in shown for flag in ("--water", "--milk", "--tea", "--metrics", "--params", "--name", "--cups")
         )
-        assert "strength=3" in shown
-        assert "label='100%'" in shown
+        assert "strength: 3" in shown
+        assert "label: 100%" in shown
+        assert "Boiling, at 100 % heat; of a spring" in shown
+        assert "How many to pour. (int, or FILE.yaml:KEY; 1 by default)" in " ".join(shown.split())
+        assert "Args:" not in shown
+        assert "tracker" not in shown
+        assert "Raises" not in shown
 
 
 class TestExitCode:
@@ -195,7 +221,16 @@ class TestExitCode:
 
     def test_interruption(self, capsys):
         assert exit_code(self.raising(KeyboardInterrupt())) == 130
-        assert "run the same command again" in capsys.readouterr().err
+        assert capsys.readouterr().err == (
+            "interrupted: what was finished is kept; run the same command again to go on\n"
+        )
+
+    def test_interruption_in_its_own_words(self, capsys):
+        assert exit_code(self.raising(KeyboardInterrupt("start anew"))) == 130
+        assert capsys.readouterr().err == "interrupted: start anew\n"
+
+    def test_a_mistake_may_have_a_code_of_its_own(self, capsys):
+        assert exit_code(self.raising(KineflowError("full", exit_code=28))) == 28
 
     @pytest.mark.parametrize(
         "error",
@@ -206,12 +241,12 @@ class TestExitCode:
     )
     def test_full_disk_names_the_file(self, capsys, error):
         assert exit_code(self.raising(error)) == errno.ENOSPC
-        assert "no space left on the device while writing /volume/model" in capsys.readouterr().err
+        assert "/volume/model: no space left on the disk" in capsys.readouterr().err
 
     def test_full_disk_met_by_a_native_library(self, capsys):
         error = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
         assert exit_code(self.raising(error)) == errno.ENOSPC
-        assert capsys.readouterr().err.startswith("error: no space left on the device\n")
+        assert capsys.readouterr().err.startswith("error: no space left on the disk\n")
 
     @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken disk"), ZeroDivisionError()])
     def test_our_own_mistakes_keep_their_traceback(self, error):
@@ -231,6 +266,34 @@ def test_execute_checks_sections_before_the_step_runs(step, water):
     with pytest.raises(KineflowError, match=r"params\.strength"):
         execute("brew", brew, {"water": water, "tea": water.parent / "tea", "name": "x", "params": {"strength": 0}})
     assert not (water.parent / "tea").exists()
+
+
+def test_a_full_disk_names_where_the_step_wrote(step, water, monkeypatch):
+    def full(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(KineflowError, match="no space left") as caught:
+        execute("brew", brew, {"water": water, "tea": water.parent / "tea", "name": "x"})
+    assert (caught.value.where, caught.value.exit_code) == (water.parent, errno.ENOSPC)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_out_of_range_is_refused(seed):
+    with pytest.raises(KineflowError, match=f"seed: a whole number from 0 .* not {seed}"):
+        check_seed(seed)
+
+
+def test_other_libraries_only_warn_after_kfps_executor_has_let_them_speak():
+    root = logging.getLogger()
+    before = root.level
+    try:
+        root.setLevel(logging.INFO)
+        say_progress()
+        assert not logging.getLogger("great_expectations").isEnabledFor(logging.INFO)
+        assert logging.getLogger("kineflow.flow").isEnabledFor(logging.INFO)
+    finally:
+        root.setLevel(before)
 
 
 class Artifact:

@@ -17,6 +17,21 @@ def test_a_full_disk_is_named(code: int) -> None:
         raise OSError(code, "full")
 
 
+def test_a_native_librarys_full_disk_has_the_code_of_the_system() -> None:
+    with pytest.raises(KineflowError) as caught, naming_full_disk(Path("folder")):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    assert caught.value.exit_code == errno.ENOSPC
+
+
+def test_the_place_nearest_to_the_fault_is_named() -> None:
+    with (
+        pytest.raises(KineflowError, match=r"^inner: "),
+        naming_full_disk(Path("outer")),
+        naming_full_disk(Path("inner")),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(PermissionError), naming_full_disk(Path("folder")):
         raise PermissionError(errno.EACCES, "not yours")

@@ -27,7 +27,7 @@ TINY_PARAMS: dict[str, Any] = {
     "flow": {"bound_px": 5.0, "preset": "capped", "scales": 2, "warps": 1},
     "network": {"architecture": "s3d_g", "width": 0.125, "stem_temporal_stride": 1, "norm_momentum": 0.1},
     "teacher": TINY_TRAINING,
-    "student": TINY_TRAINING,
+    "student": dict(TINY_TRAINING),
     "distillation": {"weight": 0.3, "unlabelled_batch_size": 4},
     "evaluation": {
         "clips_per_video": 1, "student": "student", "baseline": "plain", "examples": 2,

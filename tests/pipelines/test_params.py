@@ -7,7 +7,7 @@ import yaml
 
 from kineflow.errors import KineflowError
 from pipelines.graph import graph_of
-from pipelines.params import load_params, local_inputs, schema_of
+from pipelines.params import check_inputs, load_params, local_inputs, schema_of
 from pipelines.recipes import load_pipeline
 from pipelines.sources import ROOT
 
@@ -47,7 +47,11 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
         (lambda v: v.update(techer={}), ["techer", "unknown section", "teacher"]),
         (lambda v: v.pop("teacher"), ["teacher: missing"]),
         (lambda v: v.update(seed="one"), ["seed", "int is expected", "'one'"]),
+        (lambda v: v.update(seed=-3), ["seed", "from 0 to 2147483647", "-3"]),
         (lambda v: v.update(student=None), ["student", "mapping"]),
+        (lambda v: v["flow"].update(bound_px=float("nan")), ["flow.bound_px", "finite", "nan"]),
+        (lambda v: v["evaluation"].update(student="stduent"), ["evaluation.student", "'stduent'", "plain, student"]),
+        (lambda v: v["evaluation"]["fusion"][1].update(models=["a", "plain"]), ["evaluation.fusion.1.models", "'a'"]),
     ],
 )
 def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, change: Any, said: list[str]) -> None:
@@ -63,6 +67,24 @@ def test_all_faults_are_named_at_once(changed: Any) -> None:
 
     with pytest.raises(KineflowError, match=r"(?s)distillation\.layer.*teacher\.steps"):
         load_params(graph_of("d3d"), changed(spoil))
+
+
+def test_values_are_what_kfp_takes() -> None:
+    def is_plain(value: Any) -> bool:
+        parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        return value is not None and all(map(is_plain, parts))
+
+    assert is_plain(load_params(graph_of("d3d"), ROOT / "params.yaml"))
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    graph = graph_of("d3d")
+    values = load_params(graph, ROOT / "params.yaml")
+    with pytest.raises(KineflowError, match="ingestion names 'data', which is not there") as caught:
+        check_inputs(graph, values, tmp_path)
+    assert "kineflow synth" in str(caught.value.remedy)
+    (tmp_path / "data").mkdir()
+    check_inputs(graph, values, tmp_path)
 
 
 def test_local_inputs_are_those_that_lie_on_this_machine() -> None:

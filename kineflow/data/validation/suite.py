@@ -126,7 +126,7 @@ def rules(clip_set: ClipSet, limits: Limits) -> list[Rule]:
         ),
         Rule(
             "long_enough", f"Clips have at least {limits.min_frames} frames", critical,
-            "lower validate.min_frames, or raise the shortest length at ingest so that such clips are rejected",
+            "lower validation.min_frames, or raise ingestion.min_frames so that such clips are rejected",
             (
                 _filled("frames", usable),
                 gxe.ExpectColumnValuesToBeBetween(column="frames", min_value=limits.min_frames, row_condition=usable),
@@ -134,7 +134,7 @@ def rules(clip_set: ClipSet, limits: Limits) -> list[Rule]:
         ),
         Rule(
             "large_enough", f"The shorter side has at least {limits.min_short_side} pixels", critical,
-            "lower validate.min_short_side, or leave the small clips out",
+            "lower validation.min_short_side, or leave the small clips out",
             tuple(
                 gxe.ExpectColumnValuesToBeBetween(column=name, min_value=limits.min_short_side, row_condition=usable)
                 for name in ("width", "height")
@@ -152,17 +152,17 @@ def rules(clip_set: ClipSet, limits: Limits) -> list[Rule]:
         ),
         Rule(
             "classes_in_every_split", f"Every class occurs in {', '.join(required) or 'no particular split'}", critical,
-            "add clips, drop the class, or shorten validate.require_every_class_in",
+            "add clips, drop the class, or shorten validation.require_every_class_in",
             (ours.ExpectEveryClassInSplits(classes=classes, splits=required),),
         ),
         Rule(
             "rejected_share", f"At most {100 * limits.max_rejected_share:g} % of the clips were rejected", critical,
-            "mend or remove the files (the manifest's 'reason' says why), or raise validate.max_rejected_share",
+            "mend or remove the files (see rejected.csv), or raise validation.max_rejected_share",
             (ours.ExpectFewClipsRejected(max_share=limits.max_rejected_share),),
         ),
         Rule(
             "none_rejected", "No clip was rejected", warning,
-            "rejected clips are left out; the manifest's 'reason' says why",
+            "rejected clips are left out; rejected.csv beside the manifest says why",
             (ours.ExpectFewClipsRejected(max_share=0.0),),
         ),
         Rule(
@@ -177,7 +177,7 @@ def rules(clip_set: ClipSet, limits: Limits) -> list[Rule]:
         ),
         Rule(
             "content_once_in_a_split", "No content occurs twice within a split", warning,
-            "remove the copies, or set validate.allow_duplicates_within_split",
+            "remove the copies, or set validation.allow_duplicates_within_split",
             (ours.ExpectNoContentTwiceInASplit(),),
         ),
     ]  # fmt: skip
@@ -286,12 +286,11 @@ def _error(outcome: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    log = logging.getLogger("great_expectations")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # its modules set levels of their own, which a level on its root does not reach
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        logging.disable(before)

@@ -8,6 +8,8 @@ import pytest
 
 from kineflow.errors import KineflowError
 from kineflow.tracking import store
+from kineflow.tracking.compare import compare
+from kineflow.tracking.registry import promote
 from kineflow.tracking.store import (
     artifact_location,
     connect,
@@ -166,3 +168,14 @@ def test_processes_that_start_together_on_a_fresh_file_all_succeed(
     assert len(parents) == 1
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
     assert sorted(run.data.metrics["x"] for run in children) == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_looking_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(KineflowError, match="nothing has been recorded yet"):
+        connect(must_exist=True)
+    assert compare() == []
+    with pytest.raises(KineflowError, match="nothing has been recorded yet"):
+        promote("student")
+    assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,4 @@
+import errno
 import logging
 import signal
 import warnings
@@ -226,6 +227,28 @@ class TestResume:
         self.interrupt(Classification(tiny_network(), rgb), work, tracker=Recorder(hear=at_step_6), settings=how)
         task, recorder = Classification(tiny_network(seed=9), rgb), Recorder()
         fitted = train(task, work, tracker=recorder, settings=how)
+        assert list(recorder.heard) == [6, 8, 10]
+        self.assert_same_end(undisturbed, fitted, task, work)
+
+    def test_a_disk_that_fills_up_while_a_checkpoint_is_written(
+        self, undisturbed, tiny_network, rgb, tmp_path, monkeypatch
+    ):
+        work = tmp_path / "work"
+
+        def half(path: Path, content: memoryview) -> None:
+            with path.open("wb") as stream:
+                stream.write(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def fill_up(step: int) -> None:
+            if step == 6:
+                monkeypatch.setattr(Path, "write_bytes", half)
+
+        with pytest.raises(OSError, match="No space left"):
+            train(Classification(tiny_network(), rgb), work, tracker=Recorder(hear=fill_up))
+        monkeypatch.undo()
+        task, recorder = Classification(tiny_network(seed=9), rgb), Recorder()
+        fitted = train(task, work, tracker=recorder)
         assert list(recorder.heard) == [6, 8, 10]
         self.assert_same_end(undisturbed, fitted, task, work)
 
