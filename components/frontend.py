@@ -23,9 +23,10 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hint
 
 from components.contract import StepResult
 from kineflow.config import Params, parse_params, read_yaml
+from kineflow.data.manifest import MANIFEST_FILE
 from kineflow.disk import full_disk, is_full_disk, naming_full_disk
 from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.files import sha256_of, whole_file
 from kineflow.tracking.tracker import NULL_TRACKER
 
 RUN_ID = "KINEFLOW_RUN_ID"  # names the run of a recipe that a step is part of
@@ -302,6 +303,13 @@ def _value(key: str, kind: type, text: str) -> Any:
 def _write_json(path: Path, content: object) -> None:
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _record_inputs(tracker: Any, given: Mapping[str, Any]) -> None:
+    log_dataset = getattr(tracker, "log_dataset", None)
+    manifest = given["clips"] / MANIFEST_FILE if "clips" in given else None
+    if log_dataset and manifest and manifest.is_file():
+        log_dataset("clips", version=sha256_of(manifest), source=str(given["clips"]))
 
 
 def _tracked(name: str, given: Mapping[str, Any], signature: Signature) -> AbstractContextManager[Any]:

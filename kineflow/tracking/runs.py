@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,12 +47,17 @@ class StepRun:
 
     Attributes:
         uri: Of the store; may hold credentials.
+        name: Of the step.
         run_id: MLflow's id of this run.
         experiment_id: MLflow's id of its experiment.
+        parent_id: MLflow's id of the pipeline run's parent; None for a step on its own.
     """
 
-    def __init__(self, client: Any, uri: str, run_id: str, experiment_id: str) -> None:
-        self.uri, self.run_id, self.experiment_id = uri, run_id, experiment_id
+    def __init__(
+        self, client: Any, uri: str, name: str, run_id: str, experiment_id: str, parent_id: str | None = None
+    ) -> None:
+        self.uri, self.name, self.run_id, self.experiment_id = uri, name, run_id, experiment_id
+        self.parent_id = parent_id
         self._client = client
         self._warned = False
         self._figures = FigureBuffer(self._send, on_failure=self._warn)
@@ -105,11 +111,24 @@ class StepRun:
             self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
 
     def record(self, metrics: Mapping[str, float], artifacts: Mapping[str, Path], tags: Mapping[str, str]) -> None:
-        """Keep a step's result (:class:`components.contract.StepResult`)."""
+        """Keep a step's result (:class:`components.contract.StepResult`).
+
+        The parent run has the figures too, as ``<step>/<figure>``, so that pipeline runs compare in one table.
+        """
         self.log_metrics(metrics)
+        if self.parent_id is not None:
+            self._summarise(self.parent_id, metrics)
         self.set_tags(tags)
         for name, path in artifacts.items():
             self.log_artifact(path, name)
+
+    def _summarise(self, parent_id: str, metrics: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        summary = [Metric(_key(f"{self.name}/{name}"), float(value), now_ms, 0) for name, value in metrics.items()]
+        with self._forgiving():
+            self._client.log_batch(parent_id, metrics=summary)
 
     def _send(self, figures: list[Figure]) -> None:
         from mlflow.entities import Metric
@@ -175,6 +194,7 @@ def open_step_run(
     try:
         with store_lock(uri):
             experiment_id = find_or_create_experiment(client, uri, experiment)
+            parent = None
             if pipeline_run_id is not None:
                 parent = _find_or_create_parent(client, experiment_id, experiment, pipeline_run_id, facts)
                 facts |= {PIPELINE_TAG: pipeline_run_id, "mlflow.parentRunId": parent}
@@ -187,7 +207,7 @@ def open_step_run(
     except Exception as error:  # whatever a server or a database driver raises
         raise unreachable(uri, error) from None
 
-    run = StepRun(client, uri, run_id, experiment_id)
+    run = StepRun(client, uri, step, run_id, experiment_id, parent)
     try:
         yield run
     except KeyboardInterrupt as error:
@@ -304,8 +324,9 @@ def _shorten(text: str, most: int) -> str:
 
 
 def _key(name: str) -> str:
-    """A name that MLflow takes: letters, digits and ``_-./ :`` only, at most 250 characters."""
-    return _FORBIDDEN_IN_KEYS.sub("_", name)[:MAX_KEY_CHARS].strip("/") or "_"
+    """A name that MLflow takes: letters, digits and ``_-./ :`` only, at most 250 characters, and a plain path."""
+    parts = _FORBIDDEN_IN_KEYS.sub("_", name)[:MAX_KEY_CHARS].split("/")
+    return "/".join("_" if part in (".", "..") else part for part in parts if part) or "_"
 
 
 def _tag(value: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kineflow.errors import KineflowError
@@ -52,6 +52,8 @@ class TestFlattenParams:
 
     @settings(deadline=None)  # MLflow is imported on the way
     @given(st.dictionaries(keys, nested, max_size=4))
+    @example({".": 1, "a/../b//c": 2, "/": 3})
+    @example({".": 1, "a/../b": 2, "c//d": 3})
     def test_mlflow_takes_whatever_comes_out(self, params: dict[str, Any]) -> None:
         from mlflow.utils.validation import _validate_param
 
@@ -95,6 +97,13 @@ class TestOpenStepRun:
         files = project / "mlartifacts" / "d3d" / run.run_id / "artifacts"
         assert (files / "plots" / "training.png").read_bytes() == b"png"
         assert (files / "report" / "index.html").read_text() == "<p>"
+
+    def test_the_parent_sums_up_its_steps(self, project: Path) -> None:
+        for step, top1 in (("plain", 0.3), ("student", 0.6)):
+            with open_step_run(step, params={}, experiment="d3d", pipeline_run_id="run-1") as run:
+                run.record({"val/top1": top1}, {}, {})
+        assert run.parent_id is not None
+        assert connect().get_run(run.parent_id).data.metrics == {"plain/val/top1": 0.3, "student/val/top1": 0.6}
 
     def test_data_can_be_found_by_its_dvc_hash(self, project: Path) -> None:
         version = "0123456789abcdef0123456789abcdef.dir"
@@ -211,7 +220,7 @@ class TestStoreInTrouble:
             def __getattr__(self, name: str) -> Any:
                 raise ConnectionError(f"{name}: http://ann:{SECRET}@host refused")
 
-        run = StepRun(Gone(), f"http://ann:{SECRET}@host", "id", "0")
+        run = StepRun(Gone(), f"http://ann:{SECRET}@host", "train", "id", "0")
         with caplog.at_level(logging.WARNING):
             run.log_metrics({"loss": 1.0}, 0)
             run.set_tags({"a": "b"})
