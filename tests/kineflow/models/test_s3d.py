@@ -228,3 +228,20 @@ def test_a_real_clip_of_paper_scale_passes_through() -> None:
         logits = network(torch.randn(1, 3, 64, 224, 224, generator=torch.Generator().manual_seed(0)))
     assert logits.shape == (1, 400)
     assert logits.isfinite().all()
+
+
+def test_an_earlier_last_stage_keeps_the_keys_and_outputs_of_what_is_left() -> None:
+    whole = create_model("s3d_g", num_classes=0, width=0.25).eval()
+    short = create_model("s3d_g", num_classes=0, width=0.25, last_stage="Mixed3c").eval()
+    left = {name: weights for name, weights in whole.state_dict().items() if name in short.state_dict()}
+    short.load_state_dict(left)
+    clip = torch.randn(1, 3, 8, 32, 32)
+    with torch.no_grad():
+        expected = whole.features[:7](clip)  # type: ignore[index]
+        assert torch.equal(short.forward_features(clip), expected)
+    assert short.num_features == expected.shape[1]
+
+
+def test_an_unknown_last_stage_is_refused() -> None:
+    with pytest.raises(KineflowError, match=r"last_stage .* Mixed5c"):
+        create_model("s3d", num_classes=2, last_stage="Mixed2b")
