@@ -6,11 +6,12 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from components.frontend import RECIPE, RUN_ID
+from kineflow.errors import KineflowError
 from pipelines.sources import ROOT
 
 _QUIET = {
@@ -31,11 +32,9 @@ def pipeline_run(recipe: str) -> Iterator[None]:
     try:
         yield
         _close(run_id, "FINISHED")
-    except KeyboardInterrupt:
-        _close(run_id, "KILLED")
-        raise
-    except BaseException:
-        _close(run_id, "FAILED")
+    except BaseException as error:
+        with suppress(KineflowError):  # a store that cannot be used must not hide why the run ended
+            _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     finally:
         for name, value in before.items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from kineflow.disk import full_disk
 from kineflow.errors import KineflowError
 from pipelines.dvc_stages import output_path, write_dvc_yaml
 from pipelines.environment import step_environment
@@ -17,9 +19,11 @@ from pipelines.sources import ROOT
 _RUNNING = re.compile(r"^Running stage '(?:.*:)?([^':]+)':")
 _SKIPPED = re.compile(r"^Stage '(?:.*:)?([^':]+)' (didn't change, skipping|is cached)")
 _FAILED = re.compile(r"^ERROR: failed to reproduce .*, exited with (-?\d+)$")  # the step has said why
+_DISK_FULL = re.compile(r"^ERROR: .*\[Errno 28\] ")
 # DVC's own progress noise; everything a step prints passes.
 _NOISE = re.compile(
     r"^(> python -m components|Generating lock file|Updating lock file|Use `dvc push`|To track the changes"
+    r"|WARNING: Process .* in RWLock-file .* had been killed"
     r"|Data and pipelines are up to date|'.*\.dvc' didn't change, skipping|Verifying data sources in stage:)"
 )
 
@@ -43,12 +47,13 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
     """
     folder = workspace_of(params_file)
     dvc_file = write_dvc_yaml(recipe, params_file, folder)
+    _remove_half_a_lock(ROOT / ".dvc" / "tmp" / "rwlock")
     command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else []), str(dvc_file)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=step_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     ran: list[str] = []
-    failed = None
+    failed, disk_is_full = None, False
     try:
         for line in process.stdout or ():
             stage = _RUNNING.match(line)
@@ -60,6 +65,8 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
                 sys.stdout.write(f"── {skipped[1]}: {kept}\n")
             elif said := _FAILED.match(line):
                 failed = int(said[1])
+            elif _DISK_FULL.match(line):  # one line a file
+                disk_is_full = True
             elif line.strip() and not _NOISE.match(line):
                 sys.stdout.write(line)
             sys.stdout.flush()
@@ -68,6 +75,8 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
         process.communicate()  # Ctrl-C reached DVC and the step too; let them put things away, and say it once
         raise
     if code:
+        if disk_is_full:
+            raise full_disk(ROOT)
         where = ran[-1] if ran else "DVC"
         if failed is not None and failed < 0:
             raise KineflowError(
@@ -82,3 +91,13 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
         )
     outputs = {task.name: {o: output_path(folder, task, o) for o in task.outputs} for task in graph_of(recipe).tasks}
     return Outcome(tuple(ran), outputs)
+
+
+def _remove_half_a_lock(path: Path) -> None:
+    """Remove DVC's list of who reads and writes what, if a full disk or a kill has left half of it."""
+    try:
+        json.loads(path.read_text(encoding="utf-8") or "{}")
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        path.unlink()

@@ -8,6 +8,7 @@ made here, once, under a lock, and renamed into place whole.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sqlite3
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from kineflow.disk import full_disk
 from kineflow.errors import KineflowError
 from kineflow.files import whole_file
 from kineflow.tracking.secrets import mask_uri, redact
@@ -25,6 +27,7 @@ DATABASE_FILE = "mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
 
 _SQLITE = "sqlite:///"
+_SQLITE_FULL = "database or disk is full"
 _LOCK_TIMEOUT_SEC = 300.0
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -112,6 +115,8 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
     uri = prepare_store(uri)
     from mlflow import MlflowClient
 
+    # It prints a traceback of what it raises too, which reaches the user as a message of ours.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     except Exception as error:  # whatever a database driver raises
@@ -120,6 +125,8 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
 
 def unreachable(uri: str, error: Exception) -> KineflowError:
     """The error to raise when the store does not answer."""
+    if _SQLITE_FULL in str(error):
+        return full_disk(database_file(uri))
     reason = redact(str(error)).strip().splitlines() or [type(error).__name__]
     return KineflowError(
         f"the tracking store cannot be used: {reason[0][:500]}",

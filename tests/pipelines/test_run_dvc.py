@@ -11,7 +11,7 @@ import pytest
 
 from kineflow.errors import KineflowError
 from pipelines import run_dvc as module
-from pipelines.run_dvc import run_dvc
+from pipelines.run_dvc import _remove_half_a_lock, run_dvc
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def test_only_what_tells_something_is_shown(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run(
         "'data.dvc' didn't change, skipping",
+        "WARNING: Process 'dvc' with (Pid 9), in RWLock-file 'x' had been killed. Auto removed it from the lock file.",
         "Stage 'ingest' didn't change, skipping",
         "Stage 'runs/x/dvc.yaml:validate' is cached - skipping run, checking out outputs",
         "Running stage 'train':",
@@ -70,3 +71,20 @@ def test_what_dvc_itself_fails_at_is_shown(run: Any, capsys: pytest.CaptureFixtu
     with pytest.raises(KineflowError, match="the run stopped in DVC"):
         run("ERROR: 'dvc.lock' is corrupted.", code=255)
     assert "ERROR: 'dvc.lock' is corrupted." in capsys.readouterr().out
+
+
+def test_a_disk_that_dvcs_cache_has_filled_is_said_once(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"ERROR: failed to transfer '{n}' - [Errno 28] No space left on device: 'a' -> 'b'" for n in range(9)]
+    with pytest.raises(KineflowError, match="no space left on the disk") as caught:
+        run("Running stage 'train':", *lines, "ERROR: failed to reproduce 'train': [Errno 28] No space", code=255)
+    assert caught.value.exit_code == 28
+    assert capsys.readouterr().out == "\n── train\n"
+
+
+@pytest.mark.parametrize(("text", "stays"), [("{}", True), ("", True), ('{"a": [{"pid": 1', False)])
+def test_half_a_lock_of_dvc_does_not_stop_the_next_run(tmp_path: Path, text: str, stays: bool) -> None:
+    lock = tmp_path / "rwlock"
+    _remove_half_a_lock(lock)
+    lock.write_text(text)
+    _remove_half_a_lock(lock)
+    assert lock.exists() is stays

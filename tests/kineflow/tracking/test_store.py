@@ -18,6 +18,7 @@ from kineflow.tracking.store import (
     quiet_mlflow,
     store_lock,
     tracking_uri,
+    unreachable,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -179,3 +180,8 @@ def test_looking_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(KineflowError, match="nothing has been recorded yet"):
         promote("student")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_on_a_full_disk_is_said_to_be(tmp_path: Path) -> None:
+    error = unreachable(f"sqlite:///{tmp_path}/mlflow.db", RuntimeError("(sqlite3) database or disk is full"))
+    assert (error.where, error.exit_code) == (tmp_path / "mlflow.db", 28)
