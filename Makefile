@@ -22,10 +22,10 @@ demo: install  ## make the demo videos and run the whole D3D recipe on them
 	$(BIN)/kineflow run d3d --params $(PARAMS)
 
 test: install  ## run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: install  ## run the tests that take seconds
-	$(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist loadgroup
 
 lint: install  ## ruff: rules and formatting
 	$(BIN)/ruff check .
