@@ -23,6 +23,7 @@ _DISK_FULL = re.compile(r"^ERROR: .*\[Errno 28\] ")
 # DVC's own progress noise; everything a step prints passes.
 _NOISE = re.compile(
     r"^(> python -m components|Generating lock file|Updating lock file|Use `dvc push`|To track the changes"
+    r"|\tgit add |To enable auto staging|\tdvc config core.autostage"
     r"|WARNING: Process .* in RWLock-file .* had been killed"
     r"|Data and pipelines are up to date|'.*\.dvc' didn't change, skipping|Verifying data sources in stage:)"
 )

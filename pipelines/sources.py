@@ -1,4 +1,7 @@
-"""Which source files decide what a step does, so that no cache outlives the code that filled it."""
+"""Which source files decide what a step does, so that no cache outlives the code that filled it.
+
+Front ends and tracking are left out: they carry results and do not make them, but for the step that registers.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ def source_files(step: str) -> tuple[str, ...]:
     executed. Templates beside an imported module count with it.
     """
     seen: set[Path] = set()
-    waiting = [*sorted((ROOT / "components" / step).glob("*.py"))]
+    waiting = [ROOT / "components" / step / name for name in ("step.py", "params.py")]
     while waiting:
         path = waiting.pop()
-        if path in seen or path.name == "component.py":
+        if path in seen:
             continue
         seen.add(path)
         waiting.extend(found for name in _imported(path) for found in _files_of(name))

@@ -34,6 +34,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def test_only_what_tells_something_is_shown(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run(
         "'data.dvc' didn't change, skipping",
+        "\tgit add dvc.lock",
+        "To enable auto staging, run:",
         "WARNING: Process 'dvc' with (Pid 9), in RWLock-file 'x' had been killed. Auto removed it from the lock file.",
         "Stage 'ingest' didn't change, skipping",
         "Stage 'runs/x/dvc.yaml:validate' is cached - skipping run, checking out outputs",

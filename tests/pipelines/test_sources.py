@@ -23,8 +23,13 @@ def test_a_step_does_not_depend_on_what_it_never_imports() -> None:
     assert not [name for name in source_files("train") if name.startswith("kineflow/synth")]
 
 
-def test_the_kfp_front_end_is_no_part_of_a_step() -> None:
-    assert not [name for name in source_files("train") if name.endswith("component.py")]
+def test_front_ends_and_tracking_are_no_part_of_a_step() -> None:
+    carriers = ("component.py", "__main__.py", "frontend.py", "runs.py")
+    assert not [name for name in source_files("train") if name.endswith(carriers)]
+
+
+def test_the_step_that_registers_depends_on_the_registry() -> None:
+    assert "kineflow/tracking/registry.py" in source_files("register")
 
 
 def test_the_digest_changes_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
