@@ -114,6 +114,7 @@ def execute(name: str, step: Step, given: Mapping[str, Any]) -> StepResult:
     check_seed(plain.get("seed", 0))
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
     with _tracked(name, given, signature) as tracker, naming_full_disk(written):
+        _record_inputs(tracker, plain)
         result = step(**checked, **plain, tracker=tracker)
         _LOG.info("%s: %s", given.get("name", name), result.summary)
         record = getattr(tracker, "record", None)
