@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kineflow.errors import KineflowError
 
@@ -17,6 +17,15 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+
+def _is_local(path: str) -> str:
+    if "://" in path:
+        raise ValueError("must be a local folder or a mounted volume")
+    return path
+
+
+LocalFolder = Annotated[str, AfterValidator(_is_local)]
+"""Path of a folder that programs can write to: on a disk or a mounted volume, no URI; may be empty."""
 
 P = TypeVar("P", bound=Params)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,15 +13,29 @@ _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def track(items: Iterable[T], *, total: int, what: str, unit: str = "clip") -> Iterator[T]:
-    """Yield ``items`` while showing how many of ``total`` are done, the rate and the time left."""
+def _one(_: object) -> int:
+    return 1
+
+
+def track(
+    items: Iterable[T], *, total: int, what: str, unit: str = "clip", size: Callable[[T], int] = _one
+) -> Iterator[T]:
+    """Yield ``items`` while showing how much of ``total`` is done, the rate and the time left.
+
+    Args:
+        items: To be yielded.
+        total: Of all of them, in ``unit``.
+        what: Is being done.
+        unit: What is counted, in the singular.
+        size: How many units an item is; by default each is one.
+    """
     if sys.stderr.isatty():
-        yield from _bar(items, total, what, unit)
+        yield from _bar(items, total, what, unit, size)
     else:
-        yield from _lines(items, total, what, unit)
+        yield from _lines(items, total, what, unit, size)
 
 
-def _bar(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
+def _bar(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[T], int]) -> Iterator[T]:
     from rich import progress as rp
     from rich.console import Console
 
@@ -31,17 +45,20 @@ def _bar(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
     )  # fmt: skip
     with rp.Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total, rate="")
-        start = time.monotonic()
-        for done, item in enumerate(items, 1):
+        start, done = time.monotonic(), 0
+        for item in items:
             yield item
+            done += size(item)
             rate = done / max(time.monotonic() - start, 1e-9)
-            progress.update(task, advance=1, rate=f"{rate:.1f} {unit}s/s")
+            progress.update(task, completed=done, rate=f"{rate:.1f} {unit}s/s")
 
 
-def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
+def _lines(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[T], int]) -> Iterator[T]:
     start = last = time.monotonic()
-    for done, item in enumerate(items, 1):
+    done = 0
+    for item in items:
         yield item
+        done += size(item)
         now = time.monotonic()
         if now - last >= _SECONDS_BETWEEN_LINES or done == total:
             last = now

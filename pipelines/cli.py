@@ -11,6 +11,7 @@ import typer
 
 from components.frontend import exit_code, say_progress
 from kineflow.errors import KineflowError
+from pipelines.cli_flow import flow_app
 from pipelines.outcome import Outcome
 
 app = typer.Typer(
@@ -22,7 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-flow_app = typer.Typer(help="Look at optical flow.", no_args_is_help=True)
 app.add_typer(flow_app, name="flow")
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]
@@ -192,22 +192,6 @@ def predict(
 
         for label, score in top_classes(video, model, top):
             _say(f"{score:6.1%}  {label}")
-
-    _guarded(work)
-
-
-@flow_app.command()
-def preview(
-    video: Annotated[Path, typer.Argument(help="A video file.")],
-    output: Annotated[Path, typer.Option(help="Where to write the preview.", metavar="FILE")] = Path("preview.mp4"),
-) -> None:
-    """Write a video of each frame beside its flow (colour: direction; strength: speed)."""
-
-    def work() -> None:
-        from kineflow.flow.preview import preview as write_preview
-
-        write_preview(video, output)
-        _say(f"wrote {output}")
 
     _guarded(work)
 

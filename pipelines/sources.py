@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("kineflow", "components")
-_TEMPLATES = ("*.j2", "*.css")
+_BESIDE = ("*.j2", "*.css", "*.cu")  # templates and kernels, read by the module they lie beside
 _MODULE_NAME = re.compile(rf"({'|'.join(_PACKAGES)})(\.\w+)+")
 
 
@@ -22,7 +22,7 @@ def source_files(step: str) -> tuple[str, ...]:
     """Files of ours that a step can import, directly or not, as sorted paths below the project's root.
 
     Imports are read from the source, those inside functions too, and modules that are named in strings; nothing is
-    executed. Templates beside an imported module count with it.
+    executed. Templates and kernels beside an imported module count with it.
     """
     seen: set[Path] = set()
     waiting = [ROOT / "components" / step / name for name in ("step.py", "params.py")]
@@ -32,7 +32,7 @@ def source_files(step: str) -> tuple[str, ...]:
             continue
         seen.add(path)
         waiting.extend(found for name in _imported(path) for found in _files_of(name))
-    seen |= {template for path in list(seen) for kind in _TEMPLATES for template in path.parent.glob(kind)}
+    seen |= {other for path in list(seen) for kind in _BESIDE for other in path.parent.glob(kind)}
     return tuple(sorted(path.relative_to(ROOT).as_posix() for path in seen if path.stat().st_size))
 
 

@@ -11,8 +11,9 @@ def extract_flow(
     params: dict,
     flow: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
+    shard: str = "0/1",
 ) -> None:
-    """Extract the optical flow of every clip."""
+    """Extract the optical flow of every clip, or of those of one shard."""
     from components.frontend import run_in_kfp
 
     run_in_kfp(
@@ -20,5 +21,6 @@ def extract_flow(
         inputs={"clips": clips},
         outputs={"flow": flow},
         sections={"params": params},
+        values={"shard": shard},
         metrics=metrics,
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kineflow.config import Params
+from kineflow.config import LocalFolder, Params
 
 
 class FlowParams(Params):
@@ -67,33 +67,33 @@ class FlowParams(Params):
     border: Literal["zeros", "clamp"] | None = None
     """What a warp sees outside of the frame."""
 
+    camera_motion: Literal["kept", "removed"] = "kept"
+    """``removed``: warped flow, what is left of the motion without the camera's."""
+
+    existing: str = Field("", json_schema_extra={"is_input": True})
+    """Folder of flow that another tool has written as ``flow_x_00001.jpg``, a folder a clip: it is taken as it is, with
+    ``bound_px`` telling its bound, and nothing is computed; empty: the flow is computed."""
+
     bound_px: float = Field(20.0, gt=0, le=1000)
     """Flow is clipped to ± this and stored in 8 bit, in steps of ``2 · bound_px / 255``."""
 
-    crf: int = Field(10, ge=0, le=51)
+    crf: int = Field(14, ge=0, le=51)
     """x264's constant rate factor of the flow videos; 0 is lossless."""
 
-    gop: int = Field(12, ge=1, le=250)
-    """Most fields from one key frame to the next."""
+    gop: int = Field(1, ge=1, le=250)
+    """Fields from one key frame to the next."""
 
     batch_pairs: int = Field(128, ge=1, le=65536)
     """Pairs of frames solved together; too many do not fit into the memory of a GPU."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """``auto`` takes a GPU when there is one."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda|cuda:\d+(,cuda:\d+)*)$")
+    """``cpu``, ``cuda:1``, or several GPUs as ``cuda:0,cuda:1``; ``auto``: all GPUs, or the CPU if there is none."""
 
     workers: int = Field(0, ge=0, le=256)
-    """Threads that solve on a CPU, or that decode and encode beside a GPU; 0: one a core."""
+    """Threads that solve on a CPU, or that decode and encode beside GPUs; 0: one a core."""
 
-    media_root: str = ""
+    media_root: LocalFolder = ""
     """Folder for the flow videos, such as a shared volume; empty: inside the flow set."""
-
-    @field_validator("media_root")
-    @classmethod
-    def _is_local(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError("must be a local folder or a mounted volume")
-        return value
 
     @field_validator("median")
     @classmethod

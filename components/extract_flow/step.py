@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from kineflow.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
-    from kineflow.flow.extract import ExtractSettings
+    from kineflow.data.manifest import Clip, ClipSet
+    from kineflow.flow.extraction.settings import ExtractSettings
     from kineflow.flow.store import FlowEntry
 
 _FAILED_SHOWN = 10
@@ -23,51 +24,69 @@ def extract_flow(
     clips: Input,
     params: FlowParams,
     seed: int = 0,  # noqa: ARG001 (every step takes one)
+    shard: str = "0/1",
     tracker: Tracker = NULL_TRACKER,
     flow: Output,
 ) -> StepResult:
     """Extract the optical flow of every usable clip.
 
-    Work that was interrupted is kept and found again by the next run with the same parameters.
+    Work that was interrupted is kept and found again by the next run with the same parameters. Shards that wrote to
+    one ``media_root`` are joined by a run of the whole set with that ``media_root``, which finds their work done, or
+    by the step merge_flow.
 
     Args:
         clips: Clip set.
-        params: The algorithm, and how to store its result.
+        params: The algorithm, and how to store its result; or where flow lies that there is already.
         seed: Unused; nothing here is random.
-        tracker: Told the algorithm and the device.
+        shard: Which part of the clips, counted from 0: 0/4 to 3/4 are four parts that take about as long.
+        tracker: Told the algorithm and the devices.
         flow: Flow set to write: index, and the flow videos unless ``media_root`` names another place.
 
     Raises:
-        KineflowError: There is no usable clip, not one could be extracted, or the device is not there. Single clips
-            that fail are rows of the index with a status.
+        KineflowError: There is no usable clip, not one could be extracted, or a device is not there. Single clips that
+            fail are rows of the index with a status.
     """
-    from kineflow.data.manifest import ClipSet, Status
+    from kineflow.data.manifest import ClipSet
+    from kineflow.flow.extraction.shards import Shard
+
+    part = Shard.parse(shard)
+    clip_set = ClipSet.load(clips)
+    usable = clip_set.usable()
+    if not usable:
+        raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
+    chosen, shown = part.of(usable), part.described(usable)
+    if params.existing:
+        return _index_existing(chosen, params, shown, tracker=tracker, flow=flow)
+    return _compute(clip_set, chosen, params, shown, tracker=tracker, flow=flow)
+
+
+def _compute(
+    clip_set: ClipSet,
+    chosen: list[Clip],
+    params: FlowParams,
+    shard: dict[str, object],
+    *,
+    tracker: Tracker,
+    flow: Path,
+) -> StepResult:
     from kineflow.disk import naming_full_disk
     from kineflow.files import discard_work, whole_folder, work_folder
-    from kineflow.flow.extract import extract_set, put_in_place
+    from kineflow.flow.extraction.engine import extract_set, put_in_place
     from kineflow.flow.store import MEDIA_FOLDER, FlowSet
 
-    clip_set = ClipSet.load(clips)
-    chosen = clip_set.usable()
-    if not chosen:
-        raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
     settings = _settings(params)
     told = settings.described()
-    tracker.set_tags({"flow": f"{params.algorithm} {params.preset}", "device": settings.device})
+    tracker.set_tags({"flow": f"{params.algorithm} {params.preset}", "device": ",".join(settings.devices)})
 
     with naming_full_disk(flow.parent):
         work = Path(params.media_root).resolve() if params.media_root else work_folder(flow, "extract_flow", told)
         extracted = extract_set(clip_set, chosen, work, settings)
-        good = [entry for entry in extracted.entries if entry.status is Status.OK]
-        failed = [entry for entry in extracted.entries if entry.status is not Status.OK]
-        if not good:
-            raise KineflowError(_none_good(failed), where=clips, remedy="replace these clips")
+        good, failed = _judged(extracted.entries, shard)
         with whole_folder(flow) as partial:
             media = work if params.media_root else partial / MEDIA_FOLDER
             stored_bytes = put_in_place(good, work, media)
-            FlowSet(params.bound_px, {entry.clip_id: entry for entry in extracted.entries}, str(media), told).save(
-                partial
-            )
+            entries = {entry.clip_id: entry for entry in extracted.entries}
+            FlowSet(params.bound_px, entries, str(media), {**told, **shard}).save(partial)
     discard_work(flow)
 
     pairs = sum(entry.fields for entry in good)
@@ -77,38 +96,66 @@ def extract_flow(
             "failed": len(failed),
             "pairs": pairs,
             "pairs_per_second": extracted.pairs_per_second,
+            "solver_busy_share": extracted.solver_busy_share,
             "bytes": stored_bytes,
         },
-        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} pairs ({extracted.pairs_per_second:.0f} a second), "
-        f"{stored_bytes / 1e6:.1f} MB",
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} pairs ({extracted.pairs_per_second:.0f} a second, "
+        f"solver busy {extracted.solver_busy_share:.0%}), {stored_bytes / 1e6:.1f} MB",
     )
+
+
+def _index_existing(
+    chosen: list[Clip], params: FlowParams, shard: dict[str, object], *, tracker: Tracker, flow: Path
+) -> StepResult:
+    from kineflow.files import whole_folder
+    from kineflow.flow.jpeg_layout import index_jpeg_flow
+    from kineflow.flow.store import FlowSet
+
+    root = Path(params.existing).resolve()
+    tracker.set_tags({"flow": "existing"})
+    entries = index_jpeg_flow(root, chosen)
+    good, failed = _judged(entries.values(), shard)
+    with whole_folder(flow) as partial:
+        told = {"algorithm": "unknown", "layout": "jpeg"}
+        FlowSet(params.bound_px, entries, str(root), {**told, **shard}).save(partial)
+    pairs = sum(entry.fields for entry in good)
+    return StepResult(
+        metrics={"clips": len(good), "failed": len(failed), "pairs": pairs},
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} fields that were there already, in {root}",
+    )
+
+
+def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[list[FlowEntry], list[FlowEntry]]:
+    """Good and failed entries; a set without a good one is an error, a shard without one is not: others have them."""
+    from kineflow.data.manifest import Status
+
+    listed = list(entries)
+    good = [entry for entry in listed if entry.status is Status.OK]
+    failed = [entry for entry in listed if entry.status is not Status.OK]
+    if not good and not shard:
+        shown = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
+        more = len(failed) - len(shown)
+        raise KineflowError(
+            "\n".join(["no clip has flow", *shown, *([f"  … and {more} more"] if more else [])]),
+            remedy="replace these clips",
+        )
+    return good, failed
 
 
 def _settings(params: FlowParams) -> ExtractSettings:
     import os
 
-    import torch
+    from kineflow.flow.extraction.devices import find_devices
+    from kineflow.flow.extraction.settings import ExtractSettings
+    from kineflow.flow.params import TVL1Params
 
-    from kineflow.flow.extract import ExtractSettings
-    from kineflow.flow.tvl1 import TVL1Params
-
-    device = params.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise KineflowError(f"there is no device {device!r}", where="flow.device", remedy="use 'cpu' or 'auto'")
     return ExtractSettings(
         tvl1=TVL1Params.preset(params.preset, **params.overrides()),
+        camera_motion=params.camera_motion,
         bound_px=params.bound_px,
         crf=params.crf,
         gop=params.gop,
         batch_pairs=params.batch_pairs,
-        device=device,
+        devices=find_devices(params.device),
         workers=params.workers or os.cpu_count() or 1,
     )
-
-
-def _none_good(failed: Sequence[FlowEntry]) -> str:
-    shown = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
-    more = len(failed) - len(shown)
-    return "\n".join(["no clip has flow", *shown, *([f"  … and {more} more"] if more else [])])

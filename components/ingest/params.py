@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from kineflow.config import Params
+from kineflow.config import LocalFolder, Params
 
 
 class IngestParams(Params):
@@ -45,12 +45,5 @@ class IngestParams(Params):
     endpoint_url: str = ""
     """Of an S3 server other than Amazon's."""
 
-    media_root: str = ""
+    media_root: LocalFolder = ""
     """Folder for the stored videos, such as a shared volume; empty: inside the clip set."""
-
-    @field_validator("media_root")
-    @classmethod
-    def _is_local(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError("must be a local folder or a mounted volume")
-        return value

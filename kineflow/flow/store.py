@@ -3,14 +3,17 @@
 A flow set on disk is a small folder like a clip set: ``flow.parquet`` (one row a clip, columns as the fields of
 :class:`FlowEntry`) and ``flowset.json`` (bound, how the flow was computed, and the root of the media). The flow of a
 clip is an H.264 ``yuv444p`` mp4: Y is u, U is v (as levels, see :mod:`kineflow.flow.quantise`), V is 128, in full range
-and never converted, so that the reader of videos reads flow too.
+and never converted, so that the reader of videos reads flow too. Every field is a key frame: prediction in time gains
+nothing on flow (``docs/flow_storage.md`` has the figures), and any field is found at once.
+
+Where the flow of a clip is a folder, it holds JPEG planes as other tools write them (:mod:`kineflow.flow.jpeg_planes`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,35 +24,44 @@ import numpy as np
 from kineflow.data.manifest import Status
 from kineflow.errors import KineflowError
 from kineflow.files import inside, whole_file
+from kineflow.flow.jpeg_planes import read_jpeg_flow
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 
 INDEX_FILE = "flow.parquet"
 FLOWSET_FILE = "flowset.json"
 MEDIA_FOLDER = "media"
+FORMAT_VERSION = 1  # of what the files and folders of flow hold: linear 8-bit levels, as the module says
 UNUSED_PLANE_LEVEL = 128
+_TUNE = "psnr,fastdecode"  # x264: no bits for what only an eye would see; flow is written once and read every epoch
 
 
-def write_flow(path: Path, levels: np.ndarray, *, fps: Fraction | float = 25, crf: int = 10, gop: int = 12) -> None:
+def write_flow(
+    path: Path, levels: Iterable[np.ndarray], *, fps: Fraction | float = 25, crf: int = 14, gop: int = 1
+) -> None:
     """Write flow as a video, whole or not at all.
 
     Args:
         path: Of an mp4 file.
-        levels: uint8 [T, H, W, 2], u and v; any size, at least one field.
+        levels: Fields uint8 [H, W, 2], u and v; any size, at least one. An array [T, H, W, 2] will do.
         fps: Frame rate of the clip, so that players show both at one speed.
-        crf: Quality of H.264: 0 is lossless, 10 errs by about one level.
-        gop: Most fields between two that can be sought.
+        crf: Quality of H.264: 0 is lossless, 14 errs by about half a level.
+        gop: Fields from one key frame to the next.
     """
-    unused = np.full((*levels.shape[1:3], 1), UNUSED_PLANE_LEVEL, dtype=np.uint8)
-    frames = (np.concatenate((field_levels, unused), axis=-1) for field_levels in levels)
-    write_video(path, frames, fps=fps, crf=crf, gop=gop, pixel_format="yuv444p", source_format="yuv444p")
+    frames = map(_with_unused_plane, levels)
+    write_video(path, frames, fps=fps, crf=crf, gop=gop, pixel_format="yuv444p", source_format="yuv444p", tune=_TUNE)
+
+
+def _with_unused_plane(levels: np.ndarray) -> np.ndarray:
+    unused = np.full((*levels.shape[:2], 1), UNUSED_PLANE_LEVEL, dtype=np.uint8)
+    return np.concatenate((levels, unused), axis=-1)
 
 
 def read_flow(path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-    """Read flow written by :func:`write_flow`.
+    """Read flow written by :func:`write_flow`, or JPEG planes.
 
     Args:
-        path: Of the mp4 file.
+        path: Of the mp4 file, or of a folder of JPEG planes.
         indices: Fields to read, in any order and with repeats; None for all. Field t leads from frame t to t + 1.
 
     Returns:
@@ -58,7 +70,9 @@ def read_flow(path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
     Raises:
         KineflowError: The file is unreadable, or an index lies beyond its end.
     """
-    return np.ascontiguousarray(read_frames(path, indices, pixel_format="yuv444p")[..., :2])
+    if path.is_dir():
+        return read_jpeg_flow(path, indices)
+    return read_frames(path, indices, pixel_format="yu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,7 @@ class FlowEntry:
         clip_id: As in the clip set.
         path: Of the flow below the set's media root; empty when there is none.
         fields: Flow fields: one fewer than the clip's frames.
-        width, height: In pixels, as the clip's.
+        width, height: Of the flow in pixels; the clip's, unless another tool has made it.
         status: ``ok``; ``short`` for a clip of one frame; ``unreadable`` for a clip that could not be decoded.
         reason: Why the status is not ``ok``; empty otherwise.
     """
@@ -129,7 +143,12 @@ class FlowSet:
         with whole_file(folder / INDEX_FILE) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), partial)
         root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else self.media_root
-        described = {"bound_px": self.bound_px, "media_root": root, "params": dict(self.params)}
+        described = {
+            "format_version": FORMAT_VERSION,
+            "bound_px": self.bound_px,
+            "media_root": root,
+            "params": dict(self.params),
+        }
         with whole_file(folder / FLOWSET_FILE) as partial:
             partial.write_text(json.dumps(described, indent=1) + "\n")
 
@@ -138,13 +157,14 @@ class FlowSet:
         """Read a flow set.
 
         Raises:
-            KineflowError: A file is missing or is not that of a flow set.
+            KineflowError: A file is missing, is not that of a flow set, or is of a later version.
         """
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(folder / INDEX_FILE).cast(_schema())
             described = json.loads((folder / FLOWSET_FILE).read_text())
+            _check_version(dict(described), folder)
+            table = pq.read_table(folder / INDEX_FILE).cast(_schema())
             root, bound_px = str(described["media_root"]), float(described["bound_px"])
             params = dict(described["params"])
             rows = [FlowEntry(**{**row, "status": Status(row["status"])}) for row in table.to_pylist()]
@@ -156,6 +176,16 @@ class FlowSet:
             ) from None
         entries = {entry.clip_id: entry for entry in rows}
         return cls(bound_px, entries, str(folder / root) if root == MEDIA_FOLDER else root, params)
+
+
+def _check_version(described: Mapping[str, Any], folder: Path) -> None:
+    version = int(described.get("format_version", 1))  # the first flow sets did not say
+    if version > FORMAT_VERSION:
+        raise KineflowError(
+            f"a flow set of format {version}; this Kineflow reads up to {FORMAT_VERSION}",
+            where=folder,
+            remedy="install the Kineflow that wrote it, or run the extract_flow step again",
+        )
 
 
 def _schema() -> Any:  # pyarrow ships no types

@@ -16,19 +16,24 @@ from typing import Any
 
 import av
 import av.error
+import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from kineflow.errors import KineflowError
 
 MAX_PIXELS = 8192 * 8192
 MAX_FRAMES = 100_000
 
-PIXEL_FORMATS = ("rgb24", "gray", "yuv444p")
+PIXEL_FORMATS = ("rgb24", "gray", "yuv444p", "yu")
 
 # Demuxers that read pictures from the file itself; playlists (hls, concat, …) would open files and addresses it names.
 _CONTAINERS = "mov,avi,matroska,mpeg,mpegts,flv,asf,ogg"
+_PLANES = {"yu": 2, "yuv444p": 3}
 _LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
+
+# Luma 16..235 to grey 0..255.
+_STRETCHED = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 # Below this frame number, decoding from the start costs less than looking for key frames.
 _WORTH_A_PLAN_FRAMES = 16
@@ -61,14 +66,14 @@ def read_frames(
     Args:
         path: A video file.
         indices: Frame numbers from 0, in any order, repeats allowed; None for every frame.
-        pixel_format: "rgb24" gives RGB, "gray" the luma plane as it was coded (video range stays video range),
-            "yuv444p" the planes Y, U, V stacked last.
+        pixel_format: "rgb24" gives RGB, "gray" the luma in 0..255 (video range, 16..235, is stretched), "yuv444p" the
+            planes Y, U, V as they were coded, stacked last, "yu" the first two of them.
         max_frames: Most frames to decode from one file.
         max_pixels: Most pixels in one picture.
 
     Returns:
-        uint8 ``[T, H, W, 3]``, or ``[T, H, W]`` for "gray". Where the picture changes its size in mid-file, later
-        frames are scaled to the size of the first one returned.
+        uint8 ``[T, H, W, 3]``, or ``[T, H, W]`` for "gray", ``[T, H, W, 2]`` for "yu". Where the picture changes its
+        size in mid-file, later frames are scaled to the size of the first one returned.
 
     Raises:
         KineflowError: The file is missing or not readable as a video, breaks off with an error, is larger than the
@@ -147,6 +152,28 @@ def iter_frames(
             yield convert(frame)
 
 
+def iter_luma(path: Path) -> Iterator[np.ndarray]:
+    """Decode the luma plane of every frame, one by one, as "gray" of :func:`read_frames` gives it.
+
+    Yields:
+        uint8 ``[H, W]``, upright.
+
+    Raises:
+        KineflowError: As :func:`read_frames`, or the picture changes its size in mid-file.
+    """
+    convert, size = _converter("gray"), None
+    with open_video(path) as (container, stream):
+        for number, frame in enumerate(container.decode(stream)):
+            size = size or (frame.width, frame.height)
+            if (frame.width, frame.height) != size:
+                raise KineflowError(
+                    f"frame {number} is {frame.width}x{frame.height}, those before it {size[0]}x{size[1]}",
+                    where=path,
+                    remedy="scale the video to one size",
+                )
+            yield convert(frame)
+
+
 @contextmanager
 def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
     """Open an untrusted video file: ``(PyAV container, its first video stream)``; decoding stays on one thread.
@@ -202,16 +229,23 @@ def _converter(pixel_format: str, size: tuple[int, int] | None = None) -> Conver
         as_coded = (frame.width, frame.height) == size
         if as_coded and pixel_format == "gray" and frame.format.name in _LUMA_FIRST:
             image = _plane(frame.planes[0])
-        elif as_coded and pixel_format == "yuv444p" and frame.format.name == "yuv444p":
-            image = np.stack([_plane(plane) for plane in frame.planes], axis=-1)
+            if not _is_full_range(frame):
+                image = cv2.LUT(image, _STRETCHED)
+        elif as_coded and pixel_format in _PLANES and frame.format.name == "yuv444p":
+            image = cv2.merge([_plane(plane) for plane in frame.planes[: _PLANES[pixel_format]]])
         else:
+            target = "yuv444p" if pixel_format in _PLANES else pixel_format
             scaled = reformatter.reformat(
-                frame, width=size[0], height=size[1], format=pixel_format, interpolation="BICUBIC", threads=1
+                frame, width=size[0], height=size[1], format=target, interpolation="BICUBIC", threads=1
             )
-            image = scaled.to_ndarray(channel_last=True)
+            image = scaled.to_ndarray(channel_last=True)[..., : _PLANES.get(pixel_format)]
         return upright(image, frame.rotation)
 
     return convert
+
+
+def _is_full_range(frame: Any) -> bool:
+    return bool(frame.color_range == ColorRange.JPEG or frame.format.name.startswith(("yuvj", "gray")))
 
 
 def _plane(plane: Any) -> np.ndarray:
@@ -249,15 +283,19 @@ def _read_seeking(
     times, key_numbers = _time_stamps(container, stream, max_frames)
     if unique[-1] >= len(times):
         return None
-    runs: dict[int, list[int]] = {}
+    runs: list[tuple[int, list[int]]] = []  # key frame to begin at, numbers to read from there on
     for number in unique:
-        runs.setdefault(key_numbers[bisect.bisect_right(key_numbers, number) - 1], []).append(number)
-    cost = sum(wanted[-1] - key + 1 + _SEEK_COST_FRAMES for key, wanted in runs.items())
+        key = key_numbers[bisect.bisect_right(key_numbers, number) - 1]
+        if runs and key <= runs[-1][1][-1] + 1 + _SEEK_COST_FRAMES:
+            runs[-1][1].append(number)
+        else:
+            runs.append((key, [number]))
+    cost = sum(wanted[-1] - key + 1 + _SEEK_COST_FRAMES for key, wanted in runs)
     if cost > unique[-1] + 1:
         return None
 
     found: list[np.ndarray] = []
-    for key, wanted in runs.items():
+    for key, wanted in runs:
         container.seek(times[key], stream=stream)
         ahead = [times[number] for number in wanted]
         for frame in container.decode(stream):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,16 @@ import pytest
 
 from components.extract_flow.params import FlowParams
 from components.extract_flow.step import extract_flow
+from components.frontend import command
 from kineflow.config import parse_params
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.errors import KineflowError
-from kineflow.flow import extract
+from kineflow.flow.params import TVL1Params
+from kineflow.flow.quantise import dequantise
 from kineflow.flow.store import FlowSet, read_flow
-from kineflow.flow.tvl1 import TVL1Params
 from kineflow.video.decode import iter_frames
 from kineflow.video.encode import write_video
+from pipelines.params import local_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST: dict[str, Any] = {"preset": "fast", "bound_px": 5.0, "workers": 1, "device": "cpu"}
@@ -118,40 +123,69 @@ def test_no_good_clip_is_an_error_that_says_why(tmp_path: Path) -> None:
     assert not (tmp_path / "flow").exists()
 
 
-KILLED_AT_THE_THIRD_CLIP = """
-import os, sys
-from pathlib import Path
-from components.extract_flow.params import FlowParams
-from components.extract_flow.step import extract_flow
-from kineflow.flow import extract
-write, written = extract.write_flow, []
-def dying(*given, **named):
-    if len(written) == 2:
-        os._exit(9)
-    written.append(write(*given, **named))
-extract.write_flow = dying
-params = FlowParams(preset="fast", bound_px=5.0, workers=1, device="cpu")
-extract_flow(clips=Path(sys.argv[1]), params=params, flow=Path(sys.argv[2]))
-"""
+def files_below(folder: Path) -> dict[str, Path]:
+    """Finished flow videos by their path."""
+    return {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*.mp4") if not path.name.startswith(".")
+    }
 
 
-def test_a_killed_run_leaves_no_output_and_the_next_goes_on(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = [sys.executable, "-c", KILLED_AT_THE_THIRD_CLIP, str(clips), str(tmp_path / "flow")]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 9
+def start(clips: Path, flow: Path, **params: Any) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "components.extract_flow", "--clips", clips, "--flow", flow]
+    return subprocess.Popen([*program, "--params", json.dumps({**FAST, **params})], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def wait_for_files(process: subprocess.Popen[bytes], folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and len(files_below(folder)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("media", ["inside", "elsewhere"])
+def test_a_run_may_be_killed_at_any_moment(clips: Path, tmp_path: Path, media: str) -> None:
+    clips = save_clips(tmp_path / "many", {f"walk/{n}": moving(10, seed=n).repeat(4, axis=0) for n in range(9)})
+    params = {"media_root": str(tmp_path / "volume")} if media == "elsewhere" else {}
+    work = tmp_path / ("volume" if media == "elsewhere" else ".flow-work")
+    extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "expected")
+
+    kept: dict[str, int] = {}
+    for finished in (1, 5):
+        process = start(clips, tmp_path / "flow", **params)
+        wait_for_files(process, work, finished)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not (tmp_path / "flow").exists()
+        now = {name: path.stat().st_ino for name, path in files_below(work).items()}
+        assert len(now) >= finished
+        assert kept.items() <= now.items()  # none was written again
+        kept = now
+
+    result = extract_flow(clips=clips, params=FlowParams(**FAST, **params), flow=tmp_path / "flow")
+    assert result.metrics["clips"] == 9
+    stored = Path(FlowSet.load(tmp_path / "flow").media_root)
+    assert {path.stat().st_ino for path in files_below(stored).values()} >= set(kept.values())
+    expected = files_below(tmp_path / "expected" / "media")
+    assert {name: path.read_bytes() for name, path in files_below(stored).items()} == {
+        name: path.read_bytes() for name, path in expected.items()
+    }
+    if media == "inside":
+        assert {path.name for path in tmp_path.iterdir()} == {"clips", "many", "expected", "flow"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_in_the_middle_of_a_clip(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3), dtype=np.uint8)
+    clips = save_clips(tmp_path / "clips", {"first": moving(3), "noise": noise})
+    process = start(clips, tmp_path / "flow", preset="opencv")
+    wait_for_files(process, tmp_path, 3)  # two clips, and the flow of the first
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted: what was finished is kept")
     assert not (tmp_path / "flow").exists()
-
-    written = []
-    writing = extract.write_flow
-    monkeypatch.setattr(extract, "write_flow", lambda path, *rest, **named: (
-        written.append(path), writing(path, *rest, **named)
-    ))  # fmt: skip
-    result = extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
-    assert len(written) == 2
-    assert result.metrics["clips"] == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "flow"]
-    assert all(len(read_flow(FlowSet.load(tmp_path / "flow").locate(f"walk/{n}"))) == 3 + n for n in range(4))
+    assert not list(tmp_path.rglob(".*.partial.mp4"))
 
 
 def test_work_under_other_parameters_is_not_taken_up(
@@ -161,7 +195,7 @@ def test_work_under_other_parameters_is_not_taken_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("kineflow.flow.extract.put_in_place", interrupt)
+        patched.setattr("kineflow.flow.extraction.engine.put_in_place", interrupt)
         with pytest.raises(KeyboardInterrupt):
             extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
     assert not (tmp_path / "flow").exists()
@@ -184,8 +218,8 @@ def test_every_parameter_of_the_algorithm_can_be_given() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("median", 4), ("tau", 0.5), ("scale_step", 1.0), ("bound_px", 0.0), ("device", "tpu"), ("preset", "slow"),
-     ("media_root", "s3://bucket"), ("warp", 3)],
+    [("median", 4), ("tau", 0.5), ("scale_step", 1.0), ("bound_px", 0.0), ("device", "tpu"), ("device", "cpu,cuda:0"),
+     ("preset", "slow"), ("media_root", "s3://bucket"), ("camera_motion", "gone"), ("warp", 3)],
 )  # fmt: skip
 def test_impossible_parameters_are_named(key: str, value: object) -> None:
     with pytest.raises(KineflowError, match=f"flow.{key}"):
@@ -194,8 +228,92 @@ def test_impossible_parameters_are_named(key: str, value: object) -> None:
 
 def test_a_missing_gpu_is_said_in_words(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(KineflowError, match="no device 'cuda'"):
+    with pytest.raises(KineflowError, match="no device 'cuda:0'"):
         extract_flow(clips=clips, params=FlowParams(**{**FAST, "device": "cuda"}), flow=tmp_path / "flow")
+
+
+def shard_of(clips: Path, folder: Path, shard: str, **params: Any) -> Path:
+    extract_flow(
+        clips=clips, params=FlowParams(**FAST, **params), shard=shard, flow=folder / shard.replace("/", "-of-")
+    )
+    return folder / shard.replace("/", "-of-")
+
+
+def test_shards_do_the_whole(clips: Path, tmp_path: Path) -> None:
+    extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "whole")
+    flows = [FlowSet.load(shard_of(clips, tmp_path, f"{index}/2")) for index in range(2)]
+    whole = FlowSet.load(tmp_path / "whole")
+    assert {**flows[0].entries, **flows[1].entries} == whole.entries
+    assert not set(flows[0].entries) & set(flows[1].entries)
+    for flow in flows:
+        for clip_id in flow.entries:
+            assert flow.locate(clip_id).read_bytes() == whole.locate(clip_id).read_bytes()
+
+
+def test_shards_with_one_media_root_are_joined_by_a_run_of_the_whole(clips: Path, tmp_path: Path) -> None:
+    volume = str(tmp_path / "volume")
+    for index in range(3):
+        shard_of(clips, tmp_path, f"{index}/3", media_root=volume)
+    result = extract_flow(clips=clips, params=FlowParams(**FAST, media_root=volume), flow=tmp_path / "flow")
+    assert result.metrics["pairs_per_second"] == 0  # all of it was there
+    assert FlowSet.load(tmp_path / "flow").usable_ids() == {f"walk/{n}" for n in range(4)}
+
+
+def test_a_shard_may_have_no_good_clip(tmp_path: Path) -> None:
+    clips = save_clips(tmp_path / "clips", {"one": moving(1), "two": moving(9)})
+    assert [entry.status for entry in FlowSet.load(shard_of(clips, tmp_path, "1/2")).entries.values()] == [Status.SHORT]
+    assert FlowSet.load(shard_of(clips, tmp_path, "2/3")).entries == {}
+
+
+@pytest.mark.parametrize(("shard", "code"), [("3/3", 2), ("1/3", 0)])
+def test_the_command_takes_a_shard(clips: Path, tmp_path: Path, shard: str, code: int) -> None:
+    arguments = ["--clips", str(clips), "--flow", str(tmp_path / "flow"), "--params", json.dumps(FAST)]
+    with pytest.raises(SystemExit) as ended:
+        command("extract_flow", [*arguments, "--shard", shard])
+    assert ended.value.code == code
+    assert (tmp_path / "flow").exists() == (code == 0)
+    if code == 0:
+        assert 0 < len(FlowSet.load(tmp_path / "flow").entries) < 4
+
+
+def test_flow_of_another_tool_is_indexed_and_not_computed(clips: Path, tmp_path: Path) -> None:
+    for n in range(3):
+        folder = tmp_path / "planes" / "walk" / f"{n}"
+        folder.mkdir(parents=True)
+        for field in range(3 + n):
+            for axis, level in (("x", 200), ("y", 50)):
+                plane = np.full((32, 32), level, np.uint8)
+                cv2.imwrite(str(folder / f"flow_{axis}_{field + 1:05d}.jpg"), plane)
+    params = FlowParams(**FAST, existing=str(tmp_path / "planes"))
+    result = extract_flow(clips=clips, params=params, flow=tmp_path / "flow")
+    assert (result.metrics["clips"], result.metrics["failed"], result.metrics["pairs"]) == (3, 1, 3 + 4 + 5)
+    flow = FlowSet.load(tmp_path / "flow")
+    assert flow.bound_px == 5.0
+    assert flow.locate("walk/1") == tmp_path / "planes" / "walk" / "1"
+    assert flow.entries["walk/3"].status is Status.UNREADABLE
+    assert sorted(path.name for path in (tmp_path / "flow").iterdir()) == ["flow.parquet", "flowset.json"]
+
+
+def test_existing_flow_is_an_input_of_the_run(tmp_path: Path) -> None:
+    assert local_inputs(FlowParams, {"existing": "planes"}) == ["planes"]
+
+
+def test_a_pan_has_no_warped_flow(tmp_path: Path) -> None:
+    """Motion of the whole picture is the camera's."""
+    world = (
+        np.random.default_rng(0).integers(0, 255, (30, 40, 1)).astype(np.uint8).repeat(8, 0).repeat(8, 1).repeat(3, 2)
+    )
+    world = cv2.GaussianBlur(world, (0, 0), 2)
+    clips = save_clips(tmp_path / "clips", {"pan": np.stack([world[:160, 60 - 2 * t : 252 - 2 * t] for t in range(3)])})
+    mean_u = {}
+    for motion in ("kept", "removed"):
+        params = FlowParams(**{**FAST, "preset": "capped"}, camera_motion=motion)
+        extract_flow(clips=clips, params=params, flow=tmp_path / motion)
+        flow = FlowSet.load(tmp_path / motion)
+        assert flow.params["camera_motion"] == motion
+        mean_u[motion] = dequantise(read_flow(flow.locate("pan")), 5.0)[:, 16:-16, 16:-16, 0].mean()
+    assert abs(mean_u["kept"] - 2) < 0.1
+    assert abs(mean_u["removed"]) < 0.1
 
 
 def test_real_clips(shared_data: Path, tmp_path: Path) -> None:

@@ -39,3 +39,13 @@ def test_is_lazy_and_lets_an_interruption_through():
     assert next(tracked) == 1
     with pytest.raises(KeyboardInterrupt):
         next(tracked)
+
+
+def test_items_may_count_for_several_units(caplog, monkeypatch, capsys):
+    with caplog.at_level(logging.INFO, logger="kineflow.progress"):
+        assert list(track(["ab", "c"], total=3, what="flow", unit="pair", size=len)) == ["ab", "c"]
+    assert caplog.messages[0].startswith("flow: 3/3, ")
+    assert "pairs/s" in caplog.messages[0]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    list(track(["ab", "c"], total=3, what="flow", size=len))
+    assert "3/3" in capsys.readouterr().err

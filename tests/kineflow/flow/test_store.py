@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,21 @@ def test_fields_are_read_in_any_order(tmp_path: Path) -> None:
         read_flow(tmp_path / "flow.mp4", [30])
 
 
+def test_every_field_is_a_key_frame(tmp_path: Path) -> None:
+    write_flow(tmp_path / "flow.mp4", smooth_levels(5))
+    with av.open(str(tmp_path / "flow.mp4")) as container:
+        assert all(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
+
+
+@pytest.mark.parametrize("crf", [10, 14, 18])
+def test_u_and_v_are_kept_equally_well(tmp_path: Path, crf: int) -> None:
+    levels = smooth_levels(6)
+    both = np.concatenate([levels, levels[..., ::-1]])
+    write_flow(tmp_path / "flow.mp4", both, crf=crf)
+    error_u, error_v = np.abs(read_flow(tmp_path / "flow.mp4").astype(int) - both).mean(axis=(0, 1, 2))
+    assert error_v == pytest.approx(error_u, rel=0.25)
+
+
 def entry(clip_id: str, status: Status = Status.OK, reason: str = "") -> FlowEntry:
     return FlowEntry(clip_id, f"{clip_id}.mp4" if status is Status.OK else "", 11, 64, 48, status, reason)
 
@@ -99,7 +115,10 @@ def test_no_path_leads_out_of_the_root(tmp_path: Path) -> None:
         FlowSet(5.0, {"a": bad}, str(tmp_path)).locate("a")
 
 
-@pytest.mark.parametrize("damage", ["no folder", "no index", "no json", "not json", "other columns", "no bound"])
+DAMAGES = ["no folder", "no index", "no json", "not json", "a list", "other columns", "no bound", "no version"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_no_flow_set_is_named(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "flow"
     if damage != "no folder":
@@ -110,6 +129,11 @@ def test_what_is_no_flow_set_is_named(tmp_path: Path, damage: str) -> None:
         (folder / FLOWSET_FILE).unlink()
     elif damage == "not json":
         (folder / FLOWSET_FILE).write_text("{")
+    elif damage == "a list":
+        (folder / FLOWSET_FILE).write_text("[1]")
+    elif damage == "no version":
+        described = json.loads((folder / FLOWSET_FILE).read_text())
+        (folder / FLOWSET_FILE).write_text(json.dumps(described | {"format_version": "latest"}))
     elif damage == "other columns":
         pq.write_table(pa.table({"x": [1]}), folder / INDEX_FILE)
     elif damage == "no bound":
@@ -117,3 +141,24 @@ def test_what_is_no_flow_set_is_named(tmp_path: Path, damage: str) -> None:
     with pytest.raises(KineflowError, match="flow set") as caught:
         FlowSet.load(folder)
     assert caught.value.where == folder
+
+
+def test_the_format_is_told_and_a_later_one_refused(tmp_path: Path) -> None:
+    flow_set(tmp_path / "media").save(tmp_path / "flow")
+    file = tmp_path / "flow" / FLOWSET_FILE
+    described = json.loads(file.read_text())
+    assert described["format_version"] == 1
+    file.write_text(json.dumps(described | {"format_version": 2, "media_root": None}))
+    (tmp_path / "flow" / INDEX_FILE).write_bytes(b"in a form yet unknown")
+    with pytest.raises(KineflowError, match="format 2; this Kineflow reads up to 1"):
+        FlowSet.load(tmp_path / "flow")
+
+
+def test_a_set_that_does_not_tell_its_format_is_of_the_first(tmp_path: Path) -> None:
+    saved = flow_set(tmp_path / "media")
+    saved.save(tmp_path / "flow")
+    file = tmp_path / "flow" / FLOWSET_FILE
+    described = json.loads(file.read_text())
+    del described["format_version"]
+    file.write_text(json.dumps(described))
+    assert FlowSet.load(tmp_path / "flow") == saved

@@ -14,10 +14,25 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kineflow.errors import KineflowError
-from kineflow.flow.tvl1 import PRESETS, TVL1Params, tvl1_flow
+from kineflow.flow.params import PRESETS, TVL1Params
+from kineflow.flow.tvl1 import choose_solver, tvl1_flow, why_not
 
 BORDER = 12  # px left out where content has moved out of the frame
 TRANSLATIONS = [(1.5, -0.75), (4.0, 2.0), (-3.3, 0.4)]
+
+
+@pytest.fixture(autouse=True, params=["portable", "fused"])
+def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test here holds for every solver that runs on a CPU."""
+
+    def chosen(params: TVL1Params, device: torch.device) -> str:
+        if device.type != "cpu":
+            return choose_solver(params, device)
+        if reason := why_not(request.param, params, device):
+            pytest.skip(f"the solver {request.param} cannot: {reason}")
+        return request.param
+
+    monkeypatch.setattr("kineflow.flow.tvl1.choose_solver", chosen)
 
 
 def texture(
@@ -162,7 +177,7 @@ def test_a_batch_larger_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     second = texture([(0.5 * n, 0.0) for n in range(5)], size=(20, 24))
     first = second[:1].expand(5, -1, -1)
     whole = tvl1_flow(first, second, PRESETS["fast"])
-    monkeypatch.setattr("kineflow.flow.tvl1._CPU_CHUNK_PIXELS", 2 * 20 * 24)
+    monkeypatch.setattr("kineflow.flow.solvers.portable._CPU_CHUNK_PIXELS", 2 * 20 * 24)
     torch.testing.assert_close(tvl1_flow(first, second, PRESETS["fast"]), whole, atol=1e-4, rtol=0)
 
 

@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,11 @@ IN_MATRIX = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}  # cloc
 def planes(frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """Noise as Y, U, V planes, uint8 [T, H, W, 3]."""
     return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+
+
+def grey(luma: np.ndarray) -> np.ndarray:
+    """Luma of video range stretched to 0..255."""
+    return np.clip((luma.astype(float) - 16) * 255 / 219, 0, 255).round().astype(np.uint8)
 
 
 def write_lossless(path: Path, yuv: np.ndarray, *, first_pts: int = 0, **options: str) -> Path:
@@ -73,7 +79,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_frame_is_exact(variants: dict[str, Path], name: str) -> None:
     assert np.array_equal(read_frames(variants[name], pixel_format="yuv444p"), planes())
-    assert np.array_equal(read_frames(variants[name], pixel_format="gray"), planes()[..., 0])
+    assert np.array_equal(read_frames(variants[name], pixel_format="gray"), grey(planes()[..., 0]))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -87,8 +93,23 @@ def test_a_late_frame_is_found_by_seeking(variants: dict[str, Path], monkeypatch
         raise AssertionError("decoded from the start")
 
     monkeypatch.setattr("kineflow.video.decode._read_linearly", refuse)
-    assert np.array_equal(read_frames(variants["ours"], [37, 13], pixel_format="gray"), planes()[[37, 13], ..., 0])
-    assert np.array_equal(read_frames(variants["b_frames"], [38], pixel_format="gray"), planes()[[38], ..., 0])
+    every = grey(planes()[..., 0])
+    assert np.array_equal(read_frames(variants["ours"], [37, 13], pixel_format="gray"), every[[37, 13]])
+    assert np.array_equal(read_frames(variants["b_frames"], [38], pixel_format="gray"), every[[38]])
+    # Neighbours are read on from one place, not sought one by one.
+    late = list(range(20, FRAMES))
+    assert np.array_equal(read_frames(variants["every_frame_a_key"], late, pixel_format="gray"), every[late])
+
+
+@pytest.mark.parametrize("indices", [None, [3], [39, 0, 21, 21]])
+def test_the_first_two_planes(variants: dict[str, Path], indices: list[int] | None) -> None:
+    expected = planes()[..., :2] if indices is None else planes()[indices, ..., :2]
+    assert np.array_equal(read_frames(variants["ours"], indices, pixel_format="yu"), expected)
+
+
+def test_planes_of_a_file_that_is_coded_otherwise(tmp_path: Path) -> None:
+    write_video(tmp_path / "grey.mp4", np.full((3, 16, 20, 3), 90, np.uint8), fps=25, crf=0)  # yuv420p
+    assert read_frames(tmp_path / "grey.mp4", pixel_format="yu").shape == (3, 16, 20, 2)
 
 
 def test_a_file_that_does_not_start_with_a_key_frame(variants: dict[str, Path], tmp_path: Path) -> None:
@@ -104,7 +125,7 @@ def test_a_file_that_does_not_start_with_a_key_frame(variants: dict[str, Path], 
 
 def test_time_stamps_that_lie_are_noticed(variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kineflow.video.decode._time_stamps", lambda *_: ([n * 7 for n in range(FRAMES)], [0, 12, 24]))
-    assert np.array_equal(read_frames(variants["ours"], [30], pixel_format="gray"), planes()[[30], ..., 0])
+    assert np.array_equal(read_frames(variants["ours"], [30], pixel_format="gray"), grey(planes()[[30], ..., 0]))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +140,23 @@ def test_sparse_reads_of_real_clips(shared_data: Path, clip: str) -> None:
 def test_metadata_that_is_not_utf8(shared_data: Path) -> None:
     clip = shared_data / "clips" / "hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi"
     assert read_frames(clip).shape == (83, 240, 320, 3)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "gray", "gray10le"])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_grey_reaches_from_0_to_255_in_every_format(tmp_path: Path, pixel_format: str, full_range: bool) -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    path = tmp_path / "ramp.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 256, pixel_format
+        target = ColorRange.JPEG if full_range else ColorRange.MPEG
+        stream.codec_context.color_range = target
+        frame = av.VideoFrame.from_ndarray(ramp, "gray").reformat(format=pixel_format, dst_color_range=target)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    decoded = read_frames(path, pixel_format="gray")
+    assert np.abs(decoded[0].astype(int) - ramp).max() <= 1
 
 
 def test_rgb_is_rgb_and_not_bgr(tmp_path: Path) -> None:
@@ -137,7 +175,7 @@ def test_display_rotation_is_applied(tmp_path: Path, clockwise: int) -> None:
     turn(path, clockwise)
     expected = np.stack([np.rot90(image, -clockwise // 90) for image in yuv])
     assert np.array_equal(read_frames(path, pixel_format="yuv444p"), expected)
-    assert np.array_equal(read_frames(path, [2, 0], pixel_format="gray"), expected[[2, 0], ..., 0])
+    assert np.array_equal(read_frames(path, [2, 0], pixel_format="gray"), grey(expected[[2, 0], ..., 0]))
 
     _, seen_by_opencv = cv2.VideoCapture(str(path)).read()
     assert np.abs(read_frames(path)[0].astype(int) - seen_by_opencv[..., ::-1]).mean() < 3

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kineflow.flow.cubic import Border, CubicSampler
+from kineflow.flow.params import Border
+from kineflow.flow.solvers.cubic import CubicSampler
 
 CATMULL_ROM = -0.5
 

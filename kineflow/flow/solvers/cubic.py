@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Border = Literal["zeros", "clamp"]
-OPENCV_SHARPNESS = -0.75
+from kineflow.flow.params import OPENCV_SHARPNESS, Border
+
 _REACH = 2  # pixels beyond the image that the cubic kernel can still see something of
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kineflow.flow.imaging import central_gradient, gaussian_blur, median_filter, resize_bilinear
+from kineflow.flow.solvers.imaging import central_gradient, gaussian_blur, median_filter, resize_bilinear
 
 SIZES = [(40, 53), (17, 16), (3, 2), (1, 5), (1, 1)]
 

@@ -1,0 +1,58 @@
+"""From the solved pairs of a clip to its flow video."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import av.error
+import numpy as np
+
+from kineflow.errors import KineflowError
+from kineflow.flow.extraction.batches import Piece
+from kineflow.flow.extraction.crew import Channel, Crew
+from kineflow.flow.extraction.jobs import ClipError, Job, failed
+from kineflow.flow.extraction.settings import ExtractSettings
+from kineflow.flow.store import FlowEntry, write_flow
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A clip that is being solved and encoded; ``pieces`` holds its pairs in order."""
+
+    job: Job
+    pieces: Channel[Piece]
+
+
+def encode(encoding: Encoding, settings: ExtractSettings, crew: Crew) -> FlowEntry:
+    """Encode a clip as its pairs are solved; a clip that fails is an entry with the reason.
+
+    Raises:
+        KineflowError: The disk is full, or the folder is not writable.
+    """
+    job, fields = encoding.job, _fields(encoding.pieces, crew)
+    try:
+        write_flow(job.target, fields, fps=job.clip.fps, crf=settings.crf, gop=settings.gop)
+    except ClipError as failure:
+        return failed(job.clip, str(failure))
+    except (KineflowError, av.error.FFmpegError) as error:
+        if isinstance(error, KineflowError) and error.exit_code == errno.ENOSPC:
+            raise
+        with suppress(ClipError):
+            deque(fields, maxlen=0)  # the rest is solved all the same: free its memory
+        return failed(job.clip, f"its flow could not be encoded: {error}")
+    except OSError as error:
+        raise KineflowError(
+            f"not writable: {error.strerror}", where=job.target, remedy="give a media_root that can be written to"
+        ) from None
+    return job.done()
+
+
+def _fields(pieces: Channel[Piece], crew: Crew) -> Iterator[np.ndarray]:
+    """Levels uint8 [H, W, 2] of one pair after the other."""
+    for piece in pieces:
+        yield from crew.result(piece.batch.levels)[piece.start : piece.stop]
+        piece.batch.release()

@@ -1,0 +1,153 @@
+"""Solving batches on a CPU or a GPU, and how long that took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kineflow.errors import KineflowError
+from kineflow.flow.extraction.settings import ExtractSettings
+from kineflow.flow.tvl1 import tvl1_flow
+
+_cuda: Any = torch.cuda  # typed in some versions of torch and not in others
+_GPU_FEEDERS = 2  # while the batch of one is solved, that of the other is copied
+
+
+class Solver:
+    """Solves batches on one device.
+
+    On a GPU several threads feed it: each has a stream of its own, on which it copies its batch in, solves and copies
+    the result out. Solves follow one another; copies run beside them.
+
+    Attributes:
+        feeders: Threads that should call :meth:`solve`.
+        busy_seconds: Wall time of the device spent solving, copies left out.
+    """
+
+    def __init__(self, device: str, settings: ExtractSettings) -> None:
+        self._device, self._settings = torch.device(device), settings
+        self._turns = _GpuTurns(self._device) if self._device.type == "cuda" else _CpuTurns()
+        self._lock = threading.Lock()
+        self.feeders = _GPU_FEEDERS if self._device.type == "cuda" else 1
+        self.busy_seconds = 0.0
+
+    def solve(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Levels uint8 [N, H, W, 2] of the flow between frames uint8 [N, H, W].
+
+        Raises:
+            KineflowError: The device has too little memory for the batch.
+        """
+        try:
+            with torch.inference_mode(), self._turns.own_stream():
+                frames = [_upload(stack, self._device) for stack in (first, second)]
+                with self._turns.turn() as turn:
+                    levels = to_levels(_flow(frames[0], frames[1], self._settings), self._settings.bound_px)
+                downloaded = _download(levels)
+        except torch.OutOfMemoryError:
+            raise KineflowError(
+                f"{len(first)} pairs of {first.shape[2]}x{first.shape[1]} do not fit into the memory of {self._device}",
+                remedy="lower batch_pairs",
+            ) from None
+        with self._lock:
+            self.busy_seconds += turn.seconds()
+        return downloaded
+
+
+def solvers_of(settings: ExtractSettings) -> list[Solver]:
+    """One solver a GPU; on a CPU one a worker."""
+    devices = settings.devices * settings.workers if settings.on_cpu else settings.devices
+    return [Solver(device, settings) for device in devices]
+
+
+def to_levels(flow_px: Tensor, bound_px: float) -> Tensor:
+    """What :func:`kineflow.flow.quantise.quantise` gives, computed where the flow is: [N, 2, H, W] to [N, H, W, 2]."""
+    levels = (flow_px + bound_px).mul_(255 / (2 * bound_px)).round_().clamp_(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _flow(first: Tensor, second: Tensor, settings: ExtractSettings) -> Tensor:
+    if settings.camera_motion == "kept":
+        return tvl1_flow(first, second, settings.tvl1, device=first.device)
+    from kineflow.flow.warped import warped_flow
+
+    threads = 1 if settings.on_cpu else settings.workers  # they look for the camera's motion, on the CPU in any case
+    return warped_flow(first, second, settings.tvl1, device=first.device, threads=threads).warped
+
+
+def _upload(frames: np.ndarray, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(frames)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _download(levels: Tensor) -> np.ndarray:
+    """Copy to the host; only the calling thread waits for it, and with it for all that its stream was given."""
+    if levels.device.type == "cpu":
+        return levels.numpy()
+    host = torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True)
+    host.copy_(levels, non_blocking=True)
+    _cuda.current_stream(levels.device).synchronize()
+    return host.numpy()
+
+
+class _CpuTurn:
+    def __init__(self) -> None:
+        self.start, self.stop = time.monotonic(), 0.0
+
+    def seconds(self) -> float:
+        return self.stop - self.start
+
+
+class _CpuTurns:
+    def own_stream(self) -> Any:
+        return nullcontext()
+
+    @contextmanager
+    def turn(self) -> Iterator[_CpuTurn]:
+        turn = _CpuTurn()
+        yield turn
+        turn.stop = time.monotonic()
+
+
+class _GpuTurn:
+    def __init__(self) -> None:
+        self.start, self.stop = (_cuda.Event(enable_timing=True) for _ in range(2))
+
+    def seconds(self) -> float:
+        """Once the stream has been waited for."""
+        return float(self.start.elapsed_time(self.stop)) / 1000
+
+
+class _GpuTurns:
+    """Turns follow one another on the device; the host runs ahead, so that it never waits for orders."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._launching = threading.Lock()
+        self._before: _GpuTurn | None = None
+        self._streams = threading.local()
+
+    @contextmanager
+    def own_stream(self) -> Iterator[None]:
+        with _cuda.device(self._device):
+            if not hasattr(self._streams, "own"):
+                self._streams.own = _cuda.Stream(self._device)
+            with _cuda.stream(self._streams.own):
+                yield
+
+    @contextmanager
+    def turn(self) -> Iterator[_GpuTurn]:
+        with self._launching:
+            stream, turn = _cuda.current_stream(self._device), _GpuTurn()
+            if self._before is not None:
+                stream.wait_event(self._before.stop)
+            turn.start.record(stream)
+            yield turn
+            turn.stop.record(stream)
+            self._before = turn

@@ -1,0 +1,206 @@
+"""Exchange of whole flow sets with tools that keep flow as JPEG planes (dense_flow, denseflow, MMAction, TSN).
+
+Below one root each clip is a folder of planes (:mod:`kineflow.flow.jpeg_planes`), named by the clip or by its class
+and the clip. Reading copies nothing: the flow set points into the folders. Writing gives the same layout.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kineflow.data.manifest import Clip, Status
+from kineflow.errors import KineflowError
+from kineflow.files import inside
+from kineflow.flow.jpeg_planes import U_FOLDER, V_FOLDER, JpegPlanes, find_planes, jpeg_size, write_jpeg_flow
+from kineflow.flow.store import FlowEntry, FlowSet, read_flow
+from kineflow.progress import track
+
+_FOLDERS_SHOWN = 3
+_REMEDY = "give the folder whose subfolders are named by the clips, or by classes and clips"
+
+
+def index_jpeg_flow(root: Path, clips: Iterable[Clip]) -> dict[str, FlowEntry]:
+    """Find the flow of clips among JPEG planes that other tools have written.
+
+    The folder of a clip is ``root/<clip id>``, or the only one below ``root`` that is named as the file of the clip
+    (the last part of its id or of its source, without suffix), in a class folder or not. Every plane is looked at, but
+    only its header: damage in the picture shows when it is read.
+
+    Args:
+        root: Folder of all planes; ``FlowEntry.path`` is relative to it.
+        clips: Those whose flow is wanted.
+
+    Returns:
+        One entry a clip, by clip id. Where the flow cannot be used, the status is ``unreadable`` and the reason says
+        why: no folder, several, missing or unmatched planes, another count than one field fewer than the clip has
+        frames, something that is no JPEG, or planes of several sizes; ``short`` for a clip of one frame.
+
+    Raises:
+        KineflowError: ``root`` is no folder.
+    """
+    if not root.is_dir():
+        raise KineflowError("no such folder", where=root, remedy=_REMEDY)
+    by_name = _folders_by_name(root)
+    wanted = list(clips)
+    return {
+        clip.clip_id: _entry(root, by_name, clip) for clip in track(wanted, total=len(wanted), what="index JPEG flow")
+    }
+
+
+def import_jpeg_flow(root: Path, clips: Iterable[Clip], *, bound_px: float = 20.0) -> FlowSet:
+    """A flow set over JPEG planes that lie below ``root`` and stay there.
+
+    Args:
+        root: As for :func:`index_jpeg_flow`.
+        clips: Those whose flow is wanted.
+        bound_px: What the tool has clipped flow to; the planes do not say it.
+
+    Raises:
+        KineflowError: ``root`` is no folder, or not one clip has usable flow.
+    """
+    entries = index_jpeg_flow(root, clips)
+    failed = [entry for entry in entries.values() if entry.status is not Status.OK]
+    if len(failed) == len(entries):
+        reason = f": {failed[0].clip_id}: {failed[0].reason}" if failed else ""
+        raise KineflowError(f"not one of {len(entries)} clips has usable flow{reason}", where=root, remedy=_REMEDY)
+    return FlowSet(bound_px, entries, str(root.resolve()), {"algorithm": "unknown", "layout": "jpeg"})
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export_jpeg_flow` has done.
+
+    Attributes:
+        written: Clips written in this run.
+        kept: Clips that were there already.
+        failed: By clip id, why there is no flow of a clip.
+    """
+
+    written: int
+    kept: int
+    failed: Mapping[str, str]
+
+
+def export_jpeg_flow(flow_set: FlowSet, output: Path, *, quality: int = 95, workers: int = 1) -> Exported:
+    """Write a flow set as JPEG planes: ``output/<clip id>/flow_x_00001.jpg``, ``flow_y_00001.jpg`` and so on.
+
+    The folder of a clip is whole or absent. One that holds the right count of fields is left alone, so that what was
+    interrupted goes on; give an empty ``output`` for flow or a quality that has changed.
+
+    Args:
+        flow_set: Clips without flow are passed over and listed.
+        output: Folder for all clips.
+        quality: Of the JPEGs, 1 to 100. Reading back errs by about half a level more at 95.
+        workers: Clips written at the same time.
+
+    Raises:
+        KineflowError: The quality is none, or the disk is full.
+    """
+    failed = {clip_id: entry.reason for clip_id, entry in flow_set.entries.items() if entry.status is not Status.OK}
+    usable = sorted(flow_set.usable_ids())
+    written = 0
+
+    def export(clip_id: str) -> tuple[bool, str]:
+        return _export_clip(flow_set, clip_id, inside(output, clip_id), quality)
+
+    with ThreadPoolExecutor(workers) as executor:
+        done = track(executor.map(export, usable), total=len(usable), what="export flow")
+        for clip_id, (is_new, reason) in zip(usable, done, strict=True):
+            written += is_new
+            if reason:
+                failed[clip_id] = reason
+    return Exported(written, len(flow_set.entries) - len(failed) - written, failed)
+
+
+def _export_clip(flow_set: FlowSet, clip_id: str, folder: Path, quality: int) -> tuple[bool, str]:
+    """Whether it was written now, and why it could not be."""
+    if _fields_in(folder) == flow_set.entries[clip_id].fields:
+        return False, ""
+    try:
+        levels = read_flow(flow_set.locate(clip_id))
+    except KineflowError as error:
+        return False, error.problem
+    write_jpeg_flow(folder, levels, quality=quality)
+    return True, ""
+
+
+def _fields_in(folder: Path) -> int:
+    try:
+        return len(find_planes(folder))
+    except KineflowError:
+        return 0
+
+
+def _folders_by_name(root: Path) -> dict[str, list[str]]:
+    """Folders that may be those of a clip, one or two levels below ``root``: relative paths by name."""
+    found: dict[str, list[str]] = {}
+    for name in _subfolders(root):
+        if name != V_FOLDER:
+            found.setdefault(name, []).append(name)
+            for below in _subfolders(root / name):
+                found.setdefault(below, []).append(f"{name}/{below}")
+    return found
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def _entry(root: Path, by_name: Mapping[str, list[str]], clip: Clip) -> FlowEntry:
+    if clip.frames < 2:
+        return _unusable(clip, f"{clip.frames} frame has no motion to measure", Status.SHORT)
+    try:
+        path = _folder_of(root, by_name, clip)
+        planes = find_planes(inside(root, path))
+        _check_count(len(planes), clip)
+        height, width = _common_size(planes)
+    except KineflowError as error:
+        return _unusable(clip, error.problem)
+    return FlowEntry(clip.clip_id, path, len(planes), width, height, Status.OK, "")
+
+
+def _unusable(clip: Clip, reason: str, status: Status = Status.UNREADABLE) -> FlowEntry:
+    return FlowEntry(clip.clip_id, "", 0, clip.width, clip.height, status, reason)
+
+
+def _folder_of(root: Path, by_name: Mapping[str, list[str]], clip: Clip) -> str:
+    for path in (clip.clip_id, f"{U_FOLDER}/{clip.clip_id}"):
+        if inside(root, path).is_dir():
+            return path
+    names = list(dict.fromkeys(PurePosixPath(told).stem for told in (f"{clip.clip_id}.mp4", clip.source)))
+    for name in names:
+        folders = by_name.get(name, [])
+        if len(folders) == 1:
+            return folders[0]
+        if folders:
+            shown = ", ".join(folders[:_FOLDERS_SHOWN])
+            raise KineflowError(f"{len(folders)} folders are named {name!r}: {shown}")
+    raise KineflowError(f"no folder is named {' or '.join(map(repr, names))}")
+
+
+def _check_count(fields: int, clip: Clip) -> None:
+    expected = clip.frames - 1
+    if fields == clip.frames:
+        raise KineflowError(
+            f"{fields} fields for {clip.frames} frames, where {expected} are expected: the tool has written one too "
+            "many (some repeat the last); remove that one"
+        )
+    if fields != expected:
+        raise KineflowError(f"{fields} fields for {clip.frames} frames, where {expected} are expected")
+
+
+def _common_size(planes: JpegPlanes) -> tuple[int, int]:
+    size = jpeg_size(Path(planes.u[0]))
+    for path in map(Path, (*planes.u, *planes.v)):
+        try:
+            found = jpeg_size(path)
+        except KineflowError as error:
+            raise KineflowError(f"{path.name} {error.problem}") from None
+        if found != size:
+            raise KineflowError(f"{path.name} is {found[1]}x{found[0]}, planes before it {size[1]}x{size[0]}")
+    return size

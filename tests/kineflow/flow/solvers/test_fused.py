@@ -1,0 +1,149 @@
+"""The fused solver, held to the portable one and to its own layout."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kineflow.flow.params import OPENCV_SHARPNESS, PRESETS, TVL1Params
+from kineflow.flow.solvers import fused, portable
+from kineflow.flow.solvers import fused_kernels as kernels
+from kineflow.flow.solvers.cubic import CubicSampler
+from kineflow.flow.solvers.imaging import central_gradient
+
+FIXED = TVL1Params(epsilon=0.0, outer_iterations=1, inner_iterations=20)
+CPU = torch.device("cpu")
+
+
+def frames(count: int, height: int, width: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Smooth textures that move by up to two pixels, uint8 [N, H, W]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    kx, ky = rng.uniform(-0.7, 0.7, (2, count, 40, 1, 1))
+    phase, shift = rng.uniform(0, 2 * np.pi, (count, 40, 1, 1)), rng.uniform(-2, 2, (2, count, 1, 1, 1))
+
+    def image(dx: object, dy: object) -> Tensor:
+        waves = np.cos(kx * (x - dx) + ky * (y - dy) + phase).sum(1)
+        return torch.from_numpy(np.clip(128 + 8 * waves, 0, 255).round().astype(np.uint8))
+
+    return image(0, 0), image(*shift)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 40), (40, 1), (2, 2), (16, 16), (17, 23), (24, 32), (25, 33), (49, 15), (72, 80)]
+)
+def test_as_the_portable_solver(size: tuple[int, int]) -> None:
+    first, second = frames(2, *size)
+    difference = (fused.solve(first, second, FIXED) - portable.solve(first, second, FIXED)).abs()
+    # Rounding grows where nothing holds the flow: up to 0.0013 here, as far as the portable solver is from float64.
+    assert difference.mean() < 5e-3
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_as_the_portable_solver(name: str) -> None:
+    params = dataclasses.replace(PRESETS[name], outer_iterations=min(3, PRESETS[name].outer_iterations))
+    first, second = frames(3, 50, 61)
+    difference = (fused.solve(first, second, params) - portable.solve(first, second, params)).abs()
+    assert difference.mean() < 0.02  # measured: up to 0.007; a pair may stop one iteration later
+
+
+def test_other_parameters_as_the_portable_solver() -> None:
+    params = TVL1Params(
+        tau=0.2, lambda_=0.1, theta=0.4, scales=3, scale_step=0.7, warps=3, median=3, presmoothing=0.8,
+        check_every=4, outer_iterations=2, cubic_sharpness=-0.6, border="clamp",
+    )  # fmt: skip
+    first, second = frames(2, 41, 37)
+    difference = (fused.solve(first, second, params) - portable.solve(first, second, params)).abs()
+    assert difference.mean() < 2e-3
+
+
+def test_pairs_threads_and_runs_do_not_matter() -> None:
+    first, second = frames(5, 40, 52)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = torch.cat([fused.solve(first[n : n + 1], second[n : n + 1], PRESETS["capped"]) for n in range(5)])
+        torch.set_num_threads(4)
+        assert torch.equal(fused.solve(first, second, PRESETS["capped"]), alone)
+        assert torch.equal(fused.solve(first, second, PRESETS["capped"]), alone)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_padding_stays_zero() -> None:
+    height, width, stride = 30, 35, 48
+    rng = np.random.default_rng(0)
+    state, term = np.zeros((6, height + 2, stride), np.float32), np.zeros((4, height + 2, stride), np.float32)
+    state[:2, 1:-1, :width] = rng.normal(size=(2, height, width))
+    term[:, 1:-1, :width] = rng.normal(size=(4, height, width))
+    inside = np.tile((np.arange(stride) < width - 1).astype(np.float32), kernels.ROWS + 1)
+    limit, tau, slope = np.float32(0.045), np.float32(0.25), np.float32(0.25 / 0.3)
+    kernels.iterate(state.reshape(6, -1), term.reshape(4, -1), inside, limit, tau, slope, -1.0, 7, 1, 0)
+    outside = state.copy()
+    outside[:, 1:-1, :width] = 0
+    assert not outside.any()
+    along_x, along_y = state[[2, 4], 1:-1], state[[3, 5], 1:-1]
+    assert not along_x[:, :, width - 1].any()
+    assert not along_y[:, -1].any()
+    assert along_x[:, :, : width - 1].all()
+
+
+def test_counts_its_work() -> None:
+    first, second = frames(2, 24, 30)
+    second[1] = first[1]
+    counted = fused.count_updates(first, second, FIXED)
+    one_warp = 24 * 30 + 19 * 24  # two levels; the third would be 15 px high
+    assert counted.tolist() == [5 * 20 * one_warp] * 2
+    stopped = fused.count_updates(first, second, TVL1Params(outer_iterations=1))
+    assert stopped[1] == 5 * one_warp  # equal frames: one iteration a warp
+    assert stopped[1] < stopped[0] <= 5 * 30 * one_warp
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    reach=st.sampled_from([0.0, 1.0, 40.0]),
+    sharpness=st.sampled_from([OPENCV_SHARPNESS, -0.5]),
+    clamped=st.booleans(),
+)
+def test_the_warp_samples_as_the_portable_sampler(
+    seed: int, size: tuple[int, int], reach: float, sharpness: float, clamped: bool
+) -> None:
+    height, width = size
+    rng = np.random.default_rng(seed)
+    first, second = rng.uniform(0, 255, (2, height, width)).astype(np.float32)
+    level = fused._Level(height, width)
+    level.flow[:] = rng.uniform(-reach, reach, (2, height, width))
+    kernels.interleave(second, level.image, clamped)
+    kernels.linearise(first, level.image, level.state, level.term, np.float32(sharpness))
+    constant, by_u, by_v, inverse = level.term.reshape(4, height + 2, -1)[:, 1:-1, :width]
+
+    images = torch.from_numpy(second)[None, None]
+    images = torch.cat((images, *central_gradient(images)), dim=1)
+    sampler = CubicSampler(images, sharpness=sharpness, border="clamp" if clamped else "zeros")
+    flow = torch.from_numpy(level.flow.copy())
+    warped, along_x, along_y = sampler.at(flow[None])[0].numpy()
+    np.testing.assert_allclose(by_u, along_x, atol=0.02)
+    np.testing.assert_allclose(by_v, along_y, atol=0.02)
+    np.testing.assert_allclose(constant + by_u * level.flow[0] + by_v * level.flow[1] + first, warped, atol=0.05)
+    np.testing.assert_allclose(inverse, 1 / np.maximum(by_u**2 + by_v**2, np.finfo(np.float32).eps), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "device", "reason"),
+    [
+        (TVL1Params(gamma=0.1), CPU, "gamma"),
+        (TVL1Params(median=7), CPU, "median of 7"),
+        (TVL1Params(), torch.device("cuda"), "not on cuda"),
+    ],
+)
+def test_says_what_it_cannot_do(params: TVL1Params, device: torch.device, reason: str) -> None:
+    assert reason in fused.why_not(params, device)
+    assert not fused.why_not(TVL1Params(), CPU)
