@@ -22,7 +22,10 @@ from numba.extending import intrinsic
 
 # Sums may be reordered and products fused, which lets loops run on vectors; NaN and infinity keep their rules.
 _MATHS = ("contract", "reassoc", "nsz")
-_COMPILED: Any = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {*_MATHS, "arcp"}}
+_INNER: Any = {"nogil": True, "forceinline": True, "error_model": "numpy", "fastmath": {*_MATHS, "arcp"}}
+# Parts are inlined into the entry points, and these alone are kept on disk. A part that is called may be optimised by
+# itself in the process that compiles it, and as a part of the whole in the next: their last digits differ.
+_ENTRY: Any = {**_INNER, "forceinline": False, "cache": True}
 
 VECTOR = 16  # float32 of the widest vector
 MARGIN_BEFORE, MARGIN_AFTER = 3, 4  # px around the warped image: from there on every tap sees only border
@@ -33,7 +36,7 @@ _LEAST_SQUARED_GRADIENT = np.finfo(np.float32).eps
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
-@njit(**_COMPILED)
+@njit(**_ENTRY)
 def iterate(state, term, inside, limit, tau, slope, settled, iterations, check_every, unchecked):
     """Iterations of one outer block, in place.
 
@@ -60,7 +63,7 @@ def iterate(state, term, inside, limit, tau, slope, settled, iterations, check_e
     return iterations, unchecked
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _sweep(state, term, inside, limit, tau, slope):
     """One iteration; returns the sum of the squared updates."""
     stride = inside.size // (ROWS + 1)
@@ -91,7 +94,7 @@ def _sweep(state, term, inside, limit, tau, slope):
     return change
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _renew_flow(u, v, ux, ux_left, uy, uy_above, vx, vx_left, vy, vy_above, constant, by_u, by_v, inverse, limit):
     """u = v + θ div p, with v = u - ∇ρ·clamp(ρ/|∇ρ|², ±λθ)."""
     change = np.float32(0)
@@ -106,7 +109,7 @@ def _renew_flow(u, v, ux, ux_left, uy, uy_above, vx, vx_left, vy, vy_above, cons
     return change
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _renew_dual(u, u_right, u_below, v, v_right, v_below, inside, ux, uy, vx, vy, tau, slope):
     """p = (p + τ/θ ∇u) / (1 + τ/θ |∇u|), for θ·p; one division serves both components."""
     for n in range(u.size):
@@ -121,7 +124,7 @@ def _renew_dual(u, u_right, u_below, v, v_right, v_below, inside, ux, uy, vx, vy
         vy[n] = (vy[n] + tau * v_along_y) * (inverse * norm_u)
 
 
-@njit(**_COMPILED)
+@njit(**_ENTRY)
 def interleave(frame, image, clamped):
     """A frame [H, W] and its central differences, into ``image`` [H + margins, W + margins, channels].
 
@@ -141,7 +144,7 @@ def interleave(frame, image, clamped):
             image[row, column, 3] = np.float32(0)
 
 
-@njit(**_COMPILED)
+@njit(**_ENTRY)
 def linearise(frame, image, state, term, sharpness):
     """The data term around the flow in ``state``, into ``term``: warps ``image``, made by :func:`interleave`.
 
@@ -159,7 +162,7 @@ def linearise(frame, image, state, term, sharpness):
         _close_term(frame[y], u, v, term[0, i:j], term[1, i:j], term[2, i:j], term[3, i:j])
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _place_taps(u, v, y, height, row_length, sharpness, corner, across, down):
     """Where the sixteen taps of each pixel of row ``y`` begin, and their weights."""
     least, most_x, most_y = np.float32(1 - MARGIN_BEFORE), np.float32(u.size + 1), np.float32(height + 1)
@@ -173,7 +176,7 @@ def _place_taps(u, v, y, height, row_length, sharpness, corner, across, down):
         down[0, x], down[1, x], down[2, x], down[3, x] = _cubic_weights(at_y - np.float32(above), sharpness)
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _cubic_weights(t, sharpness):
     """Keys' kernel at the four pixels -1, 0, 1, 2 for an offset in [0, 1)."""
     near = _ONE - t
@@ -183,7 +186,7 @@ def _cubic_weights(t, sharpness):
     return before, at, after, _ONE - before - at - after
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _gather_taps(pixels, corner, row_length, across, down, warped):
     """I1 and its derivatives at the displaced pixels of a row, into ``warped`` [3, W]."""
     for x in range(corner.size):
@@ -196,7 +199,7 @@ def _gather_taps(pixels, corner, row_length, across, down, warped):
         )
 
 
-@njit(**_COMPILED)
+@njit(**_INNER)
 def _close_term(frame, u, v, constant, by_u, by_v, inverse):
     """From the warped image (in ``constant``) and its derivatives to ρ and 1/|∇ρ|², for a row."""
     for x in range(u.size):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +78,28 @@ def test_pairs_threads_and_runs_do_not_matter() -> None:
         assert torch.equal(fused.solve(first, second, PRESETS["capped"]), alone)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+def test_compiled_anew_or_before_gives_the_same_bits(tmp_path: Path) -> None:
+    program = (
+        "import hashlib, torch; from kineflow.flow.solvers import fused; from kineflow.flow.params import PRESETS;"
+        "first = torch.randint(0, 256, (1, 40, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8);"
+        "flow = fused.solve(first, first.roll(1, 2), PRESETS['capped']);"
+        "print(hashlib.sha256(flow.numpy().tobytes()).hexdigest())"
+    )
+    found = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(done.stdout)
+    assert list(tmp_path.rglob("*.nbc"))  # the second run had something to take from
+    assert found[0] == found[1]
 
 
 def test_padding_stays_zero() -> None:
