@@ -26,8 +26,9 @@ app = typer.Typer(
 app.add_typer(flow_app, name="flow")
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]
-ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.", metavar="FILE")]
-DEFAULT_PARAMS = Path("params.yaml")
+ParamsFile = Annotated[
+    Path | None, typer.Option("--params", help="Parameter file; by default the recipe's demo.", metavar="FILE")
+]
 
 
 class Engine(StrEnum):
@@ -47,7 +48,7 @@ class Target(StrEnum):
 @app.command()
 def run(
     recipe: Recipe,
-    params: ParamsFile = DEFAULT_PARAMS,
+    params: ParamsFile = None,
     engine: Annotated[
         Engine, typer.Option(help="dvc does only what changed; kfp runs the cluster's package.")
     ] = Engine.DVC,
@@ -56,46 +57,57 @@ def run(
     """Run a recipe from videos to a registered model."""
     from pipelines.environment import pipeline_run
     from pipelines.graph import graph_of
-    from pipelines.params import check_inputs
+    from pipelines.params import check_inputs, demo_params
     from pipelines.show import show_outcome
     from pipelines.sources import ROOT
 
     def work() -> None:
-        checked = _checked(recipe, params)
+        chosen = params or demo_params(recipe)
+        checked = _checked(recipe, chosen)
         check_inputs(graph_of(recipe), checked, ROOT)
         _prepare_tracking()
         with pipeline_run(recipe):
-            outcome = _run(recipe, params, checked, engine, force)
+            outcome = _run(recipe, chosen, checked, engine, force)
         show_outcome(outcome)
 
     _guarded(work)
 
 
 @app.command()
-def check(recipe: Recipe, params: ParamsFile = DEFAULT_PARAMS) -> None:
+def check(recipe: Recipe, params: ParamsFile = None) -> None:
     """Check a parameter file against a recipe, and run nothing."""
-    _guarded(lambda: _say(f"{params}: {len(_checked(recipe, params))} sections, all valid for {recipe}"))
+
+    def work() -> None:
+        from pipelines.params import demo_params
+
+        chosen = params or demo_params(recipe)
+        _say(f"{chosen}: {len(_checked(recipe, chosen))} sections, all valid for {recipe}")
+
+    _guarded(work)
 
 
 @app.command(name="compile")
 def compile_(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe.")] = "d3d",
-    params: ParamsFile = DEFAULT_PARAMS,
+    params: ParamsFile = None,
     to: Annotated[Target, typer.Option(help="A KFP package, or dvc.yaml.")] = Target.KFP,
     output: Annotated[Path | None, typer.Option(help="Where to write the KFP package.", metavar="FILE")] = None,
 ) -> None:
     """Write the KFP package of a recipe, or its dvc.yaml."""
 
     def work() -> None:
+        from pipelines.params import demo_params
+
+        chosen = params or demo_params(recipe)
         if to is Target.DVC:
             from pipelines.dvc_stages import write_dvc_yaml
             from pipelines.run_dvc import workspace_of
 
-            _say(f"wrote {write_dvc_yaml(recipe, params, workspace_of(params))}")
+            _say(f"wrote {write_dvc_yaml(recipe, chosen, workspace_of(chosen))}")
         else:
             from pipelines.package import write_package
 
-            _say(f"wrote {write_package(recipe, _checked(recipe, params), output or Path(f'{recipe}.yaml'))}")
+            _say(f"wrote {write_package(recipe, _checked(recipe, chosen), output or Path(f'{recipe}.yaml'))}")
 
     _guarded(work)
 

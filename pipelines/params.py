@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from components.frontend import Signature, check_seed, load_step
 from kineflow.config import Params, parse_params, read_yaml
 from kineflow.errors import KineflowError
 from pipelines.graph import Graph
+
+
+def demo_params(recipe: str) -> Path:
+    """The parameter file of a recipe's demo: ``params/<recipe>.yaml``, or ``params.yaml`` where that is missing."""
+    own = Path("params") / f"{recipe}.yaml"
+    return own if own.is_file() else Path("params.yaml")
 
 
 def load_params(graph: Graph, path: Path) -> dict[str, Any]:
@@ -61,15 +67,19 @@ def schema_of(graph: Graph) -> dict[str, type]:
 
 
 def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
-    """Paths named in a section that the run reads, other than URIs: fields marked ``{"is_input": True}``."""
+    """Paths named in a section, or a list in it, that the run reads: fields marked ``{"is_input": True}``; no URIs."""
     if not (inspect.isclass(kind) and issubclass(kind, Params)):
         return []
-    marked = [
-        name
-        for name, field in kind.model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input")
-    ]
-    return [str(values[name]) for name in marked if values.get(name) and "://" not in str(values[name])]
+    found: list[str] = []
+    for name, field in kind.model_fields.items():
+        value = values.get(name)
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input"):
+            found += [str(value)] if value and "://" not in str(value) else []
+        elif isinstance(value, list):
+            found += [
+                path for entry in get_args(field.annotation) for item in value for path in local_inputs(entry, item)
+            ]
+    return found
 
 
 def check_inputs(graph: Graph, values: Mapping[str, Any], root: Path) -> None:
@@ -107,9 +117,10 @@ def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
     faults = []
     for section in (task.sections["params"] for task in graph.tasks if task.step == "evaluate"):
         values = checked.get(section, {})
+        imported = {source["name"] for source in values.get("imported", [])}
         named = {f"{section}.{key}": [values[key]] for key in ("student", "baseline") if key in values}
         named |= {
-            f"{section}.fusion.{number}.models": fusion["models"]
+            f"{section}.fusion.{number}.models": [name for name in fusion["models"] if name not in imported]
             for number, fusion in enumerate(values.get("fusion", []))
         }
         faults += [

@@ -7,7 +7,7 @@ from typing import Any
 
 from kineflow.errors import KineflowError
 
-RECIPES = ("d3d",)
+RECIPES = ("d3d", "tsn")
 
 
 def load_pipeline(recipe: str) -> Any:

@@ -15,6 +15,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
     flow: dsl.Input[dsl.Dataset] = None,
+    warped: dsl.Input[dsl.Dataset] = None,
     second: dsl.Input[dsl.Model] = None,
     third: dsl.Input[dsl.Model] = None,
     fourth: dsl.Input[dsl.Model] = None,
@@ -29,6 +30,7 @@ def evaluate(
         inputs={
             "clips": clips,
             "flow": flow,
+            "warped": warped,
             "first": first,
             "second": second,
             "third": third,

@@ -11,6 +11,7 @@ def evaluate(
     *,
     clips: Input,
     flow: Input | None = None,
+    warped: Input | None = None,
     first: Input,
     second: Input | None = None,
     third: Input | None = None,
@@ -28,6 +29,7 @@ def evaluate(
     Args:
         clips: Clip set.
         flow: Flow set; needed by models that take flow, and shown in the report.
+        warped: Flow set without the camera's motion; needed by models that take warped flow.
         first: Model bundle; so are ``second`` to ``sixth``. Their names are those in their ``model.json``.
         second: See ``first``.
         third: See ``first``.
@@ -55,7 +57,8 @@ def evaluate(
     clip_set = ClipSet.load(clips)
     flow_set = FlowSet.load(flow) if flow else None
     bundles = [bundle for bundle in (first, second, third, fourth, fifth, sixth) if bundle]
-    compared = compare_models(bundles, clip_set, flow_set, params)
+    warped_set = FlowSet.load(warped) if warped else None
+    compared = compare_models(bundles, clip_set, flow_set, params, warped_set=warped_set)
     version = data_version(clip_set.usable(Split(params.split)))
     lineage = {"clips and labels (sha256)": version, "windows a video": str(params.clips_per_video)}
     lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}

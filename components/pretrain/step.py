@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.contract import Output, StepResult
 from components.pretrain.params import PretrainParams
+from components.pretrain.published import from_scratch, load_published
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
@@ -30,20 +31,15 @@ def pretrain(
     """
     from kineflow.models.bundle import ModelCard, save_bundle
     from kineflow.models.cross_modality import initialise_across_modality
-    from kineflow.models.weights import display_name, fetch_weights, load_weights, read_weights
 
     rgb_network = _fresh_network(params, in_channels=3, seed=seed)
-    origin = {"initialised": "from scratch", "seed": str(seed)}
-    summary = f"{params.architecture} from scratch"
+    origin, told = from_scratch(seed), "from scratch"
     if params.checkpoint:
-        checkpoint = display_name(params.checkpoint)
-        weights = read_weights(fetch_weights(params.checkpoint, sha256=params.sha256))
-        report = load_weights(rgb_network, weights, where=checkpoint)
-        origin = {"initialised": "from checkpoint", "checkpoint": checkpoint, "checkpoint_sha256": params.sha256}
-        summary = f"{params.architecture} from {checkpoint}: {report}"
+        origin, told = load_published(rgb_network, params.checkpoint, params.sha256)
+    summary = f"{params.architecture} {told}"
 
     flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
-    flow_origin = {"initialised": "from scratch", "seed": str(seed + 1)}
+    flow_origin = from_scratch(seed + 1)
     if params.flow_from_rgb:
         initialise_across_modality(flow_network, rgb_network)
         flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}

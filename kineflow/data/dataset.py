@@ -4,42 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from kineflow.data import transforms
+from kineflow.data.crops import Jitter, jittered_view
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet
-from kineflow.data.sampling import ClipSpec, centre_clip, random_clip
+from kineflow.data.modality import Modality, channels_of, differences, reads_flow, sources
+from kineflow.data.sampling import ClipSpec, Indices, centre_clip, random_clip
+from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.video.decode import read_frames
-
-Modality = Literal["rgb", "flow"]
 
 
 class Sample(TypedDict):
     """One clip as a network sees it.
 
-    ``rgb`` uint8 [3, T, S, S] and ``flow`` uint8 levels [2, T, S, S], each present when asked for; ``label`` int64, -1
-    for an unlabelled clip. Field t of the flow leads from frame t of ``rgb`` to the next.
+    ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 levels
+    [2, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled clip. Field t of the flow leads
+    from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other in T.
     """
 
     label: torch.Tensor
     rgb: NotRequired[torch.Tensor]
+    rgb_difference: NotRequired[torch.Tensor]
     flow: NotRequired[torch.Tensor]
+    warped_flow: NotRequired[torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Window and size of a sample: ``spec`` in frames, ``short_side`` and ``crop`` in px."""
+    """Window and size of a sample.
+
+    Attributes:
+        spec: Shape of the window, or with ``segments`` of each snippet.
+        short_side, crop: Of the frames after resizing and of the square cut out of them, px.
+        segments: K; TSN's snippets, one from each of K segments of the clip, stand in for one window. 0: one window.
+        jitter: How training crops vary; None: squares of side ``crop``, placed anywhere.
+    """
 
     spec: ClipSpec
     short_side: int
     crop: int
+    segments: int = 0
+    jitter: Jitter | None = None
 
 
 class ClipDataset(Dataset[Sample]):
@@ -52,7 +65,7 @@ class ClipDataset(Dataset[Sample]):
         clip_set: Where the clips lie and what their labels mean.
         clips: The clips, in the order of their indices.
         modalities: What each sample holds.
-        flow_set: Needed for the modality ``flow``.
+        flow_set: Needed for the modalities ``flow`` and ``warped_flow``.
         geometry: Window and size.
         may_flip: Whether a random view may be mirrored. Off where left and right are different classes.
         cache_bytes: Decoded clips are kept in memory up to this size, so small sets are decoded once.
@@ -75,7 +88,7 @@ class ClipDataset(Dataset[Sample]):
         self.clip_set, self.clips, self.modalities = clip_set, list(clips), tuple(modalities)
         self.flow_set, self.geometry, self.may_flip = flow_set, geometry, may_flip
         self._cache = _DecodedClips(cache_bytes)
-        if "flow" in self.modalities:
+        if any(map(reads_flow, self.modalities)):
             _require_flow(flow_set, self.clips)
 
     def __len__(self) -> int:
@@ -87,10 +100,11 @@ class ClipDataset(Dataset[Sample]):
         # Flow has one field fewer than the clip has frames; the last frame is left out for RGB too, so that both
         # streams, alone or together, see the same windows.
         fields = max(1, clip.frames - 1)
-        spec = self.geometry.spec
-        window = (random_clip(fields, spec, rng) if rng else centre_clip(fields, spec))[0]
+        window = self._window(fields, rng)
         seen = {
-            modality: transforms.resize_short_side(self._read(clip, modality, window), self.geometry.short_side)
+            modality: transforms.resize_short_side(
+                self._read(clip, modality, sources(window, modality, n_frames=clip.frames)), self.geometry.short_side
+            )
             for modality in self.modalities
         }
         # Flow stored smaller than the clip may come out a pixel longer or shorter: the view lies in both.
@@ -98,12 +112,26 @@ class ClipDataset(Dataset[Sample]):
         view = self._view(height, width, rng)
         sample: Sample = {"label": torch.tensor(self.clip_set.label_index(clip))}
         for modality, frames in seen.items():
-            sample[modality] = transforms.to_tensor(transforms.apply_view(frames, view, is_flow=modality == "flow"))
+            cut = transforms.apply_view(frames, view, is_flow=reads_flow(modality))
+            sample[modality] = transforms.to_tensor(differences(cut) if modality == "rgb_difference" else cut)
         return sample
+
+    def _window(self, fields: int, rng: np.random.Generator | None) -> Indices:
+        """Moments of a sample [T], of one window or of all snippets."""
+        spec, segments = self.geometry.spec, self.geometry.segments
+        if segments:
+            snippets = random_snippets(fields, spec, segments, rng) if rng else middle_snippets(fields, spec, segments)
+        else:
+            snippets = random_clip(fields, spec, rng) if rng else centre_clip(fields, spec)
+        return snippets.reshape(-1)  # [K, L] → [K·L]
 
     def _view(self, height: int, width: int, rng: np.random.Generator | None) -> transforms.View:
         if rng is None:
             return transforms.centre_view(height, width, self.geometry.crop)
+        if self.geometry.jitter:
+            return jittered_view(
+                height, width, self.geometry.crop, self.geometry.jitter, may_flip=self.may_flip, rng=rng
+            )
         return transforms.random_view(height, width, self.geometry.crop, may_flip=self.may_flip, rng=rng)
 
     def _read(self, clip: Clip, modality: Modality, window: np.ndarray) -> transforms.Frames:
@@ -115,7 +143,7 @@ class ClipDataset(Dataset[Sample]):
 
     def _decode(self, clip: Clip, modality: Modality, window: np.ndarray | None) -> transforms.Frames:
         indices = None if window is None else window.tolist()
-        if modality == "rgb":
+        if not reads_flow(modality):
             return read_frames(self.clip_set.locate(clip), indices)
         assert self.flow_set is not None  # checked once, in __init__
         return read_flow(self.flow_set.locate(clip.clip_id), indices)
@@ -140,7 +168,7 @@ class _DecodedClips:
 
 
 def _decoded_bytes(clip: Clip, modality: Modality) -> int:
-    return clip.frames * clip.height * clip.width * (3 if modality == "rgb" else 2)
+    return clip.frames * clip.height * clip.width * channels_of(modality)
 
 
 def _require_flow(flow_set: FlowSet | None, clips: list[Clip]) -> None:

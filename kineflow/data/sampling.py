@@ -71,8 +71,8 @@ def random_clip(n_frames: int, spec: ClipSpec, rng: np.random.Generator) -> Indi
         KineflowError: The video has no frames, or is too short and ``spec.short`` is ``error``.
     """
     place = rng.random()
-    start = int(place * (_last_start(n_frames, spec) + 1))
-    return _windows(n_frames, spec, np.array([start]))
+    start = int(place * (last_start(n_frames, spec) + 1))
+    return windows_at(n_frames, spec, np.array([start]))
 
 
 def centre_clip(n_frames: int, spec: ClipSpec) -> Indices:
@@ -84,7 +84,7 @@ def centre_clip(n_frames: int, spec: ClipSpec) -> Indices:
     Raises:
         KineflowError: As :func:`random_clip`.
     """
-    return _windows(n_frames, spec, np.array([_last_start(n_frames, spec) // 2]))
+    return windows_at(n_frames, spec, np.array([last_start(n_frames, spec) // 2]))
 
 
 def uniform_clips(n_frames: int, spec: ClipSpec, n_clips: int) -> Indices:
@@ -112,11 +112,16 @@ def uniform_clips(n_frames: int, spec: ClipSpec, n_clips: int) -> Indices:
         raise ValueError(f"n_clips must be at least 1, not {n_clips}")
     if n_clips == 1:
         return centre_clip(n_frames, spec)
-    starts = np.arange(n_clips, dtype=np.int64) * _last_start(n_frames, spec) // (n_clips - 1)
-    return _windows(n_frames, spec, starts)
+    starts = np.arange(n_clips, dtype=np.int64) * last_start(n_frames, spec) // (n_clips - 1)
+    return windows_at(n_frames, spec, starts)
 
 
-def _last_start(n_frames: int, spec: ClipSpec) -> int:
+def last_start(n_frames: int, spec: ClipSpec) -> int:
+    """The last frame at which a window can start and still fit; 0 for a video shorter than the span.
+
+    Raises:
+        KineflowError: As :func:`random_clip`.
+    """
     if n_frames < 1:
         raise KineflowError("a video without frames has no clip", remedy="ingest again: such videos are rejected there")
     if n_frames < spec.span_frames and spec.short == "error":
@@ -128,7 +133,8 @@ def _last_start(n_frames: int, spec: ClipSpec) -> int:
     return max(n_frames - spec.span_frames, 0)
 
 
-def _windows(n_frames: int, spec: ClipSpec, starts: Indices) -> Indices:
+def windows_at(n_frames: int, spec: ClipSpec, starts: Indices) -> Indices:
+    """Windows that begin at ``starts`` [clips], int64 ``[clips, frames]``, each in ``[0, n_frames)``."""
     offsets = np.arange(spec.frames, dtype=np.int64) * spec.stride_frames  # [frames]
     indices = starts.astype(np.int64)[:, None] + offsets  # [clips, frames]
     return indices % n_frames if spec.short == "wrap" else np.minimum(indices, n_frames - 1)

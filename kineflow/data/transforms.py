@@ -7,7 +7,6 @@ horizontal flip mirrors the image *and* inverts u (u becomes 255 - u), as TSN an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,28 +25,37 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class View:
-    """Where a network looks in a clip: a square of ``size`` px at (``top``, ``left``), mirrored or not."""
+    """Where a network looks in a clip: a square of ``size`` px at (``top``, ``left``), mirrored or not.
+
+    With ``cut``, a rectangle of this height and width, which is resized to the square.
+    """
 
     top: int
     left: int
     size: int
     flip: bool = False
+    cut: tuple[int, int] | None = None
 
 
 def centre_view(height: int, width: int, size: int) -> View:
     """The middle of the frame, as at test time."""
-    _check_fits(height, width, size)
+    check_fits(height, width, size)
     return View((height - size) // 2, (width - size) // 2, size)
 
 
 def random_view(height: int, width: int, size: int, *, may_flip: bool, rng: np.random.Generator) -> View:
     """A uniformly placed square; mirrored half the time if ``may_flip``."""
-    _check_fits(height, width, size)
+    check_fits(height, width, size)
     top, left = (int(rng.integers(room + 1)) for room in (height - size, width - size))
     return View(top, left, size, bool(may_flip and rng.random() < 0.5))
 
 
-def _check_fits(height: int, width: int, size: int) -> None:
+def check_fits(height: int, width: int, size: int) -> None:
+    """Check that a square crop lies within the frame.
+
+    Raises:
+        KineflowError: It is too large.
+    """
     if size > min(height, width):
         raise KineflowError(
             f"a crop of {size} px does not fit frames of {width}x{height}",
@@ -57,20 +65,28 @@ def _check_fits(height: int, width: int, size: int) -> None:
 
 def resize_short_side(frames: Frames, short_side: int) -> Frames:
     """Scale [T, H, W, C] so that the shorter of H and W is ``short_side``; unchanged when it already is."""
-    import cv2
-
     _, height, width, _ = frames.shape
     if min(height, width) == short_side:
         return frames
     scale = short_side / min(height, width)
-    size = (max(short_side, round(width * scale)), max(short_side, round(height * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return _resize(frames, max(short_side, round(height * scale)), max(short_side, round(width * scale)))
+
+
+def _resize(frames: Frames, height: int, width: int) -> Frames:
+    import cv2
+
+    if frames.shape[1:3] == (height, width):
+        return frames
+    smaller = height * width < frames.shape[1] * frames.shape[2]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    size = (width, height)
     return np.stack([cv2.resize(np.ascontiguousarray(frame), size, interpolation=method) for frame in frames])
 
 
 def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
     """Cut ``view`` out of [T, H, W, C]; mirrored flow has its u levels inverted."""
-    cut = frames[:, view.top : view.top + view.size, view.left : view.left + view.size]
+    height, width = view.cut or (view.size, view.size)
+    cut = _resize(frames[:, view.top : view.top + height, view.left : view.left + width], view.size, view.size)
     if not view.flip:
         return cut
     mirrored = cut[:, :, ::-1]
@@ -81,18 +97,23 @@ def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
     return mirrored
 
 
-def to_tensor(frames: Frames) -> torch.Tensor:
-    """uint8 [T, H, W, C] to a uint8 tensor [C, T, H, W]."""
+def to_tensor(frames: NDArray[Any]) -> torch.Tensor:
+    """[T, H, W, C] to a tensor [C, T, H, W] of the same type."""
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
 
 
-def normalise(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """(x - mean) / std per channel; ``clips`` is [..., C, T, H, W] in 0..255, the result float32."""
+def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """(x - mean) / std per channel, in the channel order that the network takes.
+
+    ``clips`` is [..., C, T, H, W] in 0..255, colours as RGB; the result is float32.
+    """
     channels: Any = (-1, 1, 1, 1)
-    values = clips.float()
-    return (values - values.new_tensor(mean).view(channels)) / values.new_tensor(std).view(channels)
+    ordered = clips.flip(-4) if preprocessing.channel_order == "bgr" else clips
+    values = ordered.float()
+    mean, std = (values.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
+    return (values - mean) / std
 
 
 def prepare_rgb(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:
@@ -108,4 +129,4 @@ def prepare_flow(levels: Frames, preprocessing: Preprocessing) -> torch.Tensor:
 def _prepare(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:
     resized = resize_short_side(frames, preprocessing.short_side)
     view = centre_view(resized.shape[1], resized.shape[2], preprocessing.crop)
-    return normalise(to_tensor(apply_view(resized, view)), preprocessing.mean, preprocessing.std)
+    return normalise(to_tensor(apply_view(resized, view)), preprocessing)

@@ -10,6 +10,7 @@ import torch
 from kineflow.data.manifest import ClipSet, Split
 from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse, sweep_weights
+from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.protocol import score_clips
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, read_curves, require_known
 from kineflow.evaluation.scores import Scores
@@ -19,7 +20,12 @@ from kineflow.models.bundle import ModelCard, load_bundle, load_card
 
 
 def compare_models(
-    bundles: Sequence[Path], clip_set: ClipSet, flow_set: FlowSet | None, settings: EvaluateSettings
+    bundles: Sequence[Path],
+    clip_set: ClipSet,
+    flow_set: FlowSet | None,
+    settings: EvaluateSettings,
+    *,
+    warped_set: FlowSet | None = None,
 ) -> Evaluation:
     """Score the models of some bundles, fuse them as asked.
 
@@ -28,6 +34,7 @@ def compare_models(
         clip_set: Where the clips are.
         flow_set: Needed when a model takes flow.
         settings: See :class:`~kineflow.evaluation.settings.EvaluateSettings`.
+        warped_set: Flow without the camera's motion; needed when a model takes warped flow.
 
     Raises:
         KineflowError: Two models have one name or differ in their classes, a name in the settings is unknown, or
@@ -41,9 +48,10 @@ def compare_models(
     on_val: dict[str, Scores] = {}
     for bundle in bundles:
         network, card = load_bundle(bundle)
+        fields = warped_set if card.preprocessing.modality == "warped_flow" else flow_set
         models.append(
             Evaluated(
-                scores=_scores(network, card, clip_set, flow_set, Split(settings.split), settings),
+                scores=_scores(network, card, clip_set, fields, Split(settings.split), settings),
                 modality=card.preprocessing.modality,
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
                 curves=curves[card.name],
@@ -51,13 +59,18 @@ def compare_models(
             )
         )
         if card.name in tuned:
-            on_val[card.name] = _scores(network, card, clip_set, flow_set, Split.VAL, settings)
-    by_name = {model.name: model.scores for model in models}
+            on_val[card.name] = _scores(network, card, clip_set, fields, Split.VAL, settings)
+    imported = tuple(
+        read_imported(Path(source.path), model=source.name, like=models[0].scores, normalise=source.normalise)
+        for source in settings.imported
+    )
+    by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
         models=tuple(models),
         fusions=tuple(_fused(fusion, by_name, on_val) for fusion in settings.fusion),
         student=settings.student or models[0].name,
         baseline=settings.baseline,
+        imported=imported,
     )
 
 
@@ -76,6 +89,7 @@ def _scores(
         flow_set,
         split,
         clips_per_video=settings.clips_per_video,
+        crops=settings.crops,
         batch_size=settings.batch_size,
         workers=settings.workers,
         device="cuda" if torch.cuda.is_available() else "cpu",
@@ -84,20 +98,20 @@ def _scores(
 
 def _fused(fusion: FusionSettings, scores: Mapping[str, Scores], on_val: Mapping[str, Scores]) -> Fused:
     if fusion.weights == "val":
-        weights = sweep_weights([on_val[name] for name in fusion.models], on=fusion.on)
+        weights = sweep_weights([on_val[name] for name in fusion.models], on=fusion.average)
     else:
         weights = fusion.weights or (1.0,) * len(fusion.models)
     shares = tuple(weight / sum(weights) for weight in weights)
-    fused = fuse([scores[name] for name in fusion.models], shares, on=fusion.on)
+    fused = fuse([scores[name] for name in fusion.models], shares, on=fusion.average)
     return Fused(fused, fusion.models, shares, tuned=fusion.weights == "val")
 
 
 def _check(cards: list[ModelCard], settings: EvaluateSettings) -> None:
     names = [card.name for card in cards]
-    check_names(names)
-    asked = [name for fusion in settings.fusion for name in fusion.models]
-    asked += [name for name in (settings.student, settings.baseline) if name is not None]
-    require_known(asked, names, what="model")
+    check_names([*names, *(source.name for source in settings.imported)])
+    fused = [name for fusion in settings.fusion for name in fusion.models]
+    require_known(fused, [*names, *(source.name for source in settings.imported)], what="model")
+    require_known([name for name in (settings.student, settings.baseline) if name is not None], names, what="model")
     for card in cards:
         if card.classes != cards[0].classes:
             raise KineflowError(

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.data.manifest import Status
+from kineflow.data.modality import reads_flow
 from kineflow.data.sampling import ClipSpec, uniform_clips
-from kineflow.data.transforms import prepare_rgb
 from kineflow.errors import KineflowError
+from kineflow.evaluation.windows import needed_frames, prepare_windows
 from kineflow.video.decode import MAX_FRAMES, MAX_PIXELS, read_frames
 from kineflow.video.index import index_video
 
@@ -37,8 +38,9 @@ def predict_video(
 ) -> NDArray[np.float32]:
     """Class probabilities of one video, as :func:`kineflow.evaluation.protocol.score_clips` has them.
 
-    Windows spread evenly over the video, centre crop, softmax, mean over the windows. One window is decoded at a time,
-    so that memory does not grow with ``clips`` or with the video's length.
+    Windows spread evenly over the video, centre crop, softmax, mean over the windows; of TSN, mean of the snippets'
+    scores, softmax. One window is decoded at a time, so that memory does not grow with ``clips`` or with the video's
+    length.
 
     Args:
         video: A file, or the bytes of one.
@@ -57,7 +59,7 @@ def predict_video(
     import torch
 
     wanted = card.preprocessing
-    if wanted.modality != "rgb":
+    if reads_flow(wanted.modality):
         raise KineflowError(
             f"the network takes {wanted.modality}, and a video alone holds RGB frames",
             where=f"model {card.name!r}",
@@ -67,12 +69,15 @@ def predict_video(
         frames = _count_frames(path, max_frames=max_frames, max_pixels=max_pixels)
         windows = uniform_clips(max(1, frames - 1), ClipSpec(wanted.frames, wanted.stride_frames), clips)
         device = next(network.parameters()).device
-        total = torch.zeros(len(card.classes))
+        answers = []
         for window in windows:
-            images = read_frames(path, window.tolist(), max_frames=max_frames, max_pixels=max_pixels)
-            clip = prepare_rgb(images, wanted).unsqueeze(0)  # [1, 3, T, crop, crop]
-            total += network(clip.to(device)).float().softmax(dim=1)[0].cpu()
-    probabilities: NDArray[np.float32] = (total / clips).numpy().astype(np.float32)
+            needed, places = needed_frames(window, wanted, n_frames=frames)
+            images = read_frames(path, needed.tolist(), max_frames=max_frames, max_pixels=max_pixels)
+            clip = prepare_windows(images, places, 1, wanted)[:, 0]  # [1, 3, T, crop, crop]
+            answers.append(network(clip.to(device)).float()[0].cpu())
+    scores = torch.stack(answers)  # [clips, K]
+    averaged = scores.mean(dim=0).softmax(dim=0) if wanted.segments else scores.softmax(dim=1).mean(dim=0)
+    probabilities: NDArray[np.float32] = averaged.numpy().astype(np.float32)
     return probabilities
 
 

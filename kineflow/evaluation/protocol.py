@@ -1,9 +1,14 @@
 """The multi-clip test protocol: every video is seen through several windows, and the network's answers are averaged.
 
 For each usable clip of a split: windows spread evenly over the video (:func:`kineflow.data.sampling.uniform_clips`),
-the centre crop of each, the network's softmax, and the mean of the softmax over the windows. What is stored is the
-logarithm of that mean, so that the softmax of the stored scores is exactly the averaged probability, and so that fusion
-on ``softmax`` averages probabilities over windows and models alike.
+the centre crop of each or more (:func:`kineflow.data.crops.fixed_views`), the network's softmax, and the mean of the
+softmax over all of them. What is stored is the logarithm of that mean, so that the softmax of the stored scores is
+exactly the averaged probability, and so that fusion on ``softmax`` averages probabilities over windows and models
+alike.
+
+A network of snippets (TSN; its preprocessing has ``segments``) is asked about one snippet a window, and its scores are
+averaged *before* the softmax, over crops and snippets, whatever its consensus was in training: so its authors test it,
+with 25 snippets and 10 crops.
 
 A video of n frames has n - 1 flow fields. Windows are laid over the first n - 1 positions for RGB too: all
 streams are asked about the same moments, and the comparison between them is fair.
@@ -19,11 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from kineflow.data.crops import CropCount
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.modality import reads_flow
 from kineflow.data.sampling import ClipSpec, uniform_clips
-from kineflow.data.transforms import prepare_flow, prepare_rgb
 from kineflow.errors import KineflowError
 from kineflow.evaluation.scores import Scores
+from kineflow.evaluation.windows import needed_frames, prepare_windows
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.bundle import ModelCard, Preprocessing
 from kineflow.progress import track
@@ -39,6 +46,7 @@ def score_clips(
     *,
     clips_per_video: int,
     batch_size: int,
+    crops: CropCount = 1,
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> Scores:
@@ -49,28 +57,30 @@ def score_clips(
             evaluation mode.
         card: Its name, classes and preprocessing.
         clip_set: The clips; their labels are matched to the card's classes by name.
-        flow_set: Needed by a network whose modality is flow.
+        flow_set: Needed by a network whose modality is flow, or warped flow.
         split: Which clips.
         clips_per_video: Windows a video, at least 1.
-        batch_size: Windows a forward pass, at least 1; windows of several videos share a pass.
+        batch_size: Crops of windows a forward pass, at least 1; those of several videos share a pass.
+        crops: Of each window: the centre, with 5 the corners as well, with 10 all of them mirrored too.
         device: Where the network runs.
         workers: Processes that decode beside this one; 0 decodes in this one. Makes no difference to the scores.
 
     Returns:
-        Logarithms of averaged probabilities, clips in the order of the clip set.
+        Logarithms of averaged probabilities, or averaged scores; clips in the order of the clip set.
 
     Raises:
         KineflowError: The split has no usable clip, a label is no class of the model, or flow is missing.
     """
     clips = clip_set.usable(split)
     _check(card, clips, flow_set, split)
-    windows = _Windows(clips, clip_set, flow_set, card.preprocessing, clips_per_video)
-    videos_per_load = math.ceil(batch_size / clips_per_video)
+    windows = _Windows(clips, clip_set, flow_set, card.preprocessing, clips_per_video, crops)
+    videos_per_load = math.ceil(batch_size / (clips_per_video * crops))
     loader: DataLoader[Tensor] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers)
     network.to(device).eval()
     rows: list[Tensor] = []
     with torch.inference_mode():
-        for row in track(_scored(network, loader, batch_size, device), total=len(clips), what=f"score {card.name}"):
+        scored = _scored(network, loader, batch_size, device, before_softmax=card.preprocessing.segments > 0)
+        for row in track(scored, total=len(clips), what=f"score {card.name}"):
             rows.append(row)
     index = {name: place for place, name in enumerate(card.classes)}
     return Scores(
@@ -84,13 +94,19 @@ def score_clips(
 
 
 class _Windows(Dataset[Tensor]):
-    """The windows of each video, float32 [V, C, T, crop, crop], each video decoded once."""
+    """The windows of each video in all crops, float32 [V, crops, C, T, crop, crop], each video decoded once."""
 
     def __init__(
-        self, clips: Sequence[Clip], clip_set: ClipSet, flow_set: FlowSet | None, wanted: Preprocessing, windows: int
+        self,
+        clips: Sequence[Clip],
+        clip_set: ClipSet,
+        flow_set: FlowSet | None,
+        wanted: Preprocessing,
+        windows: int,
+        crops: CropCount,
     ) -> None:
         self.clips, self.clip_set, self.flow_set = clips, clip_set, flow_set
-        self.wanted, self.windows = wanted, windows
+        self.wanted, self.windows, self.crops = wanted, windows, crops
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -99,26 +115,32 @@ class _Windows(Dataset[Tensor]):
         clip = self.clips[item]
         spec = ClipSpec(self.wanted.frames, self.wanted.stride_frames)
         indices = uniform_clips(max(1, clip.frames - 1), spec, self.windows)  # [V, T]
-        needed, places = np.unique(indices, return_inverse=True)
-        if self.wanted.modality == "flow":
+        needed, places = needed_frames(indices, self.wanted, n_frames=clip.frames)
+        if reads_flow(self.wanted.modality):
             assert self.flow_set is not None  # checked before the first clip is read
-            levels = read_flow(self.flow_set.locate(clip.clip_id), needed.tolist())
-            prepared = prepare_flow(levels, self.wanted)  # [2, needed, crop, crop]
+            frames = read_flow(self.flow_set.locate(clip.clip_id), needed.tolist())
         else:
             frames = read_frames(self.clip_set.locate(clip), needed.tolist())
-            prepared = prepare_rgb(frames, self.wanted)  # [3, needed, crop, crop]
-        return prepared[:, places.reshape(indices.shape)].transpose(0, 1)  # [C, V, T, …] → [V, C, T, crop, crop]
+        return prepare_windows(frames, places, self.windows, self.wanted, crops=self.crops)
 
 
 def _scored(
-    network: nn.Module, loader: DataLoader[Tensor], batch_size: int, device: torch.device | str
+    network: nn.Module,
+    loader: DataLoader[Tensor],
+    batch_size: int,
+    device: torch.device | str,
+    *,
+    before_softmax: bool,
 ) -> Iterator[Tensor]:
-    """Log of the mean softmax over windows, [K] for each video."""
-    for videos in loader:  # [N, V, C, T, crop, crop]
-        windows = videos.flatten(0, 1)
-        answers = [network(part.to(device)).float().log_softmax(dim=1).cpu() for part in windows.split(batch_size)]
-        log_probabilities = torch.cat(answers).view(*videos.shape[:2], -1)  # [N, V, K]
-        yield from log_probabilities.logsumexp(dim=1) - math.log(videos.shape[1])
+    """Mean score over windows and crops, or log of the mean softmax, [K] for each video."""
+    for videos in loader:  # [N, V, crops, C, T, crop, crop]
+        windows = videos.flatten(0, 2)
+        answers = torch.cat([network(part.to(device)).float().cpu() for part in windows.split(batch_size)])
+        scores = answers.view(len(videos), -1, answers.shape[1])  # [N, V·crops, K]
+        if before_softmax:
+            yield from scores.mean(dim=1)
+        else:
+            yield from scores.log_softmax(dim=2).logsumexp(dim=1) - math.log(scores.shape[1])
 
 
 def _check(card: ModelCard, clips: Sequence[Clip], flow_set: FlowSet | None, split: Split) -> None:
@@ -133,7 +155,7 @@ def _check(card: ModelCard, clips: Sequence[Clip], flow_set: FlowSet | None, spl
             where=f"model {card.name!r}",
             remedy="evaluate the model on clips of the classes that it was trained for",
         )
-    if card.preprocessing.modality != "flow":
+    if not reads_flow(card.preprocessing.modality):
         return
     if flow_set is None:
         raise KineflowError(

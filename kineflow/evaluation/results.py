@@ -44,7 +44,7 @@ class Evaluated:
 
     Attributes:
         scores: On the evaluated split.
-        modality: What the model sees: ``rgb`` or ``flow``.
+        modality: What the model sees; see :mod:`kineflow.data.modality`.
         parameters: Count of its weights.
         curves: Figures of its training by name, each (step, value) in order of steps; empty when not kept.
         lineage: Where it comes from, as its bundle says.
@@ -81,6 +81,7 @@ class Evaluation:
         fusions: Any number.
         student: Name of the model that the report is about.
         baseline: Name of the model that it is compared with, or None.
+        imported: Scores of other tools, that only fusions use.
 
     Raises:
         KineflowError: Names are double, reserved or unknown, or the scores are not of the same clips.
@@ -90,17 +91,18 @@ class Evaluation:
     fusions: tuple[Fused, ...]
     student: str
     baseline: str | None = None
+    imported: tuple[Scores, ...] = ()
 
     def __post_init__(self) -> None:
-        check_names([model.name for model in self.models])
+        check_names([model.name for model in self.models] + [scores.model for scores in self.imported])
         align([model.scores for model in self.models] + [fused.scores for fused in self.fusions])
         self.scores_of(self.student)
         if self.baseline is not None:
             self.scores_of(self.baseline)
 
     def scores_of(self, name: str) -> Scores:
-        """Scores of the model with this name."""
-        by_name = {model.name: model.scores for model in self.models}
+        """Scores of the model with this name, or those imported under it."""
+        by_name = {scores.model: scores for scores in (*(model.scores for model in self.models), *self.imported)}
         require_known([name], by_name, what="model")
         return by_name[name]
 

@@ -18,12 +18,12 @@ class FusionSettings(Params):
         models: Names of the models, at least two, each once.
         weights: One for each model (scaled to sum to 1); ``val`` chooses those that are best on the validation
             split; absent: all equal.
-        on: What is averaged: probabilities (``softmax``) or the scores before it (``logits``).
+        average: What is averaged: probabilities (``softmax``) or the scores before it (``logits``).
     """
 
     models: tuple[str, ...] = Field(min_length=2)
     weights: tuple[Weight, ...] | Literal["val"] | None = None
-    on: Literal["softmax", "logits"] = "softmax"
+    average: Literal["softmax", "logits"] = "softmax"
 
     @model_validator(mode="after")
     def _weights_fit(self) -> FusionSettings:
@@ -34,15 +34,32 @@ class FusionSettings(Params):
         return self
 
 
+class ImportedScores(Params):
+    """Scores of another tool, for fusion; see :mod:`kineflow.evaluation.imported` for the file.
+
+    Attributes:
+        name: What fusions call them, e.g. ``idt``.
+        path: CSV file: a row a clip, a column a class.
+        normalise: ``l2`` scales each clip's scores to length 1; ``none`` leaves them.
+    """
+
+    name: str = Field(min_length=1)
+    path: str = Field(min_length=1, json_schema_extra={"is_input": True})
+    normalise: Literal["none", "l2"] = "none"
+
+
 class EvaluateSettings(Params):
     """One comparison of models on the same clips.
 
     Attributes:
         split: Which clips; results are those of ``test``, ``val`` and ``train`` are for looking into a model.
         clips_per_video: Windows over which a video's scores are averaged.
-        batch_size: Windows a forward pass.
+        crops: Of each window: 1 for the centre, 5 with the corners, 10 with mirror images, where left and right
+            are not different classes.
+        batch_size: Crops of windows a forward pass.
         workers: Decoding processes; 0 decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.
+        imported: Scores of other tools, such as IDT's, that fusions may name.
         student: Name of the model that the report is about; absent: the first one.
         baseline: Name of the model that it is compared with; absent: none.
         examples: Clips that the report shows.
@@ -50,9 +67,11 @@ class EvaluateSettings(Params):
 
     split: Literal["train", "val", "test"] = "test"
     clips_per_video: int = Field(4, ge=1, le=100)
+    crops: Literal[1, 5, 10] = 1
     batch_size: int = Field(16, ge=1, le=4096)
     workers: int = Field(0, ge=0, le=64)
     fusion: tuple[FusionSettings, ...] = ()
+    imported: tuple[ImportedScores, ...] = ()
     student: str | None = None
     baseline: str | None = None
     examples: int = Field(8, ge=0, le=24)
@@ -62,6 +81,9 @@ class EvaluateSettings(Params):
         members = [fusion.models for fusion in self.fusion]
         if len(set(members)) < len(members):
             raise ValueError("fusion must not list the same models twice")
+        names = {source.name for source in self.imported}
+        if any(fusion.weights == "val" and names & set(fusion.models) for fusion in self.fusion):
+            raise ValueError("fusion.weights must be numbers where scores are imported: there are none of val")
         if self.split != "test" and any(fusion.weights == "val" for fusion in self.fusion):
             raise ValueError("fusion.weights may be 'val' only where split is 'test'")
         return self

@@ -13,13 +13,16 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+from kineflow.data.modality import Modality
 from kineflow.errors import KineflowError
 from kineflow.files import whole_folder
 
 if TYPE_CHECKING:
-    from kineflow.models.network import VideoNetwork
+    from collections.abc import Callable
+
+    from kineflow.models.network import ImageNetwork, Network, VideoNetwork
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "model.json"
@@ -29,6 +32,7 @@ _LARGEST_CARD_BYTES = 1 << 20
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
 Scalar = str | int | float | bool | None
+AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,16 @@ class Preprocessing:
     """How a clip becomes the network's input.
 
     Attributes:
-        modality: ``rgb``, or ``flow`` (quantised levels, 0..255, still motion in the middle).
-        frames: T, time steps in a clip (for flow: fields).
+        modality: See :mod:`kineflow.data.modality`; flow is quantised levels, 0..255, still motion in the middle.
+        frames: T, time steps in a clip (for flow: fields), or in each snippet of one.
         stride_frames: Frames of video from one time step to the next.
         short_side: To which each frame is resized, pixels.
         crop: Side of the square cut from it, pixels.
         mean, std: Subtracted from and divided into each channel, in units of 0..255; one entry per channel.
+        channel_order: In which the network takes colours, and ``mean`` and ``std`` list them: ``bgr`` for weights born
+            in Caffe. Frames are decoded as RGB, and turned round when they are normalised.
+        segments: K of TSN: the network sees K snippets of a video at once, and its scores are averaged over the
+            snippets of a longer test before the softmax. 0: it sees one window, and probabilities are averaged.
 
     Raises:
         KineflowError: A value is impossible.
@@ -49,16 +57,18 @@ class Preprocessing:
 
     __pydantic_config__: ClassVar = _FORBID_EXTRA
 
-    modality: Literal["rgb", "flow"]
+    modality: Modality
     frames: int
     stride_frames: int
     short_side: int
     crop: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    segments: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.stride_frames, self.crop) < 1 or self.short_side < self.crop:
+        if min(self.frames, self.stride_frames, self.crop, self.segments + 1) < 1 or self.short_side < self.crop:
             raise KineflowError(
                 f"impossible clip geometry: {self.frames} frames at stride {self.stride_frames}, "
                 f"crop {self.crop} of a short side of {self.short_side}",
@@ -70,6 +80,11 @@ class Preprocessing:
             )
         if not all(0 < deviation < math.inf for deviation in self.std):
             raise KineflowError(f"std {self.std} cannot divide", remedy="give numbers above 0")
+        if self.channel_order == "bgr" and (self.modality not in ("rgb", "rgb_difference") or len(self.mean) != 3):
+            raise KineflowError(
+                f"{len(self.mean)} channels of {self.modality} have no order bgr",
+                remedy="keep channel_order bgr for RGB frames of 3 channels",
+            )
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ class ModelCard:
 
     Attributes:
         name: For people and for score files, e.g. ``student``.
-        architecture: As :func:`kineflow.models.registry.create_model` knows it.
+        architecture: As :mod:`kineflow.models.registry` knows it, a model for clips or a backbone for images.
         hyperparameters: Its keywords, without ``num_classes`` and ``in_channels``: those follow from the next two.
         classes: Names in the order of the scores; none for initial weights, whose network has no classifier.
         preprocessing: See :class:`Preprocessing`; the length of its mean is the network's ``in_channels``.
@@ -107,19 +122,21 @@ class ModelCard:
             raise KineflowError(f"metrics that are not finite: {', '.join(broken)}", remedy="leave them out")
 
 
-def save_bundle(folder: Path, network: VideoNetwork, card: ModelCard) -> None:
-    """Write a bundle, whole or not at all; one that was there is replaced.
+def save_bundle(folder: Path, network: Network, card: ModelCard) -> None:
+    """Write the bundle of a model or of a backbone, whole or not at all; one that was there is replaced.
 
     Raises:
         KineflowError: ``card`` does not describe ``network``: what :func:`load_bundle` would build has other tensors.
     """
     from safetensors.torch import save_file
 
-    from kineflow.models.network import require_same_tensors, shapes
+    from kineflow.models.network import ImageNetwork, require_same_tensors, shapes
+    from kineflow.models.registry import create_backbone, create_model
 
+    create: Callable[..., Network] = create_backbone if isinstance(network, ImageNetwork) else create_model
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     require_same_tensors(
-        shapes(_blueprint(card).state_dict()),
+        shapes(_blueprint(card, create).state_dict()),
         shapes(state),
         where=f"model card {card.name!r}",
         remedy="give the card the network's own architecture, hyper-parameters, classes and channels",
@@ -135,8 +152,25 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     """Rebuild a model on the CPU, in eval mode; torch's global generator is left as it was.
 
     Raises:
-        KineflowError: Files are missing or damaged, or weights and card do not fit each other.
+        KineflowError: Files are missing or damaged, weights and card do not fit each other, or it is a backbone.
     """
+    from kineflow.models.registry import create_model
+
+    return _load(folder, create_model)
+
+
+def load_backbone(folder: Path) -> tuple[ImageNetwork, ModelCard]:
+    """Rebuild a backbone as :func:`load_bundle` does a model.
+
+    Raises:
+        KineflowError: Files are missing or damaged, weights and card do not fit each other, or it is no backbone.
+    """
+    from kineflow.models.registry import create_backbone
+
+    return _load(folder, create_backbone)
+
+
+def _load(folder: Path, create: Callable[..., AnyNetwork]) -> tuple[AnyNetwork, ModelCard]:
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -145,7 +179,7 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     card = load_card(folder)
     weights = _existing(folder, WEIGHTS_FILE)
     try:
-        blueprint = _blueprint(card)
+        blueprint = _blueprint(card, create)
     except KineflowError as error:
         raise KineflowError(error.problem, where=folder / CARD_FILE, remedy=error.remedy) from None
     try:
@@ -158,7 +192,7 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     except (SafetensorError, OSError) as error:
         raise _damaged(weights, error) from None
     with torch.random.fork_rng(devices=[]):
-        network = _build(card)
+        network = _build(card, create)
     network.load_state_dict(state)
     return network.eval(), card
 
@@ -221,11 +255,9 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(card: ModelCard) -> VideoNetwork:
-    from kineflow.models.registry import create_model
-
+def _build(card: ModelCard, create: Callable[..., AnyNetwork]) -> AnyNetwork:
     try:
-        return create_model(
+        return create(
             card.architecture,
             num_classes=len(card.classes),
             in_channels=len(card.preprocessing.mean),
@@ -238,12 +270,12 @@ def _build(card: ModelCard) -> VideoNetwork:
         ) from None
 
 
-def _blueprint(card: ModelCard) -> VideoNetwork:
+def _blueprint(card: ModelCard, create: Callable[..., AnyNetwork]) -> AnyNetwork:
     """The network without memory for its weights, to compare names and shapes with."""
     import torch
 
     with torch.device("meta"):
-        return _build(card)
+        return _build(card, create)
 
 
 def _existing(folder: Path, name: str) -> Path:

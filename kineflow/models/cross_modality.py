@@ -16,7 +16,7 @@ from kineflow.models.network import require_same_tensors, shapes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kineflow.models.network import VideoNetwork
+    from kineflow.models.network import Network
 
 
 def across_modality(state: Mapping[str, Tensor], *, stem_name: str, in_channels: int) -> dict[str, Tensor]:
@@ -34,7 +34,7 @@ def across_modality(state: Mapping[str, Tensor], *, stem_name: str, in_channels:
     return {name: repeated if name == key else tensor.clone() for name, tensor in state.items()}
 
 
-def initialise_across_modality(target: VideoNetwork, source: VideoNetwork) -> None:
+def initialise_across_modality(target: Network, source: Network) -> None:
     """Fill ``target`` with the weights of ``source``, its twin for other input channels.
 
     Raises:

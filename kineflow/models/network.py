@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 _NAMES_SHOWN = 5
 
 
-class VideoNetwork(nn.Module):
-    """A network from a clip to class scores.
+class Network(nn.Module):
+    """A network from clips or images to class scores.
 
-    A network is built headless (``num_classes=0``), or with one score a class; headless, its output is the pooled
-    features, so that initial weights belong to no set of classes.
+    A network is built headless (``num_classes=0``), or with one score a class; headless, its output is what a
+    classifier would see, so that initial weights belong to no set of classes. Shapes with … hold for both kinds: it
+    stands for T,H,W in a clip and for H,W in an image.
 
     Attributes:
         num_features: F, the channels of the last feature map.
@@ -34,15 +35,15 @@ class VideoNetwork(nn.Module):
     classifier_name: str
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits float [B,K] of clips ``x``, float [B,C,T,H,W]; headless, pooled features [B,F]."""
+        """Give logits float [B,K] of ``x``, float [B,C,…]; headless, what a classifier would see, [B,D]."""
         return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Give the last feature map, float [B,F,T',H',W'], of clips ``x``, float [B,C,T,H,W]."""
+        """Give the last feature map, float [B,F,…], of ``x``, float [B,C,…]."""
         raise NotImplementedError
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Give logits [B,K] of a feature map [B,F,T',H',W'], or with ``pre_logits`` the pooled features [B,F]."""
+        """Give logits [B,K] of a feature map [B,F,…], or with ``pre_logits`` what the classifier sees, [B,D]."""
         raise NotImplementedError
 
     def reset_classifier(self, num_classes: int) -> None:
@@ -54,11 +55,35 @@ class VideoNetwork(nn.Module):
         return dict(state)
 
     @property
+    def head_hidden_size(self) -> int:
+        """D, the length of what the classifier sees: F, where that is the pooled feature map."""
+        return self.num_features
+
+    @property
     def stem(self) -> nn.Conv2d | nn.Conv3d:
         """The first convolution."""
         layer = self.get_submodule(self.stem_name)
         assert isinstance(layer, nn.Conv2d | nn.Conv3d)
         return layer
+
+
+class VideoNetwork(Network):
+    """A network for clips: [B,C,T,H,W] → feature map [B,F,T',H',W'] → logits [B,K]."""
+
+
+class ImageNetwork(Network):
+    """A network for images: [N,C,H,W] → feature map [N,F,h,w] → logits [N,K], by a linear classifier at the end."""
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """See :meth:`Network.reset_classifier`."""
+        self.num_classes = num_classes
+        scores: nn.Module = nn.Identity()
+        if num_classes:
+            beside = self.stem.weight
+            scores = nn.Linear(self.head_hidden_size, num_classes, device=beside.device, dtype=beside.dtype)
+            nn.init.normal_(scores.weight, std=0.01)
+            nn.init.zeros_(scores.bias)
+        self.set_submodule(self.classifier_name, scores)
 
 
 def require_same_tensors(

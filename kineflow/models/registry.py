@@ -1,6 +1,7 @@
 """Networks by name: a thin register of plain keyword functions, as in timm.
 
-A network's file registers its functions when it is imported, and is imported when a name is first asked for::
+Models take clips, backbones take images. A network's file registers its functions when it is imported, and is
+imported when a name is first asked for::
 
     @register_model
     def s3d(*, num_classes: int, in_channels: int = 3, width: float = 1.0, …) -> S3D: ...
@@ -9,35 +10,55 @@ A network's file registers its functions when it is imported, and is imported wh
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kineflow.errors import KineflowError
 
 if TYPE_CHECKING:
-    from kineflow.models.network import VideoNetwork
+    from kineflow.models.network import ImageNetwork, Network, VideoNetwork
 
-Build = TypeVar("Build", bound="Callable[..., VideoNetwork]")
+BuildModel = TypeVar("BuildModel", bound="Callable[..., VideoNetwork]")
+BuildBackbone = TypeVar("BuildBackbone", bound="Callable[..., ImageNetwork]")
+AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
 # A new network's file is added here, and nowhere else.
-_NETWORK_FILES = ("kineflow.models.s3d",)
-_BUILDERS: dict[str, Callable[..., VideoNetwork]] = {}
+_MODEL_FILES = ("kineflow.models.s3d", "kineflow.models.tsn")
+_BACKBONE_FILES = (
+    "kineflow.models.bn_inception",
+    "kineflow.models.googlenet",
+    "kineflow.models.resnet",
+    "kineflow.models.vgg",
+)
+_MODELS: dict[str, Callable[..., VideoNetwork]] = {}
+_BACKBONES: dict[str, Callable[..., ImageNetwork]] = {}
 
 
-def register_model(build: Build) -> Build:
+def register_model(build: BuildModel) -> BuildModel:
     """Make ``build`` known under its own name; all its parameters are keywords, ``num_classes`` among them."""
-    if build.__name__ in _BUILDERS:
-        raise ValueError(f"two networks are called {build.__name__!r}")
-    _BUILDERS[build.__name__] = build
+    _require_new(build.__name__)
+    _MODELS[build.__name__] = build
+    return build
+
+
+def register_backbone(build: BuildBackbone) -> BuildBackbone:
+    """Make ``build`` known as :func:`register_model` does, as a network for images."""
+    _require_new(build.__name__)
+    _BACKBONES[build.__name__] = build
     return build
 
 
 def list_models() -> list[str]:
     """Names that :func:`create_model` knows, sorted."""
-    for name in _NETWORK_FILES:
-        import_module(name)
-    return sorted(_BUILDERS)
+    _import(_MODEL_FILES)
+    return sorted(_MODELS)
+
+
+def list_backbones() -> list[str]:
+    """Names that :func:`create_backbone` knows, sorted."""
+    _import(_BACKBONE_FILES)
+    return sorted(_BACKBONES)
 
 
 def hyperparameters_of(name: str) -> list[str]:
@@ -46,13 +67,14 @@ def hyperparameters_of(name: str) -> list[str]:
     Raises:
         KineflowError: No network has this name.
     """
-    if name not in (known := list_models()):
+    if name not in (known := [*list_models(), *list_backbones()]):
         raise KineflowError(f"no network is called {name!r}", remedy=f"choose one of: {', '.join(known)}")
-    return sorted(inspect.signature(_BUILDERS[name]).parameters.keys() - {"num_classes", "in_channels"})
+    builders: dict[str, Callable[..., Network]] = {**_MODELS, **_BACKBONES}
+    return sorted(inspect.signature(builders[name]).parameters.keys() - {"num_classes", "in_channels"})
 
 
 def create_model(name: str, *, num_classes: int, in_channels: int = 3, **hyper: Any) -> VideoNetwork:
-    """Build a network, freshly initialised from torch's global generator.
+    """Build a network for clips, freshly initialised from torch's global generator.
 
     Args:
         name: One of :func:`list_models`.
@@ -63,6 +85,40 @@ def create_model(name: str, *, num_classes: int, in_channels: int = 3, **hyper: 
     Raises:
         KineflowError: The name or a keyword is unknown, or a value is out of its range.
     """
+    if name in list_backbones():
+        raise KineflowError(
+            f"{name!r} is a backbone, for images and not for clips",
+            remedy=f"choose one of: {', '.join(list_models())}",
+        )
+    return _create(_MODELS, name, num_classes, in_channels, hyper)
+
+
+def create_backbone(name: str, *, num_classes: int = 0, in_channels: int = 3, **hyper: Any) -> ImageNetwork:
+    """Build a network for images, freshly initialised from torch's global generator.
+
+    Args:
+        name: One of :func:`list_backbones`.
+        num_classes: K; 0 builds it without a classifier.
+        in_channels: C, 3 for RGB and 2 for each flow field of a stack.
+        hyper: Further keywords of the network's own function.
+
+    Raises:
+        KineflowError: The name or a keyword is unknown, or a value is out of its range.
+    """
+    if name in list_models():
+        raise KineflowError(
+            f"{name!r} is a network for clips, and no backbone", remedy=f"choose one of: {', '.join(list_backbones())}"
+        )
+    return _create(_BACKBONES, name, num_classes, in_channels, hyper)
+
+
+def _create(
+    builders: Mapping[str, Callable[..., AnyNetwork]],
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    hyper: Mapping[str, Any],
+) -> AnyNetwork:
     known = hyperparameters_of(name)
     if unknown := sorted(hyper.keys() - set(known)):
         raise KineflowError(
@@ -74,4 +130,14 @@ def create_model(name: str, *, num_classes: int, in_channels: int = 3, **hyper: 
             f"network {name!r} cannot have {num_classes} classes and {in_channels} input channels",
             remedy="give num_classes of at least 0 and in_channels of at least 1",
         )
-    return _BUILDERS[name](num_classes=num_classes, in_channels=in_channels, **hyper)
+    return builders[name](num_classes=num_classes, in_channels=in_channels, **hyper)
+
+
+def _require_new(name: str) -> None:
+    if name in _MODELS or name in _BACKBONES:
+        raise ValueError(f"two networks are called {name!r}")
+
+
+def _import(files: tuple[str, ...]) -> None:
+    for file in files:
+        import_module(file)

@@ -21,7 +21,7 @@ from kineflow.progress import track
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kineflow.models.network import VideoNetwork
+    from kineflow.models.network import Network
 
 LARGEST_BYTES = 4 << 30
 
@@ -118,7 +118,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def load_weights(network: VideoNetwork, state: Mapping[str, Tensor], *, where: str) -> LoadReport:
+def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -> LoadReport:
     """Fill ``network`` with ``state``; only the classifier may differ, and then the network keeps its own.
 
     Args:

@@ -159,7 +159,7 @@ def save_video_model(
         KineflowError: The bundle is damaged, has no classes, or takes no RGB frames.
     """
     card = load_card(bundle)
-    if card.preprocessing.modality != "rgb" or not card.classes:
+    if card.preprocessing.modality not in ("rgb", "rgb_difference") or not card.classes:
         raise KineflowError(
             f"model {card.name!r} ({card.preprocessing.modality}, {len(card.classes)} classes) cannot classify a video",
             where=bundle,

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from kineflow.data.dataset import ClipDataset, Geometry, Modality
+from kineflow.data.crops import Jitter
+from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draws, Pool
 from kineflow.data.manifest import Clip, ClipSet, Split
+from kineflow.data.modality import Modality
 from kineflow.data.sampling import ClipSpec
 from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet
@@ -65,7 +67,13 @@ def train_network(
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
     network, card = _for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
-    task = Classification(network, card.preprocessing, label_smoothing=settings.label_smoothing)
+    _check_warped(card, data.flow_set)
+    task = Classification(
+        network,
+        card.preprocessing,
+        label_smoothing=settings.label_smoothing,
+        partial_norms=settings.partial_norms,
+    )
     fitted = _fit(
         task, data, settings, modalities=(card.preprocessing.modality,), seed=seed, work=work, tracker=tracker
     )
@@ -108,6 +116,7 @@ def distil_student(
         teacher_preprocessing=teacher_card.preprocessing,
         settings=distillation,
         label_smoothing=settings.label_smoothing,
+        partial_norms=settings.partial_norms,
     )
     fitted = _fit(
         task,
@@ -127,6 +136,16 @@ def _for_these_classes(
     initial: Path, clip_set: ClipSet, settings: TrainSettings, *, name: str, seed: int
 ) -> tuple[VideoNetwork, ModelCard]:
     network, card = load_bundle(initial)
+    if card.preprocessing.segments and card.preprocessing.frames != settings.frames:
+        raise KineflowError(
+            f"frames is {settings.frames}, and snippets of {card.name!r} have {card.preprocessing.frames}",
+            remedy="give the training of a stream the snippet length that its network was built for",
+        )
+    if settings.partial_norms != "off" and card.lineage.get("initialised") == "from scratch":
+        raise KineflowError(
+            f"partial_norms freezes what {card.name!r} has never learnt: it starts from scratch",
+            remedy='give pretraining a checkpoint, or set partial_norms to "off"',
+        )
     torch.manual_seed(seed)
     network.reset_classifier(len(clip_set.classes))
     preprocessing = dataclasses.replace(
@@ -154,7 +173,13 @@ def _fit(
     unlabelled = _clips(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
     common: dict[str, Any] = {
         "flow_set": data.flow_set,
-        "geometry": Geometry(ClipSpec(settings.frames, settings.stride_frames), settings.short_side, settings.crop),
+        "geometry": Geometry(
+            ClipSpec(settings.frames, settings.stride_frames),
+            settings.short_side,
+            settings.crop,
+            segments=task.preprocessing.segments,
+            jitter=Jitter(settings.crop_scales, settings.crop_positions) if settings.crop_scales else None,
+        ),
         "cache_bytes": settings.cache_mb << 20,
     }
     pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
@@ -183,6 +208,16 @@ def _clips(clip_set: ClipSet, split: Split) -> list[Clip]:
             remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
         )
     return clips
+
+
+def _check_warped(card: ModelCard, flow_set: FlowSet | None) -> None:
+    kept = flow_set is not None and flow_set.params.get("camera_motion") == "kept"
+    if card.preprocessing.modality == "warped_flow" and kept:
+        raise KineflowError(
+            "a stream of warped flow was given flow with the camera's motion in it",
+            where=f"model {card.name!r}",
+            remedy="pass a flow set that was extracted with camera_motion: removed",
+        )
 
 
 def _check_pair(student: ModelCard, teacher: ModelCard, settings: DistillSettings) -> None:

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
+from kineflow.models.network import Network
 from kineflow.training.settings import OptimiserSettings
 
 
 def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
     """Optimiser over the trainable parameters; norms and biases carry no weight decay."""
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = parameter_groups(network, settings)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
+    """Trainable parameters by weight decay and learning rate; the first group has the plain rate and the decay.
+
+    Weights of two or more dimensions decay, norms and biases do not. Biases learn ``bias_rate`` times as fast as the
+    rest, and the stem ``stem_rate`` times as fast as it would otherwise: with 2 and 5 the stem's bias has the factor 10
+    of TSN's Caffe models.
+    """
+    biases = {
+        id(layer.bias)
+        for layer in network.modules()
+        if not isinstance(layer, _BatchNorm) and isinstance(getattr(layer, "bias", None), nn.Parameter)
+    }
+    stem = {id(parameter) for parameter in network.stem.parameters()} if isinstance(network, Network) else set()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            factor = settings.bias_rate if id(parameter) in biases else 1.0
+            factor *= settings.stem_rate if id(parameter) in stem else 1.0
+            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": settings.learning_rate * factor,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+        }
+        for (factor, decays), parameters in groups.items()
+    ]
 
 
 def build_schedule(optimiser: torch.optim.Optimizer, settings: OptimiserSettings, *, steps: int) -> LambdaLR:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from kineflow.config import Params
 
+PartialNorms = Literal["off", "statistics", "affine"]
+
 
 class OptimiserSettings(Params):
     """The optimiser and its schedule.
@@ -21,6 +23,8 @@ class OptimiserSettings(Params):
         milestones: For ``steps``: shares of all training steps.
         warmup_share: Share of all steps over which the rate rises linearly from zero.
         clip_gradient_norm: Upper bound of the gradient's norm; 0 for none.
+        bias_rate: Multiplies the learning rate of biases (not of norms); 2 in Caffe's tradition.
+        stem_rate: Multiplies that of the first convolution, its bias as well; 5 for TSN's flow stream.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -31,15 +35,22 @@ class OptimiserSettings(Params):
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     clip_gradient_norm: float = Field(default=0.0, ge=0)
+    bias_rate: float = Field(default=1.0, gt=0, le=100)
+    stem_rate: float = Field(default=1.0, gt=0, le=100)
 
 
 class TrainSettings(Params):
     """One training run.
 
     Attributes:
-        frames, stride_frames: The clip a network sees, in frames of the stored clip.
+        frames, stride_frames: The clip a network sees, in frames of the stored clip; of TSN, each snippet.
         short_side, crop: Size of the frames after resizing and of the square cut out of them, px.
         flip: Mirror half of the training clips (u is inverted). Off where left and right are different classes.
+        crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
+            chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
+        crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
+        partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
+            scales and offsets as well. For networks that start from a checkpoint.
         steps: Optimiser steps.
         validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
         batch_size: Labelled clips a step.
@@ -56,6 +67,9 @@ class TrainSettings(Params):
     short_side: int = Field(default=256, ge=8, le=2048)
     crop: int = Field(default=224, ge=8, le=2048)
     flip: bool = True
+    crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    crop_positions: Literal[5, 13] = 5
+    partial_norms: PartialNorms = "off"
     steps: int = Field(default=10_000, ge=1)
     validate_every_steps: int = Field(default=500, ge=1)
     batch_size: int = Field(default=16, ge=1, le=4096)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,8 @@ from torch import nn
 from kineflow.data.dataset import Sample
 from kineflow.data.transforms import normalise
 from kineflow.models.bundle import Preprocessing
-from kineflow.training.settings import DistillSettings
+from kineflow.training.partial_norms import freeze_affine, freeze_statistics
+from kineflow.training.settings import DistillSettings, PartialNorms
 
 Batch = Sample  # collated: every tensor has a leading batch dimension
 Terms = dict[str, torch.Tensor]
@@ -24,11 +25,29 @@ class Classification(nn.Module):
         network: From clips [B, C, T, S, S] to logits [B, K].
         preprocessing: Says which modality the network reads and how it is normalised.
         label_smoothing: Of the cross entropy.
+        partial_norms: What of the network's later batch normalisations is frozen.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, *, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        label_smoothing: float = 0.0,
+        partial_norms: PartialNorms = "off",
+    ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
+        self.partial_norms = partial_norms
+        if partial_norms == "affine":
+            freeze_affine(network)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the network's mode; frozen statistics stay frozen."""
+        super().train(mode)
+        if self.partial_norms != "off":
+            freeze_statistics(self.network)
+        return self
 
     def inputs(self, batch: Batch) -> torch.Tensor:
         """Normalised clips [B, C, T, S, S] of this task's modality."""
@@ -70,12 +89,13 @@ class Distillation(Classification):
         teacher_preprocessing: Preprocessing,
         settings: DistillSettings,
         label_smoothing: float = 0.0,
+        partial_norms: PartialNorms = "off",
     ) -> None:
-        super().__init__(network, preprocessing, label_smoothing=label_smoothing)
+        super().__init__(network, preprocessing, label_smoothing=label_smoothing, partial_norms=partial_norms)
         self.teacher = teacher.eval().requires_grad_(False)
         self.teacher_preprocessing, self.settings = teacher_preprocessing, settings
 
-    def train(self, mode: bool = True) -> Distillation:
+    def train(self, mode: bool = True) -> Self:
         """Set the student's mode; the teacher's never changes."""
         super().train(mode)
         self.teacher.eval()
@@ -106,6 +126,5 @@ class Distillation(Classification):
 
 def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:
     """Normalised clips [B, C, T, S, S] of the modality that ``preprocessing`` names."""
-    clips = batch[preprocessing.modality]
-    values = normalise(clips, preprocessing.mean, preprocessing.std)
+    values = normalise(batch[preprocessing.modality], preprocessing)
     return values.contiguous(memory_format=torch.channels_last_3d)

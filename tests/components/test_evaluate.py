@@ -160,6 +160,29 @@ def test_one_model_alone_needs_neither_flow_nor_parameters(data, bundles, tmp_pa
     assert "Colour wheel of flow" not in (tmp_path / "report.html").read_text()
 
 
+def test_scores_of_another_tool_enter_a_fusion(data, bundles, tmp_path):
+    plain = run(data, [bundles["plain"]], tmp_path / "first", flow=False, student=None, baseline=None, fusion=[])
+    assert plain.metrics["plain/top1"] < 1
+    own = Scores.load(tmp_path / "first" / "evaluation" / "scores" / "plain.parquet")
+    rows = [
+        f"{clip},{','.join('100' if name == CLASSES[label] else '0' for name in CLASSES)}"
+        for clip, label in zip(own.clip_ids, own.labels, strict=True)
+    ]
+    (tmp_path / "idt.csv").write_text("\n".join([f"clip,{','.join(CLASSES)}", *rows]))
+    run(
+        data,
+        [bundles["plain"]],
+        tmp_path / "second",
+        flow=False,
+        student=None,
+        baseline=None,
+        imported=[{"name": "idt", "path": str(tmp_path / "idt.csv")}],
+        fusion=[{"models": ["plain", "idt"], "average": "logits"}],
+    )
+    metrics = json.loads((tmp_path / "second" / "evaluation" / "metrics.json").read_text())
+    assert metrics["fusion"]["plain + idt"]["top1"] == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -201,3 +224,69 @@ def test_a_clip_whose_bytes_are_gone_is_named(data, bundles, tmp_path):
             evaluation=tmp_path / "evaluation",
             report=tmp_path / "report.html",
         )
+
+
+class TestTsn:
+    """The streams of a TSN: flow and warped flow from their own sets, fused by the paper's weights."""
+
+    @pytest.fixture(scope="class")
+    def streams(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("streams")
+        made = {}
+        for seed, (name, modality, length) in enumerate(
+            [("rgb", "rgb", 1), ("flow", "flow", 3), ("warped", "warped_flow", 3)]
+        ):
+            torch.manual_seed(seed)
+            channels = 3 if modality == "rgb" else 2
+            hyper = {"backbone": "resnet50", "width": 0.125, "output_stride": 8, "snippet_frames": length}
+            network = create_model("tsn", num_classes=2, in_channels=channels, **hyper)
+            network.get_submodule(network.classifier_name).weight.data.mul_(100)
+            preprocessing = Preprocessing(
+                modality, length, 1, SIDE, SIDE - 4, (127.5,) * channels, (64.0,) * channels, segments=3
+            )
+            made[name] = folder / name
+            save_bundle(made[name], network, ModelCard(name, "tsn", hyper, CLASSES, preprocessing))
+        return made
+
+    def run(self, data, streams, out, warped):
+        params = parse_params(
+            EvaluateParams,
+            {
+                "clips_per_video": 4,
+                "crops": 10,
+                "batch_size": 32,
+                "examples": 0,
+                "fusion": [
+                    {"models": ["rgb", "flow"], "weights": [1, 1.5], "average": "logits"},
+                    {"models": ["rgb", "flow", "warped"], "weights": [1, 1, 0.5], "average": "logits"},
+                ],
+            },
+            where="evaluation",
+        )
+        given = dict(zip(("first", "second", "third"), streams.values(), strict=True))
+        evaluate(
+            clips=data / "clips", flow=data / "flow", warped=warped, **given, params=params,
+            evaluation=out / "evaluation", report=out / "report.html",
+        )  # fmt: skip
+        return {name: Scores.load(out / "evaluation" / "scores" / f"{name}.parquet") for name in streams}
+
+    def test_fusion_is_of_scores_before_the_softmax(self, data, streams, tmp_path):
+        scores = self.run(data, streams, tmp_path, data / "flow")
+        metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+        for members, weights in ((("rgb", "flow"), (1, 1.5)), (("rgb", "flow", "warped"), (1, 1, 0.5))):
+            sums = sum(weight * scores[name].logits for name, weight in zip(members, weights, strict=True))
+            top1 = (sums.argmax(axis=1) == scores["rgb"].labels).mean()
+            assert metrics["fusion"][" + ".join(members)]["top1"] == pytest.approx(top1)
+
+    def test_each_flow_stream_reads_its_own_set(self, data, streams, tmp_path):
+        still = tmp_path / "still"
+        flow_set = FlowSet.load(data / "flow")
+        for name in flow_set.entries:
+            write_flow(still / "media" / f"{name}.mp4", np.full((FRAMES - 1, SIDE, SIDE, 2), 128, np.uint8))
+        dataclasses.replace(flow_set, media_root=str(still / "media")).save(still)
+        same = self.run(data, streams, tmp_path / "same", data / "flow")
+        other = self.run(data, streams, tmp_path / "other", still)
+        assert np.array_equal(same["flow"].logits, other["flow"].logits)
+        assert not np.allclose(same["warped"].logits, other["warped"].logits)
+        with pytest.raises(KineflowError, match="no flow set was given"):
+            self.run(data, streams, tmp_path / "none", None)

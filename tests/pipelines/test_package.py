@@ -15,7 +15,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def package(recipe: str, digest: str | None = None) -> str:
-    return compile_package(recipe, load_params(graph_of(recipe), ROOT / "params.yaml"), digest=digest)
+    own = ROOT / "params" / f"{recipe}.yaml"
+    params = own if own.exists() else ROOT / "params.yaml"
+    return compile_package(recipe, load_params(graph_of(recipe), params), digest=digest)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -7,7 +7,7 @@ import yaml
 
 from kineflow.errors import KineflowError
 from pipelines.graph import graph_of
-from pipelines.params import check_inputs, load_params, local_inputs, schema_of
+from pipelines.params import check_inputs, demo_params, load_params, local_inputs, schema_of
 from pipelines.recipes import load_pipeline
 from pipelines.sources import ROOT
 
@@ -98,3 +98,16 @@ def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(KineflowError, match="no recipe 'd4d'") as caught:
         load_pipeline("d4d")
     assert "d3d" in str(caught.value)
+
+
+def test_inputs_within_lists_are_found() -> None:
+    kind = schema_of(graph_of("d3d"))["evaluation"]
+    sources = [{"name": "idt", "path": "scores/idt.csv"}, {"name": "mifs", "path": "s3://bucket/mifs.csv"}]
+    assert local_inputs(kind, {"imported": sources, "student": "plain"}) == ["scores/idt.csv"]
+
+
+@pytest.mark.parametrize(("recipe", "file"), [("d3d", "params.yaml"), ("tsn", "params/tsn.yaml")])
+def test_every_recipe_has_a_demo(recipe: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert demo_params(recipe) == Path(file)
+    load_params(graph_of(recipe), demo_params(recipe))

@@ -90,3 +90,11 @@ def test_half_a_lock_of_dvc_does_not_stop_the_next_run(tmp_path: Path, text: str
     lock.write_text(text)
     _remove_half_a_lock(lock)
     assert lock.exists() is stays
+
+
+@pytest.mark.skipif(not (module.ROOT / ".git").exists(), reason="not a git checkout")
+def test_stages_of_any_parameter_file_can_be_versioned() -> None:
+    # DVC refuses a dvc.yaml that git ignores.
+    stages = module.workspace_of(module.ROOT / "params" / "tsn.yaml") / "dvc.yaml"
+    ignored = module.subprocess.run(["git", "check-ignore", "-q", str(stages)], cwd=module.ROOT, check=False)
+    assert ignored.returncode == 1

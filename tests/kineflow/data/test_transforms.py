@@ -112,10 +112,20 @@ def test_to_tensor_puts_channels_first():
 
 def test_normalise_is_per_channel_with_or_without_a_batch():
     clips = torch.full((2, 3, 1, 2, 2), 40, dtype=torch.uint8)
-    values = transforms.normalise(clips, RGB.mean, RGB.std)
+    values = transforms.normalise(clips, RGB)
     assert values.dtype == torch.float32
     assert values[1, :, 0, 1, 1].tolist() == [30.0, 10.0, 2.5]
-    torch.testing.assert_close(transforms.normalise(clips[0], RGB.mean, RGB.std), values[0])
+    torch.testing.assert_close(transforms.normalise(clips[0], RGB), values[0])
+
+
+def test_a_network_that_takes_bgr_gets_its_figures_in_that_order():
+    caffe = dataclasses.replace(RGB, mean=(104.0, 117.0, 123.0), std=(1.0, 2.0, 4.0), channel_order="bgr")
+    clips = torch.tensor([200, 150, 100], dtype=torch.uint8).view(1, 3, 1, 1, 1).expand(2, 3, 5, 4, 4)
+    seen = transforms.normalise(clips, caffe)
+    assert seen.shape == clips.shape
+    assert seen[1, :, 4, 3, 3].tolist() == [100 - 104, (150 - 117) / 2, (200 - 123) / 4]
+    frames = np.broadcast_to(np.uint8([200, 150, 100]), (5, 8, 8, 3))
+    torch.testing.assert_close(transforms.prepare_rgb(frames, caffe), seen[0])
 
 
 @pytest.mark.parametrize(("prepare", "preprocessing"), [(transforms.prepare_rgb, RGB), (transforms.prepare_flow, FLOW)])

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,15 @@ def test_averages_the_softmax_over_windows_spread_over_the_video(brightening: Pa
     np.testing.assert_allclose(probabilities, answers.mean(dim=0).detach(), rtol=1e-5)
     assert probabilities.dtype == np.float32
     assert probabilities.sum() == pytest.approx(1)
+
+
+def test_colours_arrive_in_the_order_that_the_network_takes(tmp_path: Path) -> None:
+    write_video(tmp_path / "red.mp4", [np.full((48, 64, 3), (230, 30, 30), np.uint8)] * 8, fps=25, crf=4)
+    for order, brightest in (("rgb", 0), ("bgr", 2)):
+        network = Brightness()
+        wanted = dataclasses.replace(WANTED, channel_order=order)
+        predict_video(tmp_path / "red.mp4", network, dataclasses.replace(CARD, preprocessing=wanted), clips=1)
+        assert network.seen[0].mean(dim=(0, 2, 3, 4)).argmax() == brightest
 
 
 def test_bytes_give_what_the_file_gives(brightening: Path) -> None:
@@ -118,3 +128,39 @@ def test_real_clips_get_probabilities(shared_data: Path) -> None:
     for name in ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi"):
         probabilities = predict_video(shared_data / "clips" / name, Brightness(), CARD, clips=2)
         assert probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("modality", ["rgb", "rgb_difference"])
+def test_scores_of_snippets_are_averaged_before_the_softmax(brightening: Path, modality: str) -> None:
+    from kineflow.data.manifest import Clip, ClipSet, Split, Status
+    from kineflow.evaluation.protocol import score_clips
+
+    card = dataclasses.replace(CARD, preprocessing=dataclasses.replace(WANTED, modality=modality, segments=3))
+    frames = len(read_frames(brightening))
+    clip = Clip(
+        "clip", brightening.name, "dark", "g", Split.TEST, frames, 25.0, 64, 48, 0, "0" * 64, Status.OK, "", "s"
+    )  # fmt: skip
+    clip_set = ClipSet(CARD.classes, (clip,), str(brightening.parent))
+    scores = score_clips(Brightness(), card, clip_set, None, Split.TEST, clips_per_video=5, batch_size=2)
+    network = Brightness()
+    predicted = predict_video(brightening, network, card, clips=5)
+    np.testing.assert_allclose(predicted, scores.probabilities()[0], rtol=1e-4)
+    assert {tuple(seen.shape) for seen in network.seen} == {(1, 3, 4, 32, 32)}
+    light = torch.stack([4 * seen.mean() for seen in network.seen]).mean()
+    assert predicted[1] == pytest.approx(float(torch.sigmoid(2 * light)), rel=1e-4)
+
+
+def test_a_tsn_bundle_predicts_on_a_file(brightening: Path, tmp_path: Path) -> None:
+    from kineflow.models.bundle import load_bundle, save_bundle
+    from kineflow.models.registry import create_model
+
+    for modality, length in (("rgb", 1), ("rgb_difference", 5)):
+        hyper = {"backbone": "resnet50", "width": 0.125, "snippet_frames": length}
+        wanted = dataclasses.replace(WANTED, modality=modality, frames=length, stride_frames=1, segments=3)
+        save_bundle(
+            tmp_path / modality,
+            create_model("tsn", num_classes=2, **hyper),
+            ModelCard(modality, "tsn", hyper, ("dark", "light"), wanted),
+        )
+        network, card = load_bundle(tmp_path / modality)
+        assert predict_video(brightening, network, card).sum() == pytest.approx(1)

@@ -181,3 +181,46 @@ def test_a_flow_model_without_flow_is_an_error(clip_set, flow_set):
     for entries in (without, without | {"b": failed}):
         with pytest.raises(KineflowError, match="no flow for 1 of 3 clips, the first of them 'b'"):
             score(clip_set, dataclasses.replace(flow_set, entries=entries), modality="flow")
+
+
+class TestSnippets:
+    """Networks of snippets: their scores are averaged before the softmax, over crops and snippets."""
+
+    @staticmethod
+    def snippets(modality="rgb"):
+        wanted = card(modality)
+        return dataclasses.replace(wanted, preprocessing=dataclasses.replace(wanted.preprocessing, segments=3))
+
+    def test_scores_are_means_before_the_softmax(self, clip_set):
+        scores = score(clip_set, card=self.snippets())
+        wanted, network = card().preprocessing, Probe(3).eval()
+        path = clip_set.locate(clip_set.clips[0])
+        answers = []
+        for indices in uniform_clips(LENGTHS["a"] - 1, ClipSpec(4, 2), 3):
+            with torch.inference_mode():
+                answers.append(network(prepare_rgb(read_frames(path, indices.tolist()), wanted)[None])[0])
+        assert np.allclose(scores.logits[0], torch.stack(answers).mean(dim=0), atol=1e-5)
+        assert not np.allclose(scores.probabilities()[0], score(clip_set).probabilities()[0], atol=1e-3)
+
+    @pytest.mark.parametrize(("crops", "seen"), [(1, 6), (5, 30), (10, 60)])
+    def test_every_crop_of_every_window_is_seen(self, clip_set, crops, seen):
+        network = Probe(3)
+        score(clip_set, card=self.snippets(), network=network, crops=crops, clips_per_video=2, batch_size=7)
+        assert sum(network.batches) == seen
+        assert max(network.batches) <= 7
+
+    def test_crops_change_nothing_where_all_look_alike(self, clip_set):
+        for wanted in (self.snippets(), card()):  # frames of one colour
+            one, ten = (score(clip_set, card=wanted, crops=crops).logits for crops in (1, 10))
+            assert np.allclose(one, ten, atol=0.02)  # of the codec
+
+    def test_warped_flow_and_differences_are_read_from_their_sources(self, clip_set, flow_set):
+        warped = score(clip_set, flow_set, card=self.snippets("warped_flow"), network=Probe(2))
+        assert np.allclose(
+            warped.logits, score(clip_set, flow_set, card=self.snippets("flow"), network=Probe(2)).logits
+        )
+        wanted = self.snippets()
+        preprocessing = dataclasses.replace(wanted.preprocessing, modality="rgb_difference")
+        assert score(clip_set, card=dataclasses.replace(wanted, preprocessing=preprocessing)).logits.shape == (3, 3)
+        with pytest.raises(KineflowError, match="takes flow, and no flow set"):
+            score(clip_set, card=self.snippets("warped_flow"), network=Probe(2))

@@ -14,7 +14,7 @@ def test_the_defaults_are_the_test_protocol():
 
 def test_a_fusion_may_name_weights_or_leave_them_to_val():
     values = {"fusion": [{"models": ["a", "b"]}, {"models": ["a", "c"], "weights": [0, 2]}]}
-    values["fusion"].append({"models": ["b", "c"], "weights": "val", "on": "logits"})
+    values["fusion"].append({"models": ["b", "c"], "weights": "val", "average": "logits"})
     settings = parse_params(EvaluateSettings, values, where="evaluation")
     assert [fusion.weights for fusion in settings.fusion] == [None, (0, 2), "val"]
 
@@ -38,3 +38,14 @@ def test_a_fusion_may_name_weights_or_leave_them_to_val():
 def test_faults_are_named(values, said):
     with pytest.raises(KineflowError, match=said):
         parse_params(EvaluateSettings, values, where="evaluation")
+
+
+def test_imported_scores_take_no_weights_of_val() -> None:
+    values = {
+        "imported": [{"name": "idt", "path": "idt.csv"}],
+        "fusion": [{"models": ["rgb", "idt"], "weights": "val"}],
+    }
+    with pytest.raises(ValueError, match="none of val"):
+        EvaluateSettings.model_validate(values)
+    values["fusion"][0]["weights"] = [1, 1]
+    assert EvaluateSettings.model_validate(values).imported[0].normalise == "none"

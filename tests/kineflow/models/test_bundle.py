@@ -16,13 +16,14 @@ from kineflow.errors import KineflowError
 from kineflow.models.bundle import (
     ModelCard,
     Preprocessing,
+    load_backbone,
     load_bundle,
     load_card,
     save_bundle,
     weights_digest,
 )
 from kineflow.models.network import VideoNetwork
-from kineflow.models.registry import create_model
+from kineflow.models.registry import create_backbone, create_model
 
 RGB = Preprocessing("rgb", 12, 1, 72, 64, mean=(114.75, 110.0, 100.5), std=(57.0, 58.0, 59.0))
 CARD = ModelCard(
@@ -149,6 +150,7 @@ def test_a_failed_save_leaves_the_old_model(folder: Path, monkeypatch: pytest.Mo
         ({"preprocessing": dataclasses.asdict(RGB) | {"modality": "sound"}}, "preprocessing.modality"),
         ({"preprocessing": dataclasses.asdict(RGB) | {"frames": "12"}}, "preprocessing.frames"),
         ({"preprocessing": dataclasses.asdict(RGB) | {"crop": 100}}, "crop 100"),
+        ({"preprocessing": dataclasses.asdict(RGB) | {"channel_order": "brg"}}, "preprocessing.channel_order"),
     ],
 )
 def test_a_card_with_a_fault_is_refused_by_name(folder: Path, changes: dict[str, Any], named: str) -> None:
@@ -264,3 +266,59 @@ def test_impossible_preprocessing_is_refused(wrong: dict[str, Any]) -> None:
 def test_metrics_that_are_no_figures_are_refused() -> None:
     with pytest.raises(KineflowError, match="val/top1"):
         dataclasses.replace(CARD, metrics={"val/top1": float("nan")})
+
+
+BACKBONE = ModelCard(
+    name="initial-rgb",
+    architecture="bn_inception",
+    hyperparameters={"width": 0.125, "dropout": 0.8, "output_stride": 16},
+    classes=(),
+    preprocessing=Preprocessing("rgb", 1, 1, 72, 64, (104.0, 117.0, 123.0), (1.0,) * 3, channel_order="bgr"),
+)
+
+
+@pytest.mark.parametrize(("classes", "channels"), [((), 3), (("clap", "wave"), 3), ((), 20)])
+def test_a_backbone_comes_back_as_it_was(tmp_path: Path, classes: tuple[str, ...], channels: int) -> None:
+    flow = dataclasses.replace(RGB, modality="flow", frames=1, mean=(127.5,) * channels, std=(1.0,) * channels)
+    card = dataclasses.replace(
+        BACKBONE, classes=classes, preprocessing=flow if channels != 3 else BACKBONE.preprocessing
+    )
+    original = create_backbone("bn_inception", num_classes=len(classes), in_channels=channels, **card.hyperparameters)
+    save_bundle(tmp_path / "model", original, card)
+    network, loaded = load_backbone(tmp_path / "model")
+    assert loaded == card
+    assert not network.training
+    x = torch.randn(1, channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), original.eval()(x), rtol=0, atol=0)
+
+
+def test_models_and_backbones_are_not_taken_for_each_other(folder: Path, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "backbone", create_backbone("bn_inception", **BACKBONE.hyperparameters), BACKBONE)
+    with pytest.raises(KineflowError, match="for images and not for clips"):
+        load_bundle(tmp_path / "backbone")
+    with pytest.raises(KineflowError, match="no backbone"):
+        load_backbone(folder)
+    with pytest.raises(KineflowError, match="no backbone"):
+        save_bundle(tmp_path / "model", create_backbone("bn_inception", **BACKBONE.hyperparameters), CARD)
+
+
+def test_the_channel_order_is_part_of_the_card(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "model", create_backbone("bn_inception", **BACKBONE.hyperparameters), BACKBONE)
+    stored = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    assert stored["preprocessing"]["channel_order"] == "bgr"
+    assert load_card(tmp_path / "model").preprocessing.channel_order == "bgr"
+
+
+def test_a_card_from_before_channel_orders_is_of_rgb(folder: Path) -> None:
+    older = dataclasses.asdict(RGB)
+    del older["channel_order"]
+    edit_card(folder, preprocessing=older)
+    assert load_card(folder) == CARD
+    assert load_card(folder).preprocessing.channel_order == "rgb"
+
+
+def test_only_three_channels_of_colour_have_an_order() -> None:
+    for other in ({"modality": "flow", "mean": (0.0,) * 2, "std": (1.0,) * 2}, {"mean": (0.0,) * 4, "std": (1.0,) * 4}):
+        with pytest.raises(KineflowError, match="no order bgr"):
+            dataclasses.replace(RGB, channel_order="bgr", **other)

@@ -37,6 +37,8 @@ def test_forward_gives_finite_logits_of_any_clip(name: str, channels: int, size:
 
 @pytest.mark.parametrize("size", [(1, 64, 64), (2, 32, 32), (4, 16, 16), (1, 1, 1)])
 def test_tiny_clips_pass_through(name: str, size: tuple[int, int, int]) -> None:
+    if name == "tsn" and size[1] == 1:
+        pytest.skip("its backbone needs images of 7 px, and says so")
     network = build(name).eval()
     with torch.no_grad():
         assert network(clips(1, 3, *size)).isfinite().all()
@@ -70,6 +72,8 @@ def test_clips_of_a_batch_do_not_see_each_other(name: str) -> None:
 
 
 def test_the_order_of_frames_matters(name: str) -> None:
+    if name == "tsn":
+        pytest.skip("snippets vote, and votes have no order; that of a snippet's frames is tested with TSN")
     network = build(name).eval()
     x = clips(1, 3, 16, 64, 64)
     with torch.no_grad():

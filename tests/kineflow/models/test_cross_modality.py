@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 
 from kineflow.errors import KineflowError
 from kineflow.models.cross_modality import across_modality, initialise_across_modality
-from kineflow.models.network import VideoNetwork
-from kineflow.models.registry import create_model, list_models
+from kineflow.models.network import Network
+from kineflow.models.registry import create_backbone, create_model, list_backbones, list_models
+
+NETWORKS = [*list_models(), *list_backbones()]
 
 
-def build(name: str, in_channels: int, *, seed: int, num_classes: int = 0, width: float = 0.125) -> VideoNetwork:
+def build(name: str, in_channels: int, *, seed: int, num_classes: int = 0, width: float = 0.125) -> Network:
     torch.manual_seed(seed)
-    return create_model(name, num_classes=num_classes, in_channels=in_channels, width=width)
+    create = create_backbone if name in list_backbones() else create_model
+    return create(name, num_classes=num_classes, in_channels=in_channels, width=width)
 
 
 @given(before=st.integers(1, 6), after=st.integers(1, 15), seed=st.integers(0, 99))
@@ -36,8 +39,8 @@ def test_a_kernel_by_hand() -> None:
     assert new["stem.weight"].tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
 
 
-@pytest.mark.parametrize("name", list_models())
-@pytest.mark.parametrize("channels", [2, 10])
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("channels", [2, 10, 20])
 def test_a_flow_network_takes_over_all_but_the_stem(name: str, channels: int) -> None:
     source, target = build(name, 3, seed=0), build(name, channels, seed=1)
     initialise_across_modality(target, source)
@@ -48,14 +51,17 @@ def test_a_flow_network_takes_over_all_but_the_stem(name: str, channels: int) ->
     assert torch.equal(new[stem], new[stem][:, :1].expand_as(new[stem]))
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_grey_input_gets_two_thirds_of_the_stem_response(name: str) -> None:
     source, target = build(name, 3, seed=0), build(name, 2, seed=1)
     initialise_across_modality(target, source)
-    grey = torch.randn(1, 1, 8, 32, 32, generator=torch.Generator().manual_seed(2))
+    size = (32,) * (source.stem.weight.ndim - 2)
+    grey = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        from_rgb, from_flow = source.stem(grey.expand(-1, 3, -1, -1, -1)), target.stem(grey.expand(-1, 2, -1, -1, -1))
-    torch.testing.assert_close(from_flow, from_rgb * 2 / 3, rtol=1e-4, atol=1e-5)
+        from_rgb = source.stem(grey.repeat_interleave(3, dim=1))
+        from_flow = target.stem(grey.repeat_interleave(2, dim=1))
+        bias = source.stem(torch.zeros(1, 3, *size))
+    torch.testing.assert_close(from_flow - bias, (from_rgb - bias) * 2 / 3, rtol=1e-4, atol=1e-5)
 
 
 def test_the_source_stays_as_it_is_when_the_target_learns() -> None:

@@ -6,12 +6,39 @@ import sys
 import pytest
 
 from kineflow.errors import KineflowError
-from kineflow.models.registry import create_model, hyperparameters_of, list_models, register_model
+from kineflow.models.registry import (
+    create_backbone,
+    create_model,
+    hyperparameters_of,
+    list_backbones,
+    list_models,
+    register_backbone,
+    register_model,
+)
 
 
 def test_the_networks_are_listed_in_order() -> None:
     assert list_models() == sorted(list_models())
     assert {"s3d", "s3d_g"} <= set(list_models())
+
+
+def test_the_backbones_are_listed_apart() -> None:
+    assert list_backbones() == ["bn_inception", "googlenet", "resnet50", "vgg16"]
+    assert not set(list_backbones()) & set(list_models())
+
+
+def test_each_kind_is_told_from_the_other() -> None:
+    with pytest.raises(KineflowError, match=r"'resnet50' is a backbone(.|\n)*s3d, s3d_g"):
+        create_model("resnet50", num_classes=2)
+    with pytest.raises(KineflowError, match=r"'s3d' is a network for clips(.|\n)*bn_inception, googlenet"):
+        create_backbone("s3d")
+    with pytest.raises(KineflowError, match=r"no network is called 'vgg'(.|\n)*vgg16"):
+        create_backbone("vgg")
+
+
+def test_a_backbone_is_headless_and_for_rgb_unless_told_otherwise() -> None:
+    network = create_backbone("resnet50", width=0.125)
+    assert (network.num_classes, network.stem.in_channels) == (0, 3)
 
 
 def test_unknown_name_is_answered_with_the_known_ones() -> None:
@@ -34,14 +61,16 @@ def test_hyperparameters_leave_out_what_every_network_has() -> None:
     known = hyperparameters_of("s3d_g")
     assert {"width", "dropout"} <= set(known)
     assert not {"num_classes", "in_channels"} & set(known)
+    assert hyperparameters_of("vgg16") == ["dropout", "dropout_fc6", "output_stride", "width"]
 
 
 def test_a_name_is_given_once() -> None:
     def s3d(**_: int) -> None: ...
 
     list_models()
-    with pytest.raises(ValueError, match="two networks"):
-        register_model(s3d)  # type: ignore[type-var]
+    for register in (register_model, register_backbone):
+        with pytest.raises(ValueError, match="two networks"):
+            register(s3d)  # type: ignore[type-var]
 
 
 def test_importing_the_registry_imports_no_torch() -> None:

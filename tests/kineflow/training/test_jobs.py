@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.pretrain_tsn.params import PretrainTsnParams
+from components.pretrain_tsn.step import pretrain_tsn
 from kineflow.data.manifest import ClipSet, Split
 from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet
@@ -226,3 +228,56 @@ class TestPairsThatDoNotFit:
         self.refused("the teacher has 256 features and the student 128", data, tiny_initial["rgb"], teacher, tmp_path,
                      layer="features")  # fmt: skip
         assert distil(data, tiny_initial["rgb"], teacher, tmp_path / "work", layer="logits")
+
+
+class TestSnippets:
+    """The streams of a TSN are trained by the same job."""
+
+    @pytest.fixture(scope="class")
+    def streams(self, tmp_path_factory) -> dict[str, Path]:
+        folder = tmp_path_factory.mktemp("streams")
+        folders = {name: folder / name for name in ("rgb", "difference", "flow", "warped")}
+        params = PretrainTsnParams(
+            backbone="resnet50", width=0.125, output_stride=8, flow_frames=2, difference_frames=2
+        )
+        pretrain_tsn(params=params, **folders)
+        return folders
+
+    @pytest.mark.parametrize(("stream", "frames"), [("rgb", 1), ("difference", 2), ("flow", 2), ("warped", 2)])
+    def test_every_stream_trains_and_its_card_says_how(self, data, streams, tmp_path, stream, frames):
+        trained = train(data, streams[stream], tmp_path, frames=frames, crop_scales=(1, 0.75), flip=True)
+        preprocessing = trained.card.preprocessing
+        assert (preprocessing.frames, preprocessing.segments, preprocessing.crop) == (frames, 3, 12)
+        assert trained.card.architecture == "tsn"
+        before = load_bundle(streams[stream])[0].state_dict()
+        stem = f"{trained.network.stem_name}.weight"
+        assert not torch.equal(trained.network.state_dict()[stem], before[stem])
+        save_bundle(tmp_path / "bundle", trained.network, trained.card)
+        assert load_bundle(tmp_path / "bundle")[1] == trained.card
+
+    def test_the_snippet_s_length_is_the_network_s(self, data, streams, tmp_path):
+        with pytest.raises(KineflowError, match="frames is 3, and snippets of 'initial-flow' have 2"):
+            train(data, streams["flow"], tmp_path, frames=3)
+
+    def test_what_has_learnt_nothing_cannot_be_frozen(self, data, streams, tmp_path):
+        with pytest.raises(KineflowError, match="partial_norms freezes what 'initial-rgb' has never learnt"):
+            train(data, streams["rgb"], tmp_path, frames=1, partial_norms="statistics")
+
+    def test_frozen_statistics_are_those_of_the_start(self, data, streams, tmp_path):
+        network, card = load_bundle(streams["rgb"])
+        card = dataclasses.replace(card, lineage={"initialised": "from checkpoint"})
+        save_bundle(tmp_path / "published", network, card)
+        trained = train(data, tmp_path / "published", tmp_path / "work", frames=1, partial_norms="affine").network
+        moved = {
+            name
+            for name, value in trained.state_dict().items()
+            if "running" in name and not torch.equal(value, network.state_dict()[name])
+        }
+        assert moved == {"backbone.bn1.running_mean", "backbone.bn1.running_var"}
+
+    def test_warped_flow_must_be_warped(self, data, streams, tmp_path):
+        kept = dataclasses.replace(data, flow_set=dataclasses.replace(data.flow_set, params={"camera_motion": "kept"}))
+        with pytest.raises(KineflowError, match="given flow with the camera's motion in it"):
+            train(kept, streams["warped"], tmp_path, frames=2)
+        removed = dataclasses.replace(data.flow_set, params={"camera_motion": "removed"})
+        train(dataclasses.replace(data, flow_set=removed), streams["warped"], tmp_path, frames=2)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from kineflow.models.registry import create_model
 from kineflow.training.optimisers import build_optimiser, build_schedule, rate_factor
 from kineflow.training.settings import OptimiserSettings
 
@@ -85,3 +86,50 @@ def test_schedule_sets_the_rate_of_every_group():
         assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([expected] * 2)
         optimiser.step()
         schedule.step()
+
+
+class TestRates:
+    """TSN's flow stream: the stem's weight learns 5 times as fast, its bias 10 times, other biases twice."""
+
+    def groups(self, **settings) -> dict[str, tuple[float, float]]:
+        network = create_model("tsn", num_classes=3, width=0.125)
+        chosen = OptimiserSettings(name="sgd", learning_rate=0.001, weight_decay=5e-4, **settings)
+        optimiser = build_optimiser(network, chosen)
+        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        found = {
+            names[id(p)]: (group["lr"], group["weight_decay"])
+            for group in optimiser.param_groups
+            for p in group["params"]
+        }
+        assert found.keys() == set(names.values())
+        assert sum(len(group["params"]) for group in optimiser.param_groups) == len(names)
+        assert optimiser.param_groups[0]["lr"] == 0.001  # what is shown as the learning rate
+        return {name.removeprefix("backbone."): value for name, value in found.items()}
+
+    def test_each_parameter_has_its_own(self):
+        rates = self.groups(bias_rate=2.0, stem_rate=5.0)
+        assert rates["conv1_7x7_s2.weight"] == (pytest.approx(0.005), 5e-4)
+        assert rates["conv1_7x7_s2.bias"] == (pytest.approx(0.010), 0)
+        assert rates["conv2_3x3.weight"] == (pytest.approx(0.001), 5e-4)
+        assert rates["conv2_3x3.bias"] == rates["last_linear.bias"] == (pytest.approx(0.002), 0)
+        assert rates["last_linear.weight"] == (pytest.approx(0.001), 5e-4)
+        for norm in ("conv1_7x7_s2_bn", "conv2_3x3_bn"):
+            assert rates[f"{norm}.weight"] == rates[f"{norm}.bias"] == (pytest.approx(0.001), 0)
+
+    def test_all_are_alike_by_default(self):
+        assert {rate for rate, _ in self.groups().values()} == {0.001}
+
+    def test_a_schedule_keeps_the_ratios(self):
+        network = create_model("tsn", num_classes=3, width=0.125)
+        settings = OptimiserSettings(
+            name="sgd", learning_rate=0.001, schedule="steps", milestones=(0.4444, 0.8888), warmup_share=0,
+            bias_rate=2, stem_rate=5,
+        )  # fmt: skip
+        factor = rate_factor(settings, 4500)
+        assert [factor(step) for step in (1999, 2000, 3999, 4000)] == pytest.approx([1, 0.1, 0.1, 0.01])
+        optimiser = build_optimiser(network, settings)
+        schedule = build_schedule(optimiser, settings, steps=2)
+        optimiser.step()
+        schedule.step()
+        ratios = {round(group["lr"] / optimiser.param_groups[0]["lr"], 6) for group in optimiser.param_groups}
+        assert ratios == {1, 2, 5, 10}

@@ -29,6 +29,10 @@ def test_the_defaults_are_valid():
         ({"optimiser": {"name": "adam"}}, "'adamw' or 'sgd'"),
         ({"select_by": "accuracy"}, "'top1' or 'loss'"),
         ({"batchsize": 4}, "student.batchsize: unknown key"),
+        ({"crop_scales": [1, 1.5]}, "student.crop_scales.1: input should be less than or equal to 1"),
+        ({"crop_positions": 9}, "5 or 13"),
+        ({"partial_norms": "all"}, "'off', 'statistics' or 'affine'"),
+        ({"optimiser": {"stem_rate": 0}}, "student.optimiser.stem_rate: input should be greater than 0"),
     ],
 )
 def test_impossible_values(values, said):

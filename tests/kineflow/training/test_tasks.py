@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -42,6 +44,12 @@ class TestClassification:
         for preprocessing, std in ((rgb, 64), (flow, 32)):
             inputs = Classification(tiny_network(), preprocessing).inputs(batch)
             torch.testing.assert_close(inputs, (batch[preprocessing.modality].float() - 128) / std)
+
+    def test_inputs_are_in_the_network_s_channel_order(self, tiny_network, rgb, batch):
+        caffe = dataclasses.replace(rgb, mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, channel_order="bgr")
+        inputs = Classification(tiny_network(), caffe).inputs(batch)
+        torch.testing.assert_close(inputs[:, 0], batch["rgb"][:, 2].float() - 104)
+        torch.testing.assert_close(inputs[:, 2], batch["rgb"][:, 0].float() - 123)
 
     def test_cross_entropy_is_over_labelled_rows_only(self, tiny_network, rgb, batch):
         task = Classification(tiny_network(), rgb)

@@ -1,0 +1,71 @@
+"""What each published checkpoint takes for its input: the figures that go into a bundle's preprocessing with it.
+
+All figures are in units of 0..255. Networks see (x − mean) / std, so that what differs between libraries (a range of
+0..1, a transform inside the network, colours as BGR) is a matter of these figures alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Literal
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How RGB frames become a network's input; the fields of the same names in :class:`Preprocessing`."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    def of_flow(self, channels: int, *, still: float = 127.5) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std for a network of ``channels`` flow channels that starts from these weights.
+
+        Flow is quantised to 0..255 as pixels are, so that it may keep their spread: the mean of the three, as in
+        tsn-pytorch. ``still`` is the level of no motion (128 in the papers; 127.5 keeps mirrored clips symmetric).
+        """
+        return (still,) * channels, (sum(self.std) / 3,) * channels
+
+
+TORCHVISION = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+"""ImageNet's mean and deviation, with which torchvision trains."""
+
+HALF_RANGE = Normalisation(mean=(127.5,) * 3, std=(127.5,) * 3)
+"""−1..1, of weights that come from TensorFlow. Torchvision's GoogLeNet is one of them: it turns its library's usual
+input into this within the network (``transform_input``)."""
+
+CAFFE = Normalisation(mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, channel_order="bgr")
+"""BGR less the mean pixel, not scaled. (Cadene's library and tsn-pytorch write 128 for red, a slip.)"""
+
+CAFFE_TURNED = Normalisation(mean=(122.99925, 116.9991, 103.9992), std=(1.0,) * 3)
+"""Caffe's range for colours as RGB: torchvision's other VGG-16, whose first kernels were turned round. Its fully
+connected layers hold no numbers, so that it serves for ``pool5`` only."""
+
+KINETICS = Normalisation(mean=(110.2008, 100.63983, 95.99475), std=(58.14765, 56.46975, 55.332195))
+"""Kinetics' mean and deviation, with which torchvision's S3D was trained."""
+
+_BY_CHECKPOINT = MappingProxyType(
+    {
+        "vgg16-397923af": TORCHVISION,
+        "vgg16_features-amdegroot-88682ab5": CAFFE_TURNED,
+        "googlenet-1378be20": HALF_RANGE,
+        "resnet50-19c8e357": TORCHVISION,
+        "resnet50-0676ba61": TORCHVISION,
+        "resnet50-11ad3fa6": TORCHVISION,
+        "bn_inception-52deb4733": CAFFE,  # Cadene's
+        "bn_inception-9f5701afb96c8044": CAFFE,  # tsn-pytorch's
+        "s3d-d76dad2f": KINETICS,
+    }
+)
+
+
+def normalisation_of(checkpoint: str) -> Normalisation | None:
+    """What a published checkpoint takes, told by the name of its file; None if that is unknown.
+
+    Args:
+        checkpoint: Its URL, or a path with the name it was published under.
+    """
+    return _BY_CHECKPOINT.get(PurePosixPath(urlsplit(checkpoint).path).stem)

@@ -1,0 +1,106 @@
+"""One batch of real clips through the paper's TSN as ``params/tsn_ucf101.yaml`` describes it: 224², 101 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from components.pretrain_tsn.params import PretrainTsnParams
+from components.pretrain_tsn.step import pretrain_tsn
+from components.train.params import TrainParams
+from kineflow.data.crops import Jitter
+from kineflow.data.dataset import ClipDataset, Geometry
+from kineflow.data.draws import Draw
+from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.sampling import ClipSpec
+from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.models.bundle import load_bundle
+from kineflow.training.optimisers import build_optimiser
+from kineflow.training.tasks import Classification
+from kineflow.video.index import index_video
+from pipelines.graph import graph_of
+from pipelines.params import load_params
+from pipelines.sources import ROOT
+
+CLIPS = ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
+CLASSES = tuple(f"class{number}" for number in range(101))
+
+
+@pytest.fixture(scope="module")
+def paper() -> dict[str, Any]:
+    return load_params(graph_of("tsn"), ROOT / "params" / "tsn_ucf101.yaml")
+
+
+@pytest.fixture(scope="module")
+def streams(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("streams")
+    folders = {name: folder / name for name in ("rgb", "difference", "flow", "warped")}
+    from_scratch = {key: value for key, value in paper["network"].items() if key not in ("checkpoint", "sha256")}
+    params = PretrainTsnParams(**{**from_scratch, "normalisation": "caffe"})  # the checkpoint's own
+    pretrain_tsn(params=params, **folders)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipSet, FlowSet]:
+    flow, clips, entries = tmp_path_factory.mktemp("flow"), [], {}
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(CLIPS):
+        index = index_video(shared_data / "clips" / name)
+        clips.append(
+            Clip(
+                name, name, CLASSES[number], name, Split.TRAIN, index.frames, 25.0, index.width, index.height, 0, name,
+                Status.OK, "", name,
+            )
+        )  # fmt: skip
+        levels = rng.integers(108, 149, (index.frames - 1, index.height, index.width, 2), dtype=np.uint8)
+        write_flow(flow / f"{name}.mp4", levels)
+        entries[name] = FlowEntry(name, f"{name}.mp4", len(levels), index.width, index.height, Status.OK, "")
+    return ClipSet(CLASSES, tuple(clips), str(shared_data / "clips")), FlowSet(20.0, entries, str(flow))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stream", "section", "planes"),
+    [("rgb", "spatial", 3), ("difference", "difference", 15), ("flow", "temporal", 10), ("warped", "temporal", 10)],
+)
+def test_one_step_of_training(
+    paper: dict[str, Any],
+    streams: dict[str, Path],
+    data: tuple[ClipSet, FlowSet],
+    stream: str,
+    section: str,
+    planes: int,
+) -> None:
+    settings = TrainParams(**paper[section])
+    network, card = load_bundle(streams[stream])
+    network.reset_classifier(len(CLASSES))
+    assert network.stem.in_channels == planes
+    # The stem of the other streams has more channels: 64 kernels of 7×7 each.
+    expected = 10_353_733 + 20_032 + (planes - 3) * 64 * 49
+    assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+    clip_set, flow_set = data
+    modality = card.preprocessing.modality
+    jitter = Jitter(settings.crop_scales, settings.crop_positions)
+    geometry = Geometry(ClipSpec(settings.frames), settings.short_side, settings.crop, segments=3, jitter=jitter)
+    clips = ClipDataset(
+        clip_set, clip_set.clips, modalities=(modality,), geometry=geometry, flow_set=flow_set, may_flip=settings.flip
+    )
+    batch = default_collate([clips[Draw(number, (number,))] for number in range(2)])
+    assert batch[modality].shape == (2, planes // settings.frames, 3 * settings.frames, 224, 224)
+
+    task = Classification(network, card.preprocessing, partial_norms=settings.partial_norms).train()
+    optimiser = build_optimiser(network, settings.optimiser)
+    before = network.stem.weight.detach().clone()
+    loss = task.loss(batch)["loss"]
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.optimiser.clip_gradient_norm, error_if_nonfinite=True)
+    optimiser.step()
+    assert loss.item() > 0
+    assert not torch.equal(network.stem.weight, before)
