@@ -1,0 +1,80 @@
+"""Features of any layer of S3D and S3D-G: run a clip up to a named stage, and from there on.
+
+A network is a row of stages (:data:`STAGES`), so that what lies between two of them is had by stopping there: nothing
+is hooked, and what no one asked for is not computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from kineflow.errors import KineflowError
+from kineflow.models.s3d import S3D, Mixed
+
+# By the names of the S3D paper, in the order in which a clip passes them.
+STAGES = (
+    "Conv1a", "MaxPool2a", "Conv2b", "Conv2c", "MaxPool3a",
+    "Mixed3b", "Mixed3c", "MaxPool4a",
+    "Mixed4b", "Mixed4c", "Mixed4d", "Mixed4e", "Mixed4f", "MaxPool5a",
+    "Mixed5b", "Mixed5c",
+)  # fmt: skip
+
+
+def stages_of(network: nn.Module) -> tuple[str, ...]:
+    """Names of the stages that ``network`` has: all of :data:`STAGES`, or those up to its ``last_stage``.
+
+    Raises:
+        KineflowError: It is neither S3D nor S3D-G.
+    """
+    return STAGES[: len(_s3d(network).features)]
+
+
+def features_at(network: nn.Module, clips: Tensor, stage: str) -> Tensor:
+    """Run normalised clips [B,C,T,H,W] up to and through ``stage``: [B,F,T',H',W'].
+
+    Raises:
+        KineflowError: The network is not S3D, or ends before ``stage``.
+    """
+    features: Tensor = _s3d(network).features[: _place(network, stage)](clips)
+    return features
+
+
+def features_from(network: nn.Module, features: Tensor, stage: str) -> Tensor:
+    """Run what :func:`features_at` gave for ``stage`` to the end: what ``forward_features`` gives, [B,F,T',H',W'].
+
+    Raises:
+        KineflowError: As :func:`features_at`.
+    """
+    last: Tensor = _s3d(network).features[_place(network, stage) :](features)
+    return last
+
+
+def channels_at(network: nn.Module, stage: str) -> int:
+    """F, the channels of :func:`features_at`.
+
+    Raises:
+        KineflowError: As :func:`features_at`.
+    """
+    channels = 0
+    for layer in list(_s3d(network).features)[: _place(network, stage)]:
+        norms = [norm for norm in layer.modules() if isinstance(norm, nn.BatchNorm3d)]  # pools have none
+        if norms:
+            channels = layer.channels if isinstance(layer, Mixed) else norms[-1].num_features
+    return channels
+
+
+def _place(network: nn.Module, stage: str) -> int:
+    known = stages_of(network)
+    if stage not in known:
+        raise KineflowError(f"the network has no stage {stage!r}", remedy=f"choose one of: {', '.join(known)}")
+    return known.index(stage) + 1
+
+
+def _s3d(network: Any) -> S3D:
+    if not isinstance(network, S3D):
+        raise KineflowError(
+            f"{type(network).__name__} has no named stages", remedy="take features of S3D or S3D-G (s3d, s3d_g)"
+        )
+    return network
