@@ -11,14 +11,12 @@ over time       Kineflow: the input convolutions of all steps as one batch, then
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from flow_tables.layout import markdown
+from timing import medians
 from torch import Tensor
 
 from kineflow.models.conv_lstm import ConvLSTMCell, unroll
@@ -76,7 +74,7 @@ def table(quick: bool) -> str:
             x = torch.randn(clips, STEPS, channels, side, side, device=device)
             for work in ("forward", "training step"):
                 print(f"{size}, {clips} clips, {work}", file=sys.stderr)
-                seconds = _medians(cell, x, learn=work != "forward", repeats=REPEATS["quick" if quick else size])
+                seconds = medians(FORMS, cell, x, learn=work != "forward", repeats=REPEATS["quick" if quick else size])
                 rates = {form: clips / taken for form, taken in seconds.items()}
                 rows.append(
                     [
@@ -95,37 +93,6 @@ def table(quick: bool) -> str:
         rows,
         f"Medians of {clock}. Greatest difference between the forms' states: {_difference(device):.1e}.",
     )
-
-
-def _medians(cell: ConvLSTMCell, x: Tensor, *, learn: bool, repeats: int) -> dict[str, float]:
-    taken: dict[str, list[float]] = {form: [] for form in FORMS}
-    for repeat in range(repeats + 1):
-        for form, run in FORMS.items():
-            seconds = _seconds(lambda run=run: _work(run, cell, x, learn), x.device)
-            if repeat:  # the first is for warming up
-                taken[form].append(seconds)
-    return {form: statistics.median(times) for form, times in taken.items()}
-
-
-def _work(run: Callable[[ConvLSTMCell, Tensor], Tensor], cell: ConvLSTMCell, x: Tensor, learn: bool) -> None:
-    with torch.set_grad_enabled(learn):
-        hidden = run(cell, x)
-        if learn:
-            cell.zero_grad()
-            hidden.sum().backward()
-
-
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
-    if device.type == "cpu":
-        begun = time.process_time()
-        work()
-        return time.process_time() - begun
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    work()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1000
 
 
 def _difference(device: str) -> float:

@@ -8,14 +8,12 @@ size out on a CPU.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from flow_tables.layout import markdown
+from timing import medians
 from torch import Tensor
 
 from kineflow.models.registry import create_model
@@ -52,7 +50,9 @@ def table(quick: bool) -> str:
             greatest = max(greatest, _difference(network, x))
             for work in ("forward", "training step"):
                 print(f"{size}, {clips} clips, {work}", file=sys.stderr)
-                seconds = _medians(network, x, learn=work != "forward", repeats=REPEATS["quick" if quick else size])
+                seconds = medians(
+                    FORMS, network, x, learn=work != "forward", repeats=REPEATS["quick" if quick else size]
+                )
                 rates = {form: clips / taken for form, taken in seconds.items()}
                 gain = rates["one batch"] / rates["one by one"]
                 shape = f"{side}x{side}, width {width:g}"
@@ -64,38 +64,6 @@ def table(quick: bool) -> str:
         rows,
         f"Medians of {clock}. Greatest difference between the forms' scores: {greatest:.1e}.",
     )
-
-
-def _medians(network: Any, x: Tensor, *, learn: bool, repeats: int) -> dict[str, float]:
-    taken: dict[str, list[float]] = {form: [] for form in FORMS}
-    network.train(learn)
-    for repeat in range(repeats + 1):
-        for form, run in FORMS.items():
-            seconds = _seconds(lambda run=run: _work(run, network, x, learn), x.device)
-            if repeat:  # the first is for warming up
-                taken[form].append(seconds)
-    return {form: statistics.median(times) for form, times in taken.items()}
-
-
-def _work(run: Callable[[Any, Tensor], Tensor], network: Any, x: Tensor, learn: bool) -> None:
-    with torch.set_grad_enabled(learn):
-        scores = run(network, x)
-        if learn:
-            network.zero_grad()
-            scores.sum().backward()
-
-
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
-    if device.type == "cpu":
-        begun = time.process_time()
-        work()
-        return time.process_time() - begun
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    work()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1000
 
 
 def _difference(network: Any, x: Tensor) -> float:
