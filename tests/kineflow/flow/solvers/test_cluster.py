@@ -90,7 +90,7 @@ def run_kernel(
         [_program(cluster.SOURCE, cluster.definitions(layout, median=params.median, threads=threads), sanitizer)],
         input=struct.pack("5q", *sizes) + settings + levels.numpy().tobytes() + frames.numpy().tobytes(),
         capture_output=True,
-        timeout=120,
+        timeout=600,
         env=os.environ | {"TSAN_OPTIONS": "halt_on_error=1"},
     )
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr.decode()[:3000]}"
