@@ -20,8 +20,8 @@ from timing import medians
 from torch import Tensor
 
 from kineflow.models.conv_lstm import ConvLSTMCell, unroll
+from kineflow.models.map_attention import draw_kernel
 from kineflow.models.recurrent import gated
-from kineflow.models.videolstm import draw_kernel
 
 STEPS = 30
 SIZES = {"demo": (64, 4), "paper": (512, 7)}  # channels, side of the map

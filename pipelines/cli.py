@@ -165,7 +165,7 @@ def promote(
     """Make a version the champion if it passes the gate that it was registered with."""
 
     def work() -> None:
-        from kineflow.tracking.registry import promote as promoted
+        from kineflow.tracking.promotion import promote as promoted
 
         result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
         _say("\n".join(result.reasons))
@@ -183,7 +183,7 @@ def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> 
     """Make the previous champion the champion again."""
 
     def work() -> None:
-        from kineflow.tracking.registry import rollback as rolled_back
+        from kineflow.tracking.promotion import rollback as rolled_back
 
         result = rolled_back(name)
         _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")

@@ -60,7 +60,7 @@ def evaluate(
     warped_set = FlowSet.load(warped) if warped else None
     compared = compare_models(bundles, clip_set, flow_set, params, warped_set=warped_set)
     version = data_version(clip_set.usable(Split(params.split)))
-    lineage = {"clips and labels (sha256)": version, "windows a video": str(params.clips_per_video)}
+    lineage = {"clips and labels (sha256)": version, "test protocol": params.protocol}
     lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
     if run_id := getattr(tracker, "run_id", None):
         lineage["run"] = run_id

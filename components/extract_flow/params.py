@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from kineflow.config import LocalFolder, Params
+from kineflow.data.manifest import Split
 
 
 class FlowParams(Params):
@@ -69,6 +70,9 @@ class FlowParams(Params):
 
     camera_motion: Literal["kept", "removed"] = "kept"
     """``removed``: warped flow, what is left of the motion without the camera's."""
+
+    splits: tuple[Split, ...] = tuple(Split)
+    """Of the clips that get flow; none, for recipes that use flow in some runs only, make an empty flow set."""
 
     existing: str = Field("", json_schema_extra={"is_input": True})
     """Folder of flow that another tool has written as ``flow_x_00001.jpg``, a folder a clip: it is taken as it is, with

@@ -54,7 +54,8 @@ def extract_flow(
     usable = clip_set.usable()
     if not usable:
         raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
-    chosen, shown = part.of(usable), part.described(usable)
+    wanted = [clip for clip in usable if clip.split in params.splits]
+    chosen, shown = part.of(wanted), part.described(wanted)
     if params.existing:
         return _index_existing(chosen, params, shown, tracker=tracker, flow=flow)
     return _compute(clip_set, chosen, params, shown, tracker=tracker, flow=flow)
@@ -132,7 +133,7 @@ def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[lis
     listed = list(entries)
     good = [entry for entry in listed if entry.status is Status.OK]
     failed = [entry for entry in listed if entry.status is not Status.OK]
-    if not good and not shard:
+    if listed and not good and not shard:
         shown = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
         more = len(failed) - len(shown)
         raise KineflowError(

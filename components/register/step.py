@@ -33,7 +33,7 @@ def register(
     from kineflow.files import whole_file
     from kineflow.models.bundle import load_card
     from kineflow.tracking.policy import Gate, read_evaluation
-    from kineflow.tracking.registry import register_student
+    from kineflow.tracking.registration import register_student
 
     shown = read_evaluation(evaluation, load_card(model).name)
     gate = Gate(params.primary_metric, params.min_gain, params.floors, params.per_class_floor)

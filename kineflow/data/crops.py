@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from kineflow.data.transforms import View, centre_view, check_fits
+from kineflow.data.transforms import View, centre_view, check_fits, whole_view
 
-CropCount = Literal[1, 5, 10]
+Crops = Literal[1, 2, 5, 10, "whole"]
 Positions = Literal[5, 13]
 
 # In quarters of the room that the cut leaves: down, right.
@@ -61,12 +61,19 @@ def jittered_view(
     return View(down * (height - cut[0]) // 4, right * (width - cut[1]) // 4, size, flip, cut=cut)
 
 
-def fixed_views(height: int, width: int, size: int, count: CropCount) -> list[View]:
-    """Views to be tested on: the centre (1), the corners as well (5), all of them mirrored as well (10)."""
-    if count == 1:
-        return [centre_view(height, width, size)]
-    check_fits(height, width, size)
-    views = [
-        View(down * (height - size) // 4, right * (width - size) // 4, size) for down, right in _CORNERS_AND_CENTRE
-    ]
-    return views if count == 5 else [*views, *(replace(view, flip=True) for view in views)]
+def fixed_views(height: int, width: int, size: int, crops: Crops) -> list[View]:
+    """Views to be tested on.
+
+    The centre (1), or the corners as well (5), or either with its mirror images (2 and 10); or the ``whole`` frame and
+    its mirror image, not resized, for networks that are convolutional in space.
+    """
+    if crops == "whole":
+        return [whole_view(height, width), whole_view(height, width, flip=True)]
+    if crops <= 2:
+        views = [centre_view(height, width, size)]
+    else:
+        check_fits(height, width, size)
+        views = [
+            View(down * (height - size) // 4, right * (width - size) // 4, size) for down, right in _CORNERS_AND_CENTRE
+        ]
+    return views if crops in (1, 5) else [*views, *(replace(view, flip=True) for view in views)]

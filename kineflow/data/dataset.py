@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from dataclasses import dataclass, replace
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -14,20 +14,23 @@ from kineflow.data import transforms
 from kineflow.data.crops import Jitter, jittered_view
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet
-from kineflow.data.modality import Modality, channels_of, differences, reads_flow, sources
-from kineflow.data.sampling import ClipSpec, Indices, centre_clip, random_clip
+from kineflow.data.modality import Indices, Levels, Modality, assemble, fields_of, frames_of, reads_flow
+from kineflow.data.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.video.decode import read_frames
+
+Source = Literal["rgb", "flow"]
 
 
 class Sample(TypedDict):
     """One clip as a network sees it.
 
     ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 levels
-    [2, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled clip. Field t of the flow leads
-    from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other in T.
+    [2, T, S, S], ``rgb_flow`` uint8 [3+2L, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled
+    clip. Field t of the flow leads from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other
+    in T.
     """
 
     label: torch.Tensor
@@ -35,6 +38,7 @@ class Sample(TypedDict):
     rgb_difference: NotRequired[torch.Tensor]
     flow: NotRequired[torch.Tensor]
     warped_flow: NotRequired[torch.Tensor]
+    rgb_flow: NotRequired[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Geometry:
         short_side, crop: Of the frames after resizing and of the square cut out of them, px.
         segments: K; TSN's snippets, one from each of K segments of the clip, stand in for one window. 0: one window.
         jitter: How training crops vary; None: squares of side ``crop``, placed anywhere.
+        fit: ``squash`` takes the whole frame, its sides made equal, in place of a crop.
+        fields: L of ``rgb_flow``.
+        stride_frames_max: The stride of a random window is drawn from the spec's to this; 0: it is the spec's.
     """
 
     spec: ClipSpec
@@ -53,6 +60,9 @@ class Geometry:
     crop: int
     segments: int = 0
     jitter: Jitter | None = None
+    fit: Literal["crop", "squash"] = "crop"
+    fields: int = 1
+    stride_frames_max: int = 0
 
 
 class ClipDataset(Dataset[Sample]):
@@ -65,7 +75,7 @@ class ClipDataset(Dataset[Sample]):
         clip_set: Where the clips lie and what their labels mean.
         clips: The clips, in the order of their indices.
         modalities: What each sample holds.
-        flow_set: Needed for the modalities ``flow`` and ``warped_flow``.
+        flow_set: Needed for the modalities that hold flow.
         geometry: Window and size.
         may_flip: Whether a random view may be mirrored. Off where left and right are different classes.
         cache_bytes: Decoded clips are kept in memory up to this size, so small sets are decoded once.
@@ -99,51 +109,64 @@ class ClipDataset(Dataset[Sample]):
         clip = self.clips[key.clip if isinstance(key, Draw) else key]
         # Flow has one field fewer than the clip has frames; the last frame is left out for RGB too, so that both
         # streams, alone or together, see the same windows.
-        fields = max(1, clip.frames - 1)
-        window = self._window(fields, rng)
-        seen = {
-            modality: transforms.resize_short_side(
-                self._read(clip, modality, sources(window, modality, n_frames=clip.frames)), self.geometry.short_side
-            )
-            for modality in self.modalities
-        }
+        window = self._window(max(1, clip.frames - 1), rng)
+        sources = {modality: self._sources(clip, modality, window) for modality in self.modalities}
         # Flow stored smaller than the clip may come out a pixel longer or shorter: the view lies in both.
-        height, width = (min(frames.shape[axis] for frames in seen.values()) for axis in (1, 2))
-        view = self._view(height, width, rng)
+        shapes = [part.shape for frames, fields in sources.values() for part in (frames, fields) if len(part)]
+        view = self._view(min(shape[1] for shape in shapes), min(shape[2] for shape in shapes), rng)
         sample: Sample = {"label": torch.tensor(self.clip_set.label_index(clip))}
-        for modality, frames in seen.items():
-            cut = transforms.apply_view(frames, view, is_flow=reads_flow(modality))
-            sample[modality] = transforms.to_tensor(differences(cut) if modality == "rgb_difference" else cut)
+        for modality, (frames, fields) in sources.items():
+            cuts = [
+                transforms.apply_view(part, view, is_flow=part is fields) if len(part) else part
+                for part in (frames, fields)
+            ]
+            sample[modality] = transforms.to_tensor(assemble(cuts[0], cuts[1], modality))
         return sample
 
-    def _window(self, fields: int, rng: np.random.Generator | None) -> Indices:
+    def _window(self, moments: int, rng: np.random.Generator | None) -> Indices:
         """Moments of a sample [T], of one window or of all snippets."""
         spec, segments = self.geometry.spec, self.geometry.segments
+        if rng and self.geometry.stride_frames_max > spec.stride_frames:
+            stride = int(rng.integers(spec.stride_frames, self.geometry.stride_frames_max + 1))
+            spec = replace(spec, stride_frames=stride)
         if segments:
-            snippets = random_snippets(fields, spec, segments, rng) if rng else middle_snippets(fields, spec, segments)
+            chosen = random_snippets(moments, spec, segments, rng) if rng else middle_snippets(moments, spec, segments)
         else:
-            snippets = random_clip(fields, spec, rng) if rng else centre_clip(fields, spec)
-        return snippets.reshape(-1)  # [K, L] → [K·L]
+            chosen = random_clip(moments, spec, rng) if rng else centre_clip(moments, spec)
+        return chosen.reshape(-1)  # [K, L] → [K·L]
+
+    def _sources(self, clip: Clip, modality: Modality, window: Indices) -> tuple[Levels, Levels]:
+        """Frames and flow fields that a modality needs, resized; an array without rows where it needs none."""
+        frames = frames_of(window, modality, n_frames=clip.frames)
+        fields = fields_of(window, modality, n_frames=clip.frames, fields=self.geometry.fields)
+        return self._read(clip, frames, is_flow=False), self._read(clip, fields, is_flow=True)
 
     def _view(self, height: int, width: int, rng: np.random.Generator | None) -> transforms.View:
+        size, jitter = self.geometry.crop, self.geometry.jitter
+        if self.geometry.fit == "squash":
+            flip = bool(rng and self.may_flip and rng.random() < 0.5)
+            return transforms.View(0, 0, size, flip, squash=True)
         if rng is None:
-            return transforms.centre_view(height, width, self.geometry.crop)
-        if self.geometry.jitter:
-            return jittered_view(
-                height, width, self.geometry.crop, self.geometry.jitter, may_flip=self.may_flip, rng=rng
-            )
-        return transforms.random_view(height, width, self.geometry.crop, may_flip=self.may_flip, rng=rng)
+            return transforms.centre_view(height, width, size)
+        if jitter:
+            return jittered_view(height, width, size, jitter, may_flip=self.may_flip, rng=rng)
+        return transforms.random_view(height, width, size, may_flip=self.may_flip, rng=rng)
 
-    def _read(self, clip: Clip, modality: Modality, window: np.ndarray) -> transforms.Frames:
-        whole = self._cache.get(clip.clip_id, modality)
-        if whole is None and self._cache.has_room(_decoded_bytes(clip, modality)):
-            whole = self._decode(clip, modality, None)
-            self._cache.put(clip.clip_id, modality, whole)
-        return whole[window] if whole is not None else self._decode(clip, modality, window)
+    def _read(self, clip: Clip, indices: Indices, *, is_flow: bool) -> Levels:
+        if not len(indices):
+            return np.zeros((0, 0, 0, 0), dtype=np.uint8)
+        source: Source = "flow" if is_flow else "rgb"
+        whole = self._cache.get(clip.clip_id, source)
+        if whole is None and self._cache.has_room(_decoded_bytes(clip, channels=2 if is_flow else 3)):
+            whole = self._decode(clip, source, None)
+            self._cache.put(clip.clip_id, source, whole)
+        read = whole[indices] if whole is not None else self._decode(clip, source, indices.tolist())
+        if self.geometry.fit == "squash":
+            return read
+        return transforms.resize_short_side(read, self.geometry.short_side)
 
-    def _decode(self, clip: Clip, modality: Modality, window: np.ndarray | None) -> transforms.Frames:
-        indices = None if window is None else window.tolist()
-        if not reads_flow(modality):
+    def _decode(self, clip: Clip, source: Source, indices: list[int] | None) -> Levels:
+        if source == "rgb":
             return read_frames(self.clip_set.locate(clip), indices)
         assert self.flow_set is not None  # checked once, in __init__
         return read_flow(self.flow_set.locate(clip.clip_id), indices)
@@ -156,19 +179,19 @@ class _DecodedClips:
         self._left = budget
         self._clips: dict[tuple[str, str], transforms.Frames] = {}
 
-    def get(self, clip_id: str, modality: str) -> transforms.Frames | None:
-        return self._clips.get((clip_id, modality))
+    def get(self, clip_id: str, source: Source) -> transforms.Frames | None:
+        return self._clips.get((clip_id, source))
 
     def has_room(self, size: int) -> bool:
         return size <= self._left
 
-    def put(self, clip_id: str, modality: str, frames: transforms.Frames) -> None:
-        self._clips[clip_id, modality] = frames
+    def put(self, clip_id: str, source: Source, frames: transforms.Frames) -> None:
+        self._clips[clip_id, source] = frames
         self._left -= frames.nbytes
 
 
-def _decoded_bytes(clip: Clip, modality: Modality) -> int:
-    return clip.frames * clip.height * clip.width * channels_of(modality)
+def _decoded_bytes(clip: Clip, *, channels: int) -> int:
+    return clip.frames * clip.height * clip.width * channels
 
 
 def _require_flow(flow_set: FlowSet | None, clips: list[Clip]) -> None:

@@ -7,12 +7,15 @@ A clip is ``frames`` indices, ``stride_frames`` apart; it covers ``span_frames``
                        <----------->                span_frames = (4 - 1) * 2 + 1 = 7
 
 Training takes a window anywhere (:func:`random_clip`), a quick validation the middle one (:func:`centre_clip`), and
-the test protocols average over windows spread evenly from the first frame to the last (:func:`uniform_clips`).
+the test protocols average over several (:func:`clips_laid_out`): spread evenly from the first frame to the last
+(:func:`uniform_clips`), each in the middle of its share of the video (:func:`spread_clips`), or all that there are
+(:func:`dense_clips`).
 Where the video is shorter than the span, ``short`` names what happens::
 
     video of 5 frames, frames = 4, stride_frames = 2, the indices wanted: 0 2 4 6
     repeat_last    0 2 4 4        every index past the end becomes the last frame
     wrap           0 2 4 1        the video starts again (index modulo 5)
+    closer         0 1 2 4        frames move closer together, evenly from the first to the last
     error          KineflowError
 """
 
@@ -27,7 +30,8 @@ import numpy.typing as npt
 from kineflow.errors import KineflowError
 
 Indices = npt.NDArray[np.int64]
-ShortPolicy = Literal["repeat_last", "wrap", "error"]
+Layout = Literal["even", "spread", "dense"]
+ShortPolicy = Literal["repeat_last", "wrap", "closer", "error"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,41 @@ def uniform_clips(n_frames: int, spec: ClipSpec, n_clips: int) -> Indices:
     return windows_at(n_frames, spec, starts)
 
 
+def spread_clips(n_frames: int, spec: ClipSpec, n_clips: int) -> Indices:
+    """VideoLSTM's test: ``n_clips`` windows, each in the middle of its share of the video.
+
+    ::
+
+        gap = ⌊(last start + 1) / n_clips⌋,    start_j = ⌊gap/2⌋ + j · gap
+
+    A video with fewer starts than windows gives the first window again and again.
+
+    Returns:
+        int64 ``[n_clips, frames]``, each in ``[0, n_frames)``.
+
+    Raises:
+        KineflowError: As :func:`random_clip`.
+    """
+    gap = (last_start(n_frames, spec) + 1) // n_clips
+    return windows_at(n_frames, spec, gap // 2 + gap * np.arange(n_clips, dtype=np.int64))
+
+
+def dense_clips(n_frames: int, spec: ClipSpec) -> Indices:
+    """ALSTM's test: the windows from every frame on which one fits, int64 ``[windows, frames]``; one for a short video.
+
+    Raises:
+        KineflowError: As :func:`random_clip`.
+    """
+    return windows_at(n_frames, spec, np.arange(last_start(n_frames, spec) + 1, dtype=np.int64))
+
+
+def clips_laid_out(n_frames: int, spec: ClipSpec, n_clips: int, layout: Layout) -> Indices:
+    """The windows of a video by their layout: ``even``, ``spread`` or ``dense``; the last has no use for ``n_clips``."""
+    if layout == "dense":
+        return dense_clips(n_frames, spec)
+    return (uniform_clips if layout == "even" else spread_clips)(n_frames, spec, n_clips)
+
+
 def last_start(n_frames: int, spec: ClipSpec) -> int:
     """The last frame at which a window can start and still fit; 0 for a video shorter than the span.
 
@@ -128,13 +167,16 @@ def last_start(n_frames: int, spec: ClipSpec) -> int:
         raise KineflowError(
             f"a clip of {spec.frames} frames, {spec.stride_frames} apart, spans {spec.span_frames} frames, "
             f"but the video has {n_frames}",
-            remedy="lower frames or stride_frames, set short to repeat_last or wrap, or drop short videos on ingest",
+            remedy="lower frames or stride_frames, set short to repeat_last, wrap or closer, or drop short videos on ingest",
         )
     return max(n_frames - spec.span_frames, 0)
 
 
 def windows_at(n_frames: int, spec: ClipSpec, starts: Indices) -> Indices:
     """Windows that begin at ``starts`` [clips], int64 ``[clips, frames]``, each in ``[0, n_frames)``."""
+    if spec.short == "closer" and n_frames < spec.span_frames:
+        even = np.arange(spec.frames, dtype=np.int64) * (n_frames - 1) // (spec.frames - 1)
+        return np.tile(even, (len(starts), 1))
     offsets = np.arange(spec.frames, dtype=np.int64) * spec.stride_frames  # [frames]
     indices = starts.astype(np.int64)[:, None] + offsets  # [clips, frames]
     return indices % n_frames if spec.short == "wrap" else np.minimum(indices, n_frames - 1)

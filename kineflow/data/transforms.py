@@ -27,7 +27,8 @@ Frames = NDArray[np.uint8]
 class View:
     """Where a network looks in a clip: a square of ``size`` px at (``top``, ``left``), mirrored or not.
 
-    With ``cut``, a rectangle of this height and width, which is resized to the square.
+    With ``cut``, a rectangle of this height and width; with ``squash``, the whole frame, whatever its size. Both are
+    resized to the square, unless a cut is to stay ``as_cut``.
     """
 
     top: int
@@ -35,12 +36,19 @@ class View:
     size: int
     flip: bool = False
     cut: tuple[int, int] | None = None
+    as_cut: bool = False
+    squash: bool = False
 
 
 def centre_view(height: int, width: int, size: int) -> View:
     """The middle of the frame, as at test time."""
     check_fits(height, width, size)
     return View((height - size) // 2, (width - size) // 2, size)
+
+
+def whole_view(height: int, width: int, *, flip: bool = False) -> View:
+    """The whole frame as it is."""
+    return View(0, 0, min(height, width), flip, cut=(height, width), as_cut=True)
 
 
 def random_view(height: int, width: int, size: int, *, may_flip: bool, rng: np.random.Generator) -> View:
@@ -85,8 +93,10 @@ def _resize(frames: Frames, height: int, width: int) -> Frames:
 
 def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
     """Cut ``view`` out of [T, H, W, C]; mirrored flow has its u levels inverted."""
-    height, width = view.cut or (view.size, view.size)
-    cut = _resize(frames[:, view.top : view.top + height, view.left : view.left + width], view.size, view.size)
+    height, width = frames.shape[1:3] if view.squash else view.cut or (view.size, view.size)
+    cut = frames[:, view.top : view.top + height, view.left : view.left + width]
+    if not view.as_cut:
+        cut = _resize(cut, view.size, view.size)
     if not view.flip:
         return cut
     mirrored = cut[:, :, ::-1]
@@ -110,10 +120,16 @@ def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
     ``clips`` is [..., C, T, H, W] in 0..255, colours as RGB; the result is float32.
     """
     channels: Any = (-1, 1, 1, 1)
-    ordered = clips.flip(-4) if preprocessing.channel_order == "bgr" else clips
-    values = ordered.float()
+    values = (_colours_turned(clips) if preprocessing.channel_order == "bgr" else clips).float()
     mean, std = (values.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
     return (values - mean) / std
+
+
+def _colours_turned(clips: torch.Tensor) -> torch.Tensor:
+    """RGB as BGR in the first three channels of [..., C, T, H, W]; channels of flow behind them stay."""
+    import torch
+
+    return torch.cat((clips[..., :3, :, :, :].flip(-4), clips[..., 3:, :, :, :]), dim=-4)
 
 
 def prepare_rgb(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:

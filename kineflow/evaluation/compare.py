@@ -11,7 +11,7 @@ from kineflow.data.manifest import ClipSet, Split
 from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
-from kineflow.evaluation.protocol import score_clips
+from kineflow.evaluation.protocol import check_clips, score_clips, unscored
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, read_curves, require_known
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
@@ -40,9 +40,16 @@ def compare_models(
         KineflowError: Two models have one name or differ in their classes, a name in the settings is unknown, or
             clips, labels or flow are missing.
     """
-    cards = [load_card(bundle) for bundle in bundles]
+    cards, split = [load_card(bundle) for bundle in bundles], Split(settings.split)
     _check(cards, settings)
     curves = {card.name: read_curves(bundle) for bundle, card in zip(bundles, cards, strict=True)}
+    clips = clip_set.usable(split)
+    check_clips(cards[0], clips, split)
+    like = unscored(cards[0], clips, split)
+    imported = tuple(
+        read_imported(Path(source.path), model=source.name, like=like, normalise=source.normalise)
+        for source in settings.imported
+    )
     tuned = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
     models: list[Evaluated] = []
     on_val: dict[str, Scores] = {}
@@ -51,7 +58,7 @@ def compare_models(
         fields = warped_set if card.preprocessing.modality == "warped_flow" else flow_set
         models.append(
             Evaluated(
-                scores=_scores(network, card, clip_set, fields, Split(settings.split), settings),
+                scores=_scores(network, card, clip_set, fields, split, settings),
                 modality=card.preprocessing.modality,
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
                 curves=curves[card.name],
@@ -60,10 +67,6 @@ def compare_models(
         )
         if card.name in tuned:
             on_val[card.name] = _scores(network, card, clip_set, fields, Split.VAL, settings)
-    imported = tuple(
-        read_imported(Path(source.path), model=source.name, like=models[0].scores, normalise=source.normalise)
-        for source in settings.imported
-    )
     by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
         models=tuple(models),
@@ -90,6 +93,8 @@ def _scores(
         split,
         clips_per_video=settings.clips_per_video,
         crops=settings.crops,
+        layout=settings.windows,
+        vote=settings.vote,
         batch_size=settings.batch_size,
         workers=settings.workers,
         device="cuda" if torch.cuda.is_available() else "cpu",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.evaluation.blocks import average_precision
+from kineflow.evaluation.ranking import average_precision
 
 Floats = npt.NDArray[np.floating]
 Box = npt.NDArray[np.float64]
@@ -169,23 +169,49 @@ def tube_iou(first: Tube, second: Tube) -> float:
     return sum(overlaps) / frames if frames else 0.0
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A detection, and whether it is right."""
+
+    video: str
+    label: str
+    score: float
+    right: bool
+
+
+def judge(detections: Sequence[Detection], truths: Sequence[TrueTube], *, least_iou: float = 0.2) -> list[Judged]:
+    """Match detections with true tubes, those of the highest score first.
+
+    Each is right when it overlaps by at least ``least_iou`` with a true tube of its class and video that no earlier
+    one has taken; of several it takes the one of most overlap.
+    """
+    free: dict[tuple[str, str], list[TrueTube]] = {}
+    for truth in truths:
+        free.setdefault((truth.video, truth.label), []).append(truth)
+    judged = []
+    for found in sorted(detections, key=lambda detection: -detection.score):
+        here = free.get((found.video, found.label), [])
+        overlaps = [tube_iou(found.tube, truth.tube) for truth in here]
+        right = max(overlaps, default=-1.0) >= least_iou
+        if right:
+            here.pop(overlaps.index(max(overlaps)))
+        judged.append(Judged(found.video, found.label, found.score, right))
+    return judged
+
+
+def average_precisions(judged: Sequence[Judged], true_labels: Sequence[str]) -> dict[str, float]:
+    """Average precision of each class among ``true_labels``, one entry a true tube; what is never found is missed."""
+    return {
+        label: _average_precision([found for found in judged if found.label == label], true_labels.count(label))
+        for label in sorted(set(true_labels))
+    }
+
+
 def video_average_precisions(
     detections: Sequence[Detection], truths: Sequence[TrueTube], *, least_iou: float = 0.2
 ) -> Mapping[str, float]:
-    """Average precision of each class that has true tubes.
-
-    Detections are taken by falling score; each is right when it overlaps by at least ``least_iou`` with a true tube of
-    its class and video that no earlier one has taken, the one of most overlap. What is never found counts as missed.
-    """
-    classes = sorted({truth.label for truth in truths})
-    return {
-        label: _average_precision(
-            [detection for detection in detections if detection.label == label],
-            [truth for truth in truths if truth.label == label],
-            least_iou,
-        )
-        for label in classes
-    }
+    """Average precision of each class that has true tubes; :func:`judge` says which detections are right."""
+    return average_precisions(judge(detections, truths, least_iou=least_iou), [truth.label for truth in truths])
 
 
 def video_map(detections: Sequence[Detection], truths: Sequence[TrueTube], *, least_iou: float = 0.2) -> float:
@@ -222,18 +248,19 @@ def attention_entropy(attention: Floats) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _average_precision(detections: Sequence[Detection], truths: Sequence[TrueTube], least_iou: float) -> float:
+def frame_entropy(attention: Floats) -> npt.NDArray[np.float64]:
+    """Entropy in nats of each map of [T, h, w], float64 [T]: 0 on one cell, ln N evenly over N."""
+    flat = attention.reshape(len(attention), -1).astype(np.float64)
+    shares = flat / flat.sum(axis=1, keepdims=True)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropies: npt.NDArray[np.float64] = -(shares * logs).sum(axis=1)
+    return entropies
+
+
+def _average_precision(judged: Sequence[Judged], true_tubes: int) -> float:
     """Of one class, with its missed tubes ranked last."""
-    ranked = sorted(detections, key=lambda detection: -detection.score)
-    right, free = [], list(truths)
-    for detection in ranked:
-        here = [truth for truth in free if truth.video == detection.video]
-        best = max(here, key=lambda truth: tube_iou(detection.tube, truth.tube), default=None)
-        hit = best is not None and tube_iou(detection.tube, best.tube) >= least_iou
-        right.append(hit)
-        if hit:
-            free = [truth for truth in free if truth is not best]
-    if not any(right):
+    ranked = sorted(judged, key=lambda found: -found.score)
+    right = np.array([found.right for found in ranked], dtype=bool)
+    if not right.any():
         return 0.0
-    found = sum(right) / len(truths)
-    return found * average_precision(-np.arange(len(right), dtype=np.float64), np.array(right))
+    return float(right.sum()) / true_tubes * average_precision(-np.arange(len(right), dtype=np.float64), right)

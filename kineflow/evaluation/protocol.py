@@ -1,10 +1,14 @@
 """The multi-clip test protocol: every video is seen through several windows, and the network's answers are averaged.
 
-For each usable clip of a split: windows spread evenly over the video (:func:`kineflow.data.sampling.uniform_clips`),
-the centre crop of each or more (:func:`kineflow.data.crops.fixed_views`), the network's softmax, and the mean of the
+For each usable clip of a split: windows laid out over the video (:func:`kineflow.data.sampling.clips_laid_out`), the
+centre crop of each or more (:func:`kineflow.data.crops.fixed_views`), the network's softmax, and the mean of the
 softmax over all of them. What is stored is the logarithm of that mean, so that the softmax of the stored scores is
 exactly the averaged probability, and so that fusion on ``softmax`` averages probabilities over windows and models
-alike.
+alike. By ``majority`` (ALSTM's released code) each window votes for its best class instead, and the shares of the votes
+stand in for the mean.
+
+A recurrent network over the features of frames (:class:`~kineflow.models.over_frames.OverFrames`) has its backbone look
+at each frame of a video once, however many windows the frame is in.
 
 A network of snippets (TSN; its preprocessing has ``segments``) is asked about one snippet a window, and its scores are
 averaged *before* the softmax, over crops and snippets, whatever its consensus was in training: so its authors test it,
@@ -16,6 +20,7 @@ streams are asked about the same moments, and the comparison between them is fai
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -24,15 +29,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from kineflow.data.crops import CropCount
+from kineflow.data.crops import Crops
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.data.modality import reads_flow
-from kineflow.data.sampling import ClipSpec, uniform_clips
+from kineflow.data.sampling import ClipSpec, Indices, Layout, clips_laid_out
 from kineflow.errors import KineflowError
+from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
 from kineflow.evaluation.scores import Scores
-from kineflow.evaluation.windows import needed_frames, prepare_windows
+from kineflow.evaluation.votes import Vote, joint_scores
+from kineflow.evaluation.windows import needed_of, prepare_windows
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.over_frames import OverFrames
 from kineflow.progress import track
 from kineflow.video.decode import read_frames
 
@@ -46,7 +54,9 @@ def score_clips(
     *,
     clips_per_video: int,
     batch_size: int,
-    crops: CropCount = 1,
+    crops: Crops = 1,
+    layout: Layout = "even",
+    vote: Vote = "average",
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> Scores:
@@ -57,93 +67,111 @@ def score_clips(
             evaluation mode.
         card: Its name, classes and preprocessing.
         clip_set: The clips; their labels are matched to the card's classes by name.
-        flow_set: Needed by a network whose modality is flow, or warped flow.
+        flow_set: Needed by a network whose modality holds flow.
         split: Which clips.
         clips_per_video: Windows a video, at least 1.
         batch_size: Crops of windows a forward pass, at least 1; those of several videos share a pass.
-        crops: Of each window: the centre, with 5 the corners as well, with 10 all of them mirrored too.
+        crops: Of each window, see :func:`kineflow.data.crops.fixed_views`.
+        layout: Of the windows; ``dense`` is for networks over frames.
+        vote: How the windows' answers become one, see :func:`kineflow.evaluation.votes.joint_scores`.
         device: Where the network runs.
         workers: Processes that decode beside this one; 0 decodes in this one. Makes no difference to the scores.
 
     Returns:
-        Logarithms of averaged probabilities, or averaged scores; clips in the order of the clip set.
+        Logarithms of averaged probabilities (or shares of votes), or averaged scores; clips in the order of the clip
+        set.
 
     Raises:
         KineflowError: The split has no usable clip, a label is no class of the model, or flow is missing.
     """
     clips = clip_set.usable(split)
-    _check(card, clips, flow_set, split)
-    windows = _Windows(clips, clip_set, flow_set, card.preprocessing, clips_per_video, crops)
-    videos_per_load = math.ceil(batch_size / (clips_per_video * crops))
-    loader: DataLoader[Tensor] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers)
+    check_clips(card, clips, split)
+    _check_flow(card, clips, flow_set)
+    read = _Reader(clip_set, flow_set, card.preprocessing)
+    spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
+    windows = [clips_laid_out(max(1, clip.frames - 1), spec, clips_per_video, layout) for clip in clips]
     network.to(device).eval()
+    if isinstance(network, OverFrames):
+        answers = answers_frame_by_frame(
+            network, clips, windows, read, crops=crops, batch_size=batch_size, device=device, workers=workers
+        )
+    elif layout == "dense":
+        raise KineflowError(
+            "windows from every frame on are for networks that look at frames one by one",
+            where=f"model {card.name!r}",
+            remedy="set windows to even or spread",
+        )
+    else:
+        answers = _answers(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
     rows: list[Tensor] = []
     with torch.inference_mode():
-        scored = _scored(network, loader, batch_size, device, before_softmax=card.preprocessing.segments > 0)
-        for row in track(scored, total=len(clips), what=f"score {card.name}"):
-            rows.append(row)
+        for row in track(answers, total=len(clips), what=f"score {card.name}"):
+            rows.append(joint_scores(row[None], vote=vote, before_softmax=card.preprocessing.segments > 0)[0])
+    return dataclasses.replace(unscored(card, clips, split), logits=torch.stack(rows).numpy().astype(np.float32))
+
+
+def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
+    """What is known of the scores of ``clips`` before a network is asked: all but the scores, which are 0."""
     index = {name: place for place, name in enumerate(card.classes)}
     return Scores(
         model=card.name,
         clip_ids=tuple(clip.clip_id for clip in clips),
         labels=np.array([-1 if clip.label is None else index[clip.label] for clip in clips], dtype=np.int64),
         classes=card.classes,
-        logits=torch.stack(rows).numpy().astype(np.float32),
+        logits=np.zeros((len(clips), len(card.classes)), dtype=np.float32),
         split=split.value,
     )
+
+
+class _Reader:
+    """Reads what windows of a clip need, each frame and field once, and makes network inputs of it."""
+
+    def __init__(self, clip_set: ClipSet, flow_set: FlowSet | None, wanted: Preprocessing) -> None:
+        self.clip_set, self.flow_set, self.wanted = clip_set, flow_set, wanted
+
+    def __call__(self, clip: Clip, windows: Indices, crops: Crops) -> Tensor:
+        """Windows [V,T] of moments to float32 [V, crops, C, T, crop, crop]."""
+        needed = needed_of(windows, self.wanted, n_frames=clip.frames)
+        frames = read_frames(self.clip_set.locate(clip), needed.frames.tolist()) if len(needed.frames) else None
+        fields = None
+        if len(needed.fields):
+            assert self.flow_set is not None  # checked before the first clip is read
+            fields = read_flow(self.flow_set.locate(clip.clip_id), needed.fields.tolist())
+        return prepare_windows(windows, needed, frames, fields, self.wanted, n_frames=clip.frames, crops=crops)
 
 
 class _Windows(Dataset[Tensor]):
     """The windows of each video in all crops, float32 [V, crops, C, T, crop, crop], each video decoded once."""
 
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        clip_set: ClipSet,
-        flow_set: FlowSet | None,
-        wanted: Preprocessing,
-        windows: int,
-        crops: CropCount,
-    ) -> None:
-        self.clips, self.clip_set, self.flow_set = clips, clip_set, flow_set
-        self.wanted, self.windows, self.crops = wanted, windows, crops
+    def __init__(self, clips: Sequence[Clip], windows: Sequence[Indices], read: _Reader, crops: Crops) -> None:
+        self.clips, self.windows, self.read, self.crops = clips, windows, read, crops
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, item: int) -> Tensor:
-        clip = self.clips[item]
-        spec = ClipSpec(self.wanted.frames, self.wanted.stride_frames)
-        indices = uniform_clips(max(1, clip.frames - 1), spec, self.windows)  # [V, T]
-        needed, places = needed_frames(indices, self.wanted, n_frames=clip.frames)
-        if reads_flow(self.wanted.modality):
-            assert self.flow_set is not None  # checked before the first clip is read
-            frames = read_flow(self.flow_set.locate(clip.clip_id), needed.tolist())
-        else:
-            frames = read_frames(self.clip_set.locate(clip), needed.tolist())
-        return prepare_windows(frames, places, self.windows, self.wanted, crops=self.crops)
+        return self.read(self.clips[item], self.windows[item], self.crops)
 
 
-def _scored(
-    network: nn.Module,
-    loader: DataLoader[Tensor],
-    batch_size: int,
-    device: torch.device | str,
-    *,
-    before_softmax: bool,
+def _answers(
+    network: nn.Module, windows: _Windows, batch_size: int, device: torch.device | str, workers: int
 ) -> Iterator[Tensor]:
-    """Mean score over windows and crops, or log of the mean softmax, [K] for each video."""
+    """Logits [V·crops, K] of each video; several videos share a forward pass where their frames are of one size."""
+    views = 2 if windows.crops == "whole" else windows.crops
+    videos_per_load = 1 if windows.crops == "whole" else math.ceil(batch_size / (len(windows.windows[0]) * views))
+    loader: DataLoader[Tensor] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers)
     for videos in loader:  # [N, V, crops, C, T, crop, crop]
-        windows = videos.flatten(0, 2)
-        answers = torch.cat([network(part.to(device)).float().cpu() for part in windows.split(batch_size)])
-        scores = answers.view(len(videos), -1, answers.shape[1])  # [N, V·crops, K]
-        if before_softmax:
-            yield from scores.mean(dim=1)
-        else:
-            yield from scores.log_softmax(dim=2).logsumexp(dim=1) - math.log(scores.shape[1])
+        seen = videos.flatten(0, 2)
+        answers = torch.cat([network(part.to(device)).float().cpu() for part in seen.split(batch_size)])
+        yield from answers.view(len(videos), -1, answers.shape[1])
 
 
-def _check(card: ModelCard, clips: Sequence[Clip], flow_set: FlowSet | None, split: Split) -> None:
+def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:
+    """Check that there are clips, of classes that the model knows.
+
+    Raises:
+        KineflowError: There are none, or a label is no class of the model.
+    """
     if not clips:
         raise KineflowError(
             f"the clip set has no usable clip in the split {split.value!r}", remedy="choose another split to evaluate"
@@ -155,6 +183,9 @@ def _check(card: ModelCard, clips: Sequence[Clip], flow_set: FlowSet | None, spl
             where=f"model {card.name!r}",
             remedy="evaluate the model on clips of the classes that it was trained for",
         )
+
+
+def _check_flow(card: ModelCard, clips: Sequence[Clip], flow_set: FlowSet | None) -> None:
     if not reads_flow(card.preprocessing.modality):
         return
     if flow_set is None:

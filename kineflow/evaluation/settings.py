@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kineflow.config import Params
+from kineflow.data.crops import Crops
+from kineflow.data.sampling import Layout
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -54,8 +56,11 @@ class EvaluateSettings(Params):
     Attributes:
         split: Which clips; results are those of ``test``, ``val`` and ``train`` are for looking into a model.
         clips_per_video: Windows over which a video's scores are averaged.
-        crops: Of each window: 1 for the centre, 5 with the corners, 10 with mirror images, where left and right
-            are not different classes.
+        windows: Where they lie: ``even`` from the first frame to the last, ``spread`` each in the middle of its share
+            (VideoLSTM), or ``dense`` from every frame on, whatever ``clips_per_video`` (ALSTM).
+        vote: ``average`` of the windows' answers, or ``majority`` of them (ALSTM's released code).
+        crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for the
+            whole frame and its mirror image. Mirror images are for where left and right are not different classes.
         batch_size: Crops of windows a forward pass.
         workers: Decoding processes; 0 decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.
@@ -67,7 +72,9 @@ class EvaluateSettings(Params):
 
     split: Literal["train", "val", "test"] = "test"
     clips_per_video: int = Field(4, ge=1, le=100)
-    crops: Literal[1, 5, 10] = 1
+    windows: Layout = "even"
+    vote: Literal["average", "majority"] = "average"
+    crops: Crops = 1
     batch_size: int = Field(16, ge=1, le=4096)
     workers: int = Field(0, ge=0, le=64)
     fusion: tuple[FusionSettings, ...] = ()
@@ -87,3 +94,10 @@ class EvaluateSettings(Params):
         if self.split != "test" and any(fusion.weights == "val" for fusion in self.fusion):
             raise ValueError("fusion.weights may be 'val' only where split is 'test'")
         return self
+
+    @property
+    def protocol(self) -> str:
+        """What makes a video's scores, in words for a report."""
+        windows = "every window" if self.windows == "dense" else f"{self.clips_per_video} windows ({self.windows})"
+        crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
+        return f"{windows}, {crops}, {self.vote} of their answers"

@@ -25,12 +25,13 @@ N(0, .01²), gate by gate; biases, the forget gate's among them, start at 0.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
+from kineflow.models.over_frames import OverFrames, over_frames, register_over_frames
 from kineflow.models.recurrent import (
     Draw,
     LSTMCell,
@@ -40,6 +41,7 @@ from kineflow.models.recurrent import (
     Training,
     Unrolled,
     held,
+    linear,
     mean_over_steps,
     require,
 )
@@ -53,41 +55,6 @@ TRAINING = {
     "hmdb51": Training("sgd", learning_rate=1e-5, epochs=15, l2=1e-5, scored_steps=16),
     "hollywood2": Training("sgd", learning_rate=1e-4, epochs=15, l2=1e-5, scored_steps=16),
 }
-
-
-def alstm(
-    *,
-    num_classes: int,
-    in_channels: int = 1024,
-    cells: int = 49,
-    hidden: int = 512,
-    head_width: int = 512,
-    layers: int = 3,
-    attention: Attention = "location",
-    attention_layers: int = 1,
-    dropout: float = 0.5,
-    multi_label: bool = False,
-) -> ALSTM:
-    """ALSTM as in the paper (HMDB-51: ``hidden`` and ``head_width`` of 1024); for the keywords see :class:`ALSTM`."""
-    return ALSTM(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        cells=cells,
-        hidden=hidden,
-        head_width=head_width,
-        layers=layers,
-        attention=attention,
-        attention_layers=attention_layers,
-        dropout=dropout,
-        multi_label=multi_label,
-    )
-
-
-def cube_regression(
-    *, num_classes: int, in_channels: int = 1024, cells: int = 49, multi_label: bool = False
-) -> CubeRegression:
-    """The baseline without recurrence; for the keywords see :class:`CubeRegression`."""
-    return CubeRegression(num_classes=num_classes, in_channels=in_channels, cells=cells, multi_label=multi_label)
 
 
 def draw_as_alstm(weight: Tensor, /, *, orthogonal: bool = True) -> None:
@@ -105,43 +72,50 @@ class ALSTM(SequenceNetwork):
         num_classes: K; 0 leaves the classifier out.
         in_channels: C, of a region.
         cells: N, regions of a frame.
-        hidden: H, of each LSTM layer.
-        head_width: D, of the tanh layer.
+        hidden: H, of each LSTM layer; 1024 for HMDB-51.
+        head_width: D, of the tanh layer; 1024 for HMDB-51.
         layers: LSTM layers: 3 in the paper, 1 in the released code.
         attention: ``location``, the paper's; ``additive``, the released code's; ``average`` or ``max`` pool the cells
             instead, all else alike.
         attention_layers: Layers on the features in the additive attention.
         dropout: Between LSTM layers, before the tanh layer and after it.
-        multi_label: See :class:`SequenceNetwork`.
+        multi_label, scored_steps: See :class:`SequenceNetwork`.
+
+    Attributes:
         draw: How weights are drawn.
 
     Raises:
         KineflowError: A value is out of its range.
     """
 
+    draw: Draw = staticmethod(draw_as_alstm)
+
     def __init__(
         self,
         *,
         num_classes: int,
-        in_channels: int,
-        cells: int,
-        hidden: int,
-        head_width: int,
-        layers: int,
-        attention: Attention,
-        attention_layers: int,
-        dropout: float,
-        multi_label: bool,
-        draw: Draw = draw_as_alstm,
+        in_channels: int = 1024,
+        cells: int = 49,
+        hidden: int = 512,
+        head_width: int = 512,
+        layers: int = 3,
+        attention: Attention = "location",
+        attention_layers: int = 1,
+        dropout: float = 0.5,
+        multi_label: bool = False,
+        scored_steps: int = 0,
     ) -> None:
         super().__init__()
+        draw = self.draw
         for name, value in {"cells": cells, "hidden": hidden, "head_width": head_width, "layers": layers}.items():
             require(name, value, value >= 1, "at least 1")
+        require("scored_steps", scored_steps, scored_steps >= 0, "at least 0")
         require("attention", attention, attention in get_args(Attention), f"one of {', '.join(get_args(Attention))}")
         require("attention_layers", attention_layers, attention_layers >= 1, "at least 1")
         require_probability("dropout", dropout)
         self.inputs = {"features": in_channels}
-        self.num_features, self.cells, self.multi_label, self.kind = hidden, cells, multi_label, attention
+        self.num_features, self.cells, self.kind = hidden, cells, attention
+        self.multi_label, self.scored_steps = multi_label, scored_steps
         self.attention: LocationAttention | AdditiveAttention | None = None
         if attention == "location":
             self.attention = LocationAttention(hidden, cells, draw=draw)
@@ -247,13 +221,27 @@ class CubeRegression(SequenceNetwork):
         num_classes: K; 0 leaves the classifier out.
         in_channels: C, of a region.
         cells: N, regions of a frame.
-        multi_label: See :class:`SequenceNetwork`.
+        multi_label, scored_steps: See :class:`SequenceNetwork`.
+
+    Raises:
+        KineflowError: A value is out of its range.
     """
 
-    def __init__(self, *, num_classes: int, in_channels: int, cells: int, multi_label: bool) -> None:
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int = 1024,
+        cells: int = 49,
+        multi_label: bool = False,
+        scored_steps: int = 0,
+    ) -> None:
         super().__init__()
+        require("cells", cells, cells >= 1, "at least 1")
+        require("scored_steps", scored_steps, scored_steps >= 0, "at least 0")
         self.inputs = {"features": in_channels}
-        self.num_features, self.cells, self.multi_label = cells * in_channels, cells, multi_label
+        self.num_features, self.cells = cells * in_channels, cells
+        self.multi_label, self.scored_steps = multi_label, scored_steps
         self.head = StepHead(self.num_features, 0, dropout_state=0.0, dropout=0.0, draw=draw_as_alstm)
         self.reset_classifier(num_classes)
 
@@ -261,6 +249,18 @@ class CubeRegression(SequenceNetwork):
         """[B,T,N,C] → [B,T,N·C]: nothing is carried from step to step."""
         (x,) = sequences
         return Unrolled(as_regions(x, self.cells).flatten(2), None)
+
+
+@register_over_frames(ALSTM)
+def alstm(*, backbone: str = "googlenet", **keywords: Any) -> OverFrames:
+    """ALSTM over a frozen backbone; see :class:`ALSTM` and :func:`over_frames`."""
+    return over_frames(ALSTM, backbone=backbone, **keywords)
+
+
+@register_over_frames(CubeRegression)
+def cube_regression(*, backbone: str = "googlenet", **keywords: Any) -> OverFrames:
+    """The regression on the whole cube over a frozen backbone; see :class:`CubeRegression` and :func:`over_frames`."""
+    return over_frames(CubeRegression, backbone=backbone, **keywords)
 
 
 def as_regions(x: Tensor, cells: int) -> Tensor:
@@ -281,11 +281,3 @@ def as_regions(x: Tensor, cells: int) -> Tensor:
 def shape_of_cells(x: Tensor) -> tuple[int, ...]:
     """Shape of the attention over x: [B,T,N] for regions [B,T,N,C], [B,T,h,w] for maps [B,T,C,h,w]."""
     return (*x.shape[:2], *x.shape[3:]) if x.ndim == 5 else tuple(x.shape[:3])
-
-
-def linear(inputs: int, outputs: int, draw: Draw) -> nn.Linear:
-    """A linear layer, its matrix drawn by ``draw``, its bias 0."""
-    layer = nn.Linear(inputs, outputs)
-    draw(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

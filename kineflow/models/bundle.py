@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from kineflow.data.modality import Modality
+from kineflow.data.sampling import ShortPolicy
 from kineflow.errors import KineflowError
 from kineflow.files import whole_folder
+from kineflow.flow.source import FlowSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,7 @@ _FORMAT = 1
 _LARGEST_CARD_BYTES = 1 << 20
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
+Fit = Literal["crop", "squash"]
 Scalar = str | int | float | bool | None
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
@@ -50,6 +53,9 @@ class Preprocessing:
             in Caffe. Frames are decoded as RGB, and turned round when they are normalised.
         segments: K of TSN: the network sees K snippets of a video at once, and its scores are averaged over the
             snippets of a longer test before the softmax. 0: it sees one window, and probabilities are averaged.
+        fit: ``crop`` cuts the square out of the resized frame; ``squash`` makes the whole frame a square of this size,
+            whatever its aspect, and ``short_side`` does not matter.
+        short: What happens where a video is shorter than the clip, see :mod:`kineflow.data.sampling`.
 
     Raises:
         KineflowError: A value is impossible.
@@ -66,6 +72,8 @@ class Preprocessing:
     std: tuple[float, ...]
     channel_order: Literal["rgb", "bgr"] = "rgb"
     segments: int = 0
+    fit: Fit = "crop"
+    short: ShortPolicy = "repeat_last"
 
     def __post_init__(self) -> None:
         if min(self.frames, self.stride_frames, self.crop, self.segments + 1) < 1 or self.short_side < self.crop:
@@ -80,11 +88,22 @@ class Preprocessing:
             )
         if not all(0 < deviation < math.inf for deviation in self.std):
             raise KineflowError(f"std {self.std} cannot divide", remedy="give numbers above 0")
-        if self.channel_order == "bgr" and (self.modality not in ("rgb", "rgb_difference") or len(self.mean) != 3):
+        colours = {"rgb": 3, "rgb_difference": 3, "rgb_flow": len(self.mean)}
+        if self.channel_order == "bgr" and len(self.mean) != colours.get(self.modality):
             raise KineflowError(
                 f"{len(self.mean)} channels of {self.modality} have no order bgr",
                 remedy="keep channel_order bgr for RGB frames of 3 channels",
             )
+        if self.modality == "rgb_flow" and (self.fields < 1 or len(self.mean) % 2 == 0):
+            raise KineflowError(
+                f"no frame with flow fields has {len(self.mean)} channels",
+                remedy="give 3 for the frame and 2 for each field",
+            )
+
+    @property
+    def fields(self) -> int:
+        """L of ``rgb_flow``: flow fields at each moment; 1 for other modalities."""
+        return (len(self.mean) - 3) // 2 if self.modality == "rgb_flow" else 1
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,8 @@ class ModelCard:
         preprocessing: See :class:`Preprocessing`; the length of its mean is the network's ``in_channels``.
         lineage: Facts that lead back to data, code and parents.
         metrics: Finite figures.
+        flow: How the flow was made that the network learnt from, where that is known; without it a network that takes
+            flow cannot be asked about a plain video.
 
     Raises:
         KineflowError: Classes repeat, or a metric is not finite.
@@ -113,6 +134,7 @@ class ModelCard:
     preprocessing: Preprocessing
     lineage: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    flow: FlowSource | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) != len(self.classes):

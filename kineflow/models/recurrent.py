@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from kineflow.errors import KineflowError
 from kineflow.models.network import Network
 
+# What is read of an image network: its last feature map [F,h,w], or the vector [D] that its classifier sees.
+Tap = Literal["map", "vector"]
+
 
 class State(NamedTuple):
     """h and c of a cell, float [B,H] or [B,H,h,w] each."""
@@ -89,14 +92,18 @@ class SequenceNetwork(Network):
         inputs: What its sequences are, in order, and the channels of each: ``features``, or ``appearance`` and
             ``motion``. Channels are the last dimension of vectors [B,T,C] and regions [B,T,N,C], and the third of maps
             [B,T,C,h,w].
+        taps: What of the image network behind each of its inputs it reads.
         multi_label: Whether classes exclude each other (softmax) or not (sigmoid, for Hollywood2).
+        scored_steps: The last so many steps of a clip decide about it; 0 for all.
         head: From states to what the classifier sees, and the classifier.
     """
 
     stem_name = ""  # it reads features, and no pixels
     classifier_name = "head.classifier"
+    taps: tuple[Tap, ...] = ("map",)
     inputs: dict[str, int]
     multi_label: bool = False
+    scored_steps: int = 0
     head: StepHead
 
     def unroll(self, *sequences: Tensor, mask: Tensor | None = None) -> Unrolled:
@@ -117,10 +124,10 @@ class SequenceNetwork(Network):
         return self.unroll(*self._checked(sequences), mask=mask).hidden.transpose(1, 2)
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False, mask: Tensor | None = None) -> Tensor:
-        """Give the scores [B,K] of hidden states [B,F,T,…]: logits of the probabilities' mean over the steps.
+        """Give the scores [B,K] of hidden states [B,F,T,…]: logits of the probabilities' mean over the scored steps.
 
         So their softmax is the papers' average over a clip (with ``multi_label`` their sigmoid). With ``pre_logits``
-        it is the mean over the steps of what the classifier sees, [B,D].
+        it is the mean over those steps of what the classifier sees, [B,D].
         """
         return self._pooled(features.transpose(1, 2), mask, pre_logits=pre_logits)
 
@@ -135,6 +142,7 @@ class SequenceNetwork(Network):
         return self.head.width
 
     def _pooled(self, hidden: Tensor, mask: Tensor | None, *, pre_logits: bool) -> Tensor:
+        hidden, mask = last_steps(hidden, mask, self.scored_steps)
         if pre_logits or not self.num_classes:
             return mean_over_steps(self.head.before_classifier(hidden), mask)
         return scores_of_clip(self.head(hidden), mask, multi_label=self.multi_label)
@@ -218,10 +226,7 @@ class StepHead(nn.Module):
         self.dropout_state = nn.Dropout(dropout_state)
         self.hidden: nn.Module = nn.Identity()
         if width:
-            layer = nn.Linear(inputs, width)
-            draw(layer.weight)
-            nn.init.zeros_(layer.bias)
-            self.hidden = nn.Sequential(layer, nn.Tanh())
+            self.hidden = nn.Sequential(linear(inputs, width, draw), nn.Tanh())
         self.dropout = nn.Dropout(dropout)
         self.classifier: nn.Module = nn.Identity()
 
@@ -282,6 +287,16 @@ def mean_over_steps(x: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(real, x, 0).sum(dim=1) / real.sum(dim=1).clamp(min=1)
 
 
+def last_steps(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, Tensor | None]:
+    """What is left of x [B,T,…] and its mask when the last ``count`` real steps of each clip count; 0 leaves all."""
+    if not count:
+        return x, mask
+    if mask is None:
+        return x[:, -count:], None
+    real_from_here = mask.flip(1).cumsum(dim=1).flip(1)  # [B,T]
+    return x, mask & (real_from_here <= count)
+
+
 def scores_of_clip(logits: Tensor, mask: Tensor | None = None, *, multi_label: bool = False) -> Tensor:
     """Logits [B,K] whose softmax (sigmoid) is the mean over the real steps of that of the steps' logits [B,T,K].
 
@@ -299,6 +314,14 @@ def scores_of_clip(logits: Tensor, mask: Tensor | None = None, *, multi_label: b
     if mask is None:
         return log_probabilities.logsumexp(dim=1) - math.log(logits.shape[1])
     return log_probabilities.masked_fill(~real, -math.inf).logsumexp(dim=1) - count.log()
+
+
+def linear(inputs: int, outputs: int, draw: Draw) -> nn.Linear:
+    """A linear layer, its matrix drawn by ``draw``, its bias 0."""
+    layer = nn.Linear(inputs, outputs)
+    draw(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def draw_gates(weight: Tensor, draw: Draw) -> None:

@@ -24,7 +24,13 @@ BuildBackbone = TypeVar("BuildBackbone", bound="Callable[..., ImageNetwork]")
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
 # A new network's file is added here, and nowhere else.
-_MODEL_FILES = ("kineflow.models.s3d", "kineflow.models.tsn")
+_MODEL_FILES = (
+    "kineflow.models.alstm",
+    "kineflow.models.s3d",
+    "kineflow.models.st_resnet",
+    "kineflow.models.tsn",
+    "kineflow.models.videolstm",
+)
 _BACKBONE_FILES = (
     "kineflow.models.bn_inception",
     "kineflow.models.googlenet",

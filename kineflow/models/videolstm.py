@@ -2,7 +2,7 @@
 
 Li, Gavves, Jain, Snoek, "VideoLSTM Convolves, Attends and Flows for Action Recognition", CVIU 2018 (arXiv
 1607.01794). Frozen VGG-16 networks, one for appearance and one for single flow fields, give maps x_t and M_t of
-512×7×7 (``pool5``), or vectors of 4096 (``fc7``). All numbers of parameters are for 101 classes.
+512×7×7 (``pool5``), or vectors of 4096 (``fc7``). All numbers of parameters are for 101 classes, without those.
 
 ==================  ===========  ====================================================  ======================
 function            reads        x̃_t, the input of the cell                            h_0, c_0
@@ -37,14 +37,24 @@ networks with vectors from N(0, .1²); biases are 0.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kineflow.models.alstm import ALSTM, AdditiveAttention, as_regions, linear, shape_of_cells
-from kineflow.models.conv_lstm import ConvLSTMCell, over_time, unroll
+from kineflow.models.alstm import ALSTM, AdditiveAttention, as_regions, shape_of_cells
+from kineflow.models.conv_lstm import ConvLSTMCell, unroll
+from kineflow.models.map_attention import (
+    InitialMaps,
+    InitialVectors,
+    MapAttention,
+    Normalisation,
+    conv_head,
+    draw_kernel,
+    draw_matrix,
+)
 from kineflow.models.network import require_same_tensors, shapes
+from kineflow.models.over_frames import OverFrames, over_frames, register_over_frames
 from kineflow.models.recurrent import (
     LSTMCell,
     SequenceNetwork,
@@ -58,7 +68,6 @@ from kineflow.models.recurrent import (
 )
 from kineflow.models.scale import require_probability
 
-Normalisation = Literal["softmax", "sigmoid"]
 TopFeeds = Literal["bottom", "attention"]
 
 _WITHOUT_PARENT = ("bottom.context.", "bottom_initial.", "attention.from_above.")
@@ -81,159 +90,6 @@ TRAINING = {
 }
 
 
-def vgg_lstm(
-    *, num_classes: int, in_channels: int = 4096, hidden: int = 512, head_width: int = 1024, dropout: float = 0.5
-) -> VectorLSTM:
-    """An LSTM on one vector a frame; for the keywords see :class:`VectorLSTM`."""
-    return VectorLSTM(
-        num_classes=num_classes, in_channels=in_channels, hidden=hidden, head_width=head_width, dropout=dropout
-    )
-
-
-def vgg_alstm(
-    *,
-    num_classes: int,
-    in_channels: int = 512,
-    cells: int = 49,
-    hidden: int = 512,
-    head_width: int = 1024,
-    dropout: float = 0.5,
-) -> ALSTM:
-    """ALSTM as VideoLSTM is compared with it: one layer, additive attention; for the keywords see :class:`ALSTM`."""
-    return ALSTM(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        cells=cells,
-        hidden=hidden,
-        head_width=head_width,
-        layers=1,
-        attention="additive",
-        attention_layers=1,
-        dropout=dropout,
-        multi_label=False,
-        draw=draw_matrix,
-    )
-
-
-def conv_lstm(
-    *,
-    num_classes: int,
-    in_channels: int = 512,
-    grid: int = 7,
-    hidden: int = 512,
-    kernel: int = 3,
-    head_width: int = 1024,
-    dropout: float = 0.7,
-    pool: bool = False,
-) -> ConvLSTM:
-    """ConvLSTM without attention; for the keywords see :class:`ConvLSTM`."""
-    return ConvLSTM(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        grid=grid,
-        hidden=hidden,
-        kernel=kernel,
-        head_width=head_width,
-        dropout=dropout,
-        pool=pool,
-    )
-
-
-def conv_alstm(
-    *,
-    num_classes: int,
-    in_channels: int = 512,
-    grid: int = 7,
-    hidden: int = 512,
-    kernel: int = 3,
-    head_width: int = 1024,
-    dropout: float = 0.7,
-    pool: bool = False,
-    normalisation: Normalisation = "softmax",
-    rescale: bool = False,
-) -> ConvALSTM:
-    """ConvLSTM that attends by its own state; for the keywords see :class:`ConvALSTM`."""
-    return ConvALSTM(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        grid=grid,
-        hidden=hidden,
-        kernel=kernel,
-        head_width=head_width,
-        dropout=dropout,
-        pool=pool,
-        normalisation=normalisation,
-        rescale=rescale,
-    )
-
-
-def videolstm(
-    *,
-    num_classes: int,
-    in_channels: int = 512,
-    motion_channels: int = 512,
-    grid: int = 7,
-    hidden: int = 512,
-    kernel: int = 3,
-    bottom_kernel: int = 1,
-    head_width: int = 1024,
-    dropout: float = 0.7,
-    pool: bool = False,
-    normalisation: Normalisation = "softmax",
-    rescale: bool = False,
-    top_feeds: TopFeeds = "bottom",
-) -> VideoLSTM:
-    """VideoLSTM: attention from motion, on appearance; for the keywords see :class:`VideoLSTM`."""
-    return VideoLSTM(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        motion_channels=motion_channels,
-        grid=grid,
-        hidden=hidden,
-        kernel=kernel,
-        bottom_kernel=bottom_kernel,
-        head_width=head_width,
-        dropout=dropout,
-        pool=pool,
-        normalisation=normalisation,
-        rescale=rescale,
-        top_feeds=top_feeds,
-    )
-
-
-def motion_alstm(
-    *,
-    num_classes: int,
-    in_channels: int = 512,
-    motion_channels: int = 4096,
-    cells: int = 49,
-    hidden: int = 512,
-    head_width: int = 1024,
-    dropout: float = 0.5,
-) -> MotionALSTM:
-    """ALSTM whose attention comes from motion; for the keywords see :class:`MotionALSTM`."""
-    return MotionALSTM(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        motion_channels=motion_channels,
-        cells=cells,
-        hidden=hidden,
-        head_width=head_width,
-        dropout=dropout,
-    )
-
-
-def draw_matrix(weight: Tensor, /, *, orthogonal: bool = True) -> None:  # noqa: ARG001
-    """N(0, .1²), for the networks with vectors for states."""
-    nn.init.normal_(weight, std=0.1)
-
-
-def draw_kernel(weight: Tensor, /, *, orthogonal: bool = True) -> None:  # noqa: ARG001
-    """Uniform in ±1/√n, n the input channels of a kernel [out,in,k,k] and the outputs of a matrix [out,in]."""
-    n = weight.shape[1] if weight.ndim == 4 else weight.shape[0]
-    nn.init.uniform_(weight, -(n**-0.5), n**-0.5)
-
-
 class VectorLSTM(SequenceNetwork):
     """An LSTM of one layer on vectors [B,T,C].
 
@@ -248,7 +104,17 @@ class VectorLSTM(SequenceNetwork):
         KineflowError: A value is out of its range.
     """
 
-    def __init__(self, *, num_classes: int, in_channels: int, hidden: int, head_width: int, dropout: float) -> None:
+    taps = ("vector",)
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int = 4096,
+        hidden: int = 512,
+        head_width: int = 1024,
+        dropout: float = 0.5,
+    ) -> None:
         super().__init__()
         require_probability("dropout", dropout)
         self.inputs, self.num_features = {"features": in_channels}, hidden
@@ -266,6 +132,40 @@ class VectorLSTM(SequenceNetwork):
             state = held(self.cell.step(projected[:, step], state), state, mask, step)
             hidden.append(state.hidden)
         return Unrolled(torch.stack(hidden, dim=1), None)
+
+
+class AdditiveALSTM(ALSTM):
+    """ALSTM as VideoLSTM is compared with it: as released, with one layer and an attention that sees the features.
+
+    Args:
+        num_classes, in_channels, cells, hidden, head_width, dropout: As in :class:`ALSTM`.
+
+    Raises:
+        KineflowError: A value is out of its range.
+    """
+
+    draw = staticmethod(draw_matrix)
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int = 512,
+        cells: int = 49,
+        hidden: int = 512,
+        head_width: int = 1024,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            cells=cells,
+            hidden=hidden,
+            head_width=head_width,
+            layers=1,
+            attention="additive",
+            dropout=dropout,
+        )
 
 
 class ConvLSTM(SequenceNetwork):
@@ -290,13 +190,13 @@ class ConvLSTM(SequenceNetwork):
         self,
         *,
         num_classes: int,
-        in_channels: int,
-        grid: int,
-        hidden: int,
-        kernel: int,
-        head_width: int,
-        dropout: float,
-        pool: bool,
+        in_channels: int = 512,
+        grid: int = 7,
+        hidden: int = 512,
+        kernel: int = 3,
+        head_width: int = 1024,
+        dropout: float = 0.7,
+        pool: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.num_features = {"features": in_channels}, hidden
@@ -315,8 +215,7 @@ class ConvALSTM(SequenceNetwork):
 
     Args:
         num_classes, in_channels, grid, hidden, kernel, head_width, dropout, pool: As in :class:`ConvLSTM`.
-        normalisation: ``softmax`` over the cells; ``sigmoid`` for each by itself, a variant among the released code.
-        rescale: Multiply attention by the number of cells, so that its mean is 1: not the paper's.
+        normalisation, rescale: As in :class:`MapAttention`.
 
     Raises:
         KineflowError: A value is out of its range.
@@ -326,15 +225,15 @@ class ConvALSTM(SequenceNetwork):
         self,
         *,
         num_classes: int,
-        in_channels: int,
-        grid: int,
-        hidden: int,
-        kernel: int,
-        head_width: int,
-        dropout: float,
-        pool: bool,
-        normalisation: Normalisation,
-        rescale: bool,
+        in_channels: int = 512,
+        grid: int = 7,
+        hidden: int = 512,
+        kernel: int = 3,
+        head_width: int = 1024,
+        dropout: float = 0.7,
+        pool: bool = False,
+        normalisation: Normalisation = "softmax",
+        rescale: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.num_features = {"features": in_channels}, hidden
@@ -368,7 +267,7 @@ class VideoLSTM(SequenceNetwork):
         motion_channels: M.
         bottom_kernel: Side of the bottom's kernels, those of its initial state among them: 1 as released. A bottom
             that starts from a flow ConvLSTM (:func:`warm_start`) has that network's.
-        normalisation, rescale: As in :class:`ConvALSTM`.
+        normalisation, rescale: As in :class:`MapAttention`.
         top_feeds: What sees the top's state of the step before: the ``bottom``, or, in a variant among the released
             code, the ``attention`` (W_e * h^t_{t-1} within the tanh).
 
@@ -376,22 +275,24 @@ class VideoLSTM(SequenceNetwork):
         KineflowError: A value is out of its range.
     """
 
+    taps = ("map", "map")
+
     def __init__(
         self,
         *,
         num_classes: int,
-        in_channels: int,
-        motion_channels: int,
-        grid: int,
-        hidden: int,
-        kernel: int,
-        bottom_kernel: int,
-        head_width: int,
-        dropout: float,
-        pool: bool,
-        normalisation: Normalisation,
-        rescale: bool,
-        top_feeds: TopFeeds,
+        in_channels: int = 512,
+        motion_channels: int = 512,
+        grid: int = 7,
+        hidden: int = 512,
+        kernel: int = 3,
+        bottom_kernel: int = 1,
+        head_width: int = 1024,
+        dropout: float = 0.7,
+        pool: bool = False,
+        normalisation: Normalisation = "softmax",
+        rescale: bool = False,
+        top_feeds: TopFeeds = "bottom",
     ) -> None:
         super().__init__()
         require("top_feeds", top_feeds, top_feeds in get_args(TopFeeds), f"one of {', '.join(get_args(TopFeeds))}")
@@ -439,16 +340,18 @@ class MotionALSTM(SequenceNetwork):
         KineflowError: A value is out of its range.
     """
 
+    taps = ("map", "vector")
+
     def __init__(
         self,
         *,
         num_classes: int,
-        in_channels: int,
-        motion_channels: int,
-        cells: int,
-        hidden: int,
-        head_width: int,
-        dropout: float,
+        in_channels: int = 512,
+        motion_channels: int = 4096,
+        cells: int = 49,
+        hidden: int = 512,
+        head_width: int = 1024,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         require_probability("dropout", dropout)
@@ -480,86 +383,6 @@ class MotionALSTM(SequenceNetwork):
         return Unrolled(torch.stack(hidden, dim=1), torch.stack(attention, dim=1).reshape(shape_of_cells(x)))
 
 
-class MapAttention(nn.Module):
-    """A = softmax over cells of w_z * tanh(W_a * x + W_b * h + b) + c, all 1×1.
-
-    Args:
-        channels: C, of x.
-        hidden: H, of h and of the tanh.
-        normalisation, rescale: As in :class:`ConvALSTM`.
-        above: Channels of a second state that the tanh sees (W_e); 0 for none.
-    """
-
-    def __init__(
-        self, channels: int, hidden: int, *, normalisation: Normalisation, rescale: bool, above: int = 0
-    ) -> None:
-        super().__init__()
-        known = get_args(Normalisation)
-        require("normalisation", normalisation, normalisation in known, f"one of {', '.join(known)}")
-        self.normalisation, self.rescale = normalisation, rescale
-        self.from_input = _kernel(channels, hidden, 1)
-        self.from_state = _kernel(hidden, hidden, 1, bias=False)
-        if above:
-            self.from_above = _kernel(above, hidden, 1, bias=False)
-        self.score = nn.Conv2d(hidden, 1, 1)
-        # The authors store w_z as a matrix of one output, so that n is 1.
-        nn.init.uniform_(self.score.weight, -1, 1)
-        assert self.score.bias is not None
-        nn.init.zeros_(self.score.bias)
-
-    def keys(self, x: Tensor) -> Tensor:
-        """What of Z does not wait for h: W_a * x + b, [B,T,H,h,w] of [B,T,C,h,w], all steps as one batch."""
-        return over_time(self.from_input, x)
-
-    def forward(self, keys: Tensor, hidden: Tensor, above: Tensor | None = None) -> Tensor:
-        """A [B,1,h,w], of sum 1 by softmax, from keys and states [B,H,h,w]."""
-        drive = keys + self.from_state(hidden)
-        if above is not None:
-            drive = drive + self.from_above(above)
-        scores: Tensor = self.score(torch.tanh(drive))
-        if self.normalisation == "sigmoid":
-            return scores.sigmoid()
-        return scores.flatten(2).softmax(dim=2).view_as(scores)
-
-    def attend(self, weights: Tensor, x: Tensor) -> Tensor:
-        """A ∘ x, [B,C,h,w]; times the number of cells with ``rescale``."""
-        scale = x.shape[-2] * x.shape[-1] if self.rescale else 1
-        return scale * weights * x
-
-
-class InitialMaps(nn.Module):
-    """h_0, c_0 = tanh(W * mean + b), a W of its own for each."""
-
-    def __init__(self, channels: int, hidden: int, *, kernel: int) -> None:
-        super().__init__()
-        require("kernel", kernel, kernel > 0 and kernel % 2 == 1, "odd")
-        self.hidden, self.memory = _kernel(channels, hidden, kernel), _kernel(channels, hidden, kernel)
-
-    def forward(self, mean: Tensor) -> State:
-        """From the mean map [B,C,h,w] to [B,H,h,w] each."""
-        return State(torch.tanh(self.hidden(mean)), torch.tanh(self.memory(mean)))
-
-
-class InitialVectors(nn.Module):
-    """h_0, c_0 = tanh(W · mean + b), a W of its own for each."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.hidden, self.memory = linear(channels, hidden, draw_matrix), linear(channels, hidden, draw_matrix)
-
-    def forward(self, mean: Tensor) -> State:
-        """From the mean vector [B,C] to [B,H] each."""
-        return State(torch.tanh(self.hidden(mean)), torch.tanh(self.memory(mean)))
-
-
-def conv_head(hidden: int, grid: int, width: int, *, dropout: float, pool: bool) -> StepHead:
-    """The head over states [B,T,H,g,g]: all of them flattened, or with ``pool`` their mean over the grid."""
-    require("grid", grid, grid >= 1, "at least 1")
-    require_probability("dropout", dropout)
-    inputs = hidden if pool else hidden * grid**2
-    return StepHead(inputs, width, dropout_state=0.0, dropout=dropout, draw=draw_kernel, pool=pool)
-
-
 def warm_start(network: VideoLSTM, *, flow: ConvLSTM, appearance: ConvALSTM) -> tuple[str, ...]:
     """Start VideoLSTM from its two trained parents, for fine-tuning as a whole.
 
@@ -589,9 +412,37 @@ def warm_start(network: VideoLSTM, *, flow: ConvLSTM, appearance: ConvALSTM) -> 
     return fresh
 
 
-def _kernel(inputs: int, outputs: int, side: int, *, bias: bool = True) -> nn.Conv2d:
-    layer = nn.Conv2d(inputs, outputs, side, padding=side // 2, bias=bias)
-    draw_kernel(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+@register_over_frames(VectorLSTM)
+def vgg_lstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
+    """An LSTM on one vector a frame, over a frozen backbone; see :class:`VectorLSTM` and :func:`over_frames`."""
+    return over_frames(VectorLSTM, backbone=backbone, **keywords)
+
+
+@register_over_frames(AdditiveALSTM)
+def vgg_alstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
+    """ALSTM in VideoLSTM's form, over a frozen backbone; see :class:`AdditiveALSTM` and :func:`over_frames`."""
+    return over_frames(AdditiveALSTM, backbone=backbone, **keywords)
+
+
+@register_over_frames(ConvLSTM)
+def conv_lstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
+    """ConvLSTM without attention, over a frozen backbone; see :class:`ConvLSTM` and :func:`over_frames`."""
+    return over_frames(ConvLSTM, backbone=backbone, **keywords)
+
+
+@register_over_frames(ConvALSTM)
+def conv_alstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
+    """ConvLSTM with attention, over a frozen backbone; see :class:`ConvALSTM` and :func:`over_frames`."""
+    return over_frames(ConvALSTM, backbone=backbone, **keywords)
+
+
+@register_over_frames(MotionALSTM)
+def motion_alstm(*, in_channels: int = 5, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
+    """ALSTM with attention from motion, over two frozen backbones; see :class:`MotionALSTM` and :func:`over_frames`."""
+    return over_frames(MotionALSTM, in_channels=in_channels, backbone=backbone, **keywords)
+
+
+@register_over_frames(VideoLSTM)
+def videolstm(*, in_channels: int = 5, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
+    """VideoLSTM over two frozen backbones; see :class:`VideoLSTM` and :func:`over_frames`."""
+    return over_frames(VideoLSTM, in_channels=in_channels, backbone=backbone, **keywords)

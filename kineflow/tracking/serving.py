@@ -11,6 +11,10 @@ In Python::
     model.predict(pandas.DataFrame({"video": [Path("clip.mp4").read_bytes()]}))
 
 A string never names a file: whoever may send a request may not read the server's disk.
+
+A network that takes flow computes it from the video (:mod:`kineflow.flow.of_video`), on the device that it runs on
+itself. A CPU core takes about 0.6 s for a million pixels of flow, and nine times as long where scenes are cut. MLflow's
+server gives up after 60 s a request unless its ``--timeout`` says otherwise.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from mlflow.types.schema import Array, Map, Object, Property
 
 from kineflow.errors import KineflowError
-from kineflow.evaluation.predict import CLIPS, predict_video
+from kineflow.evaluation.predict import CLIPS, flow_source, predict_video
 from kineflow.models.bundle import ModelCard, load_bundle, load_card
 from kineflow.tracking.secrets import redact
 from kineflow.tracking.store import connect, tracking_uri
@@ -48,6 +52,7 @@ LIMITS = {
     "max_video_bytes": 64 * 1024 * 1024,
     "max_video_frames": 18_000,  # ten minutes at 30 frames per second
     "max_frame_pixels": 4096 * 2304,
+    "max_flow_pixels": 100_000_000,  # of a video, for networks that take flow: ten windows of 64 fields of 455x256
 }
 
 _LOG = logging.getLogger(__name__)
@@ -62,6 +67,7 @@ _REQUIREMENTS = (
     "pydantic",
     "pyyaml",
 )
+_FLOW_REQUIREMENTS = ("numba",)
 
 
 class VideoClassifier(PythonModel):
@@ -108,6 +114,7 @@ class VideoClassifier(PythonModel):
                 clips=self.limits["clips"],
                 max_frames=self.limits["max_video_frames"],
                 max_pixels=self.limits["max_frame_pixels"],
+                max_flow_pixels=self.limits["max_flow_pixels"],
             )
         except KineflowError as error:  # its place is a temporary file, which tells a client nothing
             raise MlflowException.invalid_parameter_value(f"video {place}: {error.problem}") from None
@@ -156,22 +163,23 @@ def save_video_model(
         example: Bytes of a video, stored as the input example; a tiny one is made when None.
 
     Raises:
-        KineflowError: The bundle is damaged, has no classes, or takes no RGB frames.
+        KineflowError: The bundle is damaged, has no classes, or takes flow and does not say how that was computed.
     """
     card = load_card(bundle)
-    if card.preprocessing.modality not in ("rgb", "rgb_difference") or not card.classes:
+    if not card.classes:
         raise KineflowError(
-            f"model {card.name!r} ({card.preprocessing.modality}, {len(card.classes)} classes) cannot classify a video",
+            f"model {card.name!r} has no classes, so it cannot classify a video",
             where=bundle,
-            remedy="register a classifier of RGB frames, such as the student",
+            remedy="register a trained classifier, such as the student",
         )
+    takes_flow = flow_source(card) is not None
     mlflow.pyfunc.save_model(
         path=str(folder),
         python_model=str(Path(__file__).with_name("video_pyfunc.py")),
         artifacts={_BUNDLE: str(bundle)},
         signature=video_signature(),
         input_example=pd.DataFrame({"video": [example or example_video(card)]}),
-        pip_requirements=list(_pinned(_REQUIREMENTS)),
+        pip_requirements=list(_pinned(_REQUIREMENTS + _FLOW_REQUIREMENTS * takes_flow)),
         model_config={**LIMITS, **(limits or {})},
         mlflow_model=mlflow_model,
     )
@@ -223,7 +231,7 @@ def example_video(card: ModelCard) -> bytes:
     """A short H.264 mp4 of a bright square that moves over a dark ground: one clip long, at most 64 frames."""
     wanted = card.preprocessing
     side = 64
-    count = min((wanted.frames - 1) * wanted.stride_frames + 2, 64)
+    count = min((wanted.frames - 1) * wanted.stride_frames + wanted.fields + 1, 64)
 
     def frames() -> Iterator[np.ndarray]:
         for number in range(count):

@@ -13,17 +13,20 @@ import torch
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draws, Pool
-from kineflow.data.manifest import Clip, ClipSet, Split
-from kineflow.data.modality import Modality
+from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.modality import Modality, reads_flow
 from kineflow.data.sampling import ClipSpec
 from kineflow.errors import KineflowError
+from kineflow.flow.source import FlowSource
 from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import ModelCard, load_bundle
 from kineflow.models.network import VideoNetwork
+from kineflow.models.st_resnet import STResNet
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.loop import Fitted, fit
 from kineflow.training.settings import DistillSettings, TrainSettings
 from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.two_stream import TwoStream
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def train_network(
 
     Args:
         data: Clips, and flow where the stream reads it.
-        initial: Bundle of initial weights; its modality is the stream's. Its classifier is made anew.
+        initial: Bundle of initial weights; its modality is the stream's. Its classifier is kept if it is one for the
+            classes of the clip set, and made anew if not.
         settings: How to train.
         name: Of the model.
         seed: Of weights, batches and dropout.
@@ -68,15 +72,11 @@ def train_network(
     """
     network, card = _for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
     _check_warped(card, data.flow_set)
-    task = Classification(
-        network,
-        card.preprocessing,
-        label_smoothing=settings.label_smoothing,
-        partial_norms=settings.partial_norms,
-    )
+    task = _task(network, card, settings)
     fitted = _fit(
         task, data, settings, modalities=(card.preprocessing.modality,), seed=seed, work=work, tracker=tracker
     )
+    card = with_flow_source(card, data)
     return Trained(network, _with_metrics(card, fitted), fitted)
 
 
@@ -128,17 +128,43 @@ def distil_student(
         work=work,
         tracker=tracker,
     )
-    card = dataclasses.replace(card, lineage={**card.lineage, "teacher": teacher_card.name})
+    card = with_flow_source(dataclasses.replace(card, lineage={**card.lineage, "teacher": teacher_card.name}), data)
     return Trained(network, _with_metrics(card, fitted), fitted)
+
+
+def _task(network: VideoNetwork, card: ModelCard, settings: TrainSettings) -> Classification:
+    options: dict[str, Any] = {
+        "label_smoothing": settings.label_smoothing,
+        "partial_norms": settings.partial_norms,
+    }
+    if isinstance(network, STResNet):
+        return TwoStream(network, card.preprocessing, **options)
+    return Classification(network, card.preprocessing, **options)
+
+
+def with_flow_source(card: ModelCard, data: Data) -> ModelCard:
+    """The card, with what it takes to make the flow of any video as that of the flow set was made."""
+    if not reads_flow(card.preprocessing.modality):
+        return card
+    return dataclasses.replace(card, flow=flow_source_of(data.flow_set, data.clip_set))
+
+
+def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | None:
+    """How the flow was made; None where there is none, or another tool has made it."""
+    if flow_set is None:
+        return None
+    short_side = max(min(clip.height, clip.width) for clip in clip_set.clips if clip.status is Status.OK)
+    return FlowSource.of(flow_set, short_side=short_side)
 
 
 def _for_these_classes(
     initial: Path, clip_set: ClipSet, settings: TrainSettings, *, name: str, seed: int
 ) -> tuple[VideoNetwork, ModelCard]:
     network, card = load_bundle(initial)
-    if card.preprocessing.segments and card.preprocessing.frames != settings.frames:
+    if card.preprocessing.segments and not card.preprocessing.frames == settings.frames == settings.tested_frames:
+        tested = "" if settings.tested_frames == settings.frames else f" ({settings.tested_frames} in tests)"
         raise KineflowError(
-            f"frames is {settings.frames}, and snippets of {card.name!r} have {card.preprocessing.frames}",
+            f"frames is {settings.frames}{tested}, and snippets of {card.name!r} have {card.preprocessing.frames}",
             remedy="give the training of a stream the snippet length that its network was built for",
         )
     if settings.partial_norms != "off" and card.lineage.get("initialised") == "from scratch":
@@ -147,13 +173,16 @@ def _for_these_classes(
             remedy='give pretraining a checkpoint, or set partial_norms to "off"',
         )
     torch.manual_seed(seed)
-    network.reset_classifier(len(clip_set.classes))
+    if card.classes != clip_set.classes:
+        network.reset_classifier(len(clip_set.classes))
     preprocessing = dataclasses.replace(
         card.preprocessing,
-        frames=settings.frames,
-        stride_frames=settings.stride_frames,
+        frames=settings.tested_frames,
+        stride_frames=settings.test_stride_frames or settings.stride_frames,
         short_side=settings.short_side,
         crop=settings.crop,
+        fit=settings.fit,
+        short=settings.short,
     )
     return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
 
@@ -171,27 +200,34 @@ def _fit(
 ) -> Fitted:
     labelled, val = (_clips(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
     unlabelled = _clips(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
-    common: dict[str, Any] = {
-        "flow_set": data.flow_set,
-        "geometry": Geometry(
-            ClipSpec(settings.frames, settings.stride_frames),
-            settings.short_side,
-            settings.crop,
-            segments=task.preprocessing.segments,
-            jitter=Jitter(settings.crop_scales, settings.crop_positions) if settings.crop_scales else None,
-        ),
-        "cache_bytes": settings.cache_mb << 20,
-    }
+    wanted = task.preprocessing
+    seen = Geometry(
+        ClipSpec(settings.frames, settings.stride_frames, settings.short),
+        settings.short_side,
+        settings.crop,
+        segments=wanted.segments,
+        jitter=Jitter(settings.crop_scales, settings.crop_positions) if settings.crop_scales else None,
+        fit=settings.fit,
+        fields=wanted.fields,
+        stride_frames_max=settings.stride_frames_max,
+    )
+    tested = dataclasses.replace(seen, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))
+    common: dict[str, Any] = {"flow_set": data.flow_set, "cache_bytes": settings.cache_mb << 20}
     pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
     if unlabelled:
         pools.append(Pool(tuple(range(len(labelled), len(labelled) + len(unlabelled))), unlabelled_batch))
     return fit(
         task,
         train=ClipDataset(
-            data.clip_set, [*labelled, *unlabelled], modalities=modalities, may_flip=settings.flip, **common
+            data.clip_set,
+            [*labelled, *unlabelled],
+            modalities=modalities,
+            geometry=seen,
+            may_flip=settings.flip,
+            **common,
         ),
         draws=Draws(pools, steps=settings.validate_every_steps, seed=seed),
-        val=ClipDataset(data.clip_set, val, modalities=(task.preprocessing.modality,), **common),
+        val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common),
         settings=settings,
         seed=seed,
         work=work,

@@ -16,17 +16,16 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from kineflow.data.dataset import ClipDataset
 from kineflow.data.draws import Draws
 from kineflow.errors import KineflowError
 from kineflow.files import whole_file
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
 from kineflow.training.optimisers import build_optimiser, build_schedule
-from kineflow.training.settings import TrainSettings
+from kineflow.training.settings import RunSettings
 from kineflow.training.tasks import Batch, Classification
 
 
@@ -47,16 +46,18 @@ class Fitted:
 def fit(
     task: Classification,
     *,
-    train: ClipDataset,
+    train: Dataset[Any],
     draws: Draws,
-    val: ClipDataset,
-    settings: TrainSettings,
+    val: Dataset[Any],
+    settings: RunSettings,
     seed: int,
     work: Path,
     tracker: Tracker,
     device: str = "auto",
 ) -> Fitted:
     """Train ``task.network`` in place, and leave it with the weights of its best round on ``val``.
+
+    ``train`` is indexed by the draws, ``val`` by integers; their samples are what the task takes.
 
     ``work`` holds a checkpoint after each round; a run that finds one there continues from it and does the same
     batches as an undisturbed one. Curves are written to ``work/curves.csv`` and given to ``tracker`` as they come.
@@ -121,7 +122,7 @@ def _channels_last(task: Classification) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
 
-def _loader(clips: ClipDataset, settings: TrainSettings, **batching: Any) -> DataLoader[Any]:
+def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> DataLoader[Any]:
     return DataLoader(
         clips,
         num_workers=settings.workers,
@@ -165,7 +166,7 @@ def _as_raised(error: KineflowError) -> KineflowError:
     return KineflowError(text.strip()) if from_process else error
 
 
-def _precision(settings: TrainSettings) -> Any:
+def _precision(settings: RunSettings) -> Any:
     if settings.precision == "auto":
         has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         return "bf16-mixed" if has_bf16 else "32-true"
@@ -175,7 +176,7 @@ def _precision(settings: TrainSettings) -> Any:
 class _LightningTask(pl.LightningModule):
     """Joins a task to Lightning's loop."""
 
-    def __init__(self, task: Classification, draws: Draws, settings: TrainSettings, seed: int) -> None:
+    def __init__(self, task: Classification, draws: Draws, settings: RunSettings, seed: int) -> None:
         super().__init__()
         self.task, self.draws, self.settings, self.seed = task, draws, settings, seed
         self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -206,7 +207,7 @@ class _LightningTask(pl.LightningModule):
         return terms
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._seen.append((self.task.network(self.task.inputs(batch)).float(), batch["label"]))
+        self._seen.append((self.task.answers(batch).float(), batch["label"]))
 
     def on_validation_epoch_end(self) -> None:
         logits, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))

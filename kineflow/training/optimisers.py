@@ -18,9 +18,16 @@ from kineflow.training.settings import OptimiserSettings
 def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
     """Optimiser over the trainable parameters; norms and biases carry no weight decay."""
     groups = parameter_groups(network, settings)
-    if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    rate = settings.learning_rate
+    match settings.name:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=rate, alpha=settings.smoothing, eps=settings.epsilon)
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate)
 
 
 def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kineflow.config import Params
+from kineflow.data.sampling import ShortPolicy
+from kineflow.models.bundle import Fit
 
 PartialNorms = Literal["off", "statistics", "affine"]
 
@@ -15,10 +17,13 @@ class OptimiserSettings(Params):
     """The optimiser and its schedule.
 
     Attributes:
-        name: ``adamw``, or ``sgd`` with Nesterov-free momentum as in the papers.
+        name: ``adamw``; ``sgd`` with Nesterov-free momentum, ``adam`` or ``rmsprop``, as in the papers. ``adam`` adds
+            the decay to the gradient.
         learning_rate: Peak value.
         weight_decay: Applied to weights of two or more dimensions only; norms and biases are left alone.
         momentum: Of SGD.
+        smoothing: ρ of RMSProp, the weight of what its mean square was before.
+        epsilon: Added to RMSProp's root mean square.
         schedule: ``cosine`` to zero, ``steps`` (times 0.1 at each of ``milestones``) or ``constant``.
         milestones: For ``steps``: shares of all training steps.
         warmup_share: Share of all steps over which the rate rises linearly from zero.
@@ -27,10 +32,12 @@ class OptimiserSettings(Params):
         stem_rate: Multiplies that of the first convolution, its bias as well; 5 for TSN's flow stream.
     """
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     weight_decay: float = Field(default=0.01, ge=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    smoothing: float = Field(default=0.9, ge=0, lt=1)
+    epsilon: float = Field(default=1e-3, gt=0)
     schedule: Literal["cosine", "steps", "constant"] = "cosine"
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
@@ -39,18 +46,10 @@ class OptimiserSettings(Params):
     stem_rate: float = Field(default=1.0, gt=0, le=100)
 
 
-class TrainSettings(Params):
-    """One training run.
+class RunSettings(Params):
+    """What every training run has, whatever it learns from.
 
     Attributes:
-        frames, stride_frames: The clip a network sees, in frames of the stored clip; of TSN, each snippet.
-        short_side, crop: Size of the frames after resizing and of the square cut out of them, px.
-        flip: Mirror half of the training clips (u is inverted). Off where left and right are different classes.
-        crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
-            chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
-        crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
-        partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
-            scales and offsets as well. For networks that start from a checkpoint.
         steps: Optimiser steps.
         validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
         batch_size: Labelled clips a step.
@@ -62,14 +61,6 @@ class TrainSettings(Params):
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
 
-    frames: int = Field(default=64, ge=1, le=1024)
-    stride_frames: int = Field(default=1, ge=1, le=64)
-    short_side: int = Field(default=256, ge=8, le=2048)
-    crop: int = Field(default=224, ge=8, le=2048)
-    flip: bool = True
-    crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    crop_positions: Literal[5, 13] = 5
-    partial_norms: PartialNorms = "off"
     steps: int = Field(default=10_000, ge=1)
     validate_every_steps: int = Field(default=500, ge=1)
     batch_size: int = Field(default=16, ge=1, le=4096)
@@ -81,14 +72,61 @@ class TrainSettings(Params):
     cache_mb: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> TrainSettings:
+    def _rounds_fit(self) -> Self:
         if self.steps % self.validate_every_steps:
             raise ValueError(
                 f"steps ({self.steps}) must be a multiple of validate_every_steps ({self.validate_every_steps})"
             )
+        return self
+
+
+class TrainSettings(RunSettings):
+    """One training run on clips.
+
+    Attributes:
+        frames, stride_frames: The clip a network sees, in frames of the stored clip; of TSN, each snippet.
+        stride_frames_max: The stride of a training clip is drawn from ``stride_frames`` to this; 0: it is fixed.
+        test_frames, test_stride_frames: The clip that the trained model is validated and tested on, where it is
+            another; 0: the same.
+        short: What happens where a video is shorter than the clip, see :mod:`kineflow.data.sampling`.
+        short_side, crop: Size of the frames after resizing and of the square cut out of them, px.
+        fit: ``squash`` makes the whole frame a square of side ``crop`` in place of cutting one out.
+        flip: Mirror half of the training clips (u is inverted). Off where left and right are different classes.
+        crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
+            chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
+        crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
+        partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
+            scales and offsets as well. For networks that start from a checkpoint.
+    """
+
+    frames: int = Field(default=64, ge=1, le=1024)
+    stride_frames: int = Field(default=1, ge=1, le=64)
+    stride_frames_max: int = Field(default=0, ge=0, le=64)
+    test_frames: int = Field(default=0, ge=0, le=1024)
+    test_stride_frames: int = Field(default=0, ge=0, le=64)
+    short: ShortPolicy = "repeat_last"
+    short_side: int = Field(default=256, ge=8, le=2048)
+    crop: int = Field(default=224, ge=8, le=2048)
+    fit: Fit = "crop"
+    flip: bool = True
+    crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    crop_positions: Literal[5, 13] = 5
+    partial_norms: PartialNorms = "off"
+
+    @model_validator(mode="after")
+    def _clips_fit(self) -> Self:
         if self.crop > self.short_side:
             raise ValueError(f"crop must be at most short_side ({self.short_side}), not {self.crop}")
+        if 0 < self.stride_frames_max < self.stride_frames:
+            raise ValueError(f"stride_frames_max must be 0 or at least stride_frames ({self.stride_frames})")
+        if self.fit == "squash" and self.crop_scales:
+            raise ValueError("crop_scales must be empty where fit is squash: whole frames are seen")
         return self
+
+    @property
+    def tested_frames(self) -> int:
+        """Time steps of the clip that the trained model is tested on."""
+        return self.test_frames or self.frames
 
 
 class DistillSettings(Params):

@@ -53,6 +53,11 @@ class Classification(nn.Module):
         """Normalised clips [B, C, T, S, S] of this task's modality."""
         return network_input(batch, self.preprocessing)
 
+    def answers(self, batch: Batch) -> torch.Tensor:
+        """Logits [B, K] that validation judges."""
+        logits: torch.Tensor = self.network(self.inputs(batch))
+        return logits
+
     def loss(self, batch: Batch) -> Terms:
         """Scalar ``loss`` to be minimised, and its terms."""
         loss = self.label_loss(self.network(self.inputs(batch)), batch["label"])

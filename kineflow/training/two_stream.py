@@ -1,8 +1,6 @@
 """How ST-ResNet is fed and trained (Feichtenhofer, Pinz, Wildes, NIPS 2016): its input, its loss, its three steps.
 
-A clip is T time steps; each is a frame and the L = 10 flow fields around it. Fields are read and mirrored one by one,
-as for any flow network, T stacks of L one after the other (:func:`stack_moments`), and :func:`join_streams` lays frames
-and stacks over each other.
+A clip is T time steps of the modality ``rgb_flow``: each is a frame and the L = 10 flow fields around it.
 
 The authors' files count epochs of ``epoch_factor`` looks at each video, so that their numbers of epochs look small: a
 look is one clip (or frame, or stack of flow), drawn at random. :attr:`Phase.looks` is what compares with other papers.
@@ -11,44 +9,42 @@ look is one clip (or frame, or stack of flow), drawn at random. :attr:`Phase.loo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
+from kineflow.errors import KineflowError
 from kineflow.training.attention_losses import step_cross_entropy
+from kineflow.training.tasks import Batch, Classification, Terms
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kineflow.models.st_resnet import StreamScores
-
-FIELD_OFFSETS = tuple(range(-5, 5))
-"""Fields of the stack at a frame, counted from the one that leads from it to the next."""
+    from kineflow.models.bundle import Preprocessing
+    from kineflow.models.st_resnet import StreamScores, STResNet
 
 
-def stack_moments(moments: NDArray[np.int64], *, n_fields: int) -> NDArray[np.int64]:
-    """Fields to read for the stacks at ``moments`` [T] of a clip of ``n_fields``: [T·L], one stack after the other.
+class TwoStream(Classification):
+    """Both streams of an ST-ResNet have to name the class at every step, and their losses are added, one to one.
 
-    At a clip's ends its first or last field stands in for those that there are not.
+    What is validated and tested is the mean of all answers.
+
+    Raises:
+        KineflowError: Label smoothing was asked for, which this loss does not have.
     """
-    around = moments[:, None] + np.array(FIELD_OFFSETS)  # [T,L]
-    fields: NDArray[np.int64] = np.clip(around, 0, n_fields - 1)
-    return fields.reshape(-1)
+
+    def __init__(self, network: STResNet, preprocessing: Preprocessing, **settings: Any) -> None:
+        super().__init__(network, preprocessing, **settings)
+        if self.label_smoothing:
+            raise KineflowError("ST-ResNet is trained without label_smoothing", remedy="set label_smoothing to 0")
+
+    def loss(self, batch: Batch) -> Terms:
+        """Scalar ``loss``, and each stream's part of it."""
+        network: Any = self.network
+        appearance, motion = stream_losses(network.forward_streams(self.inputs(batch)), batch["label"])
+        return {"loss": appearance + motion, "appearance": appearance.detach(), "motion": motion.detach()}
 
 
-def join_streams(frames: Tensor, fields: Tensor) -> Tensor:
-    """One clip for both streams: [B,3,T,H,W] and [B,2,T·L,H,W] → [B,3+2L,T,H,W], flow as u₁,v₁,u₂,v₂,…"""
-    batch, channels, _, height, width = fields.shape
-    steps = frames.shape[2]
-    stacks = fields.reshape(batch, channels, steps, -1, height, width)  # [B,2,T,L,H,W]
-    interleaved = stacks.permute(0, 3, 1, 2, 4, 5).flatten(1, 2)  # [B,2L,T,H,W]
-    return torch.cat((frames, interleaved), dim=1)
-
-
-def two_stream_loss(scores: StreamScores, labels: Tensor) -> Tensor:
-    """Σ over streams and steps of -log ŷ_y, mean over the labelled clips: each answer has to name the clip's class.
+def stream_losses(scores: StreamScores, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ over steps of -log ŷ_y, mean over the labelled clips, of appearance and of motion.
 
     The sum over the steps makes a clip of T steps weigh T times as much as an image; learning rates go with it.
 
@@ -57,9 +53,9 @@ def two_stream_loss(scores: StreamScores, labels: Tensor) -> Tensor:
         labels: int64 [B], -1 for a clip without a label, which adds nothing.
 
     Returns:
-        Scalar; 0 without labelled clips.
+        Two scalars; 0 without labelled clips.
     """
-    return step_cross_entropy(scores.appearance, labels) + step_cross_entropy(scores.motion, labels)
+    return step_cross_entropy(scores.appearance, labels), step_cross_entropy(scores.motion, labels)
 
 
 @dataclass(frozen=True)

@@ -189,9 +189,11 @@ def test_scores_of_another_tool_enter_a_fusion(data, bundles, tmp_path):
         ({"student": "studnet"}, r"unknown model 'studnet'\n.*'plain', 'student', 'teacher'"),
         ({"baseline": "rgb"}, "unknown model 'rgb'"),
         ({"fusion": [{"models": ["plain", "flow"]}]}, "unknown model 'flow'"),
+        ({"imported": [{"name": "idt", "path": "nowhere.csv"}]}, "not readable as CSV.*nowhere.csv"),
     ],
 )
-def test_unknown_names_are_found_before_scoring_and_nothing_is_written(data, bundles, tmp_path, changes, said):
+def test_faults_are_found_before_scoring_and_nothing_is_written(data, bundles, tmp_path, monkeypatch, changes, said):
+    monkeypatch.setattr("kineflow.evaluation.compare.load_bundle", lambda _: pytest.fail("a model was loaded"))
     with pytest.raises(KineflowError, match=said):
         run(data, list(bundles.values()), tmp_path, **changes)
     assert not list(tmp_path.iterdir())

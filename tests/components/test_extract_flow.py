@@ -239,6 +239,13 @@ def shard_of(clips: Path, folder: Path, shard: str, **params: Any) -> Path:
     return folder / shard.replace("/", "-of-")
 
 
+def test_splits_may_be_left_out_and_all_of_them(clips: Path, tmp_path: Path) -> None:
+    for number, splits in enumerate(([], ["val"], ["train"])):
+        params, flow = FlowParams(**FAST, splits=splits), tmp_path / str(number)
+        result = extract_flow(clips=clips, params=params, flow=flow)
+        assert len(FlowSet.load(flow).usable_ids()) == result.metrics["clips"] == (4 if "train" in splits else 0)
+
+
 def test_shards_do_the_whole(clips: Path, tmp_path: Path) -> None:
     extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "whole")
     flows = [FlowSet.load(shard_of(clips, tmp_path, f"{index}/2")) for index in range(2)]

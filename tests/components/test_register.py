@@ -118,4 +118,4 @@ def test_importing_the_step_is_cheap() -> None:
     module = inspect.getsource(inspect.getmodule(register) or register)
     before_the_function = module.split("def register")[0]
     assert "mlflow" not in before_the_function
-    assert "kineflow.tracking.registry" not in before_the_function
+    assert "kineflow.tracking.registration" not in before_the_function

@@ -29,7 +29,7 @@ def test_front_ends_and_tracking_are_no_part_of_a_step() -> None:
 
 
 def test_the_step_that_registers_depends_on_the_registry() -> None:
-    assert "kineflow/tracking/registry.py" in source_files("register")
+    assert "kineflow/tracking/registration.py" in source_files("register")
 
 
 def test_the_digest_changes_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

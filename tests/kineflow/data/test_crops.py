@@ -60,6 +60,14 @@ def test_ten_crops_are_corners_and_centre_and_their_mirror_images():
     assert all(view.size == 224 and view.cut is None for view in views)
     assert fixed_views(256, 340, 224, 5) == views[:5]
     assert fixed_views(256, 340, 224, 1) == [View(16, 58, 224)]
+    assert fixed_views(256, 340, 224, 2) == [View(16, 58, 224), View(16, 58, 224, flip=True)]
+
+
+def test_whole_frames_are_neither_cut_nor_resized():
+    frames = np.arange(2 * 3 * 5 * 2, dtype=np.uint8).reshape(2, 3, 5, 2)
+    plain, mirrored = (apply_view(frames, view) for view in fixed_views(3, 5, 2, "whole"))
+    assert (plain == frames).all()
+    assert (mirrored == frames[:, :, ::-1]).all()
 
 
 @pytest.mark.parametrize("count", [1, 5, 10])

@@ -205,3 +205,44 @@ def test_a_crop_that_does_not_fit_says_so(clip_set):
 
 def test_length_is_the_count_of_clips(clip_set):
     assert len(dataset(clip_set)) == 2
+
+
+class TestFramesWithFlow:
+    def stacked(self, clip_set, flow_set, **geometry):
+        seen = Geometry(ClipSpec(3), HEIGHT, 8, fields=2, **geometry)
+        return dataset(clip_set, flow_set, geometry=seen, modalities=("rgb_flow",), may_flip=True)
+
+    def test_a_frame_and_the_fields_around_it(self, clip_set, flow_set):
+        sample = self.stacked(clip_set, flow_set)[0]["rgb_flow"]
+        assert sample.shape == (7, 3, 8, 8)
+        assert sample.dtype == torch.uint8
+        before, at = sample[3].int(), sample[5].int()  # u of the field before the moment, and of its own
+        assert (at - sample[0].int()).abs().max() <= 2 * TOLERANCE
+        assert (at - before - 8).abs().max() <= 2 * TOLERANCE
+        assert (sample[[4, 6]].int() - 77).abs().max() <= TOLERANCE
+
+    def test_it_is_mirrored_as_a_whole(self, clip_set, flow_set):
+        clips, flips = self.stacked(clip_set, flow_set), set()
+        for number in range(12):
+            sample = clips[Draw(0, (3, 0, number))]["rgb_flow"].int()
+            flips.add(flip := bool(sample[0, 0, 0, 0] > sample[0, 0, 0, -1]))
+            assert (sample[0] - (255 - sample[5] if flip else sample[5])).abs().max() <= 2 * TOLERANCE
+        assert flips == {False, True}
+
+    def test_squashed_it_is_whole_though_flow_is_smaller(self, clip_set, tmp_path):
+        entries = {name: write_fields(tmp_path / "small", name, height=8, width=12) for name in "ab"}
+        small = FlowSet(20.0, entries, str(tmp_path / "small"))
+        sample = self.stacked(clip_set, small, fit="squash")[0]["rgb_flow"]
+        assert sample.shape == (7, 3, 8, 8)
+        for channel, span in ((0, 4 * (WIDTH - 3)), (5, 4 * 10.5)):  # brightness from the first column to the last
+            row = sample[channel, 0, 4].int()
+            assert int(row[-1] - row[0]) == pytest.approx(span, abs=8)
+
+
+def test_strides_of_random_windows_are_drawn_from_a_range(clip_set):
+    geometry = Geometry(ClipSpec(3, stride_frames=1), HEIGHT, 8, stride_frames_max=4)
+    clips = dataset(clip_set, geometry=geometry)
+    strides = {round(float(clips[Draw(0, (number,))]["rgb"][0].float().mean(dim=(1, 2)).diff()[0]) / 8)
+               for number in range(40)}  # fmt: skip
+    assert strides == {1, 2, 3, 4}
+    assert clips[0]["rgb"][0].float().mean(dim=(1, 2)).diff().tolist() == pytest.approx([8, 8], abs=1)

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.data.sampling import ClipSpec, centre_clip, random_clip, uniform_clips
+from kineflow.data.sampling import (
+    ClipSpec,
+    centre_clip,
+    clips_laid_out,
+    dense_clips,
+    random_clip,
+    spread_clips,
+    uniform_clips,
+)
 from kineflow.errors import KineflowError
 
 lengths = st.integers(1, 400)
@@ -78,7 +86,49 @@ def test_the_pictures_of_the_docstrings():
     assert uniform_clips(10, ClipSpec(4), 3).tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
     assert centre_clip(5, ClipSpec(4, 2, "repeat_last")).tolist() == [[0, 2, 4, 4]]
     assert centre_clip(5, ClipSpec(4, 2, "wrap")).tolist() == [[0, 2, 4, 1]]
+    assert centre_clip(5, ClipSpec(4, 2, "closer")).tolist() == [[0, 1, 2, 4]]
     assert ClipSpec(4, 2).span_frames == 7
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 8), seeds, st.integers(1, 30))
+def test_closer_frames_are_even_and_reach_from_end_to_end(n_frames, frames, stride, seed, n_clips):
+    spec = ClipSpec(frames, stride, "closer")
+    for indices in every_sampler(n_frames, spec, seed, n_clips):
+        gaps = np.diff(indices, axis=1)
+        if n_frames < spec.span_frames:
+            assert (indices[:, 0] == 0).all()
+            assert (indices[:, -1] == n_frames - 1).all()
+            assert not gaps.size or np.ptp(gaps) <= 1
+        else:
+            assert (gaps == stride).all()
+
+
+def test_dense_clips_are_every_window():
+    windows = dense_clips(33, ClipSpec(30))
+    assert windows[:, 0].tolist() == [0, 1, 2, 3]
+    assert windows[3].tolist() == list(range(3, 33))
+    assert (dense_clips(3, ClipSpec(5)) == [[0, 1, 2, 2, 2]]).all()
+
+
+def test_spread_clips_follow_the_published_rule():
+    windows = spread_clips(180, ClipSpec(30), 25)  # gap = int((180 - 30 + 1) / 25) = 6
+    assert windows.shape == (25, 30)
+    assert windows[:, 0].tolist() == [3 + 6 * j for j in range(25)]
+    assert spread_clips(204, ClipSpec(30), 25)[:, 0].tolist() == [3 + 7 * j for j in range(25)]  # gap 7, half of it 3
+    assert set(spread_clips(40, ClipSpec(30), 25)[:, 0].tolist()) == {0}  # fewer starts than windows
+
+
+@given(lengths, specs, st.integers(1, 30))
+def test_a_layout_is_named(n_frames, spec, n_clips):
+    for layout, expected in (
+        ("even", uniform_clips(n_frames, spec, n_clips)),
+        ("spread", spread_clips(n_frames, spec, n_clips)),
+        ("dense", dense_clips(n_frames, spec)),
+    ):
+        indices = clips_laid_out(n_frames, spec, n_clips, layout)
+        assert (indices == expected).all()
+        assert indices.min() >= 0
+        assert indices.max() < n_frames
 
 
 def test_too_short_is_an_error_only_where_asked():

@@ -117,11 +117,22 @@ def test_bounds_are_kept(brightening: Path, bound: dict[str, int]) -> None:
     assert network.seen == []
 
 
-def test_a_flow_network_is_refused(brightening: Path) -> None:
-    wanted = Preprocessing("flow", 4, 1, 36, 32, (128.0,) * 2, (64.0,) * 2)
-    card = ModelCard("teacher", "tiny", {}, ("dark", "light"), wanted)
-    with pytest.raises(KineflowError, match="takes flow"):
-        predict_video(brightening, Brightness(), card)
+def test_a_short_video_is_looked_at_once(tmp_path: Path) -> None:
+    network = Brightness()
+    path = clip_of(tmp_path / "short.mp4", list(range(40, 100, 10)))  # 5 moments, fewer than a window spans
+    probabilities = predict_video(path, network, CARD, clips=10)
+    assert len(network.seen) == 1
+    np.testing.assert_allclose(probabilities, network(network.seen[0]).softmax(dim=1)[0].detach(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("short", "last"), [("repeat_last", [0, 2, 4, 4]), ("closer", [0, 1, 2, 4])])
+def test_short_videos_are_filled_up_as_in_training(tmp_path: Path, short: str, last: list[int]) -> None:
+    levels = [40, 70, 100, 130, 160, 190]
+    path, network = clip_of(tmp_path / "short.mp4", levels), Brightness()
+    card = dataclasses.replace(CARD, preprocessing=dataclasses.replace(WANTED, short=short))
+    predict_video(path, network, card, clips=1)
+    seen = network.seen[0].mean(dim=(0, 1, 3, 4)) * 64 + 128
+    np.testing.assert_allclose(seen, [levels[moment] for moment in last], atol=2)
 
 
 def test_real_clips_get_probabilities(shared_data: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
-from kineflow.models.alstm import ALSTM, TRAINING, AdditiveAttention, LocationAttention, alstm, cube_regression
+from kineflow.models.alstm import ALSTM, TRAINING, AdditiveAttention, CubeRegression, LocationAttention
 from kineflow.models.recurrent import LSTMCell
 
 B, T, N, C, H, D, K = 2, 4, 9, 6, 5, 7, 3
@@ -17,7 +17,7 @@ def parameters(network: nn.Module) -> int:
 
 def build(**keywords: object) -> ALSTM:
     torch.manual_seed(0)
-    network = alstm(**{"num_classes": K, "in_channels": C, "cells": N, "hidden": H, "head_width": D, **keywords})  # type: ignore[arg-type]
+    network = ALSTM(**{"num_classes": K, "in_channels": C, "cells": N, "hidden": H, "head_width": D, **keywords})  # type: ignore[arg-type]
     for parameter in network.parameters():  # large enough for every path to show
         nn.init.normal_(parameter, std=0.5)
     return network.eval()
@@ -89,15 +89,15 @@ def test_deeper_attention_is_the_equations() -> None:
 
 def test_parameters_of_the_released_configurations() -> None:
     with torch.device("meta"):
-        ucf11 = alstm(num_classes=11, layers=1, attention="additive")
-        hmdb51 = alstm(num_classes=51, layers=1, attention="additive", attention_layers=3, hidden=1024, head_width=1024)
+        ucf11 = ALSTM(num_classes=11, layers=1, attention="additive")
+        hmdb51 = ALSTM(num_classes=51, layers=1, attention="additive", attention_layers=3, hidden=1024, head_width=1024)
     assert parameters(ucf11) == 6_040_588
     assert parameters(hmdb51) == 15_792_180
 
 
 def test_parameters_of_the_paper() -> None:
     with torch.device("meta"):
-        network = alstm(num_classes=11)
+        network = ALSTM(num_classes=11)
     assert [parameters(cell) for cell in network.lstm] == [3_147_776, 2_099_200, 2_099_200]
     assert parameters(network.lstm) == 7_346_176
     assert parameters(network.attention) == 25_088  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_parameters_of_the_paper() -> None:
 
 def test_parameters_of_the_regression_on_the_whole_cube() -> None:
     with torch.device("meta"):
-        network = cube_regression(num_classes=11)
+        network = CubeRegression(num_classes=11)
     assert network.head_hidden_size == 50_176
     assert parameters(network) == 11 * 50_176 + 11
 
@@ -132,7 +132,7 @@ def test_even_attention_is_the_average_pooled_baseline() -> None:
 
 def test_the_regression_sees_each_step_by_itself() -> None:
     torch.manual_seed(0)
-    network = cube_regression(num_classes=K, in_channels=C, cells=N)
+    network = CubeRegression(num_classes=K, in_channels=C, cells=N)
     x = regions()
     scores = network.head.classifier
     assert isinstance(scores, nn.Linear)
@@ -206,13 +206,13 @@ def test_dropout_lies_between_layers_and_not_on_recurrent_connections() -> None:
 
 def test_published_rates_of_dropout() -> None:
     with torch.device("meta"):
-        network = alstm(num_classes=11)
+        network = ALSTM(num_classes=11)
     assert [network.dropout.p, network.head.dropout_state.p, network.head.dropout.p] == [0.5, 0.5, 0.5]
 
 
 def test_weights_are_drawn_as_released() -> None:
     torch.manual_seed(0)
-    network = alstm(num_classes=K, in_channels=64, cells=N, hidden=64, head_width=32, layers=1, attention="additive",
+    network = ALSTM(num_classes=K, in_channels=64, cells=N, hidden=64, head_width=32, layers=1, attention="additive",
                     attention_layers=2)  # fmt: skip
     attention = network.attention
     assert isinstance(attention, AdditiveAttention)
@@ -236,6 +236,12 @@ def test_a_multi_label_network_scores_classes_one_by_one() -> None:
     torch.testing.assert_close(network(x).sigmoid(), expected)
 
 
+@pytest.mark.parametrize("wrong", [{"cells": 0}, {"scored_steps": -1}])
+def test_impossible_values_of_the_regression_are_named(wrong: dict[str, int]) -> None:
+    with pytest.raises(KineflowError, match=next(iter(wrong))):
+        CubeRegression(num_classes=K, in_channels=C, **wrong)
+
+
 def test_published_training() -> None:
     assert (TRAINING["ucf11"].optimiser, TRAINING["ucf11"].learning_rate) == ("adam", 2e-4)
     assert (TRAINING["hmdb51"].optimiser, TRAINING["hmdb51"].learning_rate) == ("sgd", 1e-5)
@@ -246,7 +252,15 @@ def test_published_training() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"layers": 0}, {"cells": 0}, {"attention": "hard"}, {"attention_layers": 0}, {"dropout": 1.0}]
+    "wrong",
+    [
+        {"layers": 0},
+        {"cells": 0},
+        {"attention": "hard"},
+        {"attention_layers": 0},
+        {"dropout": 1.0},
+        {"scored_steps": -1},
+    ],
 )
 def test_impossible_values_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(KineflowError, match=next(iter(wrong))):
@@ -254,7 +268,7 @@ def test_impossible_values_are_named(wrong: dict[str, object]) -> None:
 
 
 def test_a_real_batch_of_paper_scale_passes_through() -> None:
-    network = alstm(num_classes=11)
+    network = ALSTM(num_classes=11)
     logits, attention = network.forward_steps(torch.rand(2, 30, 49, 1024))
     assert logits.shape == (2, 30, 11)
     assert attention is not None

@@ -7,16 +7,20 @@ from hypothesis import strategies as st
 
 from kineflow.errors import KineflowError
 from kineflow.models.cross_modality import across_modality, initialise_across_modality
-from kineflow.models.network import Network
-from kineflow.models.registry import create_backbone, create_model, list_backbones, list_models
+from kineflow.models.network import ImageNetwork, Network
+from kineflow.models.registry import create_backbone, create_model, hyperparameters_of, list_backbones, list_models
 
-NETWORKS = [*list_models(), *list_backbones()]
+# They see a frame and its flow at once, each by a stream of its own: the rule is for the streams.
+TWO_STREAMS = ("motion_alstm", "st_resnet", "videolstm")
+RGB_ALONE = ("learnt_flow",)
+ONE_STREAM = sorted({*list_models(), *list_backbones()} - {*TWO_STREAMS, *RGB_ALONE})
 
 
 def build(name: str, in_channels: int, *, seed: int, num_classes: int = 0, width: float = 0.125) -> Network:
     torch.manual_seed(seed)
     create = create_backbone if name in list_backbones() else create_model
-    return create(name, num_classes=num_classes, in_channels=in_channels, width=width)
+    few = {"hidden": 8, "head_width": 8} if "hidden" in hyperparameters_of(name) else {}
+    return create(name, num_classes=num_classes, in_channels=in_channels, width=width, **few)
 
 
 @given(before=st.integers(1, 6), after=st.integers(1, 15), seed=st.integers(0, 99))
@@ -39,7 +43,7 @@ def test_a_kernel_by_hand() -> None:
     assert new["stem.weight"].tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ONE_STREAM)
 @pytest.mark.parametrize("channels", [2, 10, 20])
 def test_a_flow_network_takes_over_all_but_the_stem(name: str, channels: int) -> None:
     source, target = build(name, 3, seed=0), build(name, channels, seed=1)
@@ -51,7 +55,7 @@ def test_a_flow_network_takes_over_all_but_the_stem(name: str, channels: int) ->
     assert torch.equal(new[stem], new[stem][:, :1].expand_as(new[stem]))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ONE_STREAM)
 def test_a_grey_input_gets_two_thirds_of_the_stem_response(name: str) -> None:
     source, target = build(name, 3, seed=0), build(name, 2, seed=1)
     initialise_across_modality(target, source)
@@ -62,6 +66,28 @@ def test_a_grey_input_gets_two_thirds_of_the_stem_response(name: str) -> None:
         from_flow = target.stem(grey.repeat_interleave(2, dim=1))
         bias = source.stem(torch.zeros(1, 3, *size))
     torch.testing.assert_close(from_flow - bias, (from_rgb - bias) * 2 / 3, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TWO_STREAMS)
+def test_of_two_streams_that_of_flow_takes_over_the_other(name: str) -> None:
+    network = build(name, 5, seed=0)
+    if name == "motion_alstm":  # its motion stream gives a vector, and has the layers for that
+        network.set_submodule("appearance", create_backbone("vgg16", width=0.125))
+    appearance, motion = (network.get_submodule(stream) for stream in ("appearance", "motion"))
+    assert isinstance(appearance, ImageNetwork)
+    assert isinstance(motion, ImageNetwork)
+    initialise_across_modality(motion, appearance)
+    old, new = appearance.state_dict(), motion.state_dict()
+    stem = f"{appearance.stem_name}.weight"
+    assert all(torch.equal(old[key], new[key]) for key in old if key != stem)
+    mean = old[stem].mean(dim=1, keepdim=True)
+    torch.testing.assert_close(new[stem], mean.expand(-1, 2, -1, -1))
+
+
+@pytest.mark.parametrize("name", TWO_STREAMS)
+def test_two_streams_at_once_are_refused(name: str) -> None:
+    with pytest.raises(KineflowError, match=r"of another shape(.|\n)*motion\."):
+        initialise_across_modality(build(name, 7, seed=1), build(name, 5, seed=0))
 
 
 def test_the_source_stays_as_it_is_when_the_target_learns() -> None:

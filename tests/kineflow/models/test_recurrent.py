@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
-from kineflow.models.alstm import alstm, cube_regression
+from kineflow.models.alstm import ALSTM, CubeRegression
 from kineflow.models.recurrent import (
     LSTMCell,
     SequenceNetwork,
@@ -18,37 +18,45 @@ from kineflow.models.recurrent import (
     StepHead,
     gated,
     held,
+    last_steps,
     mean_over_steps,
     scores_of_clip,
 )
-from kineflow.models.videolstm import conv_alstm, conv_lstm, motion_alstm, vgg_alstm, vgg_lstm, videolstm
+from kineflow.models.videolstm import (
+    AdditiveALSTM,
+    ConvALSTM,
+    ConvLSTM,
+    MotionALSTM,
+    VectorLSTM,
+    VideoLSTM,
+)
 
 B, T, C, M, G, H, D, K = 3, 5, 6, 4, 3, 8, 7, 5
 VECTORS, MAPS, REGIONS, MOTION = (C,), (C, G, G), (G * G, C), (M, G, G)
 SMALL = {"hidden": H, "head_width": D}
 NETWORKS: dict[str, tuple[Callable[..., SequenceNetwork], dict[str, object], list[tuple[int, ...]]]] = {
-    "alstm": (alstm, {"in_channels": C, "cells": G * G, **SMALL}, [REGIONS]),
-    "alstm on maps": (alstm, {"in_channels": C, "cells": G * G, **SMALL}, [MAPS]),
+    "alstm": (ALSTM, {"in_channels": C, "cells": G * G, **SMALL}, [REGIONS]),
+    "alstm on maps": (ALSTM, {"in_channels": C, "cells": G * G, **SMALL}, [MAPS]),
     "alstm additive": (
-        alstm,
+        ALSTM,
         {"in_channels": C, "cells": G * G, "attention": "additive", "layers": 1, **SMALL},
         [MAPS],
     ),
-    "alstm average": (alstm, {"in_channels": C, "cells": G * G, "attention": "average", **SMALL}, [REGIONS]),
-    "alstm max": (alstm, {"in_channels": C, "cells": G * G, "attention": "max", **SMALL}, [REGIONS]),
-    "cube": (cube_regression, {"in_channels": C, "cells": G * G}, [REGIONS]),
-    "vgg_lstm": (vgg_lstm, {"in_channels": C, **SMALL}, [VECTORS]),
-    "vgg_alstm": (vgg_alstm, {"in_channels": C, "cells": G * G, **SMALL}, [MAPS]),
-    "conv_lstm": (conv_lstm, {"in_channels": C, "grid": G, **SMALL}, [MAPS]),
-    "conv_alstm": (conv_alstm, {"in_channels": C, "grid": G, **SMALL}, [MAPS]),
-    "conv_alstm pooled": (conv_alstm, {"in_channels": C, "pool": True, **SMALL}, [MAPS]),
-    "videolstm": (videolstm, {"in_channels": C, "motion_channels": M, "grid": G, **SMALL}, [MAPS, MOTION]),
+    "alstm average": (ALSTM, {"in_channels": C, "cells": G * G, "attention": "average", **SMALL}, [REGIONS]),
+    "alstm max": (ALSTM, {"in_channels": C, "cells": G * G, "attention": "max", **SMALL}, [REGIONS]),
+    "cube": (CubeRegression, {"in_channels": C, "cells": G * G}, [REGIONS]),
+    "vgg_lstm": (VectorLSTM, {"in_channels": C, **SMALL}, [VECTORS]),
+    "vgg_alstm": (AdditiveALSTM, {"in_channels": C, "cells": G * G, **SMALL}, [MAPS]),
+    "conv_lstm": (ConvLSTM, {"in_channels": C, "grid": G, **SMALL}, [MAPS]),
+    "conv_alstm": (ConvALSTM, {"in_channels": C, "grid": G, **SMALL}, [MAPS]),
+    "conv_alstm pooled": (ConvALSTM, {"in_channels": C, "pool": True, **SMALL}, [MAPS]),
+    "videolstm": (VideoLSTM, {"in_channels": C, "motion_channels": M, "grid": G, **SMALL}, [MAPS, MOTION]),
     "videolstm decp": (
-        videolstm,
+        VideoLSTM,
         {"in_channels": C, "motion_channels": M, "grid": G, "top_feeds": "attention", **SMALL},
         [MAPS, MOTION],
     ),
-    "motion_alstm": (motion_alstm, {"in_channels": C, "motion_channels": M, "cells": G * G, **SMALL}, [MAPS, (M,)]),
+    "motion_alstm": (MotionALSTM, {"in_channels": C, "motion_channels": M, "cells": G * G, **SMALL}, [MAPS, (M,)]),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -196,6 +204,26 @@ def test_it_follows_to_another_dtype_with_a_new_classifier(name: str) -> None:
     assert network(*[part.double() for part in features(name)]).dtype == torch.float64
 
 
+@every_network
+def test_the_last_steps_decide_when_only_they_are_scored(name: str) -> None:
+    network = build(name).eval()
+    network.scored_steps = 2
+    x = features(name)
+    every_step = network.forward_steps(*x).logits
+    assert every_step.shape[1] == T  # the loss is over all of them
+    torch.testing.assert_close(network(*x), scores_of_clip(every_step[:, -2:]))
+    hidden = network.forward_features(*x)
+    torch.testing.assert_close(network.forward_head(hidden), network(*x))
+    seen = network.forward_head(hidden, pre_logits=True)
+    torch.testing.assert_close(seen, network.head.before_classifier(hidden.transpose(1, 2))[:, -2:].mean(dim=1))
+    mask = torch.tensor([[True] * T, [True, False, True] + [False] * (T - 3), [True] + [False] * (T - 1)])
+    scores = network(*x, mask=mask)
+    for clip, length in enumerate(mask.sum(dim=1)):  # padding does not count among the last
+        alone = [part[clip : clip + 1, mask[clip]] for part in x]
+        assert alone[0].shape[1] == length
+        torch.testing.assert_close(scores[clip], network(*alone)[0])
+
+
 @pytest.mark.parametrize("name", ["alstm", "conv_lstm", "videolstm", "motion_alstm", "vgg_lstm"])
 def test_wrong_features_are_named(name: str) -> None:
     network = build(name)
@@ -274,6 +302,16 @@ def test_means_leave_padding_out() -> None:
     x = torch.tensor([[[1.0], [3.0], [math.nan]], [[5.0], [math.nan], [math.nan]], [[7.0], [7.0], [7.0]]])
     mask = torch.tensor([[True, True, False], [True, False, False], [False, False, False]])
     assert mean_over_steps(x, mask).tolist() == [[2.0], [5.0], [0.0]]
+
+
+def test_the_last_real_steps_are_counted_from_the_end() -> None:
+    x = torch.arange(8.0).view(2, 4)
+    mask = torch.tensor([[True, True, True, False], [False, True, False, False]])
+    assert last_steps(x, mask, 2)[1].tolist() == [[False, True, True, False], [False, True, False, False]]  # type: ignore[union-attr]
+    assert last_steps(x, mask, 0)[1] is mask
+    assert last_steps(x, None, 3)[0].tolist() == x[:, 1:].tolist()
+    assert last_steps(x, None, 9)[0].shape == x.shape
+    assert last_steps(x, None, 0)[0] is x
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

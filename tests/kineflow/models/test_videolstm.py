@@ -9,22 +9,16 @@ from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
 from kineflow.models.conv_lstm import ConvLSTMCell
+from kineflow.models.map_attention import InitialMaps, MapAttention
 from kineflow.models.recurrent import LSTMCell, SequenceNetwork
 from kineflow.models.videolstm import (
     TRAINING,
+    AdditiveALSTM,
     ConvALSTM,
     ConvLSTM,
-    InitialMaps,
-    MapAttention,
     MotionALSTM,
     VectorLSTM,
     VideoLSTM,
-    conv_alstm,
-    conv_lstm,
-    motion_alstm,
-    vgg_alstm,
-    vgg_lstm,
-    videolstm,
     warm_start,
 )
 
@@ -45,25 +39,25 @@ def loud(network: SequenceNetwork) -> None:
 
 
 def a_conv_lstm(**keywords: object) -> ConvLSTM:
-    network = conv_lstm(**{**SMALL, "grid": G, **keywords})  # type: ignore[arg-type]
+    network = ConvLSTM(**{**SMALL, "grid": G, **keywords})  # type: ignore[arg-type]
     loud(network)
     return network
 
 
 def a_conv_alstm(**keywords: object) -> ConvALSTM:
-    network = conv_alstm(**{**SMALL, "grid": G, **keywords})  # type: ignore[arg-type]
+    network = ConvALSTM(**{**SMALL, "grid": G, **keywords})  # type: ignore[arg-type]
     loud(network)
     return network
 
 
 def a_videolstm(**keywords: object) -> VideoLSTM:
-    network = videolstm(**{**SMALL, "motion_channels": M, "grid": G, **keywords})  # type: ignore[arg-type]
+    network = VideoLSTM(**{**SMALL, "motion_channels": M, "grid": G, **keywords})  # type: ignore[arg-type]
     loud(network)
     return network
 
 
 def a_motion_alstm(**keywords: object) -> MotionALSTM:
-    network = motion_alstm(**{**SMALL, "motion_channels": M, "cells": G * G, **keywords})  # type: ignore[arg-type]
+    network = MotionALSTM(**{**SMALL, "motion_channels": M, "cells": G * G, **keywords})  # type: ignore[arg-type]
     loud(network)
     return network
 
@@ -165,7 +159,7 @@ def test_conv_lstm_and_lstm_start_from_zeros() -> None:
     network, x = a_conv_lstm(), maps(C)
     h, _ = naive_cell(network.cell, x[:, 0], torch.zeros(B, H, G, G), torch.zeros(B, H, G, G))
     torch.testing.assert_close(network.forward_steps(x).logits[:, 0], naive_head(network, h))
-    vectors: VectorLSTM = vgg_lstm(**SMALL)  # type: ignore[arg-type]
+    vectors = VectorLSTM(**SMALL)  # type: ignore[arg-type]
     loud(vectors)
     fc7 = x[..., 0, 0]
     gates = fc7[:, 0] @ vectors.cell.input.weight.T + vectors.cell.input.bias
@@ -176,7 +170,7 @@ def test_conv_lstm_and_lstm_start_from_zeros() -> None:
 
 def test_parameters_of_the_cells() -> None:
     with torch.device("meta"):
-        conv, attends, motion = conv_lstm(num_classes=101), conv_alstm(num_classes=101), videolstm(num_classes=101)
+        conv, attends, motion = ConvLSTM(num_classes=101), ConvALSTM(num_classes=101), VideoLSTM(num_classes=101)
     assert parameters(conv.cell) == 18_876_416
     assert parameters(attends.cell) + parameters(attends.attention) == 19_401_729
     assert parameters(motion.bottom) == 3_147_776
@@ -186,7 +180,7 @@ def test_parameters_of_the_cells() -> None:
 
 def test_parameters_of_the_networks() -> None:
     with torch.device("meta"):
-        attends, motion = conv_alstm(num_classes=101), videolstm(num_classes=101)
+        attends, motion = ConvALSTM(num_classes=101), VideoLSTM(num_classes=101)
     assert parameters(attends.initial) == 4_719_616
     assert parameters(attends.head.hidden) == 25_691_136
     assert parameters(attends.head.classifier) == 103_525
@@ -196,8 +190,8 @@ def test_parameters_of_the_networks() -> None:
 
 def test_parameters_of_the_networks_with_vectors() -> None:
     with torch.device("meta"):
-        lstm, attends = vgg_lstm(num_classes=101), vgg_alstm(num_classes=101)
-        motion = motion_alstm(num_classes=101)
+        lstm, attends = VectorLSTM(num_classes=101), AdditiveALSTM(num_classes=101)
+        motion = MotionALSTM(num_classes=101)
     head = 512 * 1024 + 1024 + 103_525
     assert parameters(lstm) == 4 * (4096 * 512 + 512 * 512 + 512) + head
     attention = 2 * 512 * 512 + 512 + 512 + 1
@@ -216,13 +210,6 @@ def test_attention_multiplies_without_rescaling_unless_asked() -> None:
         assert attention is not None
         torch.testing.assert_close(attention.sum(dim=(2, 3)), torch.ones(B, T))  # the maps themselves sum to 1
         torch.testing.assert_close(torch.stack(seen, dim=1), scale * attention[:, :, None] * x)
-
-
-def test_sigmoid_attention_weighs_each_cell_by_itself() -> None:
-    attention = MapAttention(C, H, normalisation="sigmoid", rescale=False)
-    nn.init.zeros_(attention.score.weight)
-    weights = attention(attention.keys(maps(C))[:, 0], torch.zeros(B, H, G, G))
-    torch.testing.assert_close(weights, torch.full((B, 1, G, G), 0.5))
 
 
 def no_initial_states(*initials: InitialMaps) -> None:
@@ -315,7 +302,7 @@ def test_attention_learns_from_the_answers_to_come() -> None:
 
 def test_kernels_are_those_of_the_released_configuration() -> None:
     with torch.device("meta"):
-        network = videolstm(num_classes=101)
+        network = VideoLSTM(num_classes=101)
     layers = {name: m.kernel_size[0] for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     assert {name for name, side in layers.items() if side == 3} == {
         "top.input", "top.recurrent", "initial.hidden", "initial.memory",
@@ -325,14 +312,14 @@ def test_kernels_are_those_of_the_released_configuration() -> None:
 
 def test_published_rates_of_dropout() -> None:
     with torch.device("meta"):
-        conv, vectors = conv_alstm(num_classes=101), vgg_lstm(num_classes=101)
+        conv, vectors = ConvALSTM(num_classes=101), VectorLSTM(num_classes=101)
     assert (conv.head.dropout_state.p, conv.head.dropout.p) == (0.0, 0.7)
     assert (vectors.head.dropout_state.p, vectors.head.dropout.p) == (0.5, 0.5)
 
 
 def test_weights_are_drawn_as_released() -> None:
     torch.manual_seed(0)
-    network = conv_alstm(num_classes=K, in_channels=16, grid=2, hidden=25, head_width=64)
+    network = ConvALSTM(num_classes=K, in_channels=16, grid=2, hidden=25, head_width=64)
 
     def bound(weight: Tensor) -> float:
         return float(weight.detach().abs().max())
@@ -343,7 +330,7 @@ def test_weights_are_drawn_as_released() -> None:
     assert 0.7 < bound(network.attention.score.weight) <= 1
     for name, parameter in network.named_parameters():
         assert not name.endswith("bias") or not parameter.any(), name
-    vectors = vgg_alstm(num_classes=K, in_channels=64, cells=4, hidden=64, head_width=64)
+    vectors = AdditiveALSTM(num_classes=K, in_channels=64, cells=4, hidden=64, head_width=64)
     for weight in (vectors.lstm[0].recurrent.weight, vectors.head.hidden[0].weight, vectors.initial_hidden[0].weight):
         assert 0.08 < weight.std() < 0.12
 
@@ -414,7 +401,7 @@ def test_impossible_values_are_named(wrong: dict[str, object]) -> None:
 
 
 def test_a_real_batch_of_paper_scale_passes_through() -> None:
-    network = videolstm(num_classes=101).eval()
+    network = VideoLSTM(num_classes=101).eval()
     with torch.inference_mode():
         logits, attention = network.forward_steps(torch.rand(1, 30, 512, 7, 7), torch.rand(1, 30, 512, 7, 7))
     assert logits.shape == (1, 30, 101)

@@ -9,7 +9,8 @@ import pytest
 from kineflow.errors import KineflowError
 from kineflow.models.bundle import weights_digest
 from kineflow.tracking.policy import Evaluation, Gate
-from kineflow.tracking.registry import Promotion, promote, register_student, rollback
+from kineflow.tracking.promotion import Promotion, promote, rollback
+from kineflow.tracking.registration import register_student
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 

@@ -20,7 +20,8 @@ import pytest
 
 from kineflow.models.bundle import load_card
 from kineflow.tracking.policy import Evaluation
-from kineflow.tracking.registry import promote, register_student
+from kineflow.tracking.promotion import promote
+from kineflow.tracking.registration import register_student
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.serving import example_video, load_video_model
 from kineflow.tracking.store import connect

@@ -1,8 +1,15 @@
 import base64
+import dataclasses
+import io
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +18,46 @@ from mlflow.pyfunc.scoring_server import _parse_json_data
 
 from kineflow.errors import KineflowError
 from kineflow.evaluation.predict import predict_video
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, load_card
+from kineflow.flow.source import FlowSource
+from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, load_card, save_bundle
+from kineflow.tracking.policy import Evaluation
+from kineflow.tracking.registration import register_student
 from kineflow.tracking.serving import LIMITS, example_video, load_video_model, save_video_model, scored_row
 from kineflow.video.index import index_video
 
 CLASSES = ("left", "right", "spin")
+FLOW = FlowSource({"outer_iterations": 1, "inner_iterations": 8, "warps": 2}, bound_px=8.0, short_side=64)
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def make_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Bundle of a tiny network."""
+    import torch
+
+    from kineflow.models.registry import create_model
+
+    def make(name: str, wanted: Preprocessing, classes: tuple[str, ...], flow: FlowSource | None = None) -> Path:
+        folder = tmp_path_factory.mktemp("bundles") / name
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = create_model("s3d", num_classes=len(classes), in_channels=len(wanted.mean), width=0.0625)
+        save_bundle(folder, network, ModelCard(name, "s3d", {"width": 0.0625}, classes, wanted, flow=flow))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def flow_bundle(make_network: Callable[..., Path]) -> Path:
+    """A tiny network that takes flow."""
+    return make_network("teacher", Preprocessing("flow", 8, 1, 64, 64, (128.0,) * 2, (64.0,) * 2), CLASSES, FLOW)
+
+
+def changed_card(bundle: Path, folder: Path, **changes: object) -> Path:
+    network, card = load_bundle(bundle)
+    save_bundle(folder, network, dataclasses.replace(card, **changes))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -153,23 +195,61 @@ class TestRefusals:
         with pytest.raises(MlflowException, match="bytes are expected, not float"):
             unwrapped.predict(None, table(3.5))
 
-    def test_a_flow_model_is_not_saved(self, tmp_path: Path) -> None:
-        import torch
+    def test_a_flow_model_that_does_not_know_its_flow_is_not_saved(self, flow_bundle: Path, tmp_path: Path) -> None:
+        unknown = changed_card(flow_bundle, tmp_path / "b", flow=None)
+        with pytest.raises(KineflowError, match="'teacher'") as caught:
+            save_video_model(tmp_path / "m", unknown)
+        assert "takes flow, and its card does not say how" in caught.value.problem
+        assert not (tmp_path / "m").exists()
 
-        from kineflow.models.bundle import save_bundle
-        from kineflow.models.registry import create_model
-
-        with torch.random.fork_rng(devices=[]):
-            network = create_model("s3d", num_classes=3, in_channels=2, width=0.0625)
-        wanted = Preprocessing("flow", 8, 1, 64, 64, (128.0,) * 2, (64.0,) * 2)
-        save_bundle(tmp_path / "b", network, ModelCard("teacher", "s3d", {"width": 0.0625}, CLASSES, wanted))
-        with pytest.raises(KineflowError, match=r"'teacher' \(flow, 3 classes\) cannot classify a video"):
-            save_video_model(tmp_path / "m", tmp_path / "b")
+    def test_weights_without_classes_are_not_saved(self, make_network: Callable[..., Path], tmp_path: Path) -> None:
+        initial = make_network("initial", Preprocessing("rgb", 8, 1, 64, 64, (128.0,) * 3, (64.0,) * 3), ())
+        with pytest.raises(KineflowError, match="'initial' has no classes"):
+            save_video_model(tmp_path / "m", initial)
 
     @pytest.mark.parametrize("uri", ["models:/nobody@champion", "models:/nobody/1", "models:/nobody", "models:/a/b/c"])
     def test_an_unknown_model_is_named(self, project: Path, uri: str) -> None:
         with pytest.raises(KineflowError, match=uri):
             load_video_model(uri)
+
+
+class TestFlow:
+    """A network that takes flow is served as any other: the server computes its flow."""
+
+    @pytest.mark.slow
+    def test_a_fresh_process_answers_as_this_one(self, flow_bundle: Path, tmp_path: Path) -> None:
+        save_video_model(tmp_path / "model", flow_bundle, limits={"clips": 2})
+        video = tmp_path / "clip.mp4"
+        video.write_bytes(example_video(load_card(flow_bundle)))
+        script = (
+            "import sys, mlflow.pyfunc, pandas, pathlib\n"
+            "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+            "table = pandas.DataFrame({'video': [pathlib.Path(sys.argv[2]).read_bytes()]})\n"
+            "print(list(model.predict(table)['probabilities'][0].values()))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "model"), str(video)],
+            capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        expected = predict_video(video, *load_bundle(flow_bundle), clips=2)
+        np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, rtol=1e-4)
+
+    def test_it_needs_the_compiler_of_the_flow(self, flow_bundle: Path, saved: Path, tmp_path: Path) -> None:
+        save_video_model(tmp_path / "model", flow_bundle)
+        asked = [(folder / "requirements.txt").read_text().split() for folder in (tmp_path / "model", saved)]
+        assert [any(line.startswith("numba==") for line in lines) for lines in asked] == [True, False]
+
+    def test_too_much_flow_is_a_bad_request(self, flow_bundle: Path, tmp_path: Path) -> None:
+        save_video_model(tmp_path / "model", flow_bundle, limits={"max_flow_pixels": 64 * 64})
+        with pytest.raises(MlflowException, match=r"video 0: \d+ pixels of flow to compute") as caught:
+            load_video_model(str(tmp_path / "model")).predict(table(example_video(load_card(flow_bundle))))
+        assert caught.value.get_http_status_code() == 400
+
+    def test_it_registers(self, project: Path, flow_bundle: Path) -> None:
+        register_student(flow_bundle, name="teacher", evaluation=Evaluation({"top1": 0.5}, "a" * 64, 12))
+        served = load_video_model("models:/teacher@candidate").unwrap_python_model()
+        assert served.card.flow == FLOW
 
 
 class TestFiles:
@@ -189,6 +269,14 @@ class TestFiles:
         assert model.unwrap_python_model().limits == LIMITS | {
             "clips": 2, "max_videos": 3, "max_video_bytes": 100_000
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "frames"), [(1, 9), (10, 18)])
+def test_the_example_is_as_long_as_what_the_network_looks_at(fields: int, frames: int, bundle: Path) -> None:
+    channels = 3 + 2 * fields
+    wanted = Preprocessing("rgb_flow", 8, 1, 64, 64, (128.0,) * channels, (64.0,) * channels)
+    card = dataclasses.replace(load_card(bundle), preprocessing=wanted)
+    assert len(list(av.open(io.BytesIO(example_video(card))).decode(video=0))) == frames
 
 
 def test_the_example_is_a_short_video_and_always_the_same(bundle: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kineflow.errors import KineflowError
 from kineflow.tracking import store
 from kineflow.tracking.compare import compare
-from kineflow.tracking.registry import promote
+from kineflow.tracking.promotion import promote
 from kineflow.tracking.store import (
     artifact_location,
     connect,

@@ -9,6 +9,8 @@ from components.pretrain_tsn.params import PretrainTsnParams
 from components.pretrain_tsn.step import pretrain_tsn
 from kineflow.data.manifest import ClipSet, Split
 from kineflow.errors import KineflowError
+from kineflow.flow.extraction.settings import ExtractSettings
+from kineflow.flow.params import TVL1Params
 from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle, load_card, save_bundle
 from kineflow.models.registry import create_model
@@ -230,6 +232,40 @@ class TestPairsThatDoNotFit:
         assert distil(data, tiny_initial["rgb"], teacher, tmp_path / "work", layer="logits")
 
 
+class TestCards:
+    """What a trained model's card says beside its curves."""
+
+    def test_the_clip_of_the_test_may_be_another_than_that_of_training(self, data, tiny_initial, tmp_path):
+        card = train(
+            data, tiny_initial["rgb"], tmp_path, frames=2, stride_frames=1, stride_frames_max=2, test_frames=5,
+            test_stride_frames=3, short="closer", fit="squash",
+        ).card  # fmt: skip
+        seen = card.preprocessing
+        assert (seen.frames, seen.stride_frames, seen.short, seen.fit) == (5, 3, "closer", "squash")
+
+    def test_a_classifier_for_these_classes_is_kept_and_another_is_not(self, data, tiny_initial, tmp_path):
+        still = {"name": "sgd", "learning_rate": 1e-12, "weight_decay": 0}
+        for classes, kept in ((data.clip_set.classes, True), (("left", "right"), False)):
+            initial = make_teacher(tiny_initial["rgb"], tmp_path / classes[0], classes=classes)
+            trained = train(data, initial, tmp_path / "work" / classes[0], optimiser=still).network
+            name = f"{trained.classifier_name}.weight"
+            before, after = load_bundle(initial)[0].state_dict()[name], trained.state_dict()[name]
+            assert torch.allclose(before, after, atol=1e-8) is kept
+
+    def test_how_its_flow_was_made(self, data, tiny_initial, tmp_path):
+        made = FlowSet(
+            7.0,
+            data.flow_set.entries,
+            data.flow_set.media_root,
+            ExtractSettings(tvl1=TVL1Params.preset("fast"), bound_px=7.0).described(),
+        )
+        source = train(Data(data.clip_set, made), tiny_initial["flow"], tmp_path / "a").card.flow
+        assert (source.bound_px, source.camera_motion, source.short_side) == (7.0, "kept", 16)
+        assert TVL1Params(**source.tvl1) == TVL1Params.preset("fast")
+        assert train(data, tiny_initial["flow"], tmp_path / "b").card.flow is None  # of another tool
+        assert train(Data(data.clip_set, made), tiny_initial["rgb"], tmp_path / "c").card.flow is None
+
+
 class TestSnippets:
     """The streams of a TSN are trained by the same job."""
 
@@ -258,6 +294,8 @@ class TestSnippets:
     def test_the_snippet_s_length_is_the_network_s(self, data, streams, tmp_path):
         with pytest.raises(KineflowError, match="frames is 3, and snippets of 'initial-flow' have 2"):
             train(data, streams["flow"], tmp_path, frames=3)
+        with pytest.raises(KineflowError, match=r"frames is 2 \(4 in tests\), and snippets of 'initial-flow' have 2"):
+            train(data, streams["flow"], tmp_path, frames=2, test_frames=4)
 
     def test_what_has_learnt_nothing_cannot_be_frozen(self, data, streams, tmp_path):
         with pytest.raises(KineflowError, match="partial_norms freezes what 'initial-rgb' has never learnt"):

@@ -133,3 +133,19 @@ class TestRates:
         schedule.step()
         ratios = {round(group["lr"] / optimiser.param_groups[0]["lr"], 6) for group in optimiser.param_groups}
         assert ratios == {1, 2, 5, 10}
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({"name": "adam"}, torch.optim.Adam, {"betas": (0.9, 0.999)}),
+        ({"name": "rmsprop", "smoothing": 0.8, "epsilon": 1e-4}, torch.optim.RMSprop, {"alpha": 0.8, "eps": 1e-4}),
+        ({"name": "sgd", "momentum": 0.5}, torch.optim.SGD, {"momentum": 0.5, "nesterov": False}),
+        ({"name": "adamw"}, torch.optim.AdamW, {}),
+    ],
+)
+def test_every_optimiser_is_what_it_is_called(settings, kind, expected):
+    optimiser = build_optimiser(nn.Linear(2, 2), OptimiserSettings(learning_rate=0.01, **settings))
+    assert type(optimiser) is kind
+    assert {key: optimiser.defaults[key] for key in expected} == expected
+    assert optimiser.param_groups[0]["lr"] == 0.01

@@ -1,0 +1,96 @@
+"""Testing a recurrent network over frames: each frame goes through the backbone once, windows are made of features.
+
+ALSTM is tested on every window of a video, VideoLSTM on 25, of 30 frames each: a frame is in up to 30 of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kineflow.data.crops import Crops
+from kineflow.data.manifest import Clip
+from kineflow.data.sampling import Indices
+from kineflow.models.over_frames import OverFrames
+
+ReadWindows = Callable[[Clip, Indices, Crops], Tensor]
+"""From a clip, windows [V,T] of its moments and crops to network inputs [V, crops, C, T, S, S]."""
+
+
+def answers_frame_by_frame(
+    network: OverFrames,
+    clips: Sequence[Clip],
+    windows: Sequence[Indices],
+    read: ReadWindows,
+    *,
+    crops: Crops,
+    batch_size: int,
+    device: torch.device | str,
+    workers: int = 0,
+) -> Iterator[Tensor]:
+    """Logits [V·crops, K] of the windows of each video.
+
+    Args:
+        network: On ``device``, in evaluation mode.
+        clips: The videos.
+        windows: Of each video, moments [V,T].
+        read: Makes network inputs.
+        crops: Of each frame.
+        batch_size: Frames, and then windows, at once.
+        device: Where the network runs.
+        workers: Processes that decode beside this one.
+    """
+    parts = [
+        _Part(clip, chunk, last=number == len(chunks) - 1)
+        for clip, chunks in ((clip, _chunks(seen, batch_size)) for clip, seen in zip(clips, windows, strict=True))
+        for number, chunk in enumerate(chunks)
+    ]
+    frames: DataLoader[Tensor] = DataLoader(_Frames(parts, read, crops), batch_size=None, num_workers=workers)
+    features: list[tuple[Tensor, ...]] = []
+    videos = iter(windows)
+    for part, images in zip(parts, frames, strict=True):  # [crops, C, m, S, S]
+        features.append(network.frame_features(images.to(device)))
+        if part.last:
+            whole = tuple(torch.cat(pieces, dim=1) for pieces in zip(*features, strict=True))  # [crops, M, …] each
+            yield _answers(network, whole, next(videos), batch_size).cpu()
+            features.clear()
+
+
+class _Part:
+    """Some of a video's moments, few enough to be decoded at once."""
+
+    def __init__(self, clip: Clip, moments: Indices, *, last: bool) -> None:
+        self.clip, self.moments, self.last = clip, moments, last
+
+
+class _Frames(Dataset[Tensor]):
+    """Network inputs [crops, C, m, S, S] of each part."""
+
+    def __init__(self, parts: Sequence[_Part], read: ReadWindows, crops: Crops) -> None:
+        self.parts, self.read, self.crops = parts, read, crops
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, item: int) -> Tensor:
+        part = self.parts[item]
+        return self.read(part.clip, part.moments[None], self.crops)[0]
+
+
+def _chunks(windows: Indices, size: int) -> list[Indices]:
+    moments = np.unique(windows)
+    return [moments[first : first + size] for first in range(0, len(moments), size)]
+
+
+def _answers(network: OverFrames, features: tuple[Tensor, ...], windows: Indices, batch_size: int) -> Tensor:
+    """[V·crops, K] from the features [crops, M, …] of all moments that the windows [V,T] are made of."""
+    places = torch.from_numpy(np.searchsorted(np.unique(windows), windows))
+    answers = []
+    for part in torch.split(places, batch_size):
+        sequences = [of_frames[:, part].flatten(0, 1) for of_frames in features]  # [crops·v, T, …]
+        answers.append(network.sequence(*sequences).float())
+    return torch.cat(answers)

@@ -1,0 +1,67 @@
+"""Windows made of the features of frames against the network run on each window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kineflow.data.crops import Crops
+from kineflow.data.manifest import Clip, Split, Status
+from kineflow.data.sampling import ClipSpec, Indices, dense_clips, uniform_clips
+from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
+from kineflow.models.over_frames import OverFrames
+from kineflow.models.registry import create_model
+
+LENGTHS = (9, 3, 14)
+
+
+def clip(number: int, frames: int) -> Clip:
+    return Clip(str(number), "", "x", "", Split.TEST, frames, 25.0, 32, 32, 0, "", Status.OK, "", "")
+
+
+def read(clip: Clip, windows: Indices, crops: Crops) -> Tensor:
+    """Frames that depend on video and moment; of two crops the second is the first, negated."""
+    generator = torch.Generator().manual_seed(int(clip.clip_id))
+    video = torch.randn(2, clip.frames, 32, 32, generator=generator)  # [C,M,S,S]
+    seen = torch.stack([video[:, window] for window in windows])[:, None]  # [V,1,C,T,S,S]
+    return torch.cat([seen, -seen], dim=1) if crops == 2 else seen
+
+
+@pytest.fixture(scope="module")
+def network() -> OverFrames:
+    torch.manual_seed(0)
+    network = create_model(
+        "alstm", num_classes=3, in_channels=2, backbone="resnet50", width=0.125, output_stride=8, cells=16, hidden=8,
+        head_width=8, layers=1,
+    )  # fmt: skip
+    assert isinstance(network, OverFrames)
+    return network.eval()
+
+
+@pytest.mark.parametrize("crops", [1, 2])
+@pytest.mark.parametrize("batch_size", [4, 64])
+def test_the_same_answers_as_window_by_window(network: OverFrames, crops: Crops, batch_size: int) -> None:
+    clips = [clip(number, frames) for number, frames in enumerate(LENGTHS)]
+    windows = [dense_clips(LENGTHS[0], ClipSpec(4)), *(uniform_clips(n, ClipSpec(4, 2), 3) for n in LENGTHS[1:])]
+    with torch.inference_mode():
+        answers = list(
+            answers_frame_by_frame(network, clips, windows, read, crops=crops, batch_size=batch_size, device="cpu")
+        )
+        for video, seen, found in zip(clips, windows, answers, strict=True):
+            expected = network(read(video, seen, crops).flatten(0, 1))
+            assert found.shape == (len(seen) * crops, 3)
+            torch.testing.assert_close(found.sort(dim=0).values, expected.sort(dim=0).values, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(found.mean(dim=0), expected.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def test_the_backbone_sees_each_moment_once(network: OverFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    original = network.frame_features
+    monkeypatch.setattr(network, "frame_features", lambda x: seen.append(x.shape[2]) or original(x))
+    windows = dense_clips(14, ClipSpec(4))
+    with torch.inference_mode():
+        list(answers_frame_by_frame(network, [clip(0, 14)], [windows], read, crops=1, batch_size=5, device="cpu"))
+    assert sum(seen) == len(np.unique(windows)) == 14
+    assert max(seen) <= 5
