@@ -149,7 +149,7 @@ def dense_clips(n_frames: int, spec: ClipSpec) -> Indices:
 
 
 def clips_laid_out(n_frames: int, spec: ClipSpec, n_clips: int, layout: Layout) -> Indices:
-    """The windows of a video by their layout: ``even``, ``spread`` or ``dense``; the last has no use for ``n_clips``."""
+    """Windows by their layout: ``even``, ``spread``, or ``dense``, which has no use for ``n_clips``."""
     if layout == "dense":
         return dense_clips(n_frames, spec)
     return (uniform_clips if layout == "even" else spread_clips)(n_frames, spec, n_clips)
@@ -167,7 +167,7 @@ def last_start(n_frames: int, spec: ClipSpec) -> int:
         raise KineflowError(
             f"a clip of {spec.frames} frames, {spec.stride_frames} apart, spans {spec.span_frames} frames, "
             f"but the video has {n_frames}",
-            remedy="lower frames or stride_frames, set short to repeat_last, wrap or closer, or drop short videos on ingest",
+            remedy="lower frames or stride_frames, set short to repeat_last, wrap or closer, or drop short videos",
         )
     return max(n_frames - spec.span_frames, 0)
 

@@ -59,8 +59,8 @@ class EvaluateSettings(Params):
         windows: Where they lie: ``even`` from the first frame to the last, ``spread`` each in the middle of its share
             (VideoLSTM), or ``dense`` from every frame on, whatever ``clips_per_video`` (ALSTM).
         vote: ``average`` of the windows' answers, or ``majority`` of them (ALSTM's released code).
-        crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for the
-            whole frame and its mirror image. Mirror images are for where left and right are not different classes.
+        crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
+            the whole frame and its mirror image. Mirror images are for where left and right are not different classes.
         batch_size: Crops of windows a forward pass.
         workers: Decoding processes; 0 decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.

@@ -19,8 +19,8 @@ def joint_scores(answers: Tensor, *, vote: Vote = "average", before_softmax: boo
 
     Args:
         answers: One a window.
-        vote: ``average``: the mean of the windows' probabilities. ``majority``: the share of windows whose best class it
-            is, so that the best class is their mode (of equal ones, the lowest class).
+        vote: ``average``: the mean of the windows' probabilities. ``majority``: the share of windows whose best class
+            it is, so that the best class is their mode (of equal ones, the lowest class).
         before_softmax: Average the logits themselves; for ``average`` only.
     """
     if vote == "majority":
