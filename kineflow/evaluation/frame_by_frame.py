@@ -91,6 +91,6 @@ def _answers(network: OverFrames, features: tuple[Tensor, ...], windows: Indices
     places = torch.from_numpy(np.searchsorted(np.unique(windows), windows))
     answers = []
     for part in torch.split(places, batch_size):
-        sequences = [of_frames[:, part].flatten(0, 1) for of_frames in features]  # [crops·v, T, …]
+        sequences = [of_frames[:, part].transpose(0, 1).flatten(0, 1) for of_frames in features]  # [v·crops, T, …]
         answers.append(network.sequence(*sequences).float())
     return torch.cat(answers)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,9 @@ def score_clips(
     _check_flow(card, clips, flow_set)
     read = _Reader(clip_set, flow_set, card.preprocessing)
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
-    windows = [clips_laid_out(max(1, clip.frames - 1), spec, clips_per_video, layout) for clip in clips]
+    laid_out = [clips_laid_out(max(1, clip.frames - 1), spec, clips_per_video, layout) for clip in clips]
+    # In a short video windows repeat, and so would their answers.
+    windows, repeats = zip(*(_distinct(of_video) for of_video in laid_out), strict=True)
     network.to(device).eval()
     if isinstance(network, OverFrames):
         answers = answers_frame_by_frame(
@@ -105,8 +108,10 @@ def score_clips(
         answers = _answers(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
     rows: list[Tensor] = []
     with torch.inference_mode():
-        for row in track(answers, total=len(clips), what=f"score {card.name}"):
-            rows.append(joint_scores(row[None], vote=vote, before_softmax=card.preprocessing.segments > 0)[0])
+        tracked = track(answers, total=len(clips), what=f"score {card.name}")
+        for distinct, places in zip(tracked, repeats, strict=True):
+            every = distinct.view(places.max() + 1, -1, distinct.shape[1])[places].flatten(0, 1)  # [V·crops, K]
+            rows.append(joint_scores(every[None], vote=vote, before_softmax=card.preprocessing.segments > 0)[0])
     return dataclasses.replace(unscored(card, clips, split), logits=torch.stack(rows).numpy().astype(np.float32))
 
 
@@ -153,17 +158,25 @@ class _Windows(Dataset[Tensor]):
         return self.read(self.clips[item], self.windows[item], self.crops)
 
 
+def _distinct(windows: Indices) -> tuple[Indices, Indices]:
+    """Windows [V,T] without repeats, and where each is among them, [V]."""
+    distinct, places = np.unique(windows, axis=0, return_inverse=True)
+    return distinct, places.reshape(-1)
+
+
 def _answers(
     network: nn.Module, windows: _Windows, batch_size: int, device: torch.device | str, workers: int
 ) -> Iterator[Tensor]:
-    """Logits [V·crops, K] of each video; several videos share a forward pass where their frames are of one size."""
-    views = 2 if windows.crops == "whole" else windows.crops
-    videos_per_load = 1 if windows.crops == "whole" else math.ceil(batch_size / (len(windows.windows[0]) * views))
-    loader: DataLoader[Tensor] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers)
-    for videos in loader:  # [N, V, crops, C, T, crop, crop]
-        seen = videos.flatten(0, 2)
-        answers = torch.cat([network(part.to(device)).float().cpu() for part in seen.split(batch_size)])
-        yield from answers.view(len(videos), -1, answers.shape[1])
+    """Logits [V·crops, K] of each video; several share a forward pass, except as whole frames, which differ in size."""
+    videos_per_load = 1
+    if windows.crops != "whole":
+        videos_per_load = math.ceil(batch_size / (max(map(len, windows.windows)) * windows.crops))
+    loader: DataLoader[Any] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers, collate_fn=list)
+    for videos in loader:
+        seen = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
+        parts = torch.split(torch.cat(seen), batch_size)
+        answers = torch.cat([network(part.to(device)).float().cpu() for part in parts])
+        yield from torch.split(answers, [len(video) for video in seen])
 
 
 def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:
