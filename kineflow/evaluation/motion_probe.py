@@ -9,6 +9,7 @@ resemble each other, so that true uncertainty is larger.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from kineflow.data.dataset import Sample
 from kineflow.errors import KineflowError
 from kineflow.evaluation.metrics import CONFIDENCE
-from kineflow.training.motion_probe import MotionProbe, end_point_errors, on_device
+from kineflow.training.motion_probe import MotionProbe, end_point_errors, features_for, on_device
 
 Errors = NDArray[np.float64]
 
@@ -57,6 +58,7 @@ class ProbeSummary:
         still: That of predicting no motion, which is the mean magnitude of the flow.
         gain_over_still: ``still`` less ``error``, paired by clip: above 0, motion is decoded.
         gain_over_untrained: Error of a decoder on an untrained network less ``error``, paired; None without one.
+        gain_over_baseline: The same of another network, a student's plain twin; None without one.
     """
 
     clips: int
@@ -64,6 +66,7 @@ class ProbeSummary:
     still: Mean
     gain_over_still: Mean
     gain_over_untrained: Mean | None = None
+    gain_over_baseline: Mean | None = None
 
 
 def probe_errors(
@@ -74,54 +77,80 @@ def probe_errors(
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> ProbeErrors:
-    """Decode the flow of every clip, and measure it.
+    """:func:`errors_of_each` of one probe."""
+    return errors_of_each([probe], clips, batch_size=batch_size, device=device, workers=workers)[0]
+
+
+def errors_of_each(
+    probes: Sequence[MotionProbe],
+    clips: Dataset[Sample],
+    *,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+) -> list[ProbeErrors]:
+    """Decode the flow of every clip by each of some probes of one network, and measure it.
 
     Args:
-        probe: Is moved to ``device`` and set to evaluation mode.
-        clips: Samples that hold the probe's modality and ``flow``, as :class:`~kineflow.data.dataset.ClipDataset` does.
+        probes: Are moved to ``device`` and set to evaluation mode.
+        clips: Samples that hold the probes' modality and ``flow``, as :class:`~kineflow.data.dataset.ClipDataset` does.
         batch_size: Clips a forward pass.
-        device: Where the probe runs.
+        device: Where the probes run.
         workers: Decoding processes beside this one. Makes no difference to the errors.
 
     Returns:
-        Errors in the order of ``clips``.
+        Errors of each probe, in the order of ``clips``.
 
     Raises:
-        KineflowError: A clip or its flow cannot be read.
+        KineflowError: A clip or its flow cannot be read, or the probes are of several networks.
     """
-    probe.to(device).eval()
-    decoded_errors: list[torch.Tensor] = []
-    still_errors: list[torch.Tensor] = []
+    for probe in probes:
+        probe.to(device).eval()
+    decoded_errors: list[list[torch.Tensor]] = [[] for _ in probes]
+    still_errors: list[list[torch.Tensor]] = [[] for _ in probes]
     with torch.inference_mode():
         for batch in DataLoader(clips, batch_size=batch_size, num_workers=workers):
-            decoded, target = probe.decode(on_device(batch, torch.device(device)))
-            decoded_errors.append(end_point_errors(decoded, target).mean(dim=(1, 2, 3)).cpu())
-            still_errors.append(end_point_errors(torch.zeros_like(target), target).mean(dim=(1, 2, 3)).cpu())
-    return ProbeErrors(_per_clip(decoded_errors), _per_clip(still_errors))
+            moved = on_device(batch, torch.device(device))
+            for place, features in enumerate(features_for(probes, moved)):
+                decoded, target = probes[place].decode(moved, features)
+                decoded_errors[place].append(end_point_errors(decoded, target).mean(dim=(1, 2, 3)).cpu())
+                still_errors[place].append(end_point_errors(torch.zeros_like(target), target).mean(dim=(1, 2, 3)).cpu())
+    return [
+        ProbeErrors(_per_clip(decoded), _per_clip(still))
+        for decoded, still in zip(decoded_errors, still_errors, strict=True)
+    ]
 
 
-def summarise_probe(errors: ProbeErrors, untrained: ProbeErrors | None = None) -> ProbeSummary:
+def summarise_probe(
+    errors: ProbeErrors, untrained: ProbeErrors | None = None, baseline: ProbeErrors | None = None
+) -> ProbeSummary:
     """Headline figures of a probe.
 
     Args:
         errors: Of the probe.
         untrained: On the same clips, of the same decoder and stage, trained on a network with random weights.
+        baseline: The same of another trained network.
 
     Raises:
-        KineflowError: There is no clip, or the two are not of the same clips.
+        KineflowError: There is no clip, or the errors are not of the same clips.
     """
-    if untrained is not None and not np.array_equal(untrained.still, errors.still):
-        raise KineflowError(
-            "two motion probes were measured on different clips, or at different resolutions",
-            remedy="measure both on the same clips, and at the same stage",
-        )
     return ProbeSummary(
         clips=len(errors.decoded),
         error=mean_over_clips(errors.decoded),
         still=mean_over_clips(errors.still),
         gain_over_still=mean_over_clips(errors.still - errors.decoded),
-        gain_over_untrained=None if untrained is None else mean_over_clips(untrained.decoded - errors.decoded),
+        gain_over_untrained=None if untrained is None else _gain(errors, untrained),
+        gain_over_baseline=None if baseline is None else _gain(errors, baseline),
     )
+
+
+def _gain(errors: ProbeErrors, other: ProbeErrors) -> Mean:
+    if not np.array_equal(other.still, errors.still):
+        raise KineflowError(
+            "two motion probes were measured on different clips, or at different resolutions",
+            remedy="measure both on the same clips, and at the same stage",
+        )
+    return mean_over_clips(other.decoded - errors.decoded)
 
 
 def mean_over_clips(values: Errors) -> Mean:

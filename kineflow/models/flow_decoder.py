@@ -22,14 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
-
-DecoderName = Literal["simple", "spatial", "pwc"]
+from kineflow.models.stage_names import DecoderName
 
 _WIDTHS = (128, 128, 96, 64, 32)
 # Channels and dilation of the context network's layers.

@@ -1,4 +1,4 @@
-"""A flow stream that finds its own flow: an estimator in front of it, trained with it (D3D's ablation).
+"""A flow stream that finds its own flow: PWC-Net in front of it, trained with it (D3D's ablation).
 
 D3D (Stroud et al., WACV 2020) compares with a flow stream whose flow comes from PWC-Net and is fine-tuned end to end by
 the class labels: better than a fixed flow there. The stream sees what it would see of a flow set, with two differences:
@@ -7,59 +7,92 @@ levels are not rounded, so that the gradient passes, and a clip of T frames has 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kineflow.data.transforms import normalise
 from kineflow.errors import KineflowError
 from kineflow.models.network import VideoNetwork
+from kineflow.models.pwc_net import PWCNet
+from kineflow.models.registry import create_model, register_model
 
-if TYPE_CHECKING:
-    from kineflow.models.bundle import Preprocessing
+
+@register_model
+def learnt_flow(
+    *,
+    num_classes: int,
+    in_channels: int = 3,
+    stream: str = "s3d_g",
+    estimator_width: float = 1.0,
+    frozen: bool = False,
+    bound_px: float = 20.0,
+    flow_mean: float = 127.5,
+    flow_std: float = 32.0,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    stem_temporal_stride: int = 2,
+    stem_spatial_stride: int = 2,
+    norm_momentum: float = 0.001,
+    last_stage: str = "Mixed5c",
+) -> LearntFlow:
+    """PWC-Net and S3D or S3D-G; for the keywords see :class:`LearntFlow` and :class:`~kineflow.models.s3d.S3D`."""
+    if in_channels != 3:
+        raise KineflowError(
+            f"flow is learnt from RGB frames, not from {in_channels} channels", remedy="give it the modality rgb"
+        )
+    if stream not in ("s3d", "s3d_g"):
+        raise KineflowError(f"no stream of learnt flow is called {stream!r}", remedy="choose s3d or s3d_g")
+    network = create_model(
+        stream,
+        num_classes=num_classes,
+        in_channels=2,
+        width=width,
+        dropout=dropout,
+        stem_temporal_stride=stem_temporal_stride,
+        stem_spatial_stride=stem_spatial_stride,
+        norm_momentum=norm_momentum,
+        last_stage=last_stage,
+    )
+    estimator = PWCNet(estimator_width)
+    return LearntFlow(network, estimator, bound_px=bound_px, flow_mean=flow_mean, flow_std=flow_std, frozen=frozen)
 
 
 class LearntFlow(VideoNetwork):
-    """RGB clip → estimated flow → flow stream → logits.
+    """RGB clip → estimated flow → flow stream → logits. Frames come in as they are, RGB in 0..255: mean 0 and std 1.
 
     Args:
         stream: A network for clips of 2 channels.
-        estimator: From two images float [N,3,H,W] in 0..255, RGB, to u and v in px, [N,2,H,W]. Freeze its parameters
-            for a flow that stays as it is.
-        rgb: How the clips that come in are normalised.
-        flow: How the stream's levels are.
+        estimator: From two images float [N,3,H,W] in 0..255, RGB, to u and v in px, [N,2,H,W].
         bound_px: Flow is clipped to ±this, as in the flow set that the stream was first trained on. The gradient into
             the estimator is 0 where it clips.
-
-    Raises:
-        KineflowError: ``rgb`` or ``flow`` is of another modality.
+        flow_mean, flow_std: How the stream's levels are normalised, in units of 0..255.
+        frozen: The estimator stays as it is; in the paper it learns.
     """
+
+    stem_name = "estimator.conv1a.0"
 
     def __init__(
         self,
         stream: VideoNetwork,
-        estimator: nn.Module,
+        estimator: PWCNet,
         *,
-        rgb: Preprocessing,
-        flow: Preprocessing,
         bound_px: float,
+        flow_mean: float,
+        flow_std: float,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
-        if (rgb.modality, flow.modality) != ("rgb", "flow"):
-            raise KineflowError(
-                f"learnt flow turns rgb into flow, not {rgb.modality} into {flow.modality}",
-                remedy="give the preprocessing of an RGB network as rgb, and that of the flow stream as flow",
-            )
         self.stream, self.estimator = stream, estimator
-        self.rgb, self.flow, self.bound_px = rgb, flow, bound_px
+        self.bound_px, self.flow_mean, self.flow_std = bound_px, flow_mean, flow_std
         self.num_features, self.num_classes = stream.num_features, stream.num_classes
-        self.stem_name, self.classifier_name = f"stream.{stream.stem_name}", f"stream.{stream.classifier_name}"
+        self.classifier_name = f"stream.{stream.classifier_name}"
+        if frozen:
+            estimator.requires_grad_(False)
 
     def estimate(self, clips: Tensor) -> Tensor:
-        """Normalised clips [B,3,T,H,W] → flow in px, [B,2,T-1,H,W], of each frame to the next."""
-        images = self._images(clips)
-        first, second = (frames.transpose(1, 2).flatten(0, 1) for frames in (images[:, :, :-1], images[:, :, 1:]))
+        """Clips [B,3,T,H,W] → flow in px, [B,2,T-1,H,W], of each frame to the next; of a single frame, to itself."""
+        if clips.shape[2] == 1:
+            clips = torch.cat([clips, clips], dim=2)
+        first, second = (frames.transpose(1, 2).flatten(0, 1) for frames in (clips[:, :, :-1], clips[:, :, 1:]))
         flow: Tensor = self.estimator(first, second)  # [B·(T-1),2,H,W]
         return flow.view(len(clips), -1, *flow.shape[1:]).transpose(1, 2)
 
@@ -67,7 +100,7 @@ class LearntFlow(VideoNetwork):
         """[B,3,T,H,W] → [B,F,T',H',W'], T' as for a clip of T - 1 fields."""
         px = self.estimate(x).clamp(-self.bound_px, self.bound_px)
         levels = (px + self.bound_px) * (255 / (2 * self.bound_px))
-        return self.stream.forward_features(normalise(levels, self.flow))
+        return self.stream.forward_features((levels - self.flow_mean) / self.flow_std)
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """See :meth:`VideoNetwork.forward_head`."""
@@ -77,11 +110,3 @@ class LearntFlow(VideoNetwork):
         """See :meth:`VideoNetwork.reset_classifier`."""
         self.stream.reset_classifier(num_classes)
         self.num_classes = num_classes
-
-    def _images(self, clips: Tensor) -> Tensor:
-        """Undo the normalisation: RGB in 0..255, float32."""
-        mean, std = (
-            torch.tensor(part, device=clips.device).view(-1, 1, 1, 1) for part in (self.rgb.mean, self.rgb.std)
-        )
-        images = clips.float() * std + mean
-        return images.flip(1) if self.rgb.channel_order == "bgr" else images

@@ -22,57 +22,74 @@ _CONTEXT = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))  # channel
 _REACH = 4  # of the cost volume, cells
 _MULTIPLE = 64  # sides of images that six levels divide
 _FLOW_UNIT_PX = 20.0  # flow is learnt in this unit, px of the whole image at every level
+_FEWEST = 8  # channels of a layer, in narrow networks
 _SLOPE = 0.1
 _INSIDE = 0.9999  # of a fetched cell: less lies partly beyond the border, and is left out
 
 
 class PWCNet(nn.Module):
-    """Flow from one image to another, differentiable in images and weights; freshly initialised with He's variance."""
+    """Flow from one image to another, differentiable in images and weights; freshly initialised with He's variance.
 
-    def __init__(self) -> None:
+    Args:
+        width: Multiplies the channels of every layer; 1 is the paper's.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
+
+        def c(channels: int) -> int:
+            """Channels at this network's width."""
+            return max(_FEWEST, round(channels * width))
+
         before = 3
         for level, channels in _CHANNELS.items():
             for name, stride in zip(_stages(level), (2, 1, 1), strict=True):
-                self.add_module(name, _conv(before, channels, stride=stride))
-                before = channels
+                self.add_module(name, _conv(before, c(channels), stride=stride))
+                before = c(channels)
         cells = (2 * _REACH + 1) ** 2
         for level in _decoded_levels():
             # Cost volume; below the coarsest level, the first image's features, flow and two features from above.
-            seen = cells if level == max(_CHANNELS) else cells + _CHANNELS[level] + 4
-            for layer, width in enumerate(_WIDTHS):
-                self.add_module(f"conv{level}_{layer}", _conv(seen, width))
-                seen += width
+            seen = cells if level == max(_CHANNELS) else cells + c(_CHANNELS[level]) + 4
+            for layer, channels in enumerate(_WIDTHS):
+                self.add_module(f"conv{level}_{layer}", _conv(seen, c(channels)))
+                seen += c(channels)
             self.add_module(f"predict_flow{level}", nn.Conv2d(seen, 2, 3, padding=1))
             self.add_module(f"deconv{level}", nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1))
             if level > _LAST_LEVEL:
                 self.add_module(f"upfeat{level}", nn.ConvTranspose2d(seen, 2, 4, stride=2, padding=1))
-        for layer, (width, dilation) in enumerate(_CONTEXT, start=1):
-            self.add_module(f"dc_conv{layer}", _conv(seen, width, dilation=dilation))
-            seen = width
+        for layer, (channels, dilation) in enumerate(_CONTEXT, start=1):
+            self.add_module(f"dc_conv{layer}", _conv(seen, c(channels), dilation=dilation))
+            seen = c(channels)
         self.add_module(f"dc_conv{len(_CONTEXT) + 1}", nn.Conv2d(seen, 2, 3, padding=1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # all have one
+        self.get_submodule(f"deconv{_LAST_LEVEL}").requires_grad_(False)  # no level lies below that would use it
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Give u and v in px, float32 [N,2,H,W], from ``first`` to ``second``: float [N,3,H,W], RGB in 0..255."""
+        return F.interpolate(self.estimates(first, second)[-1], first.shape[2:], mode="bilinear", align_corners=False)
+
+    def estimates(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Flow of each level in px of the images, from 1/64 of their size to 1/4: float32 [N,2,h,w] each."""
         height, width = first.shape[2:]
         size = [-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)]
         images = torch.cat([first, second]).flip(1) / 255  # BGR in 0..1, as in Caffe
         pyramid = self._pyramid(F.interpolate(images, size, mode="bilinear", align_corners=False))
         decoded = features = None
+        levels: list[Tensor] = []
         for level in _decoded_levels():
             decoded, features = self._decode(level, pyramid[level], decoded, features)
-        assert decoded is not None
+            levels.append(decoded)
         assert features is not None
         refined = features
         for layer in range(1, len(_CONTEXT) + 2):
             refined = self.get_submodule(f"dc_conv{layer}")(refined)
-        px = (decoded + refined) * _FLOW_UNIT_PX  # [N,2,H'/4,W'/4], in px of the resized image
-        px = F.interpolate(px, (height, width), mode="bilinear", align_corners=False)
-        return px * px.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
+        levels[-1] = levels[-1] + refined
+        # From units of the resized images to px of those given.
+        px = refined.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1) * _FLOW_UNIT_PX
+        return [flow * px for flow in levels]
 
     def _pyramid(self, images: Tensor) -> dict[int, Tensor]:
         """Features of both images, one after the other, by level."""

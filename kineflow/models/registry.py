@@ -26,6 +26,7 @@ AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 # A new network's file is added here, and nowhere else.
 _MODEL_FILES = (
     "kineflow.models.alstm",
+    "kineflow.models.learnt_flow",
     "kineflow.models.s3d",
     "kineflow.models.st_resnet",
     "kineflow.models.tsn",

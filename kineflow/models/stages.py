@@ -6,20 +6,16 @@ is hooked, and what no one asked for is not computed.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
 from kineflow.models.s3d import S3D, Mixed
+from kineflow.models.stage_names import StageName
 
-# By the names of the S3D paper, in the order in which a clip passes them.
-STAGES = (
-    "Conv1a", "MaxPool2a", "Conv2b", "Conv2c", "MaxPool3a",
-    "Mixed3b", "Mixed3c", "MaxPool4a",
-    "Mixed4b", "Mixed4c", "Mixed4d", "Mixed4e", "Mixed4f", "MaxPool5a",
-    "Mixed5b", "Mixed5c",
-)  # fmt: skip
+STAGES: tuple[StageName, ...] = get_args(StageName)  # in the order in which a clip passes them
 
 
 def stages_of(network: nn.Module) -> tuple[str, ...]:
@@ -39,6 +35,22 @@ def features_at(network: nn.Module, clips: Tensor, stage: str) -> Tensor:
     """
     features: Tensor = _s3d(network).features[: _place(network, stage)](clips)
     return features
+
+
+def features_at_each(network: nn.Module, clips: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
+    """:func:`features_at` of several stages by one pass through the network, in the order of the stages.
+
+    Raises:
+        KineflowError: As :func:`features_at`.
+    """
+    wanted = {_place(network, stage): stage for stage in stages}
+    found: dict[str, Tensor] = {}
+    features = clips
+    for place, layer in enumerate(list(_s3d(network).features)[: max(wanted, default=0)], start=1):
+        features = layer(features)
+        if place in wanted:
+            found[wanted[place]] = features
+    return found
 
 
 def features_from(network: nn.Module, features: Tensor, stage: str) -> Tensor:

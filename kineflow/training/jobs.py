@@ -70,14 +70,14 @@ def train_network(
     Raises:
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
-    network, card = _for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
+    network, card = for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
     _check_warped(card, data.flow_set)
     task = _task(network, card, settings)
-    fitted = _fit(
+    fitted = fit_on_clips(
         task, data, settings, modalities=(card.preprocessing.modality,), seed=seed, work=work, tracker=tracker
     )
     card = with_flow_source(card, data)
-    return Trained(network, _with_metrics(card, fitted), fitted)
+    return Trained(network, with_metrics(card, fitted), fitted)
 
 
 def distil_student(
@@ -101,7 +101,7 @@ def distil_student(
     Raises:
         KineflowError: Teacher and student do not fit together (direction, classes, geometry), or clips are missing.
     """
-    network, card = _for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
+    network, card = for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
     teacher_network, teacher_card = load_bundle(teacher)
     _check_pair(card, teacher_card, distillation)
     if distillation.layer == "features" and network.num_features != teacher_network.num_features:
@@ -118,7 +118,7 @@ def distil_student(
         label_smoothing=settings.label_smoothing,
         partial_norms=settings.partial_norms,
     )
-    fitted = _fit(
+    fitted = fit_on_clips(
         task,
         data,
         settings,
@@ -129,7 +129,7 @@ def distil_student(
         tracker=tracker,
     )
     card = with_flow_source(dataclasses.replace(card, lineage={**card.lineage, "teacher": teacher_card.name}), data)
-    return Trained(network, _with_metrics(card, fitted), fitted)
+    return Trained(network, with_metrics(card, fitted), fitted)
 
 
 def _task(network: VideoNetwork, card: ModelCard, settings: TrainSettings) -> Classification:
@@ -157,9 +157,14 @@ def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | 
     return FlowSource.of(flow_set, short_side=short_side)
 
 
-def _for_these_classes(
+def for_these_classes(
     initial: Path, clip_set: ClipSet, settings: TrainSettings, *, name: str, seed: int
 ) -> tuple[VideoNetwork, ModelCard]:
+    """The network of a bundle, for the classes of the clip set and clips as the settings have them, and its new card.
+
+    Raises:
+        KineflowError: The settings do not fit the network.
+    """
     network, card = load_bundle(initial)
     if card.preprocessing.segments and not card.preprocessing.frames == settings.frames == settings.tested_frames:
         tested = "" if settings.tested_frames == settings.frames else f" ({settings.tested_frames} in tests)"
@@ -187,7 +192,7 @@ def _for_these_classes(
     return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
 
 
-def _fit(
+def fit_on_clips(
     task: Classification,
     data: Data,
     settings: TrainSettings,
@@ -198,6 +203,11 @@ def _fit(
     work: Path,
     tracker: Tracker,
 ) -> Fitted:
+    """Train a task on the clips of ``train``, with unlabelled ones where that is asked, and validate it on ``val``.
+
+    Raises:
+        KineflowError: The clip set has no clips to train or validate on, or flow is missing.
+    """
     labelled, val = (_clips(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
     unlabelled = _clips(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
     wanted = task.preprocessing
@@ -281,6 +291,7 @@ def _listed(classes: tuple[str, ...]) -> str:
     return f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''} ({len(classes)})"
 
 
-def _with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:
+def with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:
+    """The card, with the validation figures of the round that was kept."""
     metrics: Mapping[str, float] = {name: value for name, value in fitted.metrics.items() if name.startswith("val/")}
     return dataclasses.replace(card, metrics={**metrics, "best_step": float(fitted.best_step)})

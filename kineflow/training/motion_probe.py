@@ -8,7 +8,7 @@ fields that it spans, and errors are in px of the stored clip, from a frame to t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Literal, Self
 
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
 from kineflow.models.bundle import Preprocessing
-from kineflow.models.flow_decoder import DecoderName, create_decoder
-from kineflow.models.stages import channels_at, features_at
+from kineflow.models.flow_decoder import create_decoder
+from kineflow.models.stage_names import DecoderName
+from kineflow.models.stages import channels_at, features_at, features_at_each
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import OptimiserSettings
 from kineflow.training.tasks import Batch, Terms, network_input
@@ -73,60 +74,92 @@ class MotionProbe(nn.Module):
         with torch.no_grad():
             return features_at(self.backbone, network_input(batch, self.preprocessing), self.stage)
 
-    def decode(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Decoded and true flow, px, float32 [B,2,T',H',W'] each."""
-        decoded = self.network(self.inputs(batch)).float()
+    def decode(self, batch: Batch, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Decoded and true flow, px, float32 [B,2,T',H',W'] each; ``features`` are :meth:`inputs` where at hand."""
+        decoded = self.network(self.inputs(batch) if features is None else features).float()
         return decoded, flow_target(batch["flow"], decoded.shape[2:], bound_px=self.bound_px)
 
-    def loss(self, batch: Batch) -> Terms:
-        """Scalar ``loss`` to be minimised, and the ``end_point_error`` in px."""
-        decoded, target = self.decode(batch)
+    def loss(self, batch: Batch, features: Tensor | None = None) -> Terms:
+        """Scalar ``loss`` to be minimised, and the ``end_point_error`` in px; see :meth:`decode`."""
+        decoded, target = self.decode(batch, features)
         errors = end_point_errors(decoded, target).mean()
         loss = errors if self.penalty == "end_point" else (decoded - target).abs().sum(dim=1).mean()
         return {"loss": loss, "end_point_error": errors.detach()}
 
 
+def features_for(probes: Sequence[MotionProbe], batch: Batch) -> list[Tensor]:
+    """What :meth:`MotionProbe.inputs` gives for each of some probes of one network, by one pass through it.
+
+    Raises:
+        KineflowError: They are of several networks.
+    """
+    first = probes[0]
+    if any(probe.backbone is not first.backbone for probe in probes):
+        raise KineflowError("motion probes of several networks share no features", remedy="probe networks one by one")
+    with torch.no_grad():
+        clips = network_input(batch, first.preprocessing)
+        features = features_at_each(first.backbone, clips, {probe.stage for probe in probes})
+    return [features[probe.stage] for probe in probes]
+
+
 def fit_decoder(
     probe: MotionProbe, batches: Iterable[Batch], *, steps: int, settings: OptimiserSettings
 ) -> list[float]:
-    """Train a probe's decoder in place, and leave the probe in evaluation mode.
+    """:func:`fit_decoders` of one probe."""
+    return fit_decoders([probe], batches, steps=steps, settings=settings)[0]
 
-    A decoder is small and its training short: there are no checkpoints, and its last weights are kept.
+
+def fit_decoders(
+    probes: Sequence[MotionProbe], batches: Iterable[Batch], *, steps: int, settings: OptimiserSettings
+) -> list[list[float]]:
+    """Train the decoders of probes of one network in place, and leave the probes in evaluation mode.
+
+    All see the same batches, and the network sees each batch once; each decoder learns as it would alone. Decoders are
+    small and their training short: there are no checkpoints, and the last weights are kept.
 
     Args:
-        probe: On the device where it is to learn.
+        probes: On the device where they are to learn.
         batches: At least ``steps`` of them.
         steps: Of the optimiser.
         settings: The optimiser and its schedule.
 
     Returns:
-        End-point error of each step's batch before the step, px.
+        End-point error of each probe and each step's batch before the step, px.
 
     Raises:
-        KineflowError: The loss became infinite or NaN, or batches ran out.
+        KineflowError: A loss became infinite or NaN, batches ran out, or the probes are of several networks.
     """
-    device = next(probe.network.parameters()).device
-    optimiser = build_optimiser(probe.network, settings)
-    schedule = build_schedule(optimiser, settings, steps=steps)
-    errors: list[float] = []
-    probe.train()
+    device = next(probes[0].network.parameters()).device
+    optimisers = [build_optimiser(probe.network, settings) for probe in probes]
+    schedules = [build_schedule(optimiser, settings, steps=steps) for optimiser in optimisers]
+    errors: list[list[float]] = [[] for _ in probes]
+    done = 0
+    for probe in probes:
+        probe.train()
     for batch in islice(batches, steps):
-        terms = probe.loss(on_device(batch, device))
-        if not torch.isfinite(terms["loss"]):
-            raise KineflowError(
-                f"the loss of a motion probe became {terms['loss'].item()} at step {len(errors)}",
-                remedy="lower the learning rate, or set clip_gradient_norm",
-            )
-        optimiser.zero_grad()
-        terms["loss"].backward()  # type: ignore[no-untyped-call]
-        if settings.clip_gradient_norm:
-            nn.utils.clip_grad_norm_(probe.network.parameters(), settings.clip_gradient_norm)
-        optimiser.step()
-        schedule.step()
-        errors.append(terms["end_point_error"].item())
-    probe.eval()
-    if len(errors) < steps:
-        raise KineflowError(f"{len(errors)} batches for {steps} steps", remedy="draw more batches, or take fewer steps")
+        moved = on_device(batch, device)
+        seen = features_for(probes, moved)
+        for probe, features, optimiser, schedule, course in zip(
+            probes, seen, optimisers, schedules, errors, strict=True
+        ):
+            terms = probe.loss(moved, features)
+            if not torch.isfinite(terms["loss"]):
+                raise KineflowError(
+                    f"the loss of a motion probe became {terms['loss'].item()} at step {done}",
+                    remedy="lower the learning rate, or set clip_gradient_norm",
+                )
+            optimiser.zero_grad()
+            terms["loss"].backward()  # type: ignore[no-untyped-call]
+            if settings.clip_gradient_norm:
+                nn.utils.clip_grad_norm_(probe.network.parameters(), settings.clip_gradient_norm)
+            optimiser.step()
+            schedule.step()
+            course.append(terms["end_point_error"].item())
+        done += 1
+    for probe in probes:
+        probe.eval()
+    if done < steps:
+        raise KineflowError(f"{done} batches for {steps} steps", remedy="draw more batches, or take fewer steps")
     return errors
 
 

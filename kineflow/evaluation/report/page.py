@@ -76,7 +76,7 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "points": _points, "count": _count, "some": _some, "uri": _uri}
+    environment.filters |= {"percent": _percent, "points": _points, "count": _count, "some": some_of, "uri": data_uri}
     return environment.get_template("page.html.j2").render(
         dark=plots.for_dark,
         style=(here / "style.css").read_text(encoding="utf-8"),
@@ -195,10 +195,12 @@ def _count(number: int) -> str:
     return str(number)
 
 
-def _some(number: int, one: str, many: str | None = None) -> str:
+def some_of(number: int, one: str, many: str | None = None) -> str:
+    """A number and its noun, in the plural where it is not 1."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def _uri(data: str | bytes, kind: str) -> str:
+def data_uri(data: str | bytes, kind: str) -> str:
+    """Content as an address, so that a page is one file; ``kind`` is its media type."""
     raw = data.encode() if isinstance(data, str) else data
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"

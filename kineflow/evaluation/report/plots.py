@@ -30,8 +30,8 @@ MANY_CLASSES = 24
 ENDS_SHOWN = 15
 _POINTS_PER_CURVE = 300
 _LONGEST_NAME = 34
-_LEGEND_CHARS = 130  # that fit side by side
-_WIDTH = 9.0  # inches; the page shows 1 inch as 96 px
+LEGEND_CHARS = 130  # that fit side by side
+WIDTH_IN = 9.0  # inches; the page shows 1 inch as 96 px
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def for_dark(svg: str) -> str:
 
 def accuracy_bars(bars: Sequence[Bar], *, chance: float) -> str:
     """Top-1 of every model and fusion with its interval; a dashed line where guessing would be."""
-    figure = _figure(_WIDTH, 0.9 + 0.34 * len(bars))
+    figure = new_figure(WIDTH_IN, 0.9 + 0.34 * len(bars))
     axes = figure.subplots()
     places = np.arange(len(bars))[::-1]
     values = np.array([[bar.value, bar.low, bar.high] for bar in bars]) * 100  # [bars, 3]
@@ -73,20 +73,20 @@ def accuracy_bars(bars: Sequence[Bar], *, chance: float) -> str:
     for place, (value, _, high) in zip(places, values, strict=True):
         axes.text(high + 1.2, place, f"{value:.1f}", va="center", color=INK, fontsize=9)
     axes.axvline(chance * 100, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    axes.set_yticks(places, [_name(bar.name) for bar in bars])
+    axes.set_yticks(places, [short_name(bar.name) for bar in bars])
     axes.set_ylim(-0.6, len(bars) - 0.4)
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("top-1 accuracy, %, with 95 % interval (dashed: guessing)")
-    _clean(axes, grid="x")
-    return _svg(figure)
+    clean(axes, grid="x")
+    return as_svg(figure)
 
 
 def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     """Confusion matrix, shaded by the square root of the share of the class; counts and names where there is room."""
     few = len(classes) <= MANY_CLASSES
     side = max(4.4, 0.36 * len(classes) + 1.2) if few else 5.0
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shade = np.empty((*shares.shape, 4))
@@ -95,7 +95,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if few:
-        names = [_name(name, 20) for name in classes]
+        names = [short_name(name, 20) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)
         size = 8 if len(classes) <= 12 else 6
@@ -105,8 +105,8 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     else:
         axes.set_xticks([])
         axes.set_yticks([])
-    _clean(axes, spines=True)
-    return _svg(figure)
+    clean(axes, spines=True)
+    return as_svg(figure)
 
 
 def class_change(change: NDArray[np.float64], classes: Sequence[str]) -> str:
@@ -119,7 +119,7 @@ def class_change(change: NDArray[np.float64], classes: Sequence[str]) -> str:
     rows = [*range(len(order))]
     if hidden:  # one empty row, for the words that stand for the hidden classes
         rows = [row + (row >= ENDS_SHOWN) for row in rows]
-    figure = _figure(_WIDTH, 0.8 + 0.24 * (rows[-1] + 1))
+    figure = new_figure(WIDTH_IN, 0.8 + 0.24 * (rows[-1] + 1))
     axes = figure.subplots()
     values = change[order] * 100
     axes.barh(rows, values, height=0.66, color=[GAIN if value >= 0 else LOSS for value in values])
@@ -132,12 +132,12 @@ def class_change(change: NDArray[np.float64], classes: Sequence[str]) -> str:
         words = f"{hidden} classes between these are not shown"
         axes.text(room * 0.07, ENDS_SHOWN, words, ha="left", va="center", color=MUTED, fontsize=8, style="italic")
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(rows, [_name(classes[place]) for place in order])
+    axes.set_yticks(rows, [short_name(classes[place]) for place in order])
     axes.set_ylim(rows[-1] + 0.6, -0.6)
     axes.set_xlim(lowest - room if lowest < 0 else 0, highest + room)
     axes.set_xlabel("change in accuracy, percentage points")
-    _clean(axes, grid="x")
-    return _svg(figure)
+    clean(axes, grid="x")
+    return as_svg(figure)
 
 
 def curves(by_model: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], colours: Mapping[str, str]) -> str:
@@ -145,7 +145,7 @@ def curves(by_model: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], 
     names = sorted({name for series in by_model.values() for name in series})
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = _figure(_WIDTH, 0.5 + 2.0 * rows)
+    figure = new_figure(WIDTH_IN, 0.5 + 2.0 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     drawn: dict[str, Any] = {}
     for axes, name in zip(panels, names, strict=False):
@@ -156,21 +156,21 @@ def curves(by_model: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], 
                 (drawn[model],) = axes.plot(
                     points[:, 0], points[:, 1], color=colours[model], linewidth=1.4, marker=marker, markersize=3
                 )
-        axes.set_title(_name(name), fontsize=9, color=INK, loc="left")
+        axes.set_title(short_name(name), fontsize=9, color=INK, loc="left")
         axes.locator_params(axis="x", nbins=4, integer=True)
         axes.locator_params(axis="y", nbins=5)
-        _clean(axes, grid="y")
+        clean(axes, grid="y")
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("step", fontsize=9, color=MUTED)
     order = [model for model in by_model if model in drawn]
-    labels = [_name(model) for model in order]
-    beside = max(1, _LEGEND_CHARS // (max(map(len, labels)) + 8))
+    labels = [short_name(model) for model in order]
+    beside = max(1, LEGEND_CHARS // (max(map(len, labels)) + 8))
     figure.legend(
         [drawn[model] for model in order], labels,
         loc="outside upper left", ncols=beside, frameon=False, labelcolor=INK, fontsize=9,
     )  # fmt: skip
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
@@ -181,13 +181,15 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
     return [(float(part[:, 0].mean()), float(part[:, 1].mean())) for part in parts]
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, its size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _clean(axes: Axes, *, grid: Literal["x", "y"] | None = None, spines: bool = False) -> None:
+def clean(axes: Axes, *, grid: Literal["x", "y"] | None = None, spines: bool = False) -> None:
+    """Leave of the axes what tells something."""
     axes.set_facecolor("none")
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
     axes.xaxis.label.set(color=MUTED, fontsize=9)
@@ -200,7 +202,8 @@ def _clean(axes: Axes, *, grid: Literal["x", "y"] | None = None, spines: bool = 
         axes.set_axisbelow(True)
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """The figure as SVG, the same text every time."""
     import matplotlib
 
     buffer = io.BytesIO()
@@ -211,7 +214,7 @@ def _svg(figure: Figure) -> str:
     return buffer.getvalue().decode()
 
 
-def _name(name: str, longest: int = _LONGEST_NAME) -> str:
+def short_name(name: str, longest: int = _LONGEST_NAME) -> str:
     """A user's name as a label: on one line, not too long, and never read as a formula."""
     printable = "".join(letter if letter.isprintable() else "�" for letter in name)
     shortened = printable if len(printable) <= longest else printable[: longest - 1] + "…"

@@ -15,7 +15,7 @@ from kineflow.data.manifest import ClipSet, Split
 from kineflow.data.sampling import ClipSpec
 from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse
-from kineflow.evaluation.motion_probe import ProbeErrors, mean_over_clips, probe_errors, summarise_probe
+from kineflow.evaluation.motion_probe import ProbeErrors, errors_of_each, mean_over_clips, probe_errors, summarise_probe
 from kineflow.evaluation.scores import Scores
 from kineflow.flow.quantise import quantise
 from kineflow.flow.store import FlowSet
@@ -69,6 +69,18 @@ def test_errors_are_those_of_each_clip_however_they_are_batched() -> None:
     assert together.decoded.mean() < 0.7 * together.still.mean()
 
 
+def test_several_probes_are_measured_as_each_alone() -> None:
+    first, second, clips = probe(), probe(), Clips(5)
+    second.backbone = first.backbone
+    fit_decoder(second, [{"flow": Clips(8).levels}], steps=1, settings=OptimiserSettings(learning_rate=0.1))
+    both = errors_of_each([first, second], clips, batch_size=2)
+    for errors, made in zip(both, (first, second), strict=True):
+        alone = probe_errors(made, clips, batch_size=2)
+        np.testing.assert_array_equal(errors.decoded, alone.decoded)
+        np.testing.assert_array_equal(errors.still, alone.still)
+    assert not np.array_equal(both[0].decoded, both[1].decoded)
+
+
 def test_clips_of_a_clip_set_and_a_flow_set(tiny_data) -> None:
     clip_set, flow_set = ClipSet.load(tiny_data.clips), FlowSet.load(tiny_data.flow)
     clips = ClipDataset(
@@ -100,7 +112,12 @@ def test_the_summary_compares_clip_by_clip() -> None:
     assert summary.gain_over_untrained is not None
     assert dataclasses.astuple(summary.gain_over_untrained) == (0.5, 0.5, 0.5)
     assert summary.error.low < 3.0 < summary.error.high
-    assert summarise_probe(ProbeErrors(still, still)).gain_over_untrained is None
+    alone = summarise_probe(ProbeErrors(still, still))
+    assert alone.gain_over_untrained is None
+    assert alone.gain_over_baseline is None
+    worse = summarise_probe(ProbeErrors(still, still), baseline=ProbeErrors(still - 0.25, still))
+    assert worse.gain_over_baseline is not None
+    assert worse.gain_over_baseline.value == -0.25
 
 
 def test_other_clips_cannot_be_compared() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,14 +9,12 @@ from torch import Tensor, nn
 
 from kineflow.errors import KineflowError
 from kineflow.flow.quantise import quantise
-from kineflow.models.bundle import Preprocessing
-from kineflow.models.learnt_flow import LearntFlow
+from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle
+from kineflow.models.learnt_flow import LearntFlow, learnt_flow
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
 
 BOUND_PX = 20.0
-RGB = Preprocessing("rgb", 5, 1, 16, 16, mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
-FLOW = Preprocessing("flow", 4, 1, 16, 16, mean=(128.0,) * 2, std=(32.0,) * 2)
 
 
 class Difference(nn.Module):
@@ -35,50 +33,45 @@ def stream() -> VideoNetwork:
     return create_model("s3d", num_classes=3, in_channels=2, width=0.125, dropout=0.0, stem_temporal_stride=1).eval()
 
 
-def network(rgb: Preprocessing = RGB) -> LearntFlow:
-    return LearntFlow(stream(), Difference(), rgb=rgb, flow=FLOW, bound_px=BOUND_PX)
+def network(*, frozen: bool = False) -> LearntFlow:
+    estimator = Difference()
+    return LearntFlow(stream(), estimator, bound_px=BOUND_PX, flow_mean=128.0, flow_std=32.0, frozen=frozen)  # type: ignore[arg-type]
 
 
 def images(seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (2, 3, 5, 16, 16))).float()
 
 
-def normalised(clips: Tensor) -> Tensor:
-    return (clips - torch.tensor(RGB.mean).view(-1, 1, 1, 1)) / torch.tensor(RGB.std).view(-1, 1, 1, 1)
-
-
 def test_each_field_leads_from_its_frame_to_the_next_and_images_are_in_grey_values() -> None:
     clips = images()
     with torch.no_grad():
-        flow = network().estimate(normalised(clips))
+        flow = network().estimate(clips)
     expected = (clips[:, ::2, 1:] - clips[:, ::2, :-1]) / 12
     torch.testing.assert_close(flow, expected, atol=1e-4, rtol=0)
 
 
-def test_the_estimator_sees_rgb_whatever_order_the_clips_are_in() -> None:
-    clips = images()
-    caffe = dataclasses.replace(RGB, mean=RGB.mean[::-1], std=RGB.std[::-1], channel_order="bgr")
+def test_a_single_frame_does_not_move() -> None:
     with torch.no_grad():
-        torch.testing.assert_close(
-            network(caffe).estimate(normalised(clips).flip(1)), network().estimate(normalised(clips))
-        )
+        flow = network().estimate(images()[:, :, :1])
+    assert flow.shape == (2, 2, 1, 16, 16)
+    assert not flow.any()
 
 
 def test_the_stream_sees_what_it_would_see_of_a_flow_set() -> None:
     clips, learnt = images(), network()
     with torch.no_grad():
-        px = learnt.estimate(normalised(clips))
+        px = learnt.estimate(clips)
         levels = torch.from_numpy(quantise(px.numpy().copy(), BOUND_PX)).float()
         from_flow_set = stream()((levels - 128) / 32)
         assert (px.abs() > BOUND_PX).any()  # clipped, as in the flow set
-        torch.testing.assert_close(learnt(normalised(clips)), from_flow_set, atol=0.02, rtol=0.02)  # no rounding
+        torch.testing.assert_close(learnt(clips), from_flow_set, atol=0.02, rtol=0.02)  # no rounding
 
 
 def test_the_labels_gradient_reaches_the_estimator() -> None:
     learnt = network()
-    learnt(normalised(images())).square().sum().backward()
+    learnt(images()).square().sum().backward()
     assert learnt.estimator.scale.grad.any()
-    assert learnt.stem.weight.grad.any()
+    assert learnt.stream.stem.weight.grad.any()
 
 
 def test_flow_past_the_bound_has_no_gradient() -> None:
@@ -87,29 +80,66 @@ def test_flow_past_the_bound_has_no_gradient() -> None:
         learnt.estimator.scale.fill_(1e6)
     clips = images()
     clips[:, :, 1::2], clips[:, :, ::2] = 255, 0  # every pixel changes
-    learnt(normalised(clips)).square().sum().backward()
+    learnt(clips).square().sum().backward()
     assert not learnt.estimator.scale.grad.any()
 
 
 def test_a_frozen_estimator_stays_as_it_is() -> None:
-    learnt = network()
-    learnt.estimator.requires_grad_(False)
-    learnt(normalised(images())).square().sum().backward()
+    learnt = network(frozen=True)
+    learnt(images()).square().sum().backward()
     assert learnt.estimator.scale.grad is None
-    assert learnt.stem.weight.grad.any()
+    assert learnt.stream.stem.weight.grad.any()
 
 
 def test_it_keeps_the_contract_of_networks() -> None:
     learnt = network()
-    assert learnt.stem.in_channels == 2
     assert learnt.num_features == learnt.stream.num_features
     learnt.reset_classifier(7)
-    assert learnt(normalised(images())).shape == (2, 7)
+    assert learnt(images()).shape == (2, 7)
     assert learnt.num_classes == 7
-    features = learnt.forward_features(normalised(images()))
+    assert learnt.get_submodule(learnt.classifier_name).out_channels == 7
+    features = learnt.forward_features(images())
     assert learnt.forward_head(features, pre_logits=True).shape == (2, learnt.num_features)
 
 
-def test_modalities_must_be_rgb_and_flow() -> None:
-    with pytest.raises(KineflowError, match="not flow into flow"):
-        LearntFlow(stream(), Difference(), rgb=FLOW, flow=FLOW, bound_px=BOUND_PX)
+class TestRegistered:
+    HYPER: ClassVar = {"width": 0.125, "estimator_width": 0.125, "bound_px": 5.0, "flow_mean": 120.0, "flow_std": 16.0}
+
+    def test_parameters_of_the_paper(self) -> None:
+        with torch.device("meta"):
+            made = learnt_flow(num_classes=400)
+            alone = create_model("s3d_g", num_classes=400, in_channels=2)
+        count = sum(parameter.numel() for parameter in alone.parameters())
+        assert sum(parameter.numel() for parameter in made.parameters()) == count + 9_374_340
+        assert (made.bound_px, made.flow_mean, made.flow_std) == (20.0, 127.5, 32.0)
+
+    def test_the_stem_sees_the_pixels(self) -> None:
+        made = learnt_flow(num_classes=3, **self.HYPER)
+        assert made.stem is made.estimator.conv1a[0]
+        assert made.stem.in_channels == 3
+
+    def test_keywords_reach_their_network(self) -> None:
+        made = learnt_flow(num_classes=3, stream="s3d", frozen=True, **self.HYPER)
+        assert (made.bound_px, made.flow_mean, made.flow_std) == (5.0, 120.0, 16.0)
+        assert not any("gate" in name for name, _ in made.named_parameters())
+        assert not any(parameter.requires_grad for parameter in made.estimator.parameters())
+        assert all(parameter.requires_grad for parameter in made.stream.parameters())
+
+    def test_a_bundle_gives_it_back(self, tmp_path, monkeypatch) -> None:
+        from kineflow.models import registry
+
+        monkeypatch.setattr(registry, "_MODEL_FILES", (*registry._MODEL_FILES, "kineflow.models.learnt_flow"))
+        torch.manual_seed(0)
+        made = learnt_flow(num_classes=3, **self.HYPER).eval()
+        seen = Preprocessing("rgb", 5, 1, 32, 32, mean=(0.0,) * 3, std=(1.0,) * 3)
+        save_bundle(tmp_path / "m", made, ModelCard("m", "learnt_flow", dict(self.HYPER), ("a", "b", "c"), seen))
+        again, _ = load_bundle(tmp_path / "m")
+        with torch.no_grad():
+            torch.testing.assert_close(again(images()), made(images()), rtol=0, atol=0)
+
+    @pytest.mark.parametrize(
+        ("keywords", "said"), [({"in_channels": 2}, "not from 2 channels"), ({"stream": "tsn"}, "'tsn'")]
+    )
+    def test_what_cannot_be(self, keywords, said) -> None:
+        with pytest.raises(KineflowError, match=said):
+            learnt_flow(num_classes=3, **keywords)

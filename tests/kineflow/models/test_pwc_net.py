@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.learnt_flow import LearntFlow
 from kineflow.models.pwc_net import PWCNet, cost_volume, warp
 from kineflow.models.registry import create_model
@@ -108,12 +107,30 @@ def test_full_size() -> None:
     assert flow.shape == (2, 2, 224, 224)
 
 
+def test_levels_are_in_px_of_the_images_and_the_last_is_the_answer(network: PWCNet) -> None:
+    first, second = images(64, 128)
+    with torch.no_grad():
+        levels = network.estimates(first, second)
+        flow = network(first, second)
+    assert [tuple(level.shape[2:]) for level in levels] == [(1, 2), (2, 4), (4, 8), (8, 16), (16, 32)]
+    expected = nn.functional.interpolate(levels[-1], (64, 128), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(flow, expected)
+
+
+def test_a_narrow_one_has_fewer_channels_and_the_same_layers(network: PWCNet) -> None:
+    narrow = PWCNet(0.25)
+    assert narrow.state_dict().keys() == network.state_dict().keys()
+    assert narrow.get_submodule("conv6b")[0].out_channels == 49
+    assert narrow.get_submodule("conv1a")[0].out_channels == 8  # no fewer
+    with torch.no_grad():
+        assert narrow(*images(64, 64)).shape == (2, 2, 64, 64)
+
+
 def test_labels_teach_it_within_a_flow_stream(network: PWCNet) -> None:
-    rgb = Preprocessing("rgb", 3, 1, 64, 64, mean=(128.0,) * 3, std=(64.0,) * 3)
-    flow = Preprocessing("flow", 2, 1, 64, 64, mean=(128.0,) * 2, std=(32.0,) * 2)
     stream = create_model("s3d", num_classes=3, in_channels=2, width=0.125, dropout=0.0, last_stage="Mixed3b")
-    learnt = LearntFlow(stream, network, rgb=rgb, flow=flow, bound_px=1e4)
-    learnt(torch.randn(2, 3, 3, 64, 64)).square().sum().backward()
+    learnt = LearntFlow(stream, network, bound_px=1e4, flow_mean=128.0, flow_std=32.0)
+    learnt(torch.rand(2, 3, 3, 64, 64) * 255).square().sum().backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == [name for name, p in network.named_parameters() if not p.requires_grad]
     assert silent == ["deconv2.weight", "deconv2.bias"]
     network.zero_grad(set_to_none=True)

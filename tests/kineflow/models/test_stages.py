@@ -6,7 +6,7 @@ import torch
 from kineflow.errors import KineflowError
 from kineflow.models.registry import create_model
 from kineflow.models.s3d import S3D
-from kineflow.models.stages import STAGES, channels_at, features_at, features_from, stages_of
+from kineflow.models.stages import STAGES, channels_at, features_at, features_at_each, features_from, stages_of
 
 # Of a clip of 64×224×224, as the S3D paper and D3D's table have them: channels @ time × height × width.
 FULL_SIZE = {
@@ -70,3 +70,18 @@ def test_a_network_that_ends_earlier_has_fewer_stages() -> None:
 def test_other_networks_have_no_stages() -> None:
     with pytest.raises(KineflowError, match="Linear has no named stages"):
         stages_of(torch.nn.Linear(2, 2))
+
+
+def test_several_stages_by_one_pass() -> None:
+    network, clips = tiny(), torch.randn(2, 3, 8, 32, 32)
+    wanted = ["Mixed4b", "Conv1a", "Mixed3b"]
+    seen: list[object] = []
+    network.features[0].register_forward_hook(lambda *_: seen.append(None))
+    with torch.no_grad():
+        found = features_at_each(network, clips, wanted)
+        assert len(seen) == 1
+        assert list(found) == ["Conv1a", "Mixed3b", "Mixed4b"]
+        for stage, features in found.items():
+            torch.testing.assert_close(features, features_at(network, clips, stage), rtol=0, atol=0)
+    with pytest.raises(KineflowError, match="no stage 'Mixed6'"):
+        features_at_each(network, clips, ["Mixed6"])

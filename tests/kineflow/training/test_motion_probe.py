@@ -17,7 +17,14 @@ from kineflow.models.bundle import Preprocessing
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.registry import create_model
 from kineflow.models.stages import features_at
-from kineflow.training.motion_probe import MotionProbe, end_point_errors, fit_decoder, flow_px, flow_target
+from kineflow.training.motion_probe import (
+    MotionProbe,
+    end_point_errors,
+    fit_decoder,
+    fit_decoders,
+    flow_px,
+    flow_target,
+)
 from kineflow.training.settings import OptimiserSettings
 
 BOUND_PX = 20.0
@@ -220,3 +227,35 @@ class TestFitDecoder:
         fit_decoder(task, [batch(), batch()], steps=2, settings=settings)
         moved = torch.nn.utils.parameters_to_vector(task.network.parameters()) - before
         assert moved.norm().item() == pytest.approx(1.1e-3, rel=1e-2)  # a whole step, and a tenth of one
+
+
+class TestSeveralProbesOfOneNetwork:
+    SITES = (("Conv2b", "simple"), ("Mixed3b", "spatial"), ("Mixed3b", "simple"))
+
+    def probes(self, build: Build) -> list[MotionProbe]:
+        made = [build(stage=stage, decoder=decoder) for stage, decoder in self.SITES]
+        for probe in made[1:]:
+            probe.backbone = made[0].backbone  # all are of one seed
+        return made
+
+    def test_each_learns_as_it_would_alone(self, probe: Build) -> None:
+        settings = OptimiserSettings(learning_rate=0.003, weight_decay=0.0, clip_gradient_norm=0.01)
+        together = self.probes(probe)
+        courses = fit_decoders(together, [batch(seed) for seed in range(3)], steps=3, settings=settings)
+        for made, course, (stage, decoder) in zip(together, courses, self.SITES, strict=True):
+            alone = probe(stage=stage, decoder=decoder)
+            assert course == fit_decoder(alone, [batch(seed) for seed in range(3)], steps=3, settings=settings)
+            for mine, own in zip(made.network.parameters(), alone.network.parameters(), strict=True):
+                assert torch.equal(mine, own)
+            assert not made.training
+
+    def test_the_network_sees_each_batch_once(self, probe: Build) -> None:
+        made = self.probes(probe)
+        passes: list[object] = []
+        made[0].backbone.get_submodule("features.0").register_forward_hook(lambda *_: passes.append(None))
+        fit_decoders(made, [batch(), batch()], steps=2, settings=FAST)
+        assert len(passes) == 2
+
+    def test_probes_of_other_networks_are_refused(self, probe: Build) -> None:
+        with pytest.raises(KineflowError, match="several networks"):
+            fit_decoders([probe(), probe()], [batch()], steps=1, settings=FAST)

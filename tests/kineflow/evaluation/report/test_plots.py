@@ -55,8 +55,8 @@ def test_long_curves_are_thinned_without_moving_them():
 
 
 def test_long_names_are_cut_and_control_characters_shown():
-    assert plots._name("x" * 60) == "x" * 33 + "…"
-    assert plots._name("a\nb\x00") == "a�b�"
+    assert plots.short_name("x" * 60) == "x" * 33 + "…"
+    assert plots.short_name("a\nb\x00") == "a�b�"
 
 
 def test_every_model_has_its_own_colour_and_roles_keep_theirs():
