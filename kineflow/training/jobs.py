@@ -71,7 +71,7 @@ def train_network(
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
     network, card = for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
-    _check_warped(card, data.flow_set)
+    check_warped(card, data.flow_set)
     task = _task(network, card, settings)
     fitted = fit_on_clips(
         task, data, settings, modalities=(card.preprocessing.modality,), seed=seed, work=work, tracker=tracker
@@ -208,8 +208,8 @@ def fit_on_clips(
     Raises:
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
-    labelled, val = (_clips(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
-    unlabelled = _clips(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
+    labelled, val = (clips_of(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
+    unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
     wanted = task.preprocessing
     seen = Geometry(
         ClipSpec(settings.frames, settings.stride_frames, settings.short),
@@ -245,7 +245,12 @@ def fit_on_clips(
     )
 
 
-def _clips(clip_set: ClipSet, split: Split) -> list[Clip]:
+def clips_of(clip_set: ClipSet, split: Split) -> list[Clip]:
+    """The usable clips of a split.
+
+    Raises:
+        KineflowError: There are none.
+    """
     clips = clip_set.usable(split)
     if not clips:
         raise KineflowError(
@@ -256,7 +261,12 @@ def _clips(clip_set: ClipSet, split: Split) -> list[Clip]:
     return clips
 
 
-def _check_warped(card: ModelCard, flow_set: FlowSet | None) -> None:
+def check_warped(card: ModelCard, flow_set: FlowSet | None) -> None:
+    """Check that a stream of warped flow is not given flow with the camera's motion in it.
+
+    Raises:
+        KineflowError: It is.
+    """
     kept = flow_set is not None and flow_set.params.get("camera_motion") == "kept"
     if card.preprocessing.modality == "warped_flow" and kept:
         raise KineflowError(

@@ -1,0 +1,123 @@
+"""Windows of stored features as training and validation samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kineflow.data.draws import Draw
+from kineflow.data.features import FeatureSet
+from kineflow.data.manifest import Clip, ClipSet
+from kineflow.data.sampling import ClipSpec, Indices, centre_clip, last_start, random_clip, windows_at
+from kineflow.errors import KineflowError
+
+LABEL = "label"
+
+
+class FeatureDataset(Dataset[dict[str, Tensor]]):
+    """Windows of the given clips' features, T moments each.
+
+    A sample holds a tensor for each input of the network, float32 [T, F, h, w] or [T, D], under the input's name, and
+    the ``label``, int64. All of them are of the same moments. An integer key gives the centre window of a clip
+    (validation). A :class:`Draw` gives a random window of the clip that it names, from the draw's seed alone; with
+    ``every_window``, it names one of all windows of all clips (:attr:`items`).
+
+    Args:
+        clip_set: What the labels mean.
+        clips: The clips, in the order of their indices.
+        feature_sets: By the name of the network's input.
+        spec: Shape of the window.
+        every_window: Whether draws name windows, at every moment where one can start, and not clips.
+        cache_bytes: Whole clips' features are kept in memory up to this size, in 16 bits.
+
+    Raises:
+        KineflowError: Features are missing for a clip.
+    """
+
+    def __init__(
+        self,
+        clip_set: ClipSet,
+        clips: Sequence[Clip],
+        *,
+        feature_sets: Mapping[str, FeatureSet],
+        spec: ClipSpec,
+        every_window: bool = False,
+        cache_bytes: int = 0,
+    ) -> None:
+        self.clip_set, self.clips, self.feature_sets, self.spec = clip_set, list(clips), dict(feature_sets), spec
+        for features in self.feature_sets.values():
+            _require_features(features, self.clips)
+        self._moments = [self._moments_of(clip) for clip in self.clips]
+        windows = [last_start(moments, spec) + 1 for moments in self._moments]
+        self._first_window = np.cumsum([0, *windows]) if every_window else None
+        self._cache = _Cache(cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @property
+    def items(self) -> int:
+        """How many things a draw can name: clips, or windows."""
+        return len(self.clips) if self._first_window is None else int(self._first_window[-1])
+
+    def __getitem__(self, key: int | Draw) -> dict[str, Tensor]:
+        number, window = self._window(key)
+        clip = self.clips[number]
+        read = {name: self._read(name, clip, window) for name in self.feature_sets}
+        return {**read, LABEL: torch.tensor(self.clip_set.label_index(clip))}
+
+    def _window(self, key: int | Draw) -> tuple[int, Indices]:
+        """Which clip, and which moments of it [T]."""
+        if not isinstance(key, Draw):
+            return key, centre_clip(self._moments[key], self.spec)[0]
+        if self._first_window is None:
+            return key.clip, random_clip(self._moments[key.clip], self.spec, np.random.default_rng(key.seed))[0]
+        number = int(np.searchsorted(self._first_window, key.clip, side="right")) - 1
+        start = np.array([key.clip - self._first_window[number]])
+        return number, windows_at(self._moments[number], self.spec, start)[0]
+
+    def _moments_of(self, clip: Clip) -> int:
+        return min(features.entries[clip.clip_id].moments for features in self.feature_sets.values())
+
+    def _read(self, name: str, clip: Clip, window: Indices) -> Tensor:
+        features = self.feature_sets[name]
+        whole = self._cache.get(name, clip)
+        moments = features.entries[clip.clip_id].moments
+        if whole is None and self._cache.has_room(moments * math.prod(features.shape) * torch.float16.itemsize):
+            whole = features.read(clip.clip_id, np.arange(moments)).half()
+            self._cache.put(name, clip, whole)
+        return features.read(clip.clip_id, window) if whole is None else whole[window].float()
+
+
+class _Cache:
+    """Whole clips' features, first come first kept, within a budget of bytes."""
+
+    def __init__(self, budget: int) -> None:
+        self._left = budget
+        self._kept: dict[tuple[str, str], Tensor] = {}
+
+    def get(self, name: str, clip: Clip) -> Tensor | None:
+        return self._kept.get((name, clip.clip_id))
+
+    def has_room(self, size: int) -> bool:
+        return size <= self._left
+
+    def put(self, name: str, clip: Clip, features: Tensor) -> None:
+        self._kept[name, clip.clip_id] = features
+        self._left -= features.nbytes
+
+
+def _require_features(features: FeatureSet, clips: list[Clip]) -> None:
+    usable = features.usable_ids()
+    missing = [clip.clip_id for clip in clips if clip.clip_id not in usable]
+    if missing:
+        raise KineflowError(
+            f"no features for {len(missing)} of {len(clips)} clips, the first of them {', '.join(missing[:5])}",
+            where=features.media_root,
+            remedy="run extract_features on this clip set again, with the splits train and val among its splits",
+        )

@@ -1,0 +1,282 @@
+"""Features of all clips of a set: decode pieces of clips, run the frozen backbone on full batches, write a file a clip.
+
+Features are named by the clip and by a key of all that they depend on. A file that is there is whole and right, so work
+that was killed goes on where it stopped, and another backbone or another view never meets old files. Clips are read in
+pieces of a batch at most: memory does not grow with their length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kineflow.data.features import FORMAT_VERSION, FeatureEntry, FeatureSource, Tap, write_features
+from kineflow.data.manifest import Clip, ClipSet, Status
+from kineflow.data.modality import reads_flow, reads_frames
+from kineflow.data.sampling import Indices
+from kineflow.errors import KineflowError
+from kineflow.evaluation.windows import needed_of, prepare_windows
+from kineflow.files import inside, sha256_of
+from kineflow.flow.store import FlowSet, read_flow
+from kineflow.models.network import ImageNetwork
+from kineflow.progress import track
+from kineflow.video.decode import read_frames
+
+_LOG = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What features are computed of.
+
+    Attributes:
+        clip_set: The clips.
+        flow_set: Where the backbone sees flow, their flow.
+    """
+
+    clip_set: ClipSet
+    flow_set: FlowSet | None
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What :func:`extract` has done.
+
+    Attributes:
+        entries: One a clip, in the order in which the clips were given.
+        shape: Of a moment's features.
+        moments: Seen in this run; clips that were there already do not count.
+        seconds: Wall time of seeing them, decoding and writing included.
+    """
+
+    entries: tuple[FeatureEntry, ...]
+    shape: tuple[int, ...]
+    moments: int
+    seconds: float
+
+    @property
+    def moments_per_second(self) -> float:
+        """0 when nothing was left to do."""
+        return self.moments / self.seconds if self.moments else 0.0
+
+
+def extract(
+    backbone: ImageNetwork,
+    source: FeatureSource,
+    data: Clips,
+    chosen: Sequence[Clip],
+    media: Path,
+    *,
+    batch_frames: int,
+    workers: int = 0,
+    device: torch.device | str = "auto",
+) -> Extracted:
+    """Compute the features of ``chosen`` clips into files below ``media``, leaving alone those already there.
+
+    Args:
+        backbone: Takes images [N, C, crop, crop]; is moved to ``device`` and set to evaluation mode.
+        source: What it is, how its input is made, and what of it is wanted.
+        data: Where the clips lie, and their flow.
+        chosen: Usable clips.
+        media: Paths of the entries are relative to it. Several processes may work below one.
+        batch_frames: Images a forward pass, at most.
+        workers: Threads that decode beside this one; 0 decodes in this one. Makes no difference to the features.
+        device: Where the backbone runs; ``auto`` is a GPU where there is one.
+
+    Raises:
+        KineflowError: A clip cannot be read, the backbone sees flow and there is no flow set, or features do not fit
+            16 bits. A clip whose flow is missing is listed with the reason.
+    """
+    wanted = source.preprocessing
+    if reads_flow(wanted.modality) and data.flow_set is None:
+        raise KineflowError(
+            "the backbone sees flow, and no flow set was given",
+            where=f"model {source.name!r}",
+            remedy="pass the output of the extract_flow step",
+        )
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    backbone = backbone.to(place).eval()
+    entries = {clip.clip_id: _entry(clip, source, data) for clip in chosen}
+    waiting = [
+        clip
+        for clip in chosen
+        if (entry := entries[clip.clip_id]).status is Status.OK and not inside(media, entry.path).is_file()
+    ]
+    if done := sum(entry.status is Status.OK for entry in entries.values()) - len(waiting):
+        _LOG.info("features: %d clips were done before", done)
+
+    def see(images: Tensor) -> Tensor:
+        return seen_by(backbone, source.tap, images.to(place)).cpu()
+
+    start, moments = time.monotonic(), sum(map(moments_of, waiting))
+    pieces = [piece for clip in waiting for piece in _pieces(clip, batch_frames)]
+    images = _ahead(lambda piece: _images(piece, source, data), pieces, workers)
+    tracked = track(_seen(pieces, images, see, batch_frames), total=moments, what="features", unit="frame", size=_count)
+    for clip, features in _whole(tracked):
+        write_features(inside(media, entries[clip.clip_id].path), features)
+    shape = see(_blank(source)).shape[1:]
+    return Extracted(tuple(entries.values()), tuple(shape), moments, time.monotonic() - start)
+
+
+def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
+    """Features of normalised images [N,C,S,S]: the map [N,F,h,w], or what the classifier sees [N,D]; no gradient."""
+    with torch.inference_mode():
+        found: Tensor = backbone.forward_features(images.contiguous(memory_format=torch.channels_last))
+        if tap == "vector":
+            found = backbone.forward_head(found, pre_logits=True)
+        return found.contiguous()
+
+
+def moments_of(clip: Clip) -> int:
+    """Moments of a clip, see :mod:`kineflow.data.modality`."""
+    return max(1, clip.frames - 1)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Successive moments of a clip; the clip's last piece ends with its last moment."""
+
+    clip: Clip
+    moments: Indices
+
+    @property
+    def is_last(self) -> bool:
+        return int(self.moments[-1]) == moments_of(self.clip) - 1
+
+
+def _pieces(clip: Clip, most: int) -> list[_Piece]:
+    moments = np.arange(moments_of(clip))
+    return [_Piece(clip, moments[first : first + most]) for first in range(0, len(moments), most)]
+
+
+def _images(piece: _Piece, source: FeatureSource, data: Clips) -> Tensor:
+    """What the backbone sees of a piece, float32 [n, C, S, S]: the view of the middle, as in a test."""
+    clip, wanted, windows = piece.clip, source.preprocessing, piece.moments[None]
+    needed = needed_of(windows, wanted, n_frames=clip.frames)
+    frames = fields = None
+    if len(needed.frames):
+        frames = read_frames(data.clip_set.locate(clip), needed.frames.tolist())
+    if len(needed.fields):
+        assert data.flow_set is not None  # checked before the first clip is read
+        fields = read_flow(data.flow_set.locate(clip.clip_id), needed.fields.tolist())
+    prepared = prepare_windows(windows, needed, frames, fields, wanted, n_frames=clip.frames)  # [1, 1, C, n, S, S]
+    return prepared[0, 0].transpose(0, 1)
+
+
+def _seen(
+    pieces: Sequence[_Piece], images: Iterable[Tensor], see: Callable[[Tensor], Tensor], most: int
+) -> Iterator[tuple[_Piece, Tensor]]:
+    """Each piece with its features; pieces of several clips share a batch of at most ``most`` images."""
+    batch: list[tuple[_Piece, Tensor]] = []
+
+    def flush() -> Iterator[tuple[_Piece, Tensor]]:
+        if batch:
+            parts = torch.split(see(torch.cat([part for _, part in batch])), [len(part) for _, part in batch])
+            yield from ((piece, part) for (piece, _), part in zip(batch, parts, strict=True))
+            batch.clear()
+
+    for piece, part in zip(pieces, images, strict=True):
+        if sum(len(other) for _, other in batch) + len(part) > most:
+            yield from flush()
+        batch.append((piece, part))
+    yield from flush()
+
+
+def _whole(seen: Iterable[tuple[_Piece, Tensor]]) -> Iterator[tuple[Clip, Tensor]]:
+    """Each clip with the features of all its moments; its pieces follow one another."""
+    parts: list[Tensor] = []
+    for piece, part in seen:
+        parts.append(part.half())
+        if piece.is_last:
+            yield piece.clip, torch.cat(parts)
+            parts.clear()
+
+
+def _count(seen: tuple[_Piece, Tensor]) -> int:
+    return len(seen[0].moments)
+
+
+def _blank(source: FeatureSource) -> Tensor:
+    wanted = source.preprocessing
+    return torch.zeros(1, len(wanted.mean), wanted.crop, wanted.crop)
+
+
+def _entry(clip: Clip, source: FeatureSource, data: Clips) -> FeatureEntry:
+    """The entry of a clip whose features are there, or soon will be."""
+    modality = source.preprocessing.modality
+    read = []
+    if reads_frames(modality):
+        read.append(data.clip_set.locate(clip))
+    if reads_flow(modality):
+        assert data.flow_set is not None  # checked before
+        flow = data.flow_set.entries.get(clip.clip_id)
+        if flow is None or flow.status is not Status.OK:
+            status, reason = (flow.status, flow.reason) if flow else (Status.UNREADABLE, "not in the flow set")
+            return FeatureEntry(clip.clip_id, "", 0, status, f"no flow: {reason}")
+        read.append(data.flow_set.locate(clip.clip_id))
+    # Neither the model's name nor what is known of the flow changes what the bytes lead to.
+    told = [FORMAT_VERSION, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return FeatureEntry(clip.clip_id, f"{clip.clip_id}-{key}.safetensors", moments_of(clip), Status.OK, "")
+
+
+def _digest(path: Path) -> str:
+    """Of a video, or of all planes in a folder of flow."""
+    try:
+        if not path.is_dir():
+            return sha256_of(path)
+        return hashlib.sha256("".join(map(sha256_of, sorted(path.iterdir()))).encode()).hexdigest()
+    except OSError as error:
+        raise KineflowError(
+            f"not readable: {error.strerror}", where=path, remedy="run the step again that wrote it"
+        ) from None
+
+
+def _ahead(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Results in order, worked out by threads a little ahead of the one who takes them."""
+    if not workers:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def put_in_place(entries: Iterable[FeatureEntry], work: Path, media: Path) -> int:
+    """Let the files of ``entries`` that lie below ``work`` lie below ``media`` too; returns their size in bytes."""
+    total = 0
+    for entry in entries:
+        source, target = inside(work, entry.path), inside(media, entry.path)
+        total += source.stat().st_size
+        if source == target:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(source)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, target)
+    return total

@@ -1,0 +1,71 @@
+"""The task of networks that answer at every step (ALSTM, VideoLSTM), on features that were computed before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kineflow.models.bundle import Preprocessing
+from kineflow.models.over_frames import OverFrames
+from kineflow.models.recurrent import SequenceNetwork
+from kineflow.training.attention_losses import (
+    doubly_stochastic_penalty,
+    squared_norm,
+    step_cross_entropy,
+    step_multi_label_loss,
+)
+from kineflow.training.feature_dataset import LABEL
+from kineflow.training.recurrent_settings import RecurrentSettings
+from kineflow.training.tasks import Classification, Terms
+
+
+class StepwiseClassification(Classification):
+    """Every step of a clip has to name its class; attention and weights may cost something too::
+
+        L = Σ_t CE_t + λ Σ_i (1 - Σ_t l_{t,i})² + γ Σ θ²        (ALSTM §3.3)
+
+    θ are the weights of the sequence network. With ``multi_label`` each CE_t is a sum of binary cross entropies.
+
+    Args:
+        network: Its backbones are not run: batches hold their features, by the names of the sequence network's inputs.
+        preprocessing: Of the clips that the whole network takes.
+        settings: λ, γ, and what is summed or averaged.
+    """
+
+    def __init__(self, network: OverFrames, preprocessing: Preprocessing, settings: RecurrentSettings) -> None:
+        super().__init__(network, preprocessing)
+        self.settings = settings
+
+    def loss(self, batch: Any) -> Terms:
+        """Scalar ``loss`` to be minimised, and its terms before they are weighted."""
+        network, settings = self._sequence, self.settings
+        logits, attention = network.forward_steps(*self._features(batch))
+        if network.multi_label:
+            targets = F.one_hot(batch[LABEL], logits.shape[2])
+            loss = step_multi_label_loss(logits, targets, reduction=settings.reduction)
+        else:
+            loss = step_cross_entropy(logits, batch[LABEL], reduction=settings.reduction)
+        terms = {"cross_entropy": loss.detach()}
+        if attention is not None:
+            penalty = doubly_stochastic_penalty(attention, cells=settings.penalty_cells, reduction=settings.reduction)
+            terms["attention_penalty"] = penalty.detach()
+            loss = loss + settings.attention_penalty * penalty
+        if settings.l2:
+            loss = loss + settings.l2 * squared_norm(network.parameters())
+        return {"loss": loss, **terms}
+
+    def answers(self, batch: Any) -> Tensor:
+        """Logits [B, K] of whole clips, from their features."""
+        logits: Tensor = self._sequence(*self._features(batch))
+        return logits
+
+    @property
+    def _sequence(self) -> SequenceNetwork:
+        network: Any = self.network
+        sequence: SequenceNetwork = network.sequence
+        return sequence
+
+    def _features(self, batch: Any) -> tuple[Tensor, ...]:
+        return tuple(batch[name] for name in self._sequence.inputs)

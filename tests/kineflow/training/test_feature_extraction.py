@@ -1,0 +1,183 @@
+"""Features are what the backbone says of each frame, whatever the batches, and are computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kineflow.data.features import FeatureSet, FeatureSource, Tap
+from kineflow.data.manifest import ClipSet, Split, Status
+from kineflow.data.modality import Modality
+from kineflow.errors import KineflowError
+from kineflow.flow.store import FlowSet, read_flow
+from kineflow.models.bundle import Preprocessing
+from kineflow.models.network import ImageNetwork
+from kineflow.models.registry import create_backbone
+from kineflow.training.feature_extraction import Clips, Extracted, extract, put_in_place
+from kineflow.video.decode import read_frames
+
+FRAMES = 6
+MOMENTS = FRAMES - 1
+
+
+def source(modality: Modality = "rgb", tap: Tap = "map", **changes: object) -> FeatureSource:
+    channels = 2 if modality == "flow" else 3
+    seen = Preprocessing(modality, 1, 1, short_side=16, crop=16, mean=(100.0,) * channels, std=(50.0,) * channels)
+    return FeatureSource("0" * 64, "backbone", tap, dataclasses.replace(seen, **changes))
+
+
+def backbone(channels: int = 3) -> ImageNetwork:
+    torch.manual_seed(0)
+    return create_backbone("googlenet", in_channels=channels, width=0.125, output_stride=8).eval()
+
+
+@pytest.fixture
+def data(tiny_data) -> Clips:
+    return Clips(ClipSet.load(tiny_data.clips), FlowSet.load(tiny_data.flow))
+
+
+@pytest.fixture
+def run(data: Clips, tmp_path: Path) -> Callable[..., tuple[Extracted, FeatureSet]]:
+    def run(wanted: FeatureSource, **options) -> tuple[Extracted, FeatureSet]:
+        network = backbone(len(wanted.preprocessing.mean))
+        given = {"chosen": data.clip_set.usable(Split.TRAIN), "batch_frames": 8, "device": "cpu"} | options
+        extracted = extract(network, wanted, given.pop("data", data), media=tmp_path / "media", **given)
+        entries = {entry.clip_id: entry for entry in extracted.entries}
+        return extracted, FeatureSet(wanted, extracted.shape, entries, str(tmp_path / "media"))
+
+    return run
+
+
+def direct(images: np.ndarray, tap: Tap) -> Tensor:
+    """What the backbone says of images [n, H, W, C], one by one."""
+    network = backbone(images.shape[3])
+    with torch.no_grad():
+        x = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 100) / 50
+        maps = torch.cat([network.forward_features(image[None]) for image in x])
+        return maps if tap == "map" else network.forward_head(maps, pre_logits=True)
+
+
+@pytest.mark.parametrize("tap", ["map", "vector"])
+@pytest.mark.parametrize("modality", ["rgb", "rgb_difference", "flow"])
+@pytest.mark.parametrize("batch_frames", [1, 3, 100])
+def test_features_are_the_backbone_s_own(data: Clips, run, tap: Tap, modality: Modality, batch_frames: int) -> None:
+    extracted, features = run(source(modality, tap), batch_frames=batch_frames)
+    assert extracted.moments == 4 * MOMENTS
+    for clip in data.clip_set.usable(Split.TRAIN):
+        if modality == "flow":
+            seen = read_flow(data.flow_set.locate(clip.clip_id))
+        else:
+            frames = read_frames(data.clip_set.locate(clip)).astype(np.int16)
+            seen = frames[1:] - frames[:-1] if modality == "rgb_difference" else frames[:-1]
+        expected = direct(seen, tap)
+        found = features.read(clip.clip_id, np.arange(MOMENTS))
+        assert features.shape == tuple(expected.shape[1:])
+        torch.testing.assert_close(found, expected, rtol=2**-10, atol=1e-3)
+
+
+def test_the_view_is_the_preprocessing_s(data: Clips, run) -> None:
+    clip = data.clip_set.usable(Split.TRAIN)[0]
+    _, whole = run(source())
+    _, middle = run(source(short_side=32))  # twice as large, of which the middle 16x16 is cut
+    _, squashed = run(source(short_side=32, fit="squash"))
+    window = np.arange(MOMENTS)
+    assert torch.equal(squashed.read(clip.clip_id, window), whole.read(clip.clip_id, window))
+    assert not torch.equal(middle.read(clip.clip_id, window), whole.read(clip.clip_id, window))
+
+
+def test_threads_make_no_difference(data: Clips, run, tmp_path: Path) -> None:
+    clip = data.clip_set.usable(Split.TRAIN)[-1]
+    one = run(source())[1].read(clip.clip_id, np.arange(MOMENTS))
+    (tmp_path / "media").rename(tmp_path / "before")
+    extracted, features = run(source(), workers=2)
+    assert extracted.moments == 4 * MOMENTS
+    assert torch.equal(features.read(clip.clip_id, np.arange(MOMENTS)), one)
+
+
+def test_what_is_there_is_not_done_again(data: Clips, run) -> None:
+    chosen = data.clip_set.usable(Split.TRAIN)
+    assert run(source(), chosen=chosen[:1])[0].moments == MOMENTS
+    rest, features = run(source())
+    assert rest.moments == 3 * MOMENTS
+    assert features.usable_ids() == {clip.clip_id for clip in chosen}
+    assert run(source())[0].moments == 0
+    renamed = dataclasses.replace(source(), name="another name")
+    assert run(renamed)[0].moments == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dataclasses.replace(source(), backbone="1" * 64),
+        source(tap="vector"),
+        source(mean=(90.0,) * 3),
+        source(fit="squash"),
+    ],
+)
+def test_other_features_lie_elsewhere(run, other: FeatureSource) -> None:
+    first = {entry.path for entry in run(source())[0].entries}
+    again = run(other)[0]
+    assert again.moments == 4 * MOMENTS
+    assert first.isdisjoint(entry.path for entry in again.entries)
+
+
+def test_an_interrupted_run_keeps_whole_files_only(data: Clips, tmp_path: Path, monkeypatch) -> None:
+    from kineflow.training import feature_extraction
+
+    seen, see = [], feature_extraction.seen_by
+
+    def stops(*arguments: object) -> Tensor:
+        seen.append(None)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return see(*arguments)
+
+    monkeypatch.setattr(feature_extraction, "seen_by", stops)
+    chosen = data.clip_set.usable(Split.TRAIN)
+    arguments = {"media": tmp_path, "batch_frames": MOMENTS, "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        extract(backbone(), source(), data, chosen, **arguments)
+    assert len(list(tmp_path.rglob("*"))) == 2
+    monkeypatch.setattr(feature_extraction, "seen_by", see)
+    assert extract(backbone(), source(), data, chosen, **arguments).moments == 2 * MOMENTS
+
+
+def test_clips_without_flow_are_listed(data: Clips, run) -> None:
+    chosen = data.clip_set.usable(Split.TRAIN)
+    entries = dict(data.flow_set.entries)
+    entries[chosen[0].clip_id] = dataclasses.replace(
+        entries[chosen[0].clip_id], path="", status=Status.SHORT, reason="1 frame has no motion to measure"
+    )
+    del entries[chosen[1].clip_id]
+    less = Clips(data.clip_set, dataclasses.replace(data.flow_set, entries=entries))
+    extracted, features = run(source("flow"), data=less)
+    assert [entry.status for entry in extracted.entries[:2]] == [Status.SHORT, Status.UNREADABLE]
+    assert "no motion" in extracted.entries[0].reason
+    assert features.usable_ids() == {clip.clip_id for clip in chosen[2:]}
+    assert extracted.moments == 2 * MOMENTS
+
+
+def test_flow_that_was_not_given(data: Clips, run) -> None:
+    with pytest.raises(KineflowError, match="no flow set"):
+        run(source("flow"), data=Clips(data.clip_set, None))
+
+
+def test_a_clip_that_is_gone(data: Clips, run) -> None:
+    gone = dataclasses.replace(data.clip_set.usable(Split.TRAIN)[0], path="gone.mp4")
+    with pytest.raises(KineflowError, match=r"gone\.mp4"):
+        run(source(), chosen=[gone])
+
+
+def test_files_are_put_in_place(run, tmp_path: Path) -> None:
+    extracted, features = run(source())
+    size = put_in_place(extracted.entries, tmp_path / "media", tmp_path / "other")
+    moved = dataclasses.replace(features, media_root=str(tmp_path / "other"))
+    assert size == sum(path.stat().st_size for path in (tmp_path / "other").rglob("*.safetensors"))
+    clip_id = extracted.entries[0].clip_id
+    assert torch.equal(moved.read(clip_id, np.arange(2)), features.read(clip_id, np.arange(2)))

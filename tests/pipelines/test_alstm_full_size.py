@@ -1,0 +1,117 @@
+"""One batch of real clips through the paper's ALSTM, as ``params/alstm_ucf101.yaml`` has it: 224², K = 101."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from components.choose_backbone.params import BackboneParams
+from components.choose_backbone.step import choose_backbone
+from components.extract_features.params import FeatureParams
+from components.extract_features.step import extract_features
+from components.pretrain_tsn.params import PretrainTsnParams
+from components.pretrain_tsn.step import pretrain_tsn
+from components.train_recurrent.params import RecurrentParams
+from kineflow.data.draws import Draw
+from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.sampling import ClipSpec
+from kineflow.training.composite import network_over
+from kineflow.training.feature_dataset import FeatureDataset
+from kineflow.training.optimisers import build_optimiser
+from kineflow.training.stepwise import StepwiseClassification
+from kineflow.training.streams import Stream, load_stream
+from kineflow.video.index import index_video
+from pipelines.graph import graph_of
+from pipelines.params import load_params
+from pipelines.sources import ROOT
+
+CLIPS = ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
+CLASSES = tuple(f"class{number}" for number in range(101))
+FRAMES = 33  # of each clip, for speed: three windows of 30 moments
+
+LSTM = 3_147_776 + 2 * 2_099_200
+INITIAL_STATES, LOCATION = 6 * 524_800, 49 * 512
+HEAD = 262_656 + 513 * len(CLASSES)
+PARAMETERS = {
+    "attention": LSTM + INITIAL_STATES + LOCATION + HEAD,
+    "average": LSTM + INITIAL_STATES + HEAD,
+    "max": LSTM + INITIAL_STATES + HEAD,
+    "cube": 50_176 * len(CLASSES) + len(CLASSES),
+    "penalised": LSTM + INITIAL_STATES + LOCATION + HEAD,
+}
+
+
+@pytest.fixture(scope="module")
+def paper() -> dict[str, Any]:
+    return load_params(graph_of("alstm"), ROOT / "params" / "alstm_ucf101.yaml")
+
+
+@pytest.fixture(scope="module")
+def clip_set(shared_data: Path) -> ClipSet:
+    clips = []
+    for number, name in enumerate(CLIPS):
+        index = index_video(shared_data / "clips" / name)
+        assert index.frames > FRAMES
+        clips.append(
+            Clip(
+                name, name, CLASSES[number], name, Split.TRAIN, FRAMES, 25.0, index.width, index.height, 0, name,
+                Status.OK, "", name,
+            )
+        )  # fmt: skip
+    return ClipSet(CLASSES, tuple(clips), str(shared_data / "clips"))
+
+
+@pytest.fixture(scope="module")
+def stream(paper: dict[str, Any], clip_set: ClipSet, tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    folder = tmp_path_factory.mktemp("alstm")
+    from_scratch = {key: value for key, value in paper["network"].items() if key not in ("checkpoint", "sha256")}
+    params = PretrainTsnParams(**{**from_scratch, "normalisation": "half_range"})  # the checkpoint's own
+    initial = {name: folder / name for name in ("rgb", "difference", "flow")}
+    pretrain_tsn(params=params, warped=folder / "warped", **initial)
+    choose_backbone(params=BackboneParams(**paper["backbone"]), backbone=folder / "backbone", **initial)
+    clip_set.save(folder / "clips")
+    features = FeatureParams(**{**paper["features"], "media_root": "", "batch_frames": 32})
+    extract_features(
+        clips=folder / "clips", backbone=folder / "backbone", params=features, features=folder / "features"
+    )
+    return load_stream(folder / "features", folder / "backbone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", list(PARAMETERS))
+def test_one_step_of_training(paper: dict[str, Any], clip_set: ClipSet, stream: Stream, section: str) -> None:
+    settings = RecurrentParams(**paper[section])
+    assert stream.features.shape == (1024, 7, 7)
+    network, card = network_over([stream], settings, CLASSES, name=section, seed=0)
+    assert sum(parameter.numel() for parameter in network.sequence.parameters()) == PARAMETERS[section]
+    assert (card.preprocessing.frames, card.preprocessing.crop, card.preprocessing.fit) == (30, 224, "squash")
+
+    clips = FeatureDataset(
+        clip_set,
+        clip_set.clips,
+        feature_sets={"features": stream.features},
+        spec=ClipSpec(settings.frames, settings.stride_frames),
+        every_window=settings.windows == "every",
+    )
+    assert clips.items == 2 * 3
+    batch = default_collate([clips[Draw(number, (0,))] for number in (0, 5)])
+    assert batch["features"].shape == (2, 30, 1024, 7, 7)
+    assert batch["label"].tolist() == [0, 1]
+
+    task = StepwiseClassification(network, card.preprocessing, settings).train()
+    optimiser = build_optimiser(network, settings.optimiser)
+    before = network.sequence.head.classifier.weight.detach().clone()
+    terms = task.loss(batch)
+    terms["loss"].backward()
+    optimiser.step()
+    assert torch.isfinite(terms["loss"])
+    if section != "cube":  # nothing is known yet: at each of 30 steps of both clips, chance among 101 classes
+        assert terms["cross_entropy"].item() == pytest.approx(2 * 30 * math.log(101), rel=0.05)
+    if "attention_penalty" in terms:
+        assert terms["attention_penalty"].item() / 2 == pytest.approx(7.367, rel=0.01)
+    assert not torch.equal(network.sequence.head.classifier.weight, before)
