@@ -7,7 +7,7 @@ from typing import Any
 
 from kineflow.errors import KineflowError
 
-RECIPES = ("d3d", "d3d_variants", "tsn", "st_resnet", "alstm")
+RECIPES = ("d3d", "d3d_variants", "tsn", "st_resnet", "alstm", "videolstm")
 
 
 def load_pipeline(recipe: str) -> Any:

@@ -13,9 +13,12 @@ from kineflow.evaluation.localisation import (
     Tube,
     attention_entropy,
     attention_inside,
+    average_precisions,
     box_iou,
     boxes_of,
     enlarge,
+    frame_entropy,
+    judge,
     link,
     localise,
     longest,
@@ -175,6 +178,19 @@ def test_a_tube_of_another_class_or_video_is_wrong() -> None:
     assert video_map(detections, truths) == pytest.approx(1 / 4)
 
 
+def test_judgements_say_which_detections_are_right() -> None:
+    truths = [truth("a", tube(SQUARE)), truth("b", tube(SQUARE))]
+    detections = [detection("b", 0.4, tube(FAR)), detection("a", 0.9, tube(RIGHT)), detection("a", 0.5, tube(SQUARE))]
+    judged = judge(detections, truths)
+    assert [(found.video, found.score, found.right) for found in judged] == [
+        ("a", 0.9, True),
+        ("a", 0.5, False),  # the better one, but taken later
+        ("b", 0.4, False),
+    ]
+    # Videos may be drawn several times: what a bootstrap needs.
+    assert average_precisions([judged[0], judged[0], judged[2]], ["run"] * 4) == {"run": pytest.approx(1 / 2)}
+
+
 def test_attention_inside_counts_covered_parts_of_cells() -> None:
     mask = np.zeros((1, 8, 8), bool)
     mask[0, :4, :6] = True  # of 2×2 cells: all of the first, half of the second
@@ -191,6 +207,13 @@ def test_entropy_of_the_time_averaged_attention() -> None:
     assert attention_entropy(even) == pytest.approx(math.log(49))
     assert attention_entropy(still) == 0
     assert attention_entropy(moving) == pytest.approx(math.log(3))  # peaked at every step, even over time
+
+
+def test_entropy_of_each_map() -> None:
+    maps = np.stack([np.full((7, 7), 1 / 49), np.eye(7), np.zeros((7, 7))])
+    maps[2, 3, 3] = 5
+    np.testing.assert_allclose(frame_entropy(maps), [math.log(49), math.log(7), 0])
+    np.testing.assert_allclose(frame_entropy(3 * maps), frame_entropy(maps))
 
 
 def test_attention_that_follows_an_actor_gives_its_tube() -> None:

@@ -1,0 +1,152 @@
+"""Where the actors of clips are, as people or programs have marked them: a CSV file that any tool can write.
+
+One row for each frame in which an actor is seen::
+
+    clip,frame,left,top,right,bottom,label,width,height,actor
+    Skijet/v_Skijet_g01_c01,0,41,96,78,171,Skijet,320,240,1
+
+==========================  =======================================================================================
+``clip``                    id of the clip in the clip set
+``frame``                   from 0
+``left, top, right, bottom``  pixels, fractions allowed; right and bottom exclusive: from 2 to 5 is 3 wide
+``label``                   class of what the actor does, the same in all of its rows
+``width, height``           of the frames in which the box was measured: clips may be stored smaller
+``actor``                   tells several actors of one clip apart; the column may be absent where there is one
+==========================  =======================================================================================
+
+What of a box lies outside its frame is cut off.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kineflow.errors import KineflowError
+from kineflow.files import whole_file
+
+COLUMNS = ("clip", "frame", "left", "top", "right", "bottom", "label", "width", "height")
+ACTOR = "actor"
+
+_SIDES = ("left", "top", "right", "bottom")
+_REMEDY = f"write the columns {','.join(COLUMNS)} and, where a clip has several actors, {ACTOR}"
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One actor's boxes in one clip.
+
+    Attributes:
+        clip: Id of the clip.
+        label: Class of what the actor does.
+        frames: Numbers of the frames in which it is seen, int64 [M], rising.
+        boxes: One for each of them, float64 [M, 4]: left, top, right, bottom.
+        width, height: Of the frames that the boxes are measured in, pixels.
+        actor: Tells several actors of one clip apart.
+    """
+
+    clip: str
+    label: str
+    frames: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float64]
+    width: int
+    height: int
+    actor: str = ""
+
+    def boxes_at(self, *, width: int, height: int) -> npt.NDArray[np.float64]:
+        """The boxes in frames of another size, float64 [M, 4]."""
+        scale = np.array([width / self.width, height / self.height] * 2)
+        scaled: npt.NDArray[np.float64] = self.boxes * scale
+        return scaled
+
+
+def read_boxes(path: Path) -> dict[str, list[Track]]:
+    """The tracks of each clip.
+
+    Raises:
+        KineflowError: The file cannot be read, columns are missing, or a row is impossible; the row is named.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            header = reader.fieldnames or ()
+            if missing := [name for name in COLUMNS if name not in header]:
+                raise KineflowError(f"columns are missing: {', '.join(missing)}", where=path, remedy=_REMEDY)
+            rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise KineflowError(f"no readable file of boxes ({error})", where=path, remedy=_REMEDY) from None
+    grouped: dict[tuple[str, str], dict[int, tuple[str, Mapping[str, str]]]] = {}
+    for where, row in rows:
+        actor = grouped.setdefault((row["clip"] or "", row.get(ACTOR) or ""), {})
+        frame = int(_number(row, "frame", where, least=0, whole=True))
+        if frame in actor:
+            raise KineflowError(
+                f"a second box of clip {row['clip']!r}, frame {frame}",
+                where=where,
+                remedy=f"give several actors of a clip different values in the column {ACTOR}",
+            )
+        actor[frame] = (where, row)
+    tracks: dict[str, list[Track]] = {}
+    for (clip, name), actor in grouped.items():
+        tracks.setdefault(clip, []).append(_track(clip, name, dict(sorted(actor.items()))))
+    return tracks
+
+
+def write_boxes(path: Path, tracks: Iterable[Track]) -> None:
+    """Write the file that :func:`read_boxes` reads, whole or not at all."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*COLUMNS, ACTOR])
+        for track in tracks:
+            for frame, box in zip(track.frames.tolist(), track.boxes.tolist(), strict=True):
+                sides = [f"{side:g}" for side in box]
+                writer.writerow([track.clip, frame, *sides, track.label, track.width, track.height, track.actor])
+
+
+def _track(clip: str, actor: str, rows: Mapping[int, tuple[str, Mapping[str, str]]]) -> Track:
+    """One actor's rows, by frame."""
+    first_where, first = next(iter(rows.values()))
+    if not clip or not first["label"]:
+        raise KineflowError("clip and label must not be empty", where=first_where, remedy="fill them in")
+    for where, row in rows.values():
+        for column in ("label", "width", "height"):
+            if row[column] != first[column]:
+                raise KineflowError(
+                    f"{column} is {row[column]!r}, and {first[column]!r} in another row of this actor",
+                    where=where,
+                    remedy=f"give one {column} to all rows of an actor, or tell actors apart by the column {ACTOR}",
+                )
+    width, height = (int(_number(first, side, first_where, least=1, whole=True)) for side in ("width", "height"))
+    boxes = [_box(row, width, height, where) for where, row in rows.values()]
+    return Track(clip, first["label"], np.array(list(rows), np.int64), np.array(boxes), width, height, actor)
+
+
+def _box(row: Mapping[str, str], width: int, height: int, where: str) -> Sequence[float]:
+    given = [_number(row, side, where) for side in _SIDES]
+    box = [min(max(value, 0.0), float(bound)) for value, bound in zip(given, (width, height) * 2, strict=True)]
+    if box[0] >= box[2] or box[1] >= box[3]:
+        sides = ", ".join(f"{side} {value:g}" for side, value in zip(_SIDES, given, strict=True))
+        raise KineflowError(
+            f"no part of the box {sides} lies in a frame of {width}x{height}",
+            where=where,
+            remedy="left must be below right and top below bottom, in pixels of the stated width and height",
+        )
+    return box
+
+
+def _number(row: Mapping[str, str], column: str, where: str, *, least: float = -math.inf, whole: bool = False) -> float:
+    try:
+        value = float(row[column])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value) or value < least or (whole and value != int(value)):
+        wanted = "a whole number" if whole else "a number"
+        bound = f" of at least {least:g}" if math.isfinite(least) else ""
+        raise KineflowError(f"{column} must be {wanted}{bound}, not {row[column]!r}", where=where, remedy=_REMEDY)
+    return value
