@@ -1,4 +1,4 @@
-"""A real clip through D3D's probes and variants as ``params/d3d_variants_ucf101.yaml`` has them: 64 × 224², K = 101."""
+"""A real clip through D3D, its probes and its variants, with ``params/d3d*_ucf101.yaml``: 64 × 224², K = 101."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from kineflow.models.s3d import S3D
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
 from kineflow.training.motion_probe import MotionProbe, features_for, fit_decoders
 from kineflow.training.optimisers import build_optimiser
+from kineflow.training.settings import DistillSettings
+from kineflow.training.tasks import Distillation
 from kineflow.video.index import index_video
 from pipelines.graph import graph_of
 from pipelines.params import load_params
@@ -153,3 +155,25 @@ def test_learnt_flow_of_a_whole_clip(paper: dict[str, Any]) -> None:
         clips = torch.empty(1, 3, 64, 224, 224)
         assert network.estimate(clips).shape == (1, 2, 63, 224, 224)
         assert network(clips).shape == (1, 101)
+
+
+@pytest.mark.slow
+def test_one_step_of_d3d_itself(paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]) -> None:
+    own = load_params(graph_of("d3d"), ROOT / "params" / "d3d_ucf101.yaml")
+    assert {key: own[key] for key in ("network", "student")} == {key: paper[key] for key in ("network", "student")}
+    settings, distillation = TrainParams(**own["student"]), DistillSettings(**own["distillation"])
+    (student, seen), (teacher, taught) = (load_bundle(initial[name]) for name in ("rgb", "flow"))
+    for network in (student, teacher):
+        network.reset_classifier(len(CLASSES))
+    task = Distillation(
+        student, seen.preprocessing, teacher=teacher, teacher_preprocessing=taught.preprocessing, settings=distillation
+    ).train()
+    optimiser = build_optimiser(student, settings.optimiser)
+    before = student.stem.weight.detach().clone(), teacher.stem.weight.detach().clone()
+    terms = task.loss(batch)  # type: ignore[arg-type]
+    assert terms["loss"].item() == pytest.approx(terms["cross_entropy"].item() + terms["distillation"].item())
+    terms["loss"].backward()
+    torch.nn.utils.clip_grad_norm_(student.parameters(), 1e9, error_if_nonfinite=True)
+    optimiser.step()
+    assert not torch.equal(student.stem.weight, before[0])
+    assert torch.equal(teacher.stem.weight, before[1])
