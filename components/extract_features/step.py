@@ -47,11 +47,12 @@ def extract_features(
 
     from kineflow.data.features import MEDIA_FOLDER, FeatureSet
     from kineflow.data.manifest import ClipSet, Status
+    from kineflow.data.media import put_in_place
     from kineflow.disk import naming_full_disk
     from kineflow.errors import KineflowError
     from kineflow.files import discard_work, whole_folder, work_folder
     from kineflow.flow.store import FlowSet
-    from kineflow.training.feature_extraction import Clips, extract, put_in_place
+    from kineflow.training.feature_extraction import Clips, extract
     from kineflow.training.streams import load_image_network
 
     clip_set = ClipSet.load(clips)
@@ -85,7 +86,7 @@ def extract_features(
             )
         with whole_folder(features) as partial:
             media = work if params.media_root else partial / MEDIA_FOLDER
-            stored_bytes = put_in_place(good, work, media)
+            stored_bytes = put_in_place((entry.path for entry in good), work, media)
             entries = {entry.clip_id: entry for entry in extracted.entries}
             FeatureSet(source, extracted.shape, entries, str(media)).save(partial)
     discard_work(features)

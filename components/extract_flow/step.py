@@ -70,9 +70,10 @@ def _compute(
     tracker: Tracker,
     flow: Path,
 ) -> StepResult:
+    from kineflow.data.media import put_in_place
     from kineflow.disk import naming_full_disk
     from kineflow.files import discard_work, whole_folder, work_folder
-    from kineflow.flow.extraction.engine import extract_set, put_in_place
+    from kineflow.flow.extraction.engine import extract_set
     from kineflow.flow.store import MEDIA_FOLDER, FlowSet
 
     settings = _settings(params)
@@ -85,7 +86,7 @@ def _compute(
         good, failed = _judged(extracted.entries, shard)
         with whole_folder(flow) as partial:
             media = work if params.media_root else partial / MEDIA_FOLDER
-            stored_bytes = put_in_place(good, work, media)
+            stored_bytes = put_in_place((entry.path for entry in good), work, media)
             entries = {entry.clip_id: entry for entry in extracted.entries}
             FlowSet(params.bound_px, entries, str(media), {**told, **shard}).save(partial)
     discard_work(flow)

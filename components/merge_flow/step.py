@@ -24,9 +24,9 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
     import dataclasses
 
     from kineflow.data.manifest import Status
+    from kineflow.data.media import put_in_place
     from kineflow.disk import naming_full_disk
     from kineflow.files import whole_folder
-    from kineflow.flow.extraction.engine import put_in_place
     from kineflow.flow.extraction.shards import merge_shards
     from kineflow.flow.store import FLOWSET_FILE, MEDIA_FOLDER
 
@@ -39,7 +39,7 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
         raise KineflowError("no clip has flow", where=shards, remedy="see in the shards' indices why each has failed")
     with naming_full_disk(flow.parent), whole_folder(flow) as partial:
         if Path(merged.media_root).is_relative_to(shards.resolve()):  # the shards' folders may go
-            put_in_place(good, Path(merged.media_root), partial / MEDIA_FOLDER)
+            put_in_place((entry.path for entry in good), Path(merged.media_root), partial / MEDIA_FOLDER)
             merged = dataclasses.replace(merged, media_root=str(partial / MEDIA_FOLDER))
         merged.save(partial)
     pairs, failed = sum(entry.fields for entry in good), len(merged.entries) - len(good)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -264,19 +263,3 @@ def _ahead(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def put_in_place(entries: Iterable[FeatureEntry], work: Path, media: Path) -> int:
-    """Let the files of ``entries`` that lie below ``work`` lie below ``media`` too; returns their size in bytes."""
-    total = 0
-    for entry in entries:
-        source, target = inside(work, entry.path), inside(media, entry.path)
-        total += source.stat().st_size
-        if source == target:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.hardlink_to(source)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, target)
-    return total

@@ -195,7 +195,7 @@ def test_work_under_other_parameters_is_not_taken_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("kineflow.flow.extraction.engine.put_in_place", interrupt)
+        patched.setattr("kineflow.data.media.put_in_place", interrupt)
         with pytest.raises(KeyboardInterrupt):
             extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
     assert not (tmp_path / "flow").exists()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,6 @@ from queue import Queue
 import torch
 
 from kineflow.data.manifest import Clip, ClipSet, Status
-from kineflow.files import inside
 from kineflow.flow.extraction.batches import Batch, Filler, pairs_in_batch
 from kineflow.flow.extraction.crew import Budget, Channel, Crew
 from kineflow.flow.extraction.decoding import Decoding, decode, in_order
@@ -99,22 +97,6 @@ def extract_set(clips: ClipSet, chosen: Sequence[Clip], media: Path, settings: E
         ", ".join(f"{role} {spent:.1f}" for role, spent in sorted(extracted.cpu_seconds.items())),
     )
     return dataclasses.replace(extracted, entries=tuple(_by_clip([*entries, *extracted.entries])))
-
-
-def put_in_place(entries: Iterable[FlowEntry], work: Path, media: Path) -> int:
-    """Let the files of ``entries`` that lie below ``work`` lie below ``media`` too; returns their size in bytes."""
-    total = 0
-    for entry in entries:
-        source, target = inside(work, entry.path), inside(media, entry.path)
-        total += source.stat().st_size
-        if source == target:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.hardlink_to(source)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, target)
-    return total
 
 
 def _by_clip(entries: Iterable[FlowEntry]) -> list[FlowEntry]:

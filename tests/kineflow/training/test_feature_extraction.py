@@ -19,7 +19,7 @@ from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.bundle import Preprocessing
 from kineflow.models.network import ImageNetwork
 from kineflow.models.registry import create_backbone
-from kineflow.training.feature_extraction import Clips, Extracted, extract, put_in_place
+from kineflow.training.feature_extraction import Clips, Extracted, extract
 from kineflow.video.decode import read_frames
 
 FRAMES = 6
@@ -172,12 +172,3 @@ def test_a_clip_that_is_gone(data: Clips, run) -> None:
     gone = dataclasses.replace(data.clip_set.usable(Split.TRAIN)[0], path="gone.mp4")
     with pytest.raises(KineflowError, match=r"gone\.mp4"):
         run(source(), chosen=[gone])
-
-
-def test_files_are_put_in_place(run, tmp_path: Path) -> None:
-    extracted, features = run(source())
-    size = put_in_place(extracted.entries, tmp_path / "media", tmp_path / "other")
-    moved = dataclasses.replace(features, media_root=str(tmp_path / "other"))
-    assert size == sum(path.stat().st_size for path in (tmp_path / "other").rglob("*.safetensors"))
-    clip_id = extracted.entries[0].clip_id
-    assert torch.equal(moved.read(clip_id, np.arange(2)), features.read(clip_id, np.arange(2)))

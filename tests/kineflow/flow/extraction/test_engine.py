@@ -21,7 +21,7 @@ from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.disk import full_disk
 from kineflow.errors import KineflowError
 from kineflow.flow.extraction import decoding, encoding, engine, solving
-from kineflow.flow.extraction.engine import extract_set, put_in_place
+from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.params import PRESETS
 from kineflow.flow.quantise import quantise
@@ -276,23 +276,6 @@ def test_an_interruption_of_the_reader_stops_the_threads(
     with pytest.raises(KeyboardInterrupt):
         extract_set(clips, clips.clips, tmp_path / "flow", FAST)
     assert threading.active_count() == threads
-
-
-def test_putting_in_place(clips: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = extract_set(clips, clips.clips, tmp_path / "work", FAST)
-    size = sum(path.stat().st_size for path in (tmp_path / "work").rglob("*.mp4"))
-    assert put_in_place(done.entries, tmp_path / "work", tmp_path / "linked") == size
-    assert put_in_place(done.entries, tmp_path / "work", tmp_path / "work") == size
-
-    def refuse(*_: Any) -> None:
-        raise OSError("no links here")
-
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    assert put_in_place(done.entries, tmp_path / "work", tmp_path / "copied") == size
-    for entry in done.entries:
-        original = (tmp_path / "work" / entry.path).read_bytes()
-        assert (tmp_path / "linked" / entry.path).read_bytes() == original
-        assert (tmp_path / "copied" / entry.path).read_bytes() == original
 
 
 def write_raw(
