@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+
+from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.video.index import index_video
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY_TRAINING = {
     "frames": 8, "short_side": 32, "crop": 32, "flip": False, "steps": 4, "validate_every_steps": 2, "batch_size": 4,
     "optimiser": {"learning_rate": 0.002}, "cache_mb": 64,
 }  # fmt: skip
+CLASSES_OF_UCF101 = tuple(f"class{number}" for number in range(101))
+
 TINY_PARAMS: dict[str, Any] = {
     "seed": 7,
     "ingestion": {"source": "data", "layout": "csv", "short_side": 32},
@@ -115,3 +122,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def bare_project(tmp_path: Path) -> Project:
     """A copy of the project without data."""
     return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def real_data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipSet, FlowSet]:
+    """Two real clips of 101 classes, and a random flow of each that hardly moves."""
+    flow, clips, entries = tmp_path_factory.mktemp("flow"), [], {}
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")):
+        index = index_video(shared_data / "clips" / name)
+        clips.append(
+            Clip(
+                name, name, CLASSES_OF_UCF101[number], name, Split.TRAIN, index.frames, 25.0, index.width, index.height,
+                0, name, Status.OK, "", name,
+            )
+        )  # fmt: skip
+        levels = rng.integers(108, 149, (index.frames - 1, index.height, index.width, 2), dtype=np.uint8)
+        write_flow(flow / f"{name}.mp4", levels)
+        entries[name] = FlowEntry(name, f"{name}.mp4", len(levels), index.width, index.height, Status.OK, "")
+    clip_set = ClipSet(CLASSES_OF_UCF101, tuple(clips), str(shared_data / "clips"))
+    return clip_set, FlowSet(20.0, entries, str(flow))

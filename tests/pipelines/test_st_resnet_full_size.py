@@ -19,21 +19,19 @@ from components.train.params import TrainParams
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.manifest import ClipSet
 from kineflow.data.sampling import ClipSpec
 from kineflow.evaluation.windows import needed_of, prepare_windows
-from kineflow.flow.store import FlowEntry, FlowSet, read_flow, write_flow
+from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.st_resnet import STResNet
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.two_stream import TwoStream
 from kineflow.video.decode import read_frames
-from kineflow.video.index import index_video
 from pipelines.graph import graph_of
 from pipelines.params import load_params
 from pipelines.sources import ROOT
 
-CLIPS = ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
 CLASSES = tuple(f"class{number}" for number in range(101))
 
 
@@ -68,24 +66,6 @@ def initial(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     return joined
 
 
-@pytest.fixture(scope="module")
-def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipSet, FlowSet]:
-    flow, clips, entries = tmp_path_factory.mktemp("flow"), [], {}
-    rng = np.random.default_rng(0)
-    for number, name in enumerate(CLIPS):
-        index = index_video(shared_data / "clips" / name)
-        clips.append(
-            Clip(
-                name, name, CLASSES[number], name, Split.TRAIN, index.frames, 25.0, index.width, index.height, 0, name,
-                Status.OK, "", name,
-            )
-        )  # fmt: skip
-        levels = rng.integers(108, 149, (index.frames - 1, index.height, index.width, 2), dtype=np.uint8)
-        write_flow(flow / f"{name}.mp4", levels)
-        entries[name] = FlowEntry(name, f"{name}.mp4", len(levels), index.width, index.height, Status.OK, "")
-    return ClipSet(CLASSES, tuple(clips), str(shared_data / "clips")), FlowSet(20.0, entries, str(flow))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "clips", "steps", "answers"), [("st_resnet", 2, 5, 5), ("st_resnet_star", 1, 11, 4)]
@@ -93,7 +73,7 @@ def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[C
 def test_one_step_of_training(
     paper: dict[str, Any],
     initial: dict[str, Path],
-    data: tuple[ClipSet, FlowSet],
+    real_data: tuple[ClipSet, FlowSet],
     section: str,
     clips: int,
     steps: int,
@@ -104,7 +84,7 @@ def test_one_step_of_training(
     assert isinstance(network, STResNet)
     assert sum(parameter.numel() for parameter in network.parameters()) == 58_624_394
 
-    clip_set, flow_set = data
+    clip_set, flow_set = real_data
     geometry = Geometry(
         ClipSpec(settings.frames, settings.stride_frames, settings.short),
         settings.short_side,
@@ -142,10 +122,10 @@ def test_one_step_of_training(
 
 @pytest.mark.slow
 def test_whole_frames_are_tested_over_25_steps(
-    paper: dict[str, Any], initial: dict[str, Path], data: tuple[ClipSet, FlowSet]
+    paper: dict[str, Any], initial: dict[str, Path], real_data: tuple[ClipSet, FlowSet]
 ) -> None:
     """The network takes what the evaluation hands it: 256 px on the shorter side, and its mirror image."""
-    settings, (clip_set, flow_set) = TrainParams(**paper["st_resnet_star"]), data
+    settings, (clip_set, flow_set) = TrainParams(**paper["st_resnet_star"]), real_data
     network, card = load_bundle(initial["st_resnet_star"])
     assert isinstance(network, STResNet)
     clip = clip_set.clips[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import default_collate
@@ -16,18 +15,16 @@ from components.train.params import TrainParams
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.manifest import ClipSet
 from kineflow.data.sampling import ClipSpec
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.tasks import Classification
-from kineflow.video.index import index_video
 from pipelines.graph import graph_of
 from pipelines.params import load_params
 from pipelines.sources import ROOT
 
-CLIPS = ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
 CLASSES = tuple(f"class{number}" for number in range(101))
 
 
@@ -46,24 +43,6 @@ def streams(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     return folders
 
 
-@pytest.fixture(scope="module")
-def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipSet, FlowSet]:
-    flow, clips, entries = tmp_path_factory.mktemp("flow"), [], {}
-    rng = np.random.default_rng(0)
-    for number, name in enumerate(CLIPS):
-        index = index_video(shared_data / "clips" / name)
-        clips.append(
-            Clip(
-                name, name, CLASSES[number], name, Split.TRAIN, index.frames, 25.0, index.width, index.height, 0, name,
-                Status.OK, "", name,
-            )
-        )  # fmt: skip
-        levels = rng.integers(108, 149, (index.frames - 1, index.height, index.width, 2), dtype=np.uint8)
-        write_flow(flow / f"{name}.mp4", levels)
-        entries[name] = FlowEntry(name, f"{name}.mp4", len(levels), index.width, index.height, Status.OK, "")
-    return ClipSet(CLASSES, tuple(clips), str(shared_data / "clips")), FlowSet(20.0, entries, str(flow))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stream", "section", "planes"),
@@ -72,7 +51,7 @@ def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[C
 def test_one_step_of_training(
     paper: dict[str, Any],
     streams: dict[str, Path],
-    data: tuple[ClipSet, FlowSet],
+    real_data: tuple[ClipSet, FlowSet],
     stream: str,
     section: str,
     planes: int,
@@ -85,7 +64,7 @@ def test_one_step_of_training(
     expected = 10_353_733 + 20_032 + (planes - 3) * 64 * 49
     assert sum(parameter.numel() for parameter in network.parameters()) == expected
 
-    clip_set, flow_set = data
+    clip_set, flow_set = real_data
     modality = card.preprocessing.modality
     jitter = Jitter(settings.crop_scales, settings.crop_positions)
     geometry = Geometry(ClipSpec(settings.frames), settings.short_side, settings.crop, segments=3, jitter=jitter)
