@@ -19,7 +19,8 @@ _TOP1 = "/top1"
 def show_outcome(outcome: Outcome) -> None:
     """Print which tasks ran, the table of results, and where report, runs and model are."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"\n{len(outcome.ran)} tasks run: {', '.join(outcome.ran)}" if outcome.ran else "\nnothing to do")
+    count = f"{len(outcome.ran)} task{'' if len(outcome.ran) == 1 else 's'}"
+    console.print(f"\n{count} run: {', '.join(outcome.ran)}" if outcome.ran else "\nnothing to do")
     evaluation = outcome.outputs.get("evaluate", {})
     if "evaluation" in evaluation:
         console.print(results_table(json.loads((evaluation["evaluation"] / "metrics.json").read_text())))

@@ -59,7 +59,7 @@ class Finished:
     @property
     def ran(self) -> list[str]:
         """Tasks that the command says it ran."""
-        named = re.search(r"\d+ tasks run: (.*)", self.said)
+        named = re.search(r"\d+ tasks? run: (.*)", self.said)
         return named[1].strip().split(", ") if named else []
 
 
