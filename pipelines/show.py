@@ -24,11 +24,10 @@ def show_outcome(outcome: Outcome) -> None:
     evaluation = outcome.outputs.get("evaluate", {})
     if "evaluation" in evaluation:
         console.print(results_table(json.loads((evaluation["evaluation"] / "metrics.json").read_text())))
-    places = [("report", evaluation["report"])] if "report" in evaluation else []
-    if "report" in outcome.outputs.get("validate", {}):
-        places.append(("data docs", outcome.outputs["validate"]["report"]))
-    for what, path in places:
-        console.print(f"{what:>10}  {_shown(path)}")
+    named = {"evaluate": "report", "validate": "data docs"}
+    pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
+    for task in sorted(pages, key=lambda task: (task not in named, task)):
+        console.print(f"{named.get(task, task):>10}  {_shown(pages[task])}")
     console.print("      runs  mlflow ui --backend-store-uri sqlite:///mlflow.db   (or: kineflow compare)")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:

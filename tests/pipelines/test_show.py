@@ -1,8 +1,11 @@
 """Tables for a terminal."""
 
+from pathlib import Path
+
 import pytest
 
-from pipelines.show import show_runs
+from pipelines.outcome import Outcome
+from pipelines.show import show_outcome, show_runs
 
 
 def test_runs_fit_a_terminal_and_show_the_accuracy_of_each_model(
@@ -28,3 +31,13 @@ def test_runs_fit_a_terminal_and_show_the_accuracy_of_each_model(
 def test_without_runs_it_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
     show_runs([])
     assert "kineflow run d3d" in capsys.readouterr().out
+
+
+def test_every_page_of_a_run_is_named_the_report_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pages = {task: {"report": tmp_path / f"{task}.html"} for task in ("localise", "validate", "evaluate")}
+    show_outcome(Outcome(("ingest",), {"ingest": {"clips": tmp_path}, **pages}))
+    said = capsys.readouterr().out
+    assert "1 task run: ingest" in said
+    shown = [line.split() for line in said.splitlines() if line.endswith(".html")]
+    assert [line[0] for line in shown] == ["report", "data", "localise"]
+    assert shown[2][-1].endswith("localise.html")
