@@ -4,10 +4,10 @@ BIN := .venv/bin
 PARAMS ?= params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint types format clean
+.PHONY: help install demo tools test quick test-containers test-kube-api lint types format clean
 
 help:  ## say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: .venv/.installed  ## make the environment in .venv, with the kineflow command in it
 
@@ -21,11 +21,21 @@ demo: install  ## make the demo videos and run the whole D3D recipe on them
 	$(BIN)/python -m dvc add --quiet data
 	$(BIN)/kineflow run d3d --params $(PARAMS)
 
-test: install  ## run the whole test suite
+tools: install  ## install the servers that tests start, each into an environment of its own in .tools
+	@PYTHON=$(PYTHON) tests/tools/install.sh
+
+test: tools  ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: install  ## run the tests that take seconds
 	$(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist loadgroup
+
+test-containers: install  ## build the image and run the D3D recipe in containers (skipped, aloud, without an engine)
+	$(BIN)/python -m pytest -m containers tests/containers tests/deploy
+
+test-kube-api: install  ## send a training job to a real Kubernetes API server, built from Debian's packages in minutes
+	tests/kube_api/build.sh
+	$(BIN)/python -m pytest -m kube_api tests/kube_api
 
 lint: install  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kineflow.errors import KineflowError
+from kineflow.storage.media import check_root
 
 
 class Params(BaseModel):
@@ -26,6 +28,19 @@ def _is_local(path: str) -> str:
 
 LocalFolder = Annotated[str, AfterValidator(_is_local)]
 """Path of a folder that programs can write to: on a disk or a mounted volume, no URI; may be empty."""
+
+
+def _is_root(root: str) -> str:
+    try:
+        return check_root(root)
+    except KineflowError as error:
+        raise ValueError(f"{error.problem}; {error.remedy}") from None
+
+
+RootFolder = Annotated[str, AfterValidator(_is_root)]
+"""A :data:`LocalFolder`, or a place on S3, ``s3://bucket/prefix`` without credentials; may be empty."""
+
+_USERINFO = re.compile(r"//[^/\s]*@")
 
 P = TypeVar("P", bound=Params)
 
@@ -58,7 +73,7 @@ def _describe(kind: type[Params], where: str, fault: Any) -> str:
         return f"  {key}: required, and absent"
     message = fault["msg"].removeprefix("Value error, ")
     # Checks across the keys of a section name the values at fault; the whole section would bury them.
-    given = "" if isinstance(fault["input"], Mapping) else f", not {fault['input']!r}"
+    given = "" if isinstance(fault["input"], Mapping) else f", not {_USERINFO.sub('//***@', repr(fault['input']))}"
     return f"  {key}: {message[0].lower()}{message[1:]}{given}"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.swift"]
+
 os.environ |= {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",

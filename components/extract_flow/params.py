@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kineflow.config import LocalFolder, Params
+from kineflow.config import Params, RootFolder
 from kineflow.data.manifest import Split
 
 
@@ -96,8 +96,9 @@ class FlowParams(Params):
     workers: int = Field(0, ge=0, le=256)
     """Threads that solve on a CPU, or that decode and encode beside GPUs; 0: one a core."""
 
-    media_root: LocalFolder = ""
-    """Folder for the flow videos, such as a shared volume; empty: inside the flow set."""
+    media_root: RootFolder = ""
+    """Where the flow videos are kept: a folder, such as a shared volume, or ``s3://bucket/prefix``; empty: inside the
+    flow set."""
 
     @field_validator("median")
     @classmethod

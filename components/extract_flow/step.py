@@ -75,20 +75,25 @@ def _compute(
     from kineflow.files import discard_work, whole_folder, work_folder
     from kineflow.flow.extraction.engine import extract_set
     from kineflow.flow.store import MEDIA_FOLDER, FlowSet
+    from kineflow.storage.stores import LocalStore, open_store
 
     settings = _settings(params)
     told = settings.described()
     tracker.set_tags({"flow": f"{params.algorithm} {params.preset}", "device": ",".join(settings.devices)})
 
     with naming_full_disk(flow.parent):
-        work = Path(params.media_root).resolve() if params.media_root else work_folder(flow, "extract_flow", told)
-        extracted = extract_set(clip_set, chosen, work, settings)
+        work = work_folder(flow, "extract_flow", told)
+        store = open_store(params.media_root, work) if params.media_root else LocalStore(work)
+        extracted = extract_set(clip_set, chosen, store, settings)
         good, failed = _judged(extracted.entries, shard)
+        stored_bytes = sum(store.size_of(entry.path) for entry in good)
         with whole_folder(flow) as partial:
-            media = work if params.media_root else partial / MEDIA_FOLDER
-            stored_bytes = put_in_place((entry.path for entry in good), work, media)
+            media_root = store.root
+            if not params.media_root:
+                put_in_place((entry.path for entry in good), work, partial / MEDIA_FOLDER)
+                media_root = str(partial / MEDIA_FOLDER)
             entries = {entry.clip_id: entry for entry in extracted.entries}
-            FlowSet(params.bound_px, entries, str(media), {**told, **shard}).save(partial)
+            FlowSet(params.bound_px, entries, media_root, {**told, **shard}).save(partial)
     discard_work(flow)
 
     pairs = sum(entry.fields for entry in good)

@@ -6,19 +6,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from kineflow.config import LocalFolder, Params
+from kineflow.config import Params, RootFolder
 
 
 class IngestParams(Params):
     """Where the videos are, how they are listed, and the form in which they are stored."""
 
-    source: str = Field("data", json_schema_extra={"is_input": True})
+    source: RootFolder = Field("data", json_schema_extra={"is_input": True})
     """Folder, or ``s3://bucket/prefix``, that holds the videos."""
 
     layout: Literal["csv", "ucf101", "hmdb51", "kinetics"] = "csv"
     """How the lists are written."""
 
-    annotations: str = Field("", json_schema_extra={"is_input": True})
+    annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
     """Folder or CSV file with the lists; empty: below ``source`` (``clips.csv`` for the layout csv)."""
 
     split_number: int = Field(1, ge=1, le=3)
@@ -43,7 +43,9 @@ class IngestParams(Params):
     """Videos decoded and encoded at a time."""
 
     endpoint_url: str = ""
-    """Of an S3 server other than Amazon's."""
+    """Of the S3 server of ``source`` and ``annotations``, where the environment or ``~/.aws/config`` names another one;
+    stored videos go to the latter, where later steps look for them."""
 
-    media_root: LocalFolder = ""
-    """Folder for the stored videos, such as a shared volume; empty: inside the clip set."""
+    media_root: RootFolder = ""
+    """Where the stored videos are kept: a folder, such as a shared volume, or ``s3://bucket/prefix``; empty: inside the
+    clip set."""

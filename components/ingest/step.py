@@ -41,6 +41,8 @@ def ingest(
     from kineflow.data.ingestion import Ingestion, ingest_clips, put_in_place
     from kineflow.data.layouts import hold_out, list_clips, open_lists
     from kineflow.data.source import open_source
+    from kineflow.storage.media import is_remote
+    from kineflow.storage.stores import RemoteStore
     from kineflow.video.store import StoredForm
 
     source = open_source(params.source, endpoint_url=params.endpoint_url)
@@ -55,15 +57,20 @@ def ingest(
     form = StoredForm(params.short_side, params.gop, params.crf)
     with naming_full_disk(clips.parent):
         work = work_folder(clips, "ingest", _WORK_VERSION, form)
-        ingested = ingest_clips(listed, names, Ingestion(source, work, form, params.min_frames), workers=params.workers)
+        remote = RemoteStore(params.media_root, work / MEDIA_FOLDER) if is_remote(params.media_root) else None
+        ingestion = Ingestion(source, work, form, params.min_frames, remote)
+        ingested = ingest_clips(listed, names, ingestion, workers=params.workers)
         usable = [item.clip for item in ingested if item.clip.status is Status.OK]
         rejected = [item.clip for item in ingested if item.clip.status is not Status.OK]
         if not usable:
             raise KineflowError(_none_usable(rejected), where=source.root, remedy="replace these files")
         with whole_folder(clips) as partial:
-            media_root = Path(params.media_root).resolve() if params.media_root else partial / MEDIA_FOLDER
-            stored_bytes = put_in_place(ingested, media_root)
-            ClipSet(listing.classes, tuple(item.clip for item in ingested), str(media_root)).save(partial)
+            if remote:
+                media_root, stored_bytes = remote.root, sum(remote.size_of(clip.path) for clip in usable)
+            else:
+                media = Path(params.media_root).resolve() if params.media_root else partial / MEDIA_FOLDER
+                media_root, stored_bytes = str(media), put_in_place(ingested, media)
+            ClipSet(listing.classes, tuple(item.clip for item in ingested), media_root).save(partial)
             _write_rejected(rejected, partial / REJECTED_FILE)
     discard_work(clips)
 

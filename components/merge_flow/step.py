@@ -15,8 +15,8 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
     Args:
         shards: Folder with the flow set of each shard in a folder of its own.
         tracker: Told nothing.
-        flow: Flow set to write. Media that the shards have in one media root stay there; others are linked into it, or
-            copied to another disk.
+        flow: Flow set to write. Media that the shards have in one media root stay there, on S3 too; others are linked
+            into it, or copied to another disk.
 
     Raises:
         KineflowError: Shards are missing, twice there, or do not belong together; or no clip of any has flow.
@@ -29,6 +29,7 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
     from kineflow.files import whole_folder
     from kineflow.flow.extraction.shards import merge_shards
     from kineflow.flow.store import FLOWSET_FILE, MEDIA_FOLDER
+    from kineflow.storage.media import is_remote
 
     folders = sorted(path.parent for path in shards.glob(f"*/{FLOWSET_FILE}"))
     if not folders:
@@ -38,7 +39,8 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
     if not good:
         raise KineflowError("no clip has flow", where=shards, remedy="see in the shards' indices why each has failed")
     with naming_full_disk(flow.parent), whole_folder(flow) as partial:
-        if Path(merged.media_root).is_relative_to(shards.resolve()):  # the shards' folders may go
+        inside = not is_remote(merged.media_root) and Path(merged.media_root).is_relative_to(shards.resolve())
+        if inside:  # the shards' folders may go
             put_in_place((entry.path for entry in good), Path(merged.media_root), partial / MEDIA_FOLDER)
             merged = dataclasses.replace(merged, media_root=str(partial / MEDIA_FOLDER))
         merged.save(partial)

@@ -1,7 +1,8 @@
 """From listed clips to stored ones: every video is fetched, decoded once, judged and stored; a broken one stays a row.
 
 Finished work lies in a folder of its own under names made from content (the sha256 of the source and the part taken),
-so an interrupted run that starts again encodes nothing twice.
+so an interrupted run that starts again encodes nothing twice. Where clips are kept on S3, each is uploaded as soon as
+it is finished, under a name made from content too, and the local copy is removed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from kineflow.data.manifest import Clip, Status
 from kineflow.data.source import Source
 from kineflow.files import sha256_of, whole_file
 from kineflow.progress import track
+from kineflow.storage.stores import RemoteStore
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
+
+_FORMAT_VERSION = 1  # raise it when the same video and form come to give other bytes
+_KEY_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """A row of the manifest, and where its video waits to be put in place; None when it was rejected."""
+    """A row of the manifest, and where its video waits to be put in place; None when it was rejected, or is there."""
 
     clip: Clip
     stored: Path | None
@@ -44,12 +49,14 @@ class Ingestion:
         work: Folder for finished parts.
         form: How videos are stored.
         min_frames: A clip with fewer frames is rejected as ``short``.
+        remote: Where finished videos are kept on S3; None where :func:`put_in_place` is to follow.
     """
 
     source: Source
     work: Path
     form: StoredForm
     min_frames: int
+    remote: RemoteStore | None = None
 
 
 def ingest_clips(
@@ -70,7 +77,7 @@ def ingest_clips(
         One item a listed clip, in the same order.
 
     Raises:
-        KineflowError: A download failed repeatedly, a path leads outside the source, or the disk is full.
+        KineflowError: A download or an upload failed repeatedly, a path leads outside the source, or the disk is full.
     """
     ids = clip_ids(clips)
     by_video: dict[str, list[int]] = {}
@@ -166,14 +173,19 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         status, reason = _judge(part, width, height, listed, ingestion.min_frames)
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
-    stored = None
-    if status is Status.OK:
-        stored = ingestion.work / f"{sha256}{STORED_SUFFIX}"
+    stored, place, remote = None, "", ingestion.remote
+    if status is Status.OK and remote is None:
+        stored, place = ingestion.work / f"{sha256}{STORED_SUFFIX}", f"{clip_id}{STORED_SUFFIX}"
         if not stored.is_file():
             store_video(path, stored, index=index, part=part, form=ingestion.form)
+    elif status is Status.OK and remote is not None:
+        place = f"{clip_id}-{_stored_key(sha256, ingestion.form)}{STORED_SUFFIX}"
+        if not remote.has(place):
+            store_video(path, remote.work_path(place), index=index, part=part, form=ingestion.form)
+            remote.publish(place)
     clip = Clip(
         clip_id=clip_id,
-        path=f"{clip_id}{STORED_SUFFIX}" if stored else "",
+        path=place,
         label=listed.label,
         group=listed.group,
         split=listed.split,
@@ -181,13 +193,19 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         fps=index.fps,
         width=width,
         height=height,
-        rotation=0 if stored else index.rotation,
+        rotation=0 if place else index.rotation,
         sha256=sha256,
         status=status,
         reason=reason,
         source=listed.source,
     )
     return Ingested(clip, stored)
+
+
+def _stored_key(sha256: str, form: StoredForm) -> str:
+    """Short digest of all that the bytes of a stored clip depend on."""
+    told = json.dumps([_FORMAT_VERSION, dataclasses.asdict(form), sha256], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: int) -> tuple[Status, str]:

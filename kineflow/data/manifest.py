@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.errors import KineflowError
-from kineflow.files import inside, whole_file
+from kineflow.files import whole_file
+from kineflow.storage.media import Media, check_root, locate
 
 MANIFEST_FILE = "manifest.parquet"
 CLIPSET_FILE = "clipset.json"
@@ -101,13 +102,13 @@ class ClipSet:
         unlabelled = clip.label is None or clip.split is Split.UNLABELLED
         return -1 if unlabelled else self.classes.index(clip.label)
 
-    def locate(self, clip: Clip) -> Path:
-        """Local path of a clip's bytes.
+    def locate(self, clip: Clip) -> Media:
+        """Where a clip's bytes are, to be given to any function that reads videos.
 
         Raises:
             KineflowError: The path leads outside the media root.
         """
-        return inside(Path(self.media_root), clip.path)
+        return locate(self.media_root, clip.path)
 
     def save(self, folder: Path) -> None:
         """Write the manifest and ``clipset.json``; a media root inside ``folder`` is stored relative to it."""
@@ -118,7 +119,7 @@ class ClipSet:
         rows = [dataclasses.asdict(clip) for clip in sorted(self.clips, key=lambda clip: clip.clip_id)]
         with whole_file(folder / MANIFEST_FILE) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), partial)
-        root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else self.media_root
+        root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else check_root(self.media_root)
         with whole_file(folder / CLIPSET_FILE) as partial:
             partial.write_text(json.dumps({"classes": self.classes, "media_root": root}, indent=1) + "\n")
 
@@ -134,7 +135,7 @@ class ClipSet:
         try:
             table = pq.read_table(folder / MANIFEST_FILE).cast(_schema())
             described = json.loads((folder / CLIPSET_FILE).read_text())
-            classes, root = tuple(described["classes"]), described["media_root"]
+            classes, root = tuple(described["classes"]), str(described["media_root"])
             clips = tuple(
                 Clip(**{**row, "split": Split(row["split"]), "status": Status(row["status"])})
                 for row in table.to_pylist()
@@ -143,7 +144,7 @@ class ClipSet:
             raise KineflowError(
                 f"no readable clip set here ({error})", where=folder, remedy="run the ingest step into this folder"
             ) from None
-        return cls(classes, clips, str(folder / root) if root == MEDIA_FOLDER else root)
+        return cls(classes, clips, str(folder / root) if root == MEDIA_FOLDER else check_root(root))
 
 
 def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:

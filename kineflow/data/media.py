@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from kineflow.files import inside
+from kineflow.files import inside, whole_file
 
 
 def put_in_place(paths: Iterable[str], work: Path, media: Path) -> int:
@@ -27,6 +27,7 @@ def put_in_place(paths: Iterable[str], work: Path, media: Path) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             target.hardlink_to(source)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, target)
+        except OSError:  # another file system, one without hard links, or a file that others may be reading now
+            with whole_file(target) as partial:
+                shutil.copyfile(source, partial)
     return total

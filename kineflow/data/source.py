@@ -1,13 +1,11 @@
 """Where raw videos come from: a local folder, or everything below an ``s3://bucket/prefix``.
 
 Both forms answer two questions: what is there (names below the root, with ``/`` between folders), and give me one
-file, whole, at a local path. Credentials for S3 come from boto3's own chain (environment, profile, role) and never
-appear in a message.
+file, whole, at a local path: ingest decodes all of every video, so nothing is gained by reading parts of it.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,10 +17,10 @@ from typing import Any, Protocol
 from kineflow.disk import naming_full_disk
 from kineflow.errors import KineflowError
 from kineflow.files import inside
+from kineflow.storage.client import S3_SCHEME as S3_SCHEME
+from kineflow.storage.client import naming_s3_failures, s3_client, split_uri
+from kineflow.storage.media import check_root, is_remote
 
-S3_SCHEME = "s3://"
-_ATTEMPTS = 5
-_TIMEOUT_SEC = 60
 _KEYS_A_PAGE = 1000
 
 
@@ -45,19 +43,17 @@ def open_source(root: str, *, endpoint_url: str = "") -> Source:
 
     Args:
         root: Path of a folder, or ``s3://bucket/prefix``.
-        endpoint_url: Of an S3 server other than Amazon's; empty for Amazon's.
+        endpoint_url: See :func:`kineflow.storage.client.s3_client`.
 
     Raises:
-        KineflowError: The folder does not exist, or the S3 address names no bucket.
+        KineflowError: The folder does not exist, or the address names no bucket, or carries credentials.
     """
-    if not root.startswith(S3_SCHEME):
+    if not is_remote(root):
         if not Path(root).is_dir():
             raise KineflowError("no such folder", where=root, remedy="give a folder that exists or s3://bucket/prefix")
         return LocalSource(Path(root))
-    bucket, _, prefix = root.removeprefix(S3_SCHEME).partition("/")
-    if not bucket:
-        raise KineflowError("an S3 address names a bucket", where=root, remedy="write s3://bucket/prefix")
-    return S3Source(bucket, prefix.strip("/"), endpoint_url)
+    bucket, prefix = split_uri(check_root(root))
+    return S3Source(bucket, prefix, endpoint_url)
 
 
 def read_text(source: Source, name: str) -> str:
@@ -130,10 +126,10 @@ class S3Source:
             KineflowError: The server does not answer, or refuses.
         """
         below = f"{self.prefix}/" if self.prefix else ""
-        with self._naming_failures():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=below, PaginationConfig={"PageSize": _KEYS_A_PAGE}
-            )
+        with naming_s3_failures(self.root):
+            listing = s3_client(self.endpoint_url).get_paginator("list_objects_v2")
+            page_size = {"PageSize": _KEYS_A_PAGE}
+            pages = listing.paginate(Bucket=self.bucket, Prefix=below, PaginationConfig=page_size)
             keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         names = (key.removeprefix(below) for key in keys if not key.endswith("/"))
         return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
@@ -149,39 +145,6 @@ class S3Source:
             raise KineflowError(f"path {name!r} leads outside its root", where=self.root)
         with tempfile.TemporaryDirectory(prefix="kineflow-") as folder:
             path = Path(folder) / f"object{PurePosixPath(name).suffix}"
-            with naming_full_disk(Path(folder)), self._naming_failures(name):
-                self._client.download_file(self.bucket, f"{self.prefix}/{name}".lstrip("/"), str(path))
+            with naming_full_disk(Path(folder)), naming_s3_failures(f"{self.root}/{name}"):
+                s3_client(self.endpoint_url).download_file(self.bucket, f"{self.prefix}/{name}".lstrip("/"), str(path))
             yield path
-
-    @functools.cached_property
-    def _client(self) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        config = Config(
-            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-            connect_timeout=_TIMEOUT_SEC,
-            read_timeout=_TIMEOUT_SEC,
-        )
-        # Clients may be shared between threads, boto3's default session may not.
-        return boto3.session.Session().client("s3", endpoint_url=self.endpoint_url or None, config=config)
-
-    @contextmanager
-    def _naming_failures(self, name: str = "") -> Iterator[None]:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        where = f"{self.root}/{name}" if name else self.root
-        try:
-            yield
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown")
-            raise KineflowError(
-                f"the S3 server refused: {code}", where=where, remedy="check the bucket, the key and your access to it"
-            ) from None
-        except (BotoCoreError, Boto3Error) as error:
-            raise KineflowError(
-                f"S3 failed: {type(error).__name__}",
-                where=where,
-                remedy="check endpoint_url, the network and the credentials (environment or ~/.aws), and run again",
-            ) from None

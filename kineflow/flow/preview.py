@@ -27,6 +27,7 @@ from kineflow.flow.tvl1 import tvl1_flow
 from kineflow.flow.warped import warped_flow
 from kineflow.flow.wheel import flow_to_rgb
 from kineflow.progress import track
+from kineflow.storage.media import Media
 from kineflow.video.decode import iter_frames, read_video
 from kineflow.video.encode import write_video
 
@@ -85,7 +86,7 @@ class Previewed:
     height: int
 
 
-def preview(clip: Path, out: Path, settings: PreviewSettings) -> Previewed:
+def preview(clip: Media, out: Path, settings: PreviewSettings) -> Previewed:
     """Write ``out``, an H.264 mp4 that shows each frame of ``clip`` beside the flow to the next one.
 
     Flow is computed on the grey of the decoded colours. Frames with a side above 640 px are scaled down first, and
@@ -99,7 +100,7 @@ def preview(clip: Path, out: Path, settings: PreviewSettings) -> Previewed:
     stop = None if settings.seconds is None else max(2, round(settings.seconds * fps) + 1)
     survey = _survey(clip, stop)
     if survey.frames < 2:
-        raise KineflowError("one frame has no flow to show", where=clip, remedy="choose a longer clip")
+        raise KineflowError("one frame has no flow to show", where=str(clip), remedy="choose a longer clip")
     height, width = survey.pairs[0][0].shape[:2]
     max_px = settings.max_px or _full_colour(survey.pairs, settings)
     pairs = survey.frames - 1
@@ -121,7 +122,7 @@ class _Survey:
     pairs: list[Pair]  # evenly spread over the clip
 
 
-def _survey(clip: Path, stop: int | None) -> _Survey:
+def _survey(clip: Media, stop: int | None) -> _Survey:
     """Read the clip once. Its length is not known before, so the pairs kept are thinned out as it goes on."""
     frames, every, before = 0, 1, None
     kept: dict[int, Pair] = {}
@@ -153,7 +154,7 @@ class _View:
     people: npt.NDArray[np.bool_] | None
 
 
-def _views(clip: Path, stop: int | None, settings: PreviewSettings) -> Iterator[_View]:
+def _views(clip: Media, stop: int | None, settings: PreviewSettings) -> Iterator[_View]:
     """Compute the clip a batch at a time."""
     pairs = itertools.pairwise(_bounded(frame) for frame in iter_frames(clip, stop=stop))
     number = 1

@@ -6,7 +6,8 @@ clip is an H.264 ``yuv444p`` mp4: Y is u, U is v (as levels, see :mod:`kineflow.
 and never converted, so that the reader of videos reads flow too. Every field is a key frame: prediction in time gains
 nothing on flow (``docs/flow_storage.md`` has the figures), and any field is found at once.
 
-Where the flow of a clip is a folder, it holds JPEG planes as other tools write them (:mod:`kineflow.flow.jpeg_planes`).
+Media may lie on S3 (``s3://bucket/prefix``). Where the flow of a clip is a local folder, it holds JPEG planes as other
+tools write them (:mod:`kineflow.flow.jpeg_planes`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import numpy as np
 
 from kineflow.data.manifest import Status
 from kineflow.errors import KineflowError
-from kineflow.files import inside, whole_file
+from kineflow.files import whole_file
 from kineflow.flow.jpeg_planes import read_jpeg_flow
+from kineflow.storage.media import Media, RemoteFile, check_root, locate
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 
@@ -57,11 +59,11 @@ def _with_unused_plane(levels: np.ndarray) -> np.ndarray:
     return np.concatenate((levels, unused), axis=-1)
 
 
-def read_flow(path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
+def read_flow(path: Media, indices: Sequence[int] | None = None) -> np.ndarray:
     """Read flow written by :func:`write_flow`, or JPEG planes.
 
     Args:
-        path: Of the mp4 file, or of a folder of JPEG planes.
+        path: Of the mp4 file, on S3 perhaps, or of a local folder of JPEG planes.
         indices: Fields to read, in any order and with repeats; None for all. Field t leads from frame t to t + 1.
 
     Returns:
@@ -70,7 +72,7 @@ def read_flow(path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
     Raises:
         KineflowError: The file is unreadable, or an index lies beyond its end.
     """
-    if path.is_dir():
+    if not isinstance(path, RemoteFile) and path.is_dir():
         return read_jpeg_flow(path, indices)
     return read_frames(path, indices, pixel_format="yu")
 
@@ -104,7 +106,7 @@ class FlowSet:
     Attributes:
         bound_px: Flow is clipped to ±this and mapped to 0..255.
         entries: By clip id, the failed ones too.
-        media_root: Folder below which ``FlowEntry.path`` leads to the bytes.
+        media_root: Folder or ``s3://`` prefix below which ``FlowEntry.path`` leads to the bytes.
         params: How the flow was computed: the algorithm and each of its parameters.
     """
 
@@ -117,8 +119,8 @@ class FlowSet:
         """Ids of the clips that have flow."""
         return frozenset(clip_id for clip_id, entry in self.entries.items() if entry.status is Status.OK)
 
-    def locate(self, clip_id: str) -> Path:
-        """Path of a clip's flow.
+    def locate(self, clip_id: str) -> Media:
+        """Where a clip's flow is, to be given to :func:`read_flow`.
 
         Raises:
             KineflowError: The set has no flow of this clip, or the path leads outside the media root.
@@ -131,7 +133,7 @@ class FlowSet:
                 where=self.media_root,
                 remedy="run extract_flow on the same clip set, and leave out clips whose status is not ok",
             )
-        return inside(Path(self.media_root), entry.path)
+        return locate(self.media_root, entry.path)
 
     def save(self, folder: Path) -> None:
         """Write the index and ``flowset.json``; a media root inside ``folder`` is stored relative to it."""
@@ -142,7 +144,7 @@ class FlowSet:
         rows = [dataclasses.asdict(self.entries[clip_id]) for clip_id in sorted(self.entries)]
         with whole_file(folder / INDEX_FILE) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), partial)
-        root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else self.media_root
+        root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else check_root(self.media_root)
         described = {
             "format_version": FORMAT_VERSION,
             "bound_px": self.bound_px,
@@ -175,7 +177,7 @@ class FlowSet:
                 remedy="run the extract_flow step into this folder",
             ) from None
         entries = {entry.clip_id: entry for entry in rows}
-        return cls(bound_px, entries, str(folder / root) if root == MEDIA_FOLDER else root, params)
+        return cls(bound_px, entries, str(folder / root) if root == MEDIA_FOLDER else check_root(root), params)
 
 
 def _check_version(described: Mapping[str, Any], folder: Path) -> None:

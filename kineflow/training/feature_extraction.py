@@ -32,6 +32,7 @@ from kineflow.files import inside, sha256_of
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.network import ImageNetwork
 from kineflow.progress import track
+from kineflow.storage.media import Media, RemoteFile, digest_of
 from kineflow.video.decode import read_frames
 
 _LOG = logging.getLogger(__name__)
@@ -235,15 +236,15 @@ def _entry(clip: Clip, source: FeatureSource, data: Clips) -> FeatureEntry:
     return FeatureEntry(clip.clip_id, f"{clip.clip_id}-{key}.safetensors", moments_of(clip), Status.OK, "")
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Media) -> str:
     """Of a video, or of all planes in a folder of flow."""
     try:
-        if not path.is_dir():
-            return sha256_of(path)
+        if isinstance(path, RemoteFile) or not path.is_dir():
+            return digest_of(path)
         return hashlib.sha256("".join(map(sha256_of, sorted(path.iterdir()))).encode()).hexdigest()
     except OSError as error:
         raise KineflowError(
-            f"not readable: {error.strerror}", where=path, remedy="run the step again that wrote it"
+            f"not readable: {error.strerror}", where=str(path), remedy="run the step again that wrote it"
         ) from None
 
 

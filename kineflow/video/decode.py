@@ -2,17 +2,20 @@
 
 The bytes are not trusted: only plain video containers are opened (a playlist could name other files), the size of a
 picture and the count of frames are bounded, and the header is never believed about how many frames there are.
+
+A video may be an object on S3 (:class:`kineflow.storage.media.RemoteFile`). It is read as a local file is, with the
+same result; only which frames are where is taken from its header, so that a few frames cost a few ranges of it.
 """
 
 from __future__ import annotations
 
 import bisect
+import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import av
 import av.error
@@ -21,6 +24,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from kineflow.errors import KineflowError
+from kineflow.storage.media import Media, RemoteFile
 
 MAX_PIXELS = 8192 * 8192
 MAX_FRAMES = 100_000
@@ -29,6 +33,7 @@ PIXEL_FORMATS = ("rgb24", "gray", "yuv444p", "yu")
 
 # Demuxers that read pictures from the file itself; playlists (hls, concat, …) would open files and addresses it names.
 _CONTAINERS = "mov,avi,matroska,mpeg,mpegts,flv,asf,ogg"
+_NO_PROTOCOL = "none"
 _PLANES = {"yu": 2, "yuv444p": 3}
 _LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
 
@@ -54,7 +59,7 @@ class Decoded:
 
 
 def read_frames(
-    path: Path,
+    path: Media,
     indices: Sequence[int] | None = None,
     *,
     pixel_format: str = "rgb24",
@@ -64,7 +69,7 @@ def read_frames(
     """Decode a video, or the frames at ``indices`` of it, turned upright as its display rotation asks.
 
     Args:
-        path: A video file.
+        path: A video file, or an object on S3.
         indices: Frame numbers from 0, in any order, repeats allowed; None for every frame.
         pixel_format: "rgb24" gives RGB, "gray" the luma in 0..255 (video range, 16..235, is stretched), "yuv444p" the
             planes Y, U, V as they were coded, stacked last, "yu" the first two of them.
@@ -83,7 +88,7 @@ def read_frames(
 
 
 def read_video(
-    path: Path,
+    path: Media,
     indices: Sequence[int] | None = None,
     *,
     pixel_format: str = "rgb24",
@@ -99,7 +104,7 @@ def read_video(
         raise KineflowError(f"unknown pixel format {pixel_format!r}", remedy=f"use one of {', '.join(PIXEL_FORMATS)}")
     wanted = None if indices is None else np.asarray(indices, dtype=np.int64)
     if wanted is not None and (not wanted.size or wanted.min() < 0):
-        raise KineflowError(f"frame indices must be 0 or more, and one at least: {wanted.tolist()}", where=path)
+        raise KineflowError(f"frame indices must be 0 or more, and one at least: {wanted.tolist()}", where=str(path))
 
     if wanted is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
@@ -107,15 +112,16 @@ def read_video(
             convert = _converter(pixel_format)
             every = [convert(frame) for frame in _bounded(container.decode(stream), path, max_frames)]
         if not every:
-            raise KineflowError("no frame could be decoded", where=path, remedy="replace or remove the file")
+            raise KineflowError("no frame could be decoded", where=str(path), remedy="replace or remove the file")
         return Decoded(np.stack(every), fps)
 
     unique, positions = np.unique(wanted, return_inverse=True)
     found = None
     if unique[-1] >= _WORTH_A_PLAN_FRAMES:
+        stamps = _stamps_in_header(path, max_frames, max_pixels) if isinstance(path, RemoteFile) else None
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            found = _read_seeking(container, stream, unique.tolist(), _converter(pixel_format), max_frames)
+            found = _read_seeking(container, stream, unique.tolist(), _converter(pixel_format), max_frames, stamps)
     if found is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
@@ -124,19 +130,19 @@ def read_video(
     if len(found) < len(unique):
         raise KineflowError(
             f"frame {unique[-1]} was asked for, but the video ends before it",
-            where=path,
+            where=str(path),
             remedy="ingest the video again: its count of frames is not that of the manifest",
         )
     return Decoded(np.stack(found)[positions], fps)
 
 
 def iter_frames(
-    path: Path, *, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None
+    path: Media, *, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None
 ) -> Iterator[np.ndarray]:
     """Decode the frames ``start`` to ``stop`` one by one, for videos too long to hold.
 
     Args:
-        path: A video file.
+        path: A video file, or an object on S3.
         start, stop: First frame number, and the one after the last (None: to the end).
         size: Width and height to scale to (bicubic), as coded, before the picture is turned upright; None keeps it.
 
@@ -152,7 +158,7 @@ def iter_frames(
             yield convert(frame)
 
 
-def iter_luma(path: Path) -> Iterator[np.ndarray]:
+def iter_luma(path: Media) -> Iterator[np.ndarray]:
     """Decode the luma plane of every frame, one by one, as "gray" of :func:`read_frames` gives it.
 
     Yields:
@@ -168,43 +174,65 @@ def iter_luma(path: Path) -> Iterator[np.ndarray]:
             if (frame.width, frame.height) != size:
                 raise KineflowError(
                     f"frame {number} is {frame.width}x{frame.height}, those before it {size[0]}x{size[1]}",
-                    where=path,
+                    where=str(path),
                     remedy="scale the video to one size",
                 )
             yield convert(frame)
 
 
 @contextmanager
-def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Media, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
     """Open an untrusted video file: ``(PyAV container, its first video stream)``; decoding stays on one thread.
 
     Raises:
-        KineflowError: The file cannot be opened, holds no video, or an FFmpeg error ends the block.
+        KineflowError: The file cannot be opened, holds no video, or an FFmpeg error ends the block; or S3 failed.
     """
-    remedy = "replace or remove the file"
-    try:
+    if isinstance(path, RemoteFile):
+        with path.open() as source:
+            try:
+                with _opened(source, path, max_pixels) as opened:
+                    yield opened
+            finally:  # FFmpeg may take a failed read for the end of the file
+                if source.failure is not None:
+                    raise source.failure
+    else:
         # "file:" keeps a name such as "concat:a|b" from being taken for a protocol.
+        with _opened(f"file:{path}", path, max_pixels) as opened:
+            yield opened
+
+
+@contextmanager
+def _opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any]]:
+    """As :func:`open_video`, of an address for FFmpeg, or of a seekable binary file."""
+    remedy = "replace or remove the file"
+    is_address = isinstance(source, str)
+    try:
         with av.open(
-            f"file:{path}",
+            source,
             metadata_errors="replace",
+            io_open=None if is_address else _open_nothing_else,
             options={
                 "format_whitelist": _CONTAINERS,
-                "protocol_whitelist": "file",
+                "protocol_whitelist": "file" if is_address else _NO_PROTOCOL,
                 "max_pixels": str(max_pixels),
                 "threads": "1",
             },
         ) as container:
             if not container.streams.video:
-                raise KineflowError("holds no video stream", where=path, remedy=remedy)
+                raise KineflowError("holds no video stream", where=str(path), remedy=remedy)
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             stream.codec_context.options = {"max_pixels": str(max_pixels)}
             yield container, stream
     except (FileNotFoundError, IsADirectoryError):
-        raise KineflowError("no such video file", where=path, remedy="check the path") from None
+        raise KineflowError("no such video file", where=str(path), remedy="check the path") from None
     except (av.error.FFmpegError, EOFError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        raise KineflowError(f"not readable as a video: {cause}", where=path, remedy=remedy) from None
+        raise KineflowError(f"not readable as a video: {cause}", where=str(path), remedy=remedy) from None
+
+
+def _open_nothing_else(address: str, *_: object) -> NoReturn:
+    raise KineflowError(f"the video refers to another file, {address!r}", remedy="replace or remove the video")
 
 
 def upright(image: np.ndarray, rotation: int) -> np.ndarray:
@@ -254,10 +282,12 @@ def _plane(plane: Any) -> np.ndarray:
     return rows[:, : plane.width].copy()
 
 
-def _bounded(frames: Iterable[Any], path: Path, max_frames: int) -> Iterator[Any]:
+def _bounded(frames: Iterable[Any], path: Media, max_frames: int) -> Iterator[Any]:
     for number, frame in enumerate(frames):
         if number >= max_frames:
-            raise KineflowError(f"more than {max_frames} frames", where=path, remedy="cut the video into shorter clips")
+            raise KineflowError(
+                f"more than {max_frames} frames", where=str(path), remedy="cut the video into shorter clips"
+            )
         yield frame
 
 
@@ -273,14 +303,21 @@ def _read_linearly(frames: Iterable[Any], unique: list[int], convert: Convert) -
 
 
 def _read_seeking(
-    container: Any, stream: Any, unique: list[int], convert: Convert, max_frames: int
+    container: Any,
+    stream: Any,
+    unique: list[int],
+    convert: Convert,
+    max_frames: int,
+    stamps: tuple[list[int], list[int]] | None = None,
 ) -> list[np.ndarray] | None:
     """Frames at the ascending numbers ``unique``, each decoded from the key frame before it.
+
+    ``stamps`` are those of :func:`_time_stamps`, where they are known already.
 
     Returns None when decoding from the start is as cheap, or when the n-th time stamp cannot be shown to be that of
     the n-th frame.
     """
-    times, key_numbers = _time_stamps(container, stream, max_frames)
+    times, key_numbers = stamps or _time_stamps(container, stream, max_frames)
     if unique[-1] >= len(times):
         return None
     runs: list[tuple[int, list[int]]] = []  # key frame to begin at, numbers to read from there on
@@ -299,6 +336,8 @@ def _read_seeking(
         container.seek(times[key], stream=stream)
         ahead = [times[number] for number in wanted]
         for frame in container.decode(stream):
+            if stamps and frame.pts == times[key] and not frame.key_frame:  # a header may lie
+                return None
             if frame.pts == ahead[0]:
                 found.append(convert(frame))
                 ahead.pop(0)
@@ -314,18 +353,61 @@ def _time_stamps(container: Any, stream: Any, max_frames: int) -> tuple[list[int
 
     Only H.264 in mp4 is sure: there a packet is a frame. (AVI with packed B-frames holds packets that are none.)
     """
-    if stream.codec_context.name != "h264" or "mp4" not in container.format.name.split(","):
+    if not _is_sure(container, stream):
         return [], []
     packets = [packet for packet in itertools.islice(container.demux(stream), max_frames + 1) if packet.size]
+    return _numbered(packets, [packet.is_keyframe for packet in packets], max_frames)
+
+
+def _stamps_in_header(video: RemoteFile, max_frames: int, max_pixels: int) -> tuple[list[int], list[int]]:
+    """As :func:`_time_stamps`, without the pictures: those of an mp4 are looked up in its header, and not fetched.
+
+    Once the header is read, the demuxer gets zeros for everything else.
+    """
+    with video.open() as source:
+        blank = _Blank(source)
+        with _opened(blank, video, max_pixels) as (container, stream):
+            # A header in pieces (moof boxes) lists no frames; the pieces would be lost among the pictures.
+            if not _is_sure(container, stream) or not stream.frames:
+                return [], []
+            blank.from_now_on = True
+            packets = [packet for packet in itertools.islice(container.demux(stream), max_frames + 1) if packet.size]
+            keys = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
+            stamps = _numbered(packets, [packet.dts in keys for packet in packets], max_frames)
+        if source.failure is not None:
+            raise source.failure
+    return stamps
+
+
+class _Blank:
+    """A file whose content turns into zeros at a word."""
+
+    def __init__(self, source: io.RawIOBase) -> None:
+        self._source = source
+        self.from_now_on = False
+        self.seek, self.tell = source.seek, source.tell
+
+    def read(self, size: int) -> bytes:
+        if not self.from_now_on:
+            return self._source.read(size) or b""
+        here = self.tell()
+        return bytes(max(0, self.seek(min(here + size, self._source.seek(0, io.SEEK_END))) - here))
+
+
+def _is_sure(container: Any, stream: Any) -> bool:
+    return stream.codec_context.name == "h264" and "mp4" in container.format.name.split(",")
+
+
+def _numbered(packets: list[Any], keys: list[bool], max_frames: int) -> tuple[list[int], list[int]]:
     times = sorted(packet.pts for packet in packets if packet.pts is not None)
     sound = (
         0 < len(packets) <= max_frames
         and len(set(times)) == len(packets)
-        and packets[0].is_keyframe
+        and keys[0]
         and packets[0].pts == times[0]
         and not any(packet.is_discard or packet.is_corrupt for packet in packets)
     )
     if not sound:
         return [], []
     number_of = {pts: number for number, pts in enumerate(times)}
-    return times, sorted(number_of[packet.pts] for packet in packets if packet.is_keyframe)
+    return times, sorted(number_of[packet.pts] for packet, is_key in zip(packets, keys, strict=True) if is_key)

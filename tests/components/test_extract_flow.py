@@ -219,7 +219,7 @@ def test_every_parameter_of_the_algorithm_can_be_given() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("median", 4), ("tau", 0.5), ("scale_step", 1.0), ("bound_px", 0.0), ("device", "tpu"), ("device", "cpu,cuda:0"),
-     ("preset", "slow"), ("media_root", "s3://bucket"), ("camera_motion", "gone"), ("warp", 3)],
+     ("preset", "slow"), ("media_root", "gs://bucket"), ("camera_motion", "gone"), ("warp", 3)],
 )  # fmt: skip
 def test_impossible_parameters_are_named(key: str, value: object) -> None:
     with pytest.raises(KineflowError, match=f"flow.{key}"):

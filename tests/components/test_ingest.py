@@ -272,9 +272,9 @@ class TestBadInput:
         assert not (tmp_path / "clips").exists()
 
     def test_params_are_checked(self) -> None:
-        with pytest.raises(KineflowError, match="must be a local folder") as caught:
+        with pytest.raises(KineflowError, match="media cannot be kept at an address of 'gs'") as caught:
             parse_params(
-                IngestParams, {"media_root": "s3://b", "layout": "ucf11", "crf": 52, "shortside": 3}, where="ingest"
+                IngestParams, {"media_root": "gs://b", "layout": "ucf11", "crf": 52, "shortside": 3}, where="ingest"
             )
         assert all(key in str(caught.value) for key in ("ingest.layout", "ingest.crf", "ingest.shortside"))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from components.frontend import command
+from components.merge_flow.gathered import gathered
 from components.merge_flow.step import merge_flow
 from kineflow.data.manifest import Clip, Split, Status
 from kineflow.errors import KineflowError
@@ -78,3 +80,14 @@ def test_no_good_clip_in_any_shard(tmp_path: Path) -> None:
         FlowSet(20.0, entries, str(tmp_path), shard.described(CLIPS)).save(tmp_path / "shards" / f"{index}")
     with pytest.raises(KineflowError, match="no clip has flow"):
         merge_flow(shards=tmp_path / "shards", flow=tmp_path / "flow")
+
+
+def test_shards_that_kfp_hands_over_one_by_one_are_gathered(tmp_path: Path) -> None:
+    shards = save_shards(tmp_path / "elsewhere", 3)
+    artifacts = [SimpleNamespace(path=str(shards / str(index))) for index in (2, 0, 1)]
+    with gathered(artifacts, beside=SimpleNamespace(path=str(tmp_path / "task" / "flow"))) as together:
+        result = merge_flow(shards=Path(together.path), flow=tmp_path / "flow")
+        folder = Path(together.path)
+    assert result.metrics["clips"] == 5
+    assert not folder.exists()
+    assert FlowSet.load(tmp_path / "flow").usable_ids() == {clip.clip_id for clip in CLIPS}

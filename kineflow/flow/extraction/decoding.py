@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Queue
 
 import numpy as np
@@ -13,6 +12,8 @@ import numpy as np
 from kineflow.errors import KineflowError
 from kineflow.flow.extraction.crew import Channel, Crew
 from kineflow.flow.extraction.jobs import ClipError, Job
+from kineflow.storage.media import Media
+from kineflow.storage.ranges import StorageError
 from kineflow.video.decode import iter_luma
 
 _CHUNK_BYTES = 2**21
@@ -34,11 +35,17 @@ class Decoding:
 
 
 def decode(decoding: Decoding) -> None:
-    """Decode a clip into its channel; the reason goes there too when it fails."""
+    """Decode a clip into its channel; the reason goes there too when it fails.
+
+    Raises:
+        StorageError: S3 does not answer; that is no fault of the clip.
+    """
     job = decoding.job
     try:
         for chunk in _chunks(job.source, (job.clip.frames, job.clip.height, job.clip.width)):
             decoding.frames.put(chunk)
+    except StorageError:
+        raise
     except KineflowError as error:
         decoding.frames.close(ClipError(error.problem))
     except ClipError as failure:
@@ -58,7 +65,7 @@ def in_order(jobs: Iterable[Job], decoders: Queue[Decoding], crew: Crew, *, ahea
     yield from waiting
 
 
-def _chunks(path: Path, expected: tuple[int, int, int]) -> Iterator[np.ndarray]:
+def _chunks(path: Media, expected: tuple[int, int, int]) -> Iterator[np.ndarray]:
     """Frames of a video that must have the shape [T, H, W] that its manifest says."""
     count, height, width = expected
     most = 1 + max(1, _CHUNK_BYTES // (height * width))

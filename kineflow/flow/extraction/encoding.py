@@ -31,7 +31,7 @@ def encode(encoding: Encoding, settings: ExtractSettings, crew: Crew) -> FlowEnt
     """Encode a clip as its pairs are solved; a clip that fails is an entry with the reason.
 
     Raises:
-        KineflowError: The disk is full, or the folder is not writable.
+        KineflowError: The disk is full, the folder is not writable, or S3 does not take the result.
     """
     job, fields = encoding.job, _fields(encoding.pieces, crew)
     try:
@@ -48,6 +48,7 @@ def encode(encoding: Encoding, settings: ExtractSettings, crew: Crew) -> FlowEnt
         raise KineflowError(
             f"not writable: {error.strerror}", where=job.target, remedy="give a media_root that can be written to"
         ) from None
+    job.store.publish(job.path)
     return job.done()
 
 

@@ -35,6 +35,7 @@ from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.extraction.solving import Solver, solvers_of
 from kineflow.flow.store import FlowEntry
 from kineflow.progress import track
+from kineflow.storage.stores import LocalStore, MediaStore
 
 _LOG = logging.getLogger(__name__)
 _AHEAD_BYTES_A_CODER = 2**26  # decoded or solved, and not yet encoded
@@ -67,16 +68,20 @@ class Extracted:
         return self.pairs / self.seconds if self.pairs else 0.0
 
 
-def extract_set(clips: ClipSet, chosen: Sequence[Clip], media: Path, settings: ExtractSettings) -> Extracted:
+def extract_set(
+    clips: ClipSet, chosen: Sequence[Clip], media: Path | MediaStore, settings: ExtractSettings
+) -> Extracted:
     """Extract the flow of ``chosen`` clips of a set into files below ``media``, leaving alone those already there.
 
     A clip that fails is listed with the reason and does not stop the others. Paths of the entries are relative to
     ``media``. Several processes may work below one ``media``.
 
     Raises:
-        KineflowError: The disk is full or not writable, or a device has too little memory for the batch.
+        KineflowError: The disk is full or not writable, S3 does not answer, or a device has too little memory for the
+            batch.
     """
-    planned = _plan_all(clips, chosen, media, settings)
+    store = LocalStore(media) if isinstance(media, Path) else media
+    planned = _plan_all(clips, chosen, store, settings)
     entries = [item for item in planned if isinstance(item, FlowEntry)]
     if done := sum(entry.status is Status.OK for entry in entries):
         _LOG.info("flow: %d clips were done before", done)
@@ -103,11 +108,13 @@ def _by_clip(entries: Iterable[FlowEntry]) -> list[FlowEntry]:
     return sorted(entries, key=lambda entry: entry.clip_id)
 
 
-def _plan_all(clips: ClipSet, chosen: Sequence[Clip], media: Path, settings: ExtractSettings) -> list[Job | FlowEntry]:
-    """Every clip is read once to see whether its flow is there."""
+def _plan_all(
+    clips: ClipSet, chosen: Sequence[Clip], store: MediaStore, settings: ExtractSettings
+) -> list[Job | FlowEntry]:
+    """Every clip is read once to see whether its flow is there; on S3 its digest is."""
     planners = ThreadPoolExecutor(settings.workers)
     try:
-        planned = planners.map(lambda clip: plan(clips, clip, media, settings), chosen)
+        planned = planners.map(lambda clip: plan(clips, clip, store, settings), chosen)
         return list(track(planned, total=len(chosen), what="flow: looking for finished clips"))
     finally:
         planners.shutdown(cancel_futures=True)

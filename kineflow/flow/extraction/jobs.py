@@ -7,9 +7,11 @@ from pathlib import Path
 
 from kineflow.data.manifest import Clip, ClipSet, Status
 from kineflow.errors import KineflowError
-from kineflow.files import inside, sha256_of
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.store import FlowEntry
+from kineflow.storage.media import Media, digest_of
+from kineflow.storage.ranges import StorageError
+from kineflow.storage.stores import MediaStore
 
 LEAST_FRAMES = 2
 
@@ -26,13 +28,18 @@ class Job:
         clip: Its row of the manifest.
         source: Of its video.
         path: Of its flow, below the media root.
-        target: The same as a full path.
+        store: Where the flow is kept.
     """
 
     clip: Clip
-    source: Path
+    source: Media
     path: str
-    target: Path
+    store: MediaStore
+
+    @property
+    def target(self) -> Path:
+        """Where the flow is written."""
+        return self.store.work_path(self.path)
 
     @property
     def pairs(self) -> int:
@@ -45,19 +52,26 @@ class Job:
         return FlowEntry(clip.clip_id, self.path, self.pairs, clip.width, clip.height, Status.OK, "")
 
 
-def plan(clips: ClipSet, clip: Clip, media: Path, settings: ExtractSettings) -> Job | FlowEntry:
-    """What there is to do for a clip, or its entry when that is nothing."""
+def plan(clips: ClipSet, clip: Clip, store: MediaStore, settings: ExtractSettings) -> Job | FlowEntry:
+    """What there is to do for a clip, or its entry when that is nothing.
+
+    Raises:
+        StorageError: S3 does not answer; that is no fault of the clip.
+    """
     if clip.frames < LEAST_FRAMES:
         return failed(clip, f"{clip.frames} frame has no motion to measure", Status.SHORT)
     try:
         source = clips.locate(clip)
-        path = f"{clip.clip_id}-{settings.key(sha256_of(source))}.mp4"
-        job = Job(clip, source, path, inside(media, path))
+        path = f"{clip.clip_id}-{settings.key(digest_of(source))}.mp4"
+        job = Job(clip, source, path, store)
+        _ = job.target  # it lies inside the store
+    except StorageError:
+        raise
     except KineflowError as error:
         return failed(clip, error.problem)
     except OSError as error:
         return failed(clip, error.strerror or str(error))
-    return job.done() if job.target.is_file() else job
+    return job.done() if store.has(path) else job
 
 
 def failed(clip: Clip, reason: str, status: Status = Status.UNREADABLE) -> FlowEntry:

@@ -9,14 +9,16 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from kineflow.data.manifest import Clip
 from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowEntry, FlowSet
+from kineflow.storage.client import S3_SCHEME, split_uri
+from kineflow.storage.media import check_root, is_remote
 
 _SHARD = "shard"  # its key among a flow set's params
 _WRITTEN = re.compile(r"(\d{1,6})/(\d{1,6})")
@@ -107,18 +109,32 @@ def merge_shards(folders: Sequence[Path]) -> FlowSet:
             )
     _check_all_there({folder: flow.params[_SHARD]["index"] for folder, flow in shards.items()}, first[1]["shards"])
 
-    roots = {flow.media_root: Path(flow.media_root).resolve() for flow in shards.values()}
-    root = Path(os.path.commonpath(roots.values()))
-    entries = [
-        _moved(entry, roots[flow.media_root].relative_to(root))
-        for flow in shards.values()
-        for entry in flow.entries.values()
-    ]
+    root, below = _common_root({flow.media_root for flow in shards.values()})
+    entries = [_moved(entry, below[flow.media_root]) for flow in shards.values() for entry in flow.entries.values()]
     if twice := [clip_id for clip_id, count in Counter(entry.clip_id for entry in entries).items() if count > 1]:
         raise KineflowError(f"clip {twice[0]!r} is in two shards", remedy="extract the shards again")
     any_set = next(iter(shards.values()))
     params = {key: value for key, value in any_set.params.items() if key != _SHARD}
-    return FlowSet(any_set.bound_px, {entry.clip_id: entry for entry in entries}, str(root), params)
+    return FlowSet(any_set.bound_px, {entry.clip_id: entry for entry in entries}, root, params)
+
+
+def _common_root(media_roots: Collection[str]) -> tuple[str, dict[str, PurePath]]:
+    """The place that holds all roots of media, and where each of them lies below it."""
+    remote = [root for root in media_roots if is_remote(root)]
+    if not remote:
+        local = {root: Path(root).resolve() for root in media_roots}
+        common = Path(os.path.commonpath(local.values()))
+        return str(common), {root: path.relative_to(common) for root, path in local.items()}
+    buckets = {split_uri(root)[0] for root in remote}
+    if len(remote) < len(media_roots) or len(buckets) > 1:
+        raise KineflowError(
+            f"shards keep their media in places with nothing in common: {', '.join(sorted(media_roots))}",
+            remedy="extract all shards with one media_root",
+        )
+    prefixes = {root: PurePosixPath("/", split_uri(root)[1]) for root in remote}
+    shared = PurePosixPath(os.path.commonpath(prefixes.values()))
+    uri = check_root(f"{S3_SCHEME}{buckets.pop()}{shared}")
+    return uri, {root: prefix.relative_to(shared) for root, prefix in prefixes.items()}
 
 
 def _work(clip: Clip) -> int:
@@ -147,5 +163,5 @@ def _check_all_there(indices: Mapping[Path, int], count: int) -> None:
             )
 
 
-def _moved(entry: FlowEntry, below: Path) -> FlowEntry:
+def _moved(entry: FlowEntry, below: PurePath) -> FlowEntry:
     return dataclasses.replace(entry, path=(below / entry.path).as_posix()) if entry.path else entry

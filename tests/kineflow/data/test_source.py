@@ -10,6 +10,9 @@ import pytest
 
 from kineflow.data.source import LocalSource, S3Source, open_source, read_text
 from kineflow.errors import KineflowError
+from kineflow.storage.client import s3_client
+from tests.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.swift import Swift
 
 SECRETS = {"AWS_ACCESS_KEY_ID": "AKIDSECRETID", "AWS_SECRET_ACCESS_KEY": "verysecretkey"}
 OBJECTS = ("set/b c.mp4", "set/a/ü.mp4", "set/.hidden/x.mp4", "settings.mp4", "set/folder/")
@@ -103,7 +106,7 @@ def test_s3_messages_hold_no_credentials(
     endpoint, bucket = s3, "no-such-bucket" if failure == "refused" else "videos"
     if failure == "unreachable":
         endpoint = "http://127.0.0.1:9"
-        monkeypatch.setattr("kineflow.data.source._ATTEMPTS", 1)
+        monkeypatch.setattr("kineflow.storage.client._ATTEMPTS", 1)
     if failure == "no credentials":
         for name in SECRETS:
             monkeypatch.delenv(name)
@@ -122,6 +125,80 @@ def test_a_full_temporary_disk_is_named(s3: str, monkeypatch: pytest.MonkeyPatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     source = S3Source("videos", "set", s3)
-    monkeypatch.setattr(source._client, "download_file", full)
+    monkeypatch.setattr(s3_client(s3), "download_file", full)
     with pytest.raises(KineflowError, match="no space left"), source.fetch("b c.mp4"):
         pass
+
+
+def test_credentials_in_an_address_are_refused_and_not_shown() -> None:
+    with pytest.raises(KineflowError, match="credentials") as caught:
+        open_source("s3://AKIDSECRETID:verysecretkey@videos/set")
+    assert not any(secret in str(caught.value) for secret in SECRETS.values())
+
+
+class TestRealServer:
+    """What a stand-in may get right by chance, on a server of its own."""
+
+    KEYS = (
+        "a b.mp4",
+        "a+b.mp4",
+        "100%.mp4",
+        "%20.mp4",
+        "ü/日本.mp4",
+        "a&b?c#d=e.mp4",
+        "a//b.mp4",
+        "x..y/z..mp4",
+        "~.mp4",
+    )
+    HIDDEN = (".hidden.mp4", ".folder/x.mp4", "../up.mp4", "a/../../up.mp4")
+
+    @pytest.fixture
+    def bucket(self, swift: Swift, monkeypatch: pytest.MonkeyPatch) -> str:
+        for name, value in swift.environment.items():
+            monkeypatch.setenv(name, value)
+        return swift.make_bucket()
+
+    def test_unusual_keys_are_listed_and_fetched(self, swift: Swift, bucket: str) -> None:
+        client = swift.client()
+        for key in (*self.KEYS, *self.HIDDEN):
+            client.put_object(Bucket=bucket, Key=f"raw videos/{key}", Body=key.encode())
+        source = open_source(f"s3://{bucket}/raw videos/")
+        assert source.names() == sorted(self.KEYS)
+        for key in self.KEYS:
+            with source.fetch(key) as path:
+                assert path.read_bytes() == key.encode()
+
+    @pytest.fixture
+    def proxy(self, swift: Swift, bucket: str) -> Iterator[CuttingProxy]:
+        with cutting_proxy(swift.endpoint_url) as proxy:
+            yield proxy
+
+    @pytest.mark.parametrize("size", [3_000_000, 20_000_000], ids=["in one piece", "in parts"])
+    def test_a_download_that_breaks_off_is_taken_up_again(
+        self, swift: Swift, bucket: str, proxy: CuttingProxy, size: int
+    ) -> None:
+        content = bytes(range(250)) * (size // 250)
+        swift.client().put_object(Bucket=bucket, Key="raw/a.mp4", Body=content)
+        proxy.cut_after(received=size // 2)
+        with open_source(f"s3://{bucket}/raw", endpoint_url=proxy.endpoint_url).fetch("a.mp4") as path:
+            assert path.read_bytes() == content
+        assert proxy.cuts == 1
+
+    def test_a_server_that_stays_away_is_an_error_and_leaves_nothing(
+        self,
+        swift: Swift,
+        bucket: str,
+        proxy: CuttingProxy,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setattr("kineflow.storage.client._ATTEMPTS", 1)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        swift.client().put_object(Bucket=bucket, Key="raw/a.mp4", Body=bytes(10**6))
+        source = open_source(f"s3://{bucket}/raw", endpoint_url=proxy.endpoint_url)
+        proxy.cut_after(received=200_000, stay_down=True)
+        with pytest.raises(KineflowError, match="S3 failed") as caught, source.fetch("a.mp4"):
+            pass
+        assert f"s3://{bucket}/raw/a.mp4" in str(caught.value)
+        assert "testing" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
