@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
+from components import distributed
 from components.contract import StepResult
 from kineflow.config import Params, parse_params, read_yaml
 from kineflow.data.manifest import MANIFEST_FILE
@@ -40,7 +41,10 @@ _LOG = logging.getLogger("kineflow")
 
 @dataclass(frozen=True)
 class Signature:
-    """What a step takes, by kind: paths in, paths out, parameter sections, and plain values with their types."""
+    """What a step takes, by kind: paths in, paths out, parameter sections, and plain values with their types.
+
+    A step that takes no tracker is not a tracked run: it has nothing to tell.
+    """
 
     inputs: tuple[str, ...]
     optional: frozenset[str]
@@ -48,6 +52,7 @@ class Signature:
     sections: Mapping[str, type[Params]]
     values: Mapping[str, type]
     defaults: Mapping[str, Any]
+    is_tracked: bool = True
 
     @classmethod
     def of(cls, step: Step) -> Signature:
@@ -70,7 +75,7 @@ class Signature:
                 values[name] = hint
         defaults = {n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty}
         optional = frozenset(name for name in inputs if name in defaults)
-        return cls(tuple(inputs), optional, tuple(outputs), sections, values, defaults)
+        return cls(tuple(inputs), optional, tuple(outputs), sections, values, defaults, "tracker" in parameters)
 
 
 def load_step(name: str) -> Step:
@@ -80,7 +85,8 @@ def load_step(name: str) -> Step:
 
 
 def command(name: str, arguments: list[str] | None = None) -> NoReturn:
-    """Run a step as a command: ``python -m components.<name>``."""
+    """Run a step as a command: ``python -m components.<name>``, or one of several processes that run it together."""
+    distributed.begin_worker()
     say_progress()
     step = load_step(name)
     signature = Signature.of(step)
@@ -92,6 +98,8 @@ def command(name: str, arguments: list[str] | None = None) -> NoReturn:
         given |= {key: resolve(str(given[key])) for key in signature.sections if key in given}
         given |= {key: _value(key, kind, str(given[key])) for key, kind in signature.values.items() if key in given}
         result = execute(name, step, given)
+        if not distributed.is_rank_zero():
+            return
         if metrics:
             _write_json(metrics, dict(result.metrics))
         if classification and result.confusion:
@@ -103,6 +111,9 @@ def command(name: str, arguments: list[str] | None = None) -> NoReturn:
 def execute(name: str, step: Step, given: Mapping[str, Any]) -> StepResult:
     """Check the parameters of a step, then run it, tracked if tracking is on.
 
+    A training that asks for several processes is run on them, and tracked by the first of them
+    (:mod:`components.distributed`).
+
     Args:
         name: Of the step.
         step: Its function.
@@ -112,10 +123,16 @@ def execute(name: str, step: Step, given: Mapping[str, Any]) -> StepResult:
     checked = {key: parse_params(kind, given.get(key, {}), where=key) for key, kind in signature.sections.items()}
     plain = {key: given[key] for key in (*signature.inputs, *signature.outputs, *signature.values) if key in given}
     check_seed(plain.get("seed", 0))
+    asked = distributed.asked_for(checked.values())
+    if distributed.is_worker():
+        distributed.check_worker(name, asked)
+    elif asked and asked != (1, 1):
+        known = plain | {key: given[key] for key in signature.sections if key in given}
+        return distributed.run(name, known, nodes=asked[0], devices=asked[1])
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
     with _tracked(name, given, signature) as tracker, naming_full_disk(written):
         _record_inputs(tracker, plain)
-        result = step(**checked, **plain, tracker=tracker)
+        result = step(**checked, **plain, **({"tracker": tracker} if signature.is_tracked else {}))
         _LOG.info("%s: %s", given.get("name", name), result.summary)
         record = getattr(tracker, "record", None)
         if record:
@@ -174,7 +191,9 @@ def say_progress() -> None:
     """Let Kineflow's own log lines through to standard error; other libraries only warn."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger().setLevel(logging.WARNING)  # KFP's executor has let every library speak
-    _LOG.setLevel(logging.INFO)
+    _LOG.setLevel(logging.INFO if distributed.is_rank_zero() else logging.WARNING)
+    if distributed.restarts_done():
+        _LOG.info("a process was lost; all were started again, and go on from the last round")
 
 
 def exit_code(work: Callable[[], None]) -> int:
@@ -189,7 +208,8 @@ def exit_code(work: Callable[[], None]) -> int:
     except KineflowError as error:
         return _say_mistake(error)
     except KeyboardInterrupt as stop:
-        print(f"interrupted: {stop.args[0] if stop.args else _GO_ON}", file=sys.stderr)  # noqa: T201
+        if distributed.LAUNCH not in os.environ:  # else the launcher says it
+            print(f"interrupted: {stop.args[0] if stop.args else _GO_ON}", file=sys.stderr)  # noqa: T201
         return 130
     except Exception as error:
         if not is_full_disk(error):
@@ -199,7 +219,8 @@ def exit_code(work: Callable[[], None]) -> int:
 
 
 def _say_mistake(error: KineflowError) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    if not distributed.hand_over(error):
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
     return error.exit_code
 
 
@@ -315,7 +336,8 @@ def _record_inputs(tracker: Any, given: Mapping[str, Any]) -> None:
 
 def _tracked(name: str, given: Mapping[str, Any], signature: Signature) -> AbstractContextManager[Any]:
     """A tracked run of this step, when it is part of a run of a recipe or a tracking store is named."""
-    if not any(os.environ.get(variable) for variable in (RUN_ID, "DVC_STAGE", "MLFLOW_TRACKING_URI")):
+    wanted = any(os.environ.get(variable) for variable in (RUN_ID, "DVC_STAGE", "MLFLOW_TRACKING_URI"))
+    if not (wanted and signature.is_tracked and distributed.is_rank_zero()):
         return nullcontext(NULL_TRACKER)
     from kineflow.tracking.runs import open_step_run
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kineflow.errors import KineflowError
+
 
 class Draw(NamedTuple):
     """One item of a batch: which clip, and the seed of its random window and view."""
@@ -36,11 +38,34 @@ class Draws:
         pools: E.g. the labelled clips, and the unlabelled ones.
         steps: Batches a round.
         seed: Of all draws.
+        share: Which share of every batch is drawn, and of how many; see :meth:`shared`.
     """
 
-    def __init__(self, pools: list[Pool], *, steps: int, seed: int) -> None:
-        self.pools, self.steps, self.seed = pools, steps, seed
+    def __init__(self, pools: list[Pool], *, steps: int, seed: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.pools, self.steps, self.seed, self.share = pools, steps, seed, share
         self.round = 0
+
+    def shared(self, number: int, shares: int) -> Draws:
+        """The draws of one of several processes that train on every batch together.
+
+        Each gets as many of every pool, so that each process's part is composed as the whole batch is. All shares of a
+        batch together are the batch.
+
+        Args:
+            number: Of the process, from 0.
+            shares: How many processes there are.
+
+        Raises:
+            KineflowError: A pool's part of a batch cannot be shared evenly.
+        """
+        for pool in self.pools:
+            if pool.per_batch % shares:
+                raise KineflowError(
+                    f"{pool.per_batch} clips a step cannot be shared evenly by {shares} processes",
+                    remedy="make batch_size, and unlabelled_batch_size where it is used, a multiple of the number of "
+                    "processes (nodes × devices): both count the clips of all processes together",
+                )
+        return Draws(self.pools, steps=self.steps, seed=self.seed, share=(number, shares))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the round."""
@@ -52,7 +77,13 @@ class Draws:
     def __iter__(self) -> Iterator[list[Draw]]:
         walks = [self._walk(number, pool) for number, pool in enumerate(self.pools)]
         for _ in range(self.steps):
-            yield [draw for pool, walk in zip(self.pools, walks, strict=True) for draw in islice(walk, pool.per_batch)]
+            drawn = [list(islice(walk, pool.per_batch)) for pool, walk in zip(self.pools, walks, strict=True)]
+            yield [draw for of_pool in drawn for draw in self._mine(of_pool)]
+
+    def _mine(self, drawn: list[Draw]) -> list[Draw]:
+        number, shares = self.share
+        size = len(drawn) // shares
+        return drawn[number * size : (number + 1) * size]
 
     def _walk(self, number: int, pool: Pool) -> Iterator[Draw]:
         """Draws of one pool from the round's first on, pass after pass without end."""

@@ -1,12 +1,19 @@
-"""The training loop: Lightning drives it; what is kept is the best round on ``val``."""
+"""The training loop: Lightning drives it; what is kept is the best round on ``val``.
+
+Several processes (:mod:`kineflow.training.processes`) do what one would do: each takes its share of every batch, batch
+normalisation sees the whole batch, gradients are averaged, and each validates a share of ``val``. Losses must be means
+over clips, or scaled to be, so that the average of the shares' losses is the loss of the batch.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import math
+import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +21,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import multiclass_accuracy
 
@@ -23,10 +32,14 @@ from kineflow.data.draws import Draws
 from kineflow.errors import KineflowError
 from kineflow.files import whole_file
 from kineflow.tracking.tracker import Tracker
+from kineflow.training import processes
 from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import RunSettings
+from kineflow.training.synchronised_norm import synchronised_norms
 from kineflow.training.tasks import Batch, Classification
+
+_SEEDS_APART = 2_654_435_769  # odd, so that processes differ in the 32 bits that the CPU's generator looks at
 
 
 @dataclass(frozen=True)
@@ -62,13 +75,25 @@ def fit(
     ``work`` holds a checkpoint after each round; a run that finds one there continues from it and does the same
     batches as an undisturbed one. Curves are written to ``work/curves.csv`` and given to ``tracker`` as they come.
 
+    Of several processes, all call this with the same arguments, all must see ``work``, and the first one alone writes
+    and tracks; all end with the weights of the best round. A run may be continued by another number of processes.
+
     Raises:
-        KineflowError: The loss became infinite or NaN, or a clip cannot be read.
+        KineflowError: The loss became infinite or NaN, a clip cannot be read, batches cannot be shared evenly by the
+            processes, or one of them was lost.
         KeyboardInterrupt: Training was interrupted; the last round's checkpoint is kept.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    clips_of_val = len(val)  # type: ignore[arg-type]
+    if processes.is_first():
+        work.mkdir(parents=True, exist_ok=True)
+    several = processes.count() > 1
+    if several:
+        draws = draws.shared(processes.number(), processes.count())
+        with _naming_lost_process():
+            processes.join(device)
+            processes.require_shared(work)
     _channels_last(task)
-    module = _LightningTask(task, draws, settings, seed).train()
+    module = _LightningTask(task, draws, settings, seed, validated=clips_of_val).train()
     monitor = Monitor(settings.steps, Curves(work / CURVES_FILE), tracker)
     best = ModelCheckpoint(
         work,
@@ -79,17 +104,25 @@ def fit(
         enable_version_counter=False,
     )
     last = ModelCheckpoint(work, "last", enable_version_counter=False)
-    loaders = _loader(train, settings, batch_sampler=draws), _loader(val, settings, batch_size=settings.batch_size)
+    validated = processes.share_of(clips_of_val) or range(1)  # of an empty share the answers are not used
+    loaders = (
+        _loader(train, settings, batch_sampler=draws),
+        _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // processes.count())),
+    )
     resume_from = work / "last.ckpt"
-    with _contained():
+    with _contained(), synchronised_norms(task) if several else nullcontext():
         trainer = pl.Trainer(
             max_epochs=settings.steps // settings.validate_every_steps,
             accelerator=device,
-            devices=1,
+            devices=processes.count_here(),
+            num_nodes=processes.count() // processes.count_here(),
+            # Buffers need no care: only normalisation has any that change, and it is synchronised.
+            strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
             precision=_precision(settings),
             gradient_clip_val=settings.optimiser.clip_gradient_norm or None,
-            callbacks=[monitor, best, last],  # in this order: the last checkpoint knows of the best
-            plugins=_WholeCheckpoints(),
+            # In this order: the last checkpoint knows of the best.
+            callbacks=[monitor, best, last, *([_StopsAtOnce()] if several else [])],
+            plugins=[_WholeCheckpoints(), *([TorchElasticEnvironment()] if several else [])],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -101,6 +134,8 @@ def fit(
         trainer.fit(module, *loaders, ckpt_path=resume_from if resume_from.exists() else None, weights_only=True)
     kept: Any = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(kept["state_dict"])
+    with _naming_lost_process():
+        processes.wait_for_all()  # the first may remove ``work`` now
     return Fitted({**kept["figures"], **monitor.rates()}, best_step=int(kept["global_step"]))
 
 
@@ -113,6 +148,17 @@ class _WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, content)
         with whole_file(Path(path)) as partial:
             partial.write_bytes(content.getbuffer())
+
+
+class _StopsAtOnce(Callback):
+    """SIGTERM ends one of several processes as Ctrl-C does.
+
+    Lightning would have it tell the others, by a message in the middle of whatever they are exchanging.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the place of the handler that Lightning has just set, and will take away."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _channels_last(task: Classification) -> None:
@@ -146,9 +192,10 @@ def _contained() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _naming_lost_process():
             warnings.filterwarnings("ignore", module=r"lightning\.")
             warnings.filterwarnings("ignore", message=".* does not have a deterministic implementation")
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield
     except KineflowError as error:
         raise _as_raised(error) from None
@@ -158,6 +205,16 @@ def _contained() -> Iterator[None]:
         torch.set_deterministic_debug_mode(deterministic)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _naming_lost_process() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not processes.is_lost_process(error):
+            raise
+        raise processes.lost_process() from None
 
 
 def _as_raised(error: KineflowError) -> KineflowError:
@@ -176,9 +233,11 @@ def _precision(settings: RunSettings) -> Any:
 class _LightningTask(pl.LightningModule):
     """Joins a task to Lightning's loop."""
 
-    def __init__(self, task: Classification, draws: Draws, settings: RunSettings, seed: int) -> None:
+    def __init__(self, task: Classification, draws: Draws, settings: RunSettings, seed: int, *, validated: int) -> None:
         super().__init__()
         self.task, self.draws, self.settings, self.seed = task, draws, settings, seed
+        self.validated = validated
+        self.terms: dict[str, float] = {}  # of the last step's whole batch
         self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._figures: dict[str, float] = {}
 
@@ -196,21 +255,24 @@ class _LightningTask(pl.LightningModule):
         self.draws.set_epoch(self.global_step // self.draws.steps)
 
     def training_step(self, batch: Batch, index: int) -> Any:
-        # Dropout of a step depends on the step alone, so that a resumed run repeats an undisturbed one.
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
+        # one.
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step + processes.number() * _SEEDS_APART)
         terms = self.task.loss(batch)
-        if not torch.isfinite(terms["loss"]):
+        self.terms = processes.mean(terms)  # where one process's loss is not finite, this is not either: all stop
+        if not math.isfinite(self.terms["loss"]):
             raise KineflowError(
-                f"the loss became {terms['loss'].item()} at step {self.global_step}",
+                f"the loss became {self.terms['loss']} at step {self.global_step}",
                 remedy="lower optimiser.learning_rate or distillation.weight, or set optimiser.clip_gradient_norm",
             )
-        return terms
+        return terms["loss"]
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._seen.append((self.task.answers(batch).float(), batch["label"]))
 
     def on_validation_epoch_end(self) -> None:
-        logits, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        own = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        logits, labels = (processes.gathered(rows, self.validated) for rows in own)
         self._seen.clear()
         top1 = multiclass_accuracy(logits, labels, num_classes=logits.shape[1], average="micro")
         self._figures = {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}

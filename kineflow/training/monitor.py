@@ -1,4 +1,4 @@
-"""Says how training goes: curves, tracked figures, and a line with rate and time left."""
+"""Says how training goes: curves, tracked figures, a line with rate and time left; of several processes one does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from kineflow.files import whole_file
 from kineflow.tracking.tracker import Tracker
+from kineflow.training import processes
 
 CURVES_FILE = "curves.csv"
 _LOG = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Curves:
 
 
 class Monitor(Callback):
-    """Lightning's hooks, listened to."""
+    """Lightning's hooks, listened to; the module's ``terms`` are those of the step that has just been done."""
 
     def __init__(self, steps: int, curves: Curves, tracker: Tracker) -> None:
         self.steps, self.curves, self.tracker = steps, curves, tracker
@@ -65,10 +66,11 @@ class Monitor(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        self._clips += _size(batch["label"])
-        self._terms.append({name: float(value) for name, value in outputs.items()})
+        self._clips += _size(batch["label"]) * processes.count()
+        terms: Any = module.terms
+        self._terms.append(terms)
         self._ready = time.monotonic()
-        if self._ready - self._line >= _SECONDS_BETWEEN_LINES:
+        if self._ready - self._line >= _SECONDS_BETWEEN_LINES and processes.is_first():
             self._line = self._ready
             _LOG.info("%s", self._status(trainer.global_step))
 
@@ -77,12 +79,16 @@ class Monitor(Callback):
         figures |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         figures["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._terms.clear()
-        self.curves.add(trainer.global_step, figures)
-        self.curves.save()
-        self.tracker.log_metrics(figures, trainer.global_step)
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if name != "learning_rate")
-        _LOG.info("%s | %s", self._status(trainer.global_step), shown)
+        if processes.is_first():
+            self._tell(trainer.global_step, figures)
         self._ready = time.monotonic()
+
+    def _tell(self, step: int, figures: dict[str, float]) -> None:
+        self.curves.add(step, figures)
+        self.curves.save()
+        self.tracker.log_metrics(figures, step)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if name != "learning_rate")
+        _LOG.info("%s | %s", self._status(step), shown)
 
     def rates(self) -> dict[str, float]:
         """Clips trained on a second, and the share of the time that the loop waited for clips."""

@@ -11,8 +11,10 @@ from kineflow.data.manifest import CLIPSET_FILE, MANIFEST_FILE, ClipSet
 from kineflow.files import discard_work, sha256_of, whole_folder, work_folder
 from kineflow.flow.store import FLOWSET_FILE, INDEX_FILE, FlowSet
 from kineflow.models.bundle import load_card, save_bundle, weights_digest
+from kineflow.training import processes
 from kineflow.training.jobs import Data, Trained
 from kineflow.training.monitor import CURVES_FILE
+from kineflow.training.settings import RunSettings
 
 
 def load_data(clips: Path, flow: Path | None) -> Data:
@@ -30,7 +32,8 @@ def training_work(
 ) -> Iterator[Path]:
     """A folder for the checkpoints of one training, found again by the next run with the same inputs and settings.
 
-    It is discarded when the block succeeds. Inputs are told apart by what describes them; no video is read.
+    It is discarded when the block succeeds. Inputs are told apart by what describes them; no video is read. How many
+    processes train does not tell settings apart: a training may go on with another number of them.
 
     Raises:
         KineflowError: A bundle is missing or damaged.
@@ -39,12 +42,16 @@ def training_work(
     if flow:
         described += [flow / INDEX_FILE, flow / FLOWSET_FILE]
     inputs = [*map(sha256_of, described), *((weights_digest(bundle), load_card(bundle)) for bundle in bundles)]
-    yield work_folder(model, *inputs, *settings)
-    discard_work(model)
+    deciding = [each.wherever_it_runs() if isinstance(each, RunSettings) else each for each in settings]
+    yield work_folder(model, *inputs, *deciding)
+    if processes.is_first():
+        discard_work(model)
 
 
 def save_trained(trained: Trained, model: Path, work: Path) -> None:
-    """Write the bundle and its training curves, whole or not at all."""
+    """Write the bundle and its training curves, whole or not at all; of several processes the first does."""
+    if not processes.is_first():
+        return
     with whole_folder(model) as partial:
         save_bundle(partial, trained.network, trained.card)
         shutil.copy(work / CURVES_FILE, partial / CURVES_FILE)

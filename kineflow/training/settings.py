@@ -52,12 +52,16 @@ class RunSettings(Params):
     Attributes:
         steps: Optimiser steps.
         validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
-        batch_size: Labelled clips a step.
+        batch_size: Labelled clips a step, of all processes together: whatever ``nodes`` and ``devices`` are, the same
+            clips make a step, and the same model comes out but for rounding and, with dropout, other draws of it.
+        nodes: Machines to train on.
+        devices: Processes a machine, each with a GPU of its own, or on a CPU with its share of the cores.
+            ``batch_size`` must be a multiple of ``nodes`` × ``devices``.
         label_smoothing: Of the cross entropy.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
         select_by: Which validation figure chooses the best round.
-        workers: Decoding processes; 0 decodes in the training process.
+        workers: Decoding processes, of each training process; 0 decodes in the training process.
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
 
@@ -70,12 +74,28 @@ class RunSettings(Params):
     select_by: Literal["top1", "loss"] = "top1"
     workers: int = Field(default=0, ge=0, le=64)
     cache_mb: int = Field(default=0, ge=0)
+    nodes: int = Field(default=1, ge=1, le=1024)
+    devices: int = Field(default=1, ge=1, le=64)
+
+    @property
+    def processes(self) -> int:
+        """That train together."""
+        return self.nodes * self.devices
+
+    def wherever_it_runs(self) -> Self:
+        """The same settings for one process: what decides the result, and not how many processes work at it."""
+        return self.model_copy(update={"nodes": 1, "devices": 1})
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> Self:
         if self.steps % self.validate_every_steps:
             raise ValueError(
                 f"steps ({self.steps}) must be a multiple of validate_every_steps ({self.validate_every_steps})"
+            )
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) counts the clips of all processes together, "
+                f"and must be a multiple of nodes × devices ({self.nodes} × {self.devices})"
             )
         return self
 

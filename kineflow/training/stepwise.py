@@ -10,6 +10,7 @@ from torch import Tensor
 from kineflow.models.bundle import Preprocessing
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.recurrent import SequenceNetwork
+from kineflow.training import processes
 from kineflow.training.attention_losses import (
     doubly_stochastic_penalty,
     squared_norm,
@@ -47,9 +48,11 @@ class StepwiseClassification(Classification):
             loss = step_multi_label_loss(logits, targets, reduction=settings.reduction)
         else:
             loss = step_cross_entropy(logits, batch[LABEL], reduction=settings.reduction)
+        loss = self._over_processes(loss)
         terms = {"cross_entropy": loss.detach()}
         if attention is not None:
             penalty = doubly_stochastic_penalty(attention, cells=settings.penalty_cells, reduction=settings.reduction)
+            penalty = self._over_processes(penalty)
             terms["attention_penalty"] = penalty.detach()
             loss = loss + settings.attention_penalty * penalty
         if settings.l2:
@@ -60,6 +63,10 @@ class StepwiseClassification(Classification):
         """Logits [B, K] of whole clips, from their features."""
         logits: Tensor = self._sequence(*self._features(batch))
         return logits
+
+    def _over_processes(self, of_share: Tensor) -> Tensor:
+        """Of several processes' losses the mean is taken: what is to be a sum over clips weighs so much more."""
+        return of_share * processes.count() if self.settings.reduction == "sum" else of_share
 
     @property
     def _sequence(self) -> SequenceNetwork:

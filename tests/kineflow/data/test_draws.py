@@ -1,10 +1,11 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kineflow.data.draws import Draws, Pool
+from kineflow.errors import KineflowError
 
 
 def batches(draws: Draws, rounds: int) -> list[list]:
@@ -76,3 +77,35 @@ def test_a_pool_smaller_than_its_share_is_walked_again_within_a_batch(number):
     (batch,) = draws
     assert sorted(Counter(draw.clip for draw in batch)) == [5, 6]
     assert len(batch) == 5
+
+
+pools_of_batches = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4)), min_size=1, max_size=3)
+
+
+@given(sizes=pools_of_batches, shares=st.integers(1, 5), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_the_shares_of_all_processes_are_the_batch_in_every_pool(sizes, shares, seed):
+    """Whatever the sizes: each draw of a batch is in exactly one share, and shares are composed as the batch is."""
+    starts = [100 * number for number in range(len(sizes))]
+    pools = [
+        Pool(tuple(range(start, start + clips)), a_share * shares)
+        for start, (clips, a_share) in zip(starts, sizes, strict=True)
+    ]
+    whole = Draws(pools, steps=3, seed=seed)
+    parts = [whole.shared(number, shares) for number in range(shares)]
+    of_parts = zip(*(batches(part, 2) for part in parts), strict=True)
+    for batch, of_shares in zip(batches(whole, 2), of_parts, strict=True):
+        assert Counter(draw for share in of_shares for draw in share) == Counter(batch)
+        for share in of_shares:
+            for pool, (_, a_share) in zip(pools, sizes, strict=True):
+                assert sum(draw.clip in pool.clips for draw in share) == a_share
+
+
+@given(per_batch=st.integers(1, 30), shares=st.integers(1, 9))
+def test_a_pool_that_cannot_be_shared_evenly_is_refused(per_batch, shares):
+    draws = Draws([Pool((0, 1), shares), Pool((2, 3), per_batch)], steps=1, seed=0)
+    if per_batch % shares == 0:
+        assert len(draws.shared(0, shares)) == 1
+        return
+    with pytest.raises(KineflowError, match=f"{per_batch} clips a step cannot be shared evenly by {shares} processes"):
+        draws.shared(0, shares)

@@ -83,6 +83,18 @@ class TestTrainingWork:
     def test_other_settings_are_other_work(self, inputs, other):
         assert interrupted_work(inputs, TrainSettings(), 3) != interrupted_work(inputs, *other)
 
+    def test_another_number_of_processes_goes_on_with_the_same_work(self, inputs):
+        alone, spread = TrainSettings(batch_size=8), TrainSettings(batch_size=8, nodes=2, devices=2)
+        assert interrupted_work(inputs, alone, 3) == interrupted_work(inputs, spread, 3)
+
+    def test_only_the_first_process_discards_the_work(self, inputs, tmp_path, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for number, kept in (("1", True), ("0", False)):
+            monkeypatch.setenv("RANK", number)
+            with training_work(tmp_path / "model", inputs["clips"], None, []) as work:
+                assert work.is_dir()
+            assert work.exists() == kept
+
     def test_flow_may_be_absent(self, inputs):
         assert interrupted_work(inputs) != interrupted_work(inputs, flow=False)
 
@@ -106,6 +118,12 @@ class TestSaveTrained:
             "model.safetensors", "model.json", "curves.csv",
         }  # fmt: skip
         assert load_bundle(tmp_path / "model")[1].name == "fresh"
+
+    def test_only_the_first_process_writes(self, trained, tmp_path, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "1")
+        save_trained(trained, tmp_path / "model", tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
     def test_replaces_an_older_model_only_when_it_is_whole(self, trained, tiny_initial, tmp_path):
         shutil.copytree(tiny_initial["rgb"], tmp_path / "model")

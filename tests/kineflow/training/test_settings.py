@@ -23,6 +23,12 @@ def test_the_defaults_are_valid():
             {"steps": 10, "validate_every_steps": 4},
             "student: steps (10) must be a multiple of validate_every_steps (4)",
         ),
+        (
+            {"batch_size": 6, "nodes": 2, "devices": 2},
+            "student: batch_size (6) counts the clips of all processes together, "
+            "and must be a multiple of nodes × devices (2 × 2)",
+        ),
+        ({"devices": 0}, "student.devices: input should be greater than or equal to 1"),
         ({"short_side": 64, "crop": 65}, "crop must be at most short_side (64), not 65"),
         ({"optimiser": {"milestones": [0.5, 1.5]}}, "student.optimiser.milestones.1: input should be less than 1"),
         ({"optimiser": {"learning_rate": 0}}, "student.optimiser.learning_rate: input should be greater than 0"),
@@ -45,3 +51,10 @@ def test_impossible_values(values, said):
 def test_impossible_distillation():
     message = fault(DistillSettings, {"weight": -1, "layer": "logit", "direction": "rgb_to_rgb"})
     assert all(f"student.{key}" in message for key in ("weight", "layer", "direction"))
+
+
+def test_how_many_processes_is_no_part_of_what_decides_the_result():
+    spread = TrainSettings(batch_size=8, nodes=2, devices=4)
+    assert spread.processes == 8
+    assert spread.wherever_it_runs() == TrainSettings(batch_size=8)
+    assert spread.wherever_it_runs() != TrainSettings(batch_size=16)
