@@ -1,4 +1,4 @@
-"""What happens in a video, by a registered model or a bundle in a folder."""
+"""What happens in a video, by a registered model, or a bundle in a folder or on S3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
 
     Args:
         video: A video file.
-        model: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or the folder of a bundle.
+        model: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a bundle: its folder, or ``s3://bucket/prefix``.
         top: How many classes.
 
     Raises:
@@ -25,8 +25,10 @@ def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
         network, card = served.network, served.card
     else:
         from kineflow.models.bundle import load_bundle
+        from kineflow.models.remote_bundle import local_bundle
 
-        network, card = load_bundle(Path(model))
+        with local_bundle(model) as folder:
+            network, card = load_bundle(folder)
     probabilities = predict_video(video, network, card)
     ranked = sorted(zip(card.classes, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
     return ranked[:top]
