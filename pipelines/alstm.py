@@ -21,12 +21,12 @@ from kfp import dsl
 from components.choose_backbone.component import choose_backbone
 from components.evaluate.component import evaluate
 from components.extract_features.component import extract_features
-from components.extract_flow.component import extract_flow
 from components.ingest.component import ingest
 from components.pretrain_tsn.component import pretrain_tsn
 from components.register.component import register
 from components.train_recurrent.component import train_recurrent
 from components.validate.component import validate
+from pipelines.fan_out import extract_flow
 
 
 @dsl.pipeline(name="alstm", description="Train ALSTM and its baselines on features of a frozen backbone; register it.")
@@ -49,7 +49,7 @@ def alstm(
     """One parameter a section of ``params/alstm.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow).after(checked).outputs["flow"]
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain_tsn(params=network, seed=seed).outputs
     frozen = choose_backbone(
         rgb=initial["rgb"], difference=initial["difference"], flow=initial["flow"], params=backbone

@@ -14,12 +14,12 @@ from kfp import dsl
 
 from components.distill.component import distill
 from components.evaluate.component import evaluate
-from components.extract_flow.component import extract_flow
 from components.ingest.component import ingest
 from components.pretrain.component import pretrain
 from components.register.component import register
 from components.train.component import train
 from components.validate.component import validate
+from pipelines.fan_out import extract_flow
 
 
 @dsl.pipeline(name="d3d", description="Distil a flow teacher into an RGB student, and register the student.")
@@ -38,7 +38,7 @@ def d3d(
     """One parameter a section of ``params.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow).after(checked).outputs["flow"]
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain(params=network, seed=seed).outputs
 
     taught_by = (

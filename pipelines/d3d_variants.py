@@ -25,7 +25,6 @@ from kfp import dsl
 
 from components.distill.component import distill
 from components.evaluate.component import evaluate
-from components.extract_flow.component import extract_flow
 from components.ingest.component import ingest
 from components.pretrain.component import pretrain
 from components.pretrain_learnt_flow.component import pretrain_learnt_flow
@@ -34,6 +33,7 @@ from components.register.component import register
 from components.train.component import train
 from components.train_auxiliary.component import train_auxiliary
 from components.validate.component import validate
+from pipelines.fan_out import extract_flow
 
 
 @dsl.pipeline(name="d3d-variants", description="Train D3D's variants, probe their features for motion, compare them.")
@@ -60,7 +60,7 @@ def d3d_variants(
     """One parameter a section of ``params/d3d_variants.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow).after(checked).outputs["flow"]
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain(params=network, seed=seed).outputs
 
     taught_by = (

@@ -24,13 +24,13 @@ _QUIET = {
 
 
 @contextmanager
-def pipeline_run(recipe: str) -> Iterator[None]:
-    """Name the run for all its steps, and close its record in the tracking store as it ended."""
+def pipeline_run(recipe: str) -> Iterator[str]:
+    """Name the run for all its steps (the name is given), and close its record in the tracking store as it ended."""
     before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE)}
     run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
     os.environ.update({RUN_ID: run_id, RECIPE: recipe})
     try:
-        yield
+        yield run_id
         _close(run_id, "FINISHED")
     except BaseException as error:
         with suppress(KineflowError):  # a store that cannot be used must not hide why the run ended

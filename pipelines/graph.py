@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.recipes import load_pipeline
+from pipelines.sources import ROOT
 
 METRICS = "system.Metrics"
 CLASSIFICATION = "system.ClassificationMetrics"
@@ -104,6 +105,11 @@ def step_of(executor_label: str) -> str:
     """The step that a KFP executor runs: ``exec-extract-flow-2`` runs ``extract_flow``."""
     words = executor_label.removeprefix("exec-").split("-")
     return "_".join(words[:-1] if words[-1].isdigit() else words)
+
+
+def step_names() -> list[str]:
+    """All steps there are, whatever recipe uses them: the folders of ``components/``, sorted."""
+    return sorted(path.parent.name for path in (ROOT / "components").glob("*/step.py"))
 
 
 def _runnable_order(tasks: Mapping[str, Task]) -> tuple[Task, ...]:

@@ -34,13 +34,34 @@ def compile_package(recipe: str, params: Mapping[str, Any], *, digest: str | Non
     from google.protobuf.json_format import MessageToDict
 
     spec: dict[str, Any] = MessageToDict(load_pipeline(recipe).pipeline_spec)
+    set_defaults(spec, params)
+    stamp(spec, IMAGE, digest)
+    return yaml.safe_dump(spec, sort_keys=True)
+
+
+def set_defaults(spec: dict[str, Any], params: Mapping[str, Any]) -> None:
+    """Make ``params`` the defaults of the pipeline's parameters, in place."""
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in params.items():
         inputs[name] |= {"defaultValue": value, "isOptional": True}
+
+
+def stamp(spec: dict[str, Any], image: str, digest: str | None = None) -> None:
+    """Give every task its image and the digest of the source files that it can import, in place.
+
+    The digest stands in the environment, where a task can read it, and in the program text, where KFP's caches look.
+
+    Args:
+        spec: Of a pipeline.
+        image: That all tasks run in.
+        digest: In place of the true ones.
+    """
     for label, executor in spec["deploymentSpec"]["executors"].items():
-        executor["container"]["image"] = IMAGE
-        executor["container"]["env"] = [{"name": SOURCE_DIGEST, "value": digest or source_digest(step_of(label))}]
-    return yaml.safe_dump(spec, sort_keys=True)
+        container = executor["container"]
+        said = digest or source_digest(step_of(label))
+        container["image"] = image
+        container["env"] = [*container.get("env", ()), {"name": SOURCE_DIGEST, "value": said}]
+        container["command"][-1] = f"\n# sources: {said}{container['command'][-1]}"
 
 
 def write_package(recipe: str, params: Mapping[str, Any], output: Path) -> Path:

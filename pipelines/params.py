@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from components.frontend import Signature, check_seed, load_step
 from kineflow.config import Params, parse_params, read_yaml
 from kineflow.errors import KineflowError
 from pipelines.graph import Graph
+from pipelines.sources import ROOT
+
+if TYPE_CHECKING:
+    from pipelines.resources import ClusterParams
+
+CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
 
 
 def demo_params(recipe: str) -> Path:
@@ -26,7 +32,7 @@ def load_params(graph: Graph, path: Path) -> dict[str, Any]:
         KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range. All faults
             are named in one message.
     """
-    given = read_yaml(path)
+    given = {key: value for key, value in read_yaml(path).items() if key != CLUSTER}
     schema = schema_of(graph)
     faults = [
         f"  {key}: unknown section; known: {', '.join(sorted(schema))}" for key in sorted(set(given) - set(schema))
@@ -41,11 +47,34 @@ def load_params(graph: Graph, path: Path) -> dict[str, Any]:
         except KineflowError as error:
             faults += error.problem.splitlines()[1:] or [f"  {key}: {error.problem}"]
     faults += _unknown_models(graph, checked)
+    try:
+        load_cluster(path)
+    except KineflowError as error:
+        faults += error.problem.splitlines()[1:]
     if faults:
         raise KineflowError(
             "\n".join(["invalid parameters", *faults]), where=path, remedy="correct them; nothing has run"
         )
     return checked
+
+
+def load_cluster(path: Path) -> ClusterParams | None:
+    """The checked section ``cluster``, which is no part of any recipe.
+
+    Args:
+        path: Parameter file; where it has no such section, that of the project's ``params.yaml`` holds.
+
+    Returns:
+        None where neither has one.
+
+    Raises:
+        KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range.
+    """
+    from pipelines.resources import ClusterParams
+
+    own, common = read_yaml(path), ROOT / "params.yaml"
+    values = own.get(CLUSTER) or (read_yaml(common).get(CLUSTER) if common.is_file() else None)
+    return None if values is None else parse_params(ClusterParams, values, where=CLUSTER)
 
 
 def schema_of(graph: Graph) -> dict[str, type]:

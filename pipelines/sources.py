@@ -25,7 +25,8 @@ def source_files(step: str) -> tuple[str, ...]:
     executed. Templates and kernels beside an imported module count with it.
     """
     seen: set[Path] = set()
-    waiting = [ROOT / "components" / step / name for name in ("step.py", "params.py")]
+    own = (ROOT / "components" / step / name for name in ("step.py", "params.py"))
+    waiting = [path for path in own if path.is_file()]  # a step may have no parameters
     while waiting:
         path = waiting.pop()
         if path in seen:

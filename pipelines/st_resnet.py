@@ -16,13 +16,13 @@ are evaluated, and the late fusion of the two streams beside them.
 from kfp import dsl
 
 from components.evaluate.component import evaluate
-from components.extract_flow.component import extract_flow
 from components.ingest.component import ingest
 from components.pretrain_st_resnet.component import pretrain_st_resnet
 from components.pretrain_tsn.component import pretrain_tsn
 from components.register.component import register
 from components.train.component import train
 from components.validate.component import validate
+from pipelines.fan_out import extract_flow
 
 
 @dsl.pipeline(
@@ -46,7 +46,7 @@ def st_resnet(
     """One parameter a section of ``params/st_resnet.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow).after(checked).outputs["flow"]
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain_tsn(params=network, seed=seed).outputs
 
     seeing = (

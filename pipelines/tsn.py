@@ -15,12 +15,12 @@ and takes nothing but the video.
 from kfp import dsl
 
 from components.evaluate.component import evaluate
-from components.extract_flow.component import extract_flow
 from components.ingest.component import ingest
 from components.pretrain_tsn.component import pretrain_tsn
 from components.register.component import register
 from components.train.component import train
 from components.validate.component import validate
+from pipelines.fan_out import extract_flow
 
 
 @dsl.pipeline(name="tsn", description="Train the streams of a TSN, fuse them, and register the one of RGB differences.")
@@ -40,11 +40,10 @@ def tsn(
     """One parameter a section of ``params/tsn.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow).after(checked).outputs["flow"]
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     warped_fields = (
-        extract_flow(clips=clips, params=warped_flow)
+        extract_flow(clips=clips, params=warped_flow, after=checked)
         .set_display_name("extract-warped-flow")
-        .after(checked)
         .outputs["flow"]
     )
     initial = pretrain_tsn(params=network, seed=seed).outputs

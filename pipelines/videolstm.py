@@ -18,7 +18,6 @@ from kfp import dsl
 
 from components.evaluate.component import evaluate
 from components.extract_features.component import extract_features
-from components.extract_flow.component import extract_flow
 from components.ingest.component import ingest
 from components.localise.component import localise
 from components.pretrain_tsn.component import pretrain_tsn
@@ -26,6 +25,7 @@ from components.register.component import register
 from components.train.component import train
 from components.train_recurrent.component import train_recurrent
 from components.validate.component import validate
+from pipelines.fan_out import extract_flow
 
 
 @dsl.pipeline(
@@ -51,7 +51,7 @@ def videolstm(
     """One parameter a section of ``params/videolstm.yaml``; ``attending`` is VideoLSTM's own."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow).after(checked).outputs["flow"]
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain_tsn(params=network, seed=seed).outputs
 
     frame_net = (

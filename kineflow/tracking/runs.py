@@ -231,7 +231,7 @@ def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | No
     client = connect(uri)
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        for run in _parents(client, experiments, pipeline_run_id):
+        for run in parents_of(client, experiments, pipeline_run_id):
             client.set_terminated(run.info.run_id, status)
     except KineflowError:
         raise
@@ -276,13 +276,13 @@ def _find_or_create_parent(
     client: Any, experiment_id: str, experiment: str, pipeline_run_id: str, facts: Mapping[str, str]
 ) -> str:
     """Run id of the pipeline run's parent, which is running again if it had ended."""
-    if not (found := _parents(client, [experiment_id], pipeline_run_id)):
+    if not (found := parents_of(client, [experiment_id], pipeline_run_id)):
         inherited = ("git.commit", "git.dirty", "mlflow.source.git.commit", "dvc.data.md5", "source.digest", "recipe")
         tags = {name: _tag(facts[name]) for name in inherited if name in facts}
         tags |= {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
         name = f"{facts.get('recipe', experiment)}-{pipeline_run_id[:8]}"
         client.create_run(experiment_id, run_name=name, tags=tags)
-        found = _parents(client, [experiment_id], pipeline_run_id)
+        found = parents_of(client, [experiment_id], pipeline_run_id)
     # Steps on two machines share no lock and may both have made a parent: all take the older one.
     parent, *superfluous = found
     for run in superfluous:
@@ -292,7 +292,12 @@ def _find_or_create_parent(
     return str(parent.info.run_id)
 
 
-def _parents(client: Any, experiment_ids: list[str], pipeline_run_id: str) -> list[Any]:
+def parents_of(client: Any, experiment_ids: list[str], pipeline_run_id: str) -> list[Any]:
+    """The parent runs of a pipeline run, the oldest first: one, unless two machines have just made one each.
+
+    Raises:
+        KineflowError: ``pipeline_run_id`` is malformed.
+    """
     if not _RUN_ID.fullmatch(pipeline_run_id):
         raise KineflowError(
             f"malformed pipeline run id {pipeline_run_id!r}", remedy="use letters, digits, '.', '_' and '-' only"

@@ -18,6 +18,11 @@ def mask_uri(uri: str) -> str:
     return _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", uri)
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether an environment variable of this name holds a secret, such as ``AWS_SECRET_ACCESS_KEY``."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def redact(text: str, environ: Mapping[str, str] | None = None) -> str:
     """Hide user names and passwords in URLs, and the value of every environment variable that is named like a secret.
 
@@ -32,5 +37,5 @@ def redact(text: str, environ: Mapping[str, str] | None = None) -> str:
 
 def _secrets(environ: Mapping[str, str]) -> list[str]:
     """Longest first, so that a secret inside another does not leave the rest of it behind."""
-    values = {value for name, value in environ.items() if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET}
+    values = {value for name, value in environ.items() if is_secret_name(name) and len(value) >= _SHORTEST_SECRET}
     return sorted(values, key=len, reverse=True)

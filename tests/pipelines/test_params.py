@@ -7,7 +7,7 @@ import yaml
 
 from kineflow.errors import KineflowError
 from pipelines.graph import graph_of
-from pipelines.params import check_inputs, demo_params, load_params, local_inputs, schema_of
+from pipelines.params import check_inputs, demo_params, load_cluster, load_params, local_inputs, schema_of
 from pipelines.recipes import load_pipeline
 from pipelines.sources import ROOT
 
@@ -50,6 +50,8 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
         (lambda v: v["flow"].update(bound_px=float("nan")), ["flow.bound_px", "finite", "nan"]),
         (lambda v: v["evaluation"].update(student="stduent"), ["evaluation.student", "'stduent'", "plain, student"]),
         (lambda v: v["evaluation"]["fusion"][1].update(models=["a", "plain"]), ["evaluation.fusion.1.models", "'a'"]),
+        (lambda v: v["cluster"].update(volumes={}), ["cluster.volumes", "unknown key"]),
+        (lambda v: v["cluster"].pop("volume"), ["cluster.volume: required"]),
     ],
 )
 def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, change: Any, said: list[str]) -> None:
@@ -109,3 +111,15 @@ def test_every_recipe_has_a_demo(recipe: str, file: str, monkeypatch: pytest.Mon
     monkeypatch.chdir(ROOT)
     assert demo_params(recipe) == Path(file)
     load_params(graph_of(recipe), demo_params(recipe))
+
+
+def test_how_a_cluster_runs_it_is_no_part_of_a_recipe() -> None:
+    assert "cluster" not in load_params(graph_of("d3d"), ROOT / "params.yaml")
+
+
+def test_a_file_without_a_cluster_section_takes_that_of_the_project() -> None:
+    own, common = (load_cluster(ROOT / path) for path in ("params/d3d_ucf101.yaml", "params.yaml"))
+    assert own is not None
+    assert own.volume.path == "/data"
+    assert common is not None
+    assert load_cluster(ROOT / "params" / "tsn.yaml") == common

@@ -1,0 +1,14 @@
+"""Parameters of the step ``close_run``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kineflow.config import Params
+
+
+class CloseRunParams(Params):
+    """How much of a failed step's log is kept."""
+
+    log_lines: int = Field(30, ge=1, le=1000)
+    """Last lines of each failed step."""

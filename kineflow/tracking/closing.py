@@ -1,0 +1,90 @@
+"""The end of a pipeline run whose steps ran on other machines: how it ended is read from what they left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kineflow.errors import KineflowError
+from kineflow.tracking.runs import MAX_TAG_CHARS, PIPELINE_TAG, RunStatus, end_pipeline_run, parents_of
+from kineflow.tracking.secrets import redact
+from kineflow.tracking.store import connect, tracking_uri, unreachable
+
+ERROR_TAG = "error"
+_WITHOUT_A_WORD = "it ended without a word: killed, out of memory, or its machine was lost"
+_MOST_CHILDREN = 5000
+
+
+@dataclass(frozen=True)
+class Closed:
+    """How a pipeline run ended.
+
+    Attributes:
+        status: ``FINISHED`` or ``FAILED``.
+        failures: The last words of each step that failed, by its name.
+    """
+
+    status: RunStatus
+    failures: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return "\n".join([self.status.lower(), *(f"{step}:\n{words}" for step, words in self.failures.items())])
+
+
+def close_pipeline_run(
+    pipeline_run_id: str, last_words: Mapping[str, str] | None = None, *, root: Path | None = None
+) -> Closed:
+    """Close the parent run of a pipeline run, once none of its steps runs any more.
+
+    A step has failed if its latest attempt says so, if it says that it still runs, or if it is named in ``last_words``.
+    The parent then ends ``FAILED`` with the failures in its tag ``error``.
+
+    Args:
+        pipeline_run_id: Names the run for all its steps.
+        last_words: Last log lines of steps that failed, by the step's name, where somebody has seen them; they go
+            before what the tracking store holds.
+        root: The project's folder; the working folder when None.
+
+    Raises:
+        KineflowError: The store cannot be used, or ``pipeline_run_id`` is malformed.
+    """
+    uri = tracking_uri(root)
+    client = connect(uri)
+    try:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        parents = parents_of(client, experiments, pipeline_run_id)
+        steps = _latest_attempts(_steps(client, experiments, pipeline_run_id))
+        failures = {run.info.run_name: _said(run) for run in steps if run.info.status != "FINISHED"}
+        failures |= {step: redact(words) for step, words in (last_words or {}).items()}
+        for run in steps:
+            if run.info.status == "RUNNING":
+                client.set_tag(run.info.run_id, ERROR_TAG, _WITHOUT_A_WORD)
+                client.set_terminated(run.info.run_id, "FAILED")
+        closed = Closed("FAILED" if failures else "FINISHED", failures)
+        for parent in parents:
+            if failures:
+                client.set_tag(parent.info.run_id, ERROR_TAG, str(closed)[:MAX_TAG_CHARS])
+        end_pipeline_run(pipeline_run_id, closed.status, root=root)
+    except KineflowError:
+        raise
+    except Exception as error:  # whatever a server or a database driver raises
+        raise unreachable(uri, error) from None
+    return closed
+
+
+def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
+    query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`kineflow.kind` = 'step'"
+    return list(
+        client.search_runs(experiments, query, max_results=_MOST_CHILDREN, order_by=["attributes.start_time ASC"])
+    )
+
+
+def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
+    """One run a step (a shard of it, where it has several), the one that started last."""
+    return list({(run.info.run_name, run.data.params.get("shard", "")): run for run in runs}.values())
+
+
+def _said(run: Any) -> str:
+    return str(run.data.tags.get(ERROR_TAG, _WITHOUT_A_WORD))

@@ -1,0 +1,81 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kineflow.tracking.closing import close_pipeline_run
+from kineflow.tracking.runs import open_step_run
+from kineflow.tracking.store import connect
+
+RUN = "run-1"
+
+
+def step(name: str, *, fails: str = "", shard: str = "") -> str:
+    params = {"shard": shard} if shard else {}
+    run_id = ""
+    try:
+        with open_step_run(name, params=params, experiment="d3d", pipeline_run_id=RUN) as run:
+            run_id = run.run_id
+            if fails:
+                raise RuntimeError(fails)
+    except RuntimeError:
+        pass
+    return run_id
+
+
+def parent() -> Any:
+    (found,) = connect().search_runs(
+        [e.experiment_id for e in connect().search_experiments()], "tags.`kineflow.kind` = 'pipeline'"
+    )
+    return found
+
+
+def test_a_run_whose_steps_all_finished_is_finished(project: Path) -> None:
+    step("ingest")
+    closed = close_pipeline_run(RUN)
+    assert (closed.status, dict(closed.failures), parent().info.status) == ("FINISHED", {}, "FINISHED")
+
+
+def test_a_failed_step_fails_the_run_with_its_last_words(project: Path) -> None:
+    step("ingest")
+    step("train", fails="the loss became nan")
+    closed = close_pipeline_run(RUN)
+    assert closed.status == "FAILED"
+    assert "the loss became nan" in closed.failures["train"]
+    assert parent().info.status == "FAILED"
+    assert "the loss became nan" in parent().data.tags["error"]
+
+
+def test_of_a_step_that_was_tried_again_the_last_attempt_counts(project: Path) -> None:
+    step("train", fails="the disk was full")
+    step("train")
+    assert close_pipeline_run(RUN).status == "FINISHED"
+
+
+def test_a_failed_shard_is_not_hidden_by_another_one(project: Path) -> None:
+    step("extract_flow", fails="no flow", shard="0/2")
+    step("extract_flow", shard="1/2")
+    assert close_pipeline_run(RUN).status == "FAILED"
+
+
+def test_a_step_that_still_runs_was_killed(project: Path) -> None:
+    client = connect()
+    run_id = step("train")
+    client.update_run(run_id, status="RUNNING")
+    closed = close_pipeline_run(RUN)
+    assert "without a word" in closed.failures["train"]
+    assert client.get_run(run_id).info.status == "FAILED"
+
+
+def test_what_somebody_has_seen_goes_before_what_the_store_holds(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIplanted")
+    step("train", fails="something")
+    closed = close_pipeline_run(RUN, {"train": "CUDA out of memory, key wJalrXUtnFEMIplanted", "ingest": "OOMKilled"})
+    assert closed.failures == {"train": "CUDA out of memory, key ***", "ingest": "OOMKilled"}
+    assert "CUDA out of memory" in parent().data.tags["error"]
+
+
+def test_a_run_of_which_no_step_has_begun_has_no_record_to_close(project: Path) -> None:
+    assert close_pipeline_run(RUN, {"ingest": "ImagePullBackOff"}).status == "FAILED"

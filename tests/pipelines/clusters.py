@@ -1,0 +1,32 @@
+"""A cluster section for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.data_version import DataVersion
+from pipelines.resources import ClusterParams
+
+IMAGE = f"registry.example.com/team/kineflow-python@sha256:{'0123456789abcdef' * 4}"
+DATA = DataVersion("0123456789abcdef0123456789abcdef.dir", "s3://bucket/dvc")
+
+
+def cluster(**changes: Any) -> ClusterParams:
+    """A small cluster with one GPU a training step and flow in three shards."""
+    values: dict[str, Any] = {
+        "image": IMAGE,
+        "volume": {"claim": "kineflow-data", "path": "/cache"},
+        "secrets": {"s3": "kineflow-s3", "mlflow": "kineflow-mlflow", "image_pull": ["registry"]},
+        "environment": {"MLFLOW_TRACKING_URI": "http://mlflow.kineflow.svc:5000"},
+        "flow_shards": 3,
+        "flow_shards_at_once": 2,
+        "steps": {
+            "default": {"cpu": "2", "memory": "8Gi"},
+            "train": {
+                "gpus": 1, "shared_memory": "16Gi", "node_selector": {"gpu": "h200"},
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            },
+            "teacher": {"memory": "64Gi", "timeout_sec": 3600},
+        },
+    }  # fmt: skip
+    return ClusterParams.model_validate(values | changes)
