@@ -11,6 +11,7 @@ import typer
 
 from components.frontend import exit_code, say_progress
 from kineflow.errors import KineflowError
+from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
 from pipelines.outcome import Outcome
 
@@ -24,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(flow_app, name="flow")
+app.add_typer(runs_app, name="runs")
+app.command()(submit)
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]
 ParamsFile = Annotated[
@@ -36,6 +39,7 @@ class Engine(StrEnum):
 
     DVC = "dvc"
     KFP = "kfp"
+    DOCKER = "docker"
 
 
 class Target(StrEnum):
@@ -43,6 +47,7 @@ class Target(StrEnum):
 
     KFP = "kfp"
     DVC = "dvc"
+    CLUSTER = "cluster"
 
 
 @app.command()
@@ -50,11 +55,18 @@ def run(
     recipe: Recipe,
     params: ParamsFile = None,
     engine: Annotated[
-        Engine, typer.Option(help="dvc does only what changed; kfp runs the cluster's package.")
+        Engine,
+        typer.Option(
+            help="dvc does only what changed; kfp runs the KFP package; docker too, each task in a container."
+        ),
     ] = Engine.DVC,
     force: Annotated[bool, typer.Option("--force", help="Do every step again (dvc).")] = False,
+    publish: Annotated[
+        str, typer.Option(help="Put models and reports there in the end.", metavar="s3://BUCKET/PREFIX")
+    ] = "",
 ) -> None:
     """Run a recipe from videos to a registered model."""
+    from kineflow.storage.client import split_uri
     from pipelines.environment import pipeline_run
     from pipelines.graph import graph_of
     from pipelines.params import check_inputs, demo_params
@@ -66,9 +78,14 @@ def run(
         checked = _checked(recipe, chosen)
         check_inputs(graph_of(recipe), checked, ROOT)
         _prepare_tracking()
-        with pipeline_run(recipe):
+        if publish:
+            split_uri(publish)  # a mistake in it should not show after hours
+        with pipeline_run(recipe) as run_id:
             outcome = _run(recipe, chosen, checked, engine, force)
+            published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
+        if published:
+            _say(f" published  {published}")
 
     _guarded(work)
 
@@ -90,8 +107,11 @@ def check(recipe: Recipe, params: ParamsFile = None) -> None:
 def compile_(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe.")] = "d3d",
     params: ParamsFile = None,
-    to: Annotated[Target, typer.Option(help="A KFP package, or dvc.yaml.")] = Target.KFP,
+    to: Annotated[
+        Target, typer.Option(help="A KFP package, the same with what a cluster needs around it, or dvc.yaml.")
+    ] = Target.KFP,
     output: Annotated[Path | None, typer.Option(help="Where to write the KFP package.", metavar="FILE")] = None,
+    image: Annotated[str, typer.Option(help="For a cluster: by digest, in place of cluster.image.")] = "",
 ) -> None:
     """Write the KFP package of a recipe, or its dvc.yaml."""
 
@@ -104,6 +124,15 @@ def compile_(
             from pipelines.run_dvc import workspace_of
 
             _say(f"wrote {write_dvc_yaml(recipe, chosen, workspace_of(chosen))}")
+        elif to is Target.CLUSTER:
+            from kineflow.files import whole_file
+            from pipelines.sources import ROOT
+            from pipelines.submission.checks import compiled_for_cluster
+
+            target = output or Path(f"{recipe}-cluster.yaml")
+            with whole_file(target) as partial:
+                partial.write_text(compiled_for_cluster(recipe, chosen, ROOT, image=image), encoding="utf-8")
+            _say(f"wrote {target}")
         else:
             from pipelines.package import write_package
 
@@ -194,7 +223,9 @@ def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> 
 @app.command()
 def predict(
     video: Annotated[Path, typer.Argument(help="A video file.")],
-    model: Annotated[str, typer.Option(help="models:/NAME@champion, models:/NAME/3, or the folder of a bundle.")],
+    model: Annotated[
+        str, typer.Option(help="models:/NAME@champion, models:/NAME/3, or the folder of a bundle, here or on s3://.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
 ) -> None:
     """Say what happens in a video."""
@@ -219,9 +250,20 @@ def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, 
         from pipelines.run_dvc import run_dvc
 
         return run_dvc(recipe, params, force=force)
+    if engine is Engine.DOCKER:
+        from pipelines.run_kfp_docker import run_kfp_docker
+
+        return run_kfp_docker(recipe, checked, Path("outputs") / "docker")
     from pipelines.run_kfp_local import run_kfp_local
 
     return run_kfp_local(recipe, checked, Path("outputs") / "kfp")
+
+
+def _published(outcome: Outcome, uri: str, recipe: str, run_id: str) -> str:
+    """Address of the index of what was published."""
+    from pipelines.publish import publish
+
+    return publish(outcome, uri, recipe=recipe, run_id=run_id)[-1]
 
 
 def _checked(recipe: str, params: Path) -> dict[str, object]:

@@ -1,0 +1,186 @@
+"""Everything that is checked before anything is sent; all faults are told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from kineflow.config import parse_params
+from kineflow.errors import KineflowError
+from kineflow.tracking.lineage import git_tags
+from pipelines.graph import Graph, graph_of
+from pipelines.params import CLUSTER, load_cluster, load_params, local_inputs, schema_of
+
+if TYPE_CHECKING:
+    from pipelines.data_version import DataVersion
+    from pipelines.resources import ClusterParams
+    from pipelines.submission.server import Server
+
+
+@dataclass(frozen=True)
+class Package:
+    """A recipe that may be sent.
+
+    Attributes:
+        recipe: Its name.
+        text: What Kubeflow Pipelines is given, as YAML.
+        image: That its steps run in, by digest.
+        data: Version of the data that it fetches; None where it reads none of DVC's.
+        commit: Of the source; None outside a git repository.
+        dirty: Whether the source differs from it.
+    """
+
+    recipe: str
+    text: str
+    image: str
+    data: DataVersion | None
+    commit: str | None
+    dirty: bool
+
+
+def check_all(
+    recipe: str,
+    params_file: Path,
+    root: Path,
+    server: Callable[[], Server],
+    *,
+    image: str = "",
+    caching: bool = True,
+    allow_dirty: bool = False,
+) -> tuple[Package, Server]:
+    """Check the parameters, the cluster section, the data, the source and the server; compile the recipe.
+
+    Args:
+        recipe: Name of the recipe.
+        params_file: Its parameter file.
+        root: The project's folder: of ``data.dvc`` and the git repository.
+        server: Makes the server's client; may find fault with what it was given.
+        image: In place of the one that the parameter file names.
+        caching: Whether steps may take results of earlier runs.
+        allow_dirty: Accept source that is not committed.
+
+    Raises:
+        KineflowError: Something is wrong; all that was found is in the message, and nothing has been sent.
+    """
+    graph = graph_of(recipe)
+    faults: list[KineflowError] = []
+
+    def attempt(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except KineflowError as fault:
+            faults.append(fault)
+            return None
+
+    params = attempt(lambda: load_params(graph, params_file))
+    cluster = attempt(lambda: _cluster_of(params_file, image))
+    data, text = None, ""
+    if params and cluster:
+        sound = len(faults)
+        data = attempt(lambda: _data_of(graph, params, root))
+        if len(faults) == sound:  # else its faults would be told twice
+            text = attempt(lambda: _compiled(recipe, params, cluster, data, caching))
+    commit, dirty = attempt(lambda: _source_of(root, allow_dirty)) or (None, False)
+    reached = attempt(lambda: _healthy(server()))
+    if faults or cluster is None:
+        raise _all_in_one(faults)
+    return Package(recipe, text, cluster.image, data, commit, dirty), reached
+
+
+def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: str = "") -> str:
+    """The package that would be sent, as YAML; neither the server nor the state of the source is looked at.
+
+    The arguments are those of :func:`check_all`.
+
+    Raises:
+        KineflowError: The parameters or the data are not fit to be sent.
+    """
+    graph = graph_of(recipe)
+    params, cluster = load_params(graph, params_file), _cluster_of(params_file, image)
+    assert cluster is not None  # else loading the parameters has found fault with it
+    return _compiled(recipe, params, cluster, _data_of(graph, params, root), caching=True)
+
+
+def _cluster_of(params_file: Path, image: str) -> ClusterParams | None:
+    """The section ``cluster``; None where it is faulty, which :func:`load_params` tells with the other faults."""
+    from pipelines.resources import ClusterParams
+
+    try:
+        cluster = load_cluster(params_file)
+    except KineflowError:
+        return None
+    if cluster is None:
+        raise KineflowError(
+            f"no section {CLUSTER!r}", where=params_file, remedy="add one; docs/cluster.md shows what belongs into it"
+        )
+    if image:
+        cluster = parse_params(ClusterParams, cluster.model_dump() | {"image": image}, where="--image")
+    if not cluster.image:
+        raise KineflowError(
+            "no image is named", where=params_file,
+            remedy="name one by its digest (registry/name@sha256:…), as cluster.image or with --image",
+        )  # fmt: skip
+    return cluster
+
+
+def _data_of(graph: Graph, params: Mapping[str, Any], root: Path) -> DataVersion | None:
+    """The version of DVC's data if the run reads it, once it is sure that the cluster can fetch it."""
+    from pipelines.cluster_data import DATA_FOLDER
+    from pipelines.data_version import check_pushed, read_data_version
+
+    paths = [path for key, kind in schema_of(graph).items() for path in local_inputs(kind, params[key])]
+    if not any(PurePosixPath(path).is_relative_to(DATA_FOLDER) for path in paths):
+        return None
+    version: DataVersion = read_data_version(root)
+    check_pushed(root)
+    return version
+
+
+def _compiled(
+    recipe: str, params: Mapping[str, Any], cluster: ClusterParams, data: DataVersion | None, caching: bool
+) -> str:
+    from pipelines.cluster_package import compile_for_cluster
+
+    return compile_for_cluster(recipe, params, cluster, data=data, caching=caching)
+
+
+def _source_of(root: Path, allow_dirty: bool) -> tuple[str | None, bool]:
+    tags = git_tags(root)
+    commit, dirty = tags.get("git.commit"), tags.get("git.dirty") == "true"
+    if allow_dirty:
+        return commit, dirty
+    if commit is None:
+        raise KineflowError(
+            "no git repository, so nobody could say which source this was", where=root,
+            remedy="run this in the project's repository, or add --allow-dirty",
+        )  # fmt: skip
+    if dirty:
+        raise KineflowError(
+            "files differ from the last commit",
+            where=root,
+            remedy="commit them (git status lists them), or add --allow-dirty",
+        )
+    return commit, dirty
+
+
+def _healthy(server: Server) -> Server:
+    answer = server.read(server.health.healthz_service_get_healthz)
+    if answer.get("multi_user") and not server.access.namespace:
+        raise KineflowError(
+            "this installation serves many users", where=server.access.host, remedy="say which --namespace is yours"
+        )
+    return server
+
+
+def _all_in_one(faults: list[KineflowError]) -> KineflowError:
+    told = list(dict.fromkeys(map(str, faults)))  # an unreadable file is met more than once
+    if len(told) == 1:
+        return faults[0]
+    listed = "\n".join(f"- {each}" for each in told)
+    return KineflowError(
+        f"{len(told)} things are wrong:\n{listed}",
+        remedy="mend them and submit again; nothing has been sent",
+        exit_code=faults[0].exit_code,
+    )
