@@ -1,0 +1,177 @@
+"""docs/cluster.md: its commands are commands, its files are there, and what can be run without a cluster runs."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from pipelines.cli import app
+from tests.deploy.manifests import OVERLAYS, ROOT, built, secret_keys
+
+PAGE = ROOT / "docs" / "cluster.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+SHELL = [content for language, content in BLOCKS if language == "sh"]
+YAML = [content for language, content in BLOCKS if language == "yaml"]
+PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
+IN_LINE = re.findall(r"`([^`\n]+)`", PROSE)
+
+KUBEFLOWS_OWN = {"deployment/ml-pipeline", "service/ml-pipeline-ui", "deployment/kubeflow-trainer-controller-manager"}
+IMAGE = f"registry.internal:5000/vision/kineflow-python@sha256:{'a1' * 32}"
+
+
+def _commands() -> list[str]:
+    """Command lines of ours; not `kineflow submit` alone, which only speaks of the command."""
+    lines = [line for block in SHELL for line in block.replace("\\\n", " ").splitlines()]
+    spoken_of = [text for text in IN_LINE if len(text.split()) > 2]
+    return sorted({line for line in lines + spoken_of if line.startswith("kineflow ")})
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_of_ours_is_one_and_has_its_options(command: str) -> None:
+    _parse(command)
+
+
+def test_commands_that_are_only_spoken_of_are_there() -> None:
+    spoken_of = {text.split()[1] for text in IN_LINE if text.startswith("kineflow ") and len(text.split()) == 2}
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    assert spoken_of <= set(group.commands)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["kineflow submitt d3d", "kineflow submit d3d --wach", "kineflow submit", "kineflow compare --last many"],
+    ids=["command", "option", "missing", "type"],
+)
+def test_a_wrong_command_would_be_found(command: str) -> None:
+    with pytest.raises(TyperException):
+        _parse(command)
+
+
+@pytest.mark.parametrize("block", SHELL, ids=[block.split("\n")[0][:40] for block in SHELL])
+def test_every_block_is_shell(block: str) -> None:
+    done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=30)
+    assert not done.stderr
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    places = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - {"data", "data.dvc", "runs"}
+    words = [word for text in [*IN_LINE, *SHELL] for word in re.findall(r"[\w./*-]+", text)]
+    named = {word.rstrip(".") for word in words if word.split("/")[0] in places and "/" in word}
+    theirs = {name for name in named if name.startswith(("deploy/overlays/mine", "params/mine"))}  # the reader's own
+    assert len(named - theirs) > 8
+    missing = {name for name in named - theirs if not (ROOT / name).exists()}
+    assert not missing
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", TEXT) if "://" not in link]
+    for link in links:
+        path, _, anchor = link.partition("#")
+        assert (PAGE.parent / path).exists(), link
+        assert not anchor or anchor in _anchors(), link
+
+
+def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path) -> None:
+    from pipelines.cluster_package import compile_for_cluster
+    from pipelines.data_version import DataVersion
+    from pipelines.graph import graph_of
+    from pipelines.params import load_cluster, load_params
+
+    ingestion, cluster, training = (yaml.safe_load(block) for block in YAML)
+    inline = yaml.safe_load(next(text for text in IN_LINE if text.startswith("teacher: {")))
+    params = yaml.safe_load((ROOT / "params" / "d3d_ucf101.yaml").read_text(encoding="utf-8"))
+    params["ingestion"] |= ingestion["ingestion"]
+    params["teacher"] |= training["teacher"]
+    cluster["cluster"]["steps"] |= inline
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params | cluster), encoding="utf-8")
+    checked, resources = load_params(graph_of("d3d"), path), load_cluster(path)
+    assert resources is not None
+    assert checked["teacher"]["nodes"] == training["teacher"]["nodes"] > 1
+    assert inline["teacher"]["gpus"] == training["teacher"]["devices"]
+    data = DataVersion(f"{'0123456789abcdef' * 2}.dir", "s3://kineflow/dvc")
+    package = compile_for_cluster("d3d", checked, resources, data=data)
+    assert "/cache/data/0123456789abcdef0123456789abcdef/videos" in package
+    assert "kineflow-data" in package
+
+
+def test_the_section_cluster_names_what_the_overlays_make() -> None:
+    cluster: dict[str, Any] = yaml.safe_load(YAML[1])["cluster"]
+    for overlay in OVERLAYS:
+        there = {(one["kind"], one["metadata"]["name"]) for one in built(overlay)}
+        assert ("PersistentVolumeClaim", cluster["volume"]["claim"]) in there
+        assert ("ServiceAccount", "kineflow-runner") in there
+        assert ("Service", "mlflow") in there
+    assert set(cluster["secrets"].values()) <= set(secret_keys())
+    assert cluster["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow.kineflow.svc:5000"
+
+
+@pytest.mark.parametrize("name", sorted(secret_keys()))
+def test_the_commands_make_secrets_with_the_keys_that_are_read(name: str) -> None:
+    """Run for real, with kubectl's dry run."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    (command,) = [line for block in SHELL for line in block.splitlines() if f" secret generic {name} " in line]
+    given = "export AWS_ACCESS_KEY_ID='an id' AWS_SECRET_ACCESS_KEY='a \"secret\" $key'\n"
+    done = subprocess.run(
+        ["bash", "-c", f"{given}{command} --dry-run=client --output=yaml"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    made = yaml.safe_load(done.stdout)
+    assert made["metadata"]["namespace"] == "kineflow"
+    assert set(made["data"]) == set(secret_keys()[name])
+    values = {key: base64.b64decode(value).decode() for key, value in made["data"].items()}
+    assert all(values.values())
+    assert values.get("AWS_SECRET_ACCESS_KEY", 'a "secret" $key') == 'a "secret" $key'
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_commands_make_an_overlay_of_ones_own_with_the_image_that_was_built(overlay: str, tmp_path: Path) -> None:
+    built(overlay)  # skips where nothing can build it
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    block = next(block for block in SHELL if block.startswith("cp -r deploy/overlays/minimal"))
+    commands = "\n".join(line for line in block.splitlines() if line.startswith(("cp ", "sed ")))
+    script = f"set -eu\nimage={IMAGE}\n" + commands.replace("overlays/minimal", f"overlays/{overlay}")
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True, timeout=30)
+    mine = built(str(tmp_path / "deploy" / "overlays" / "mine"))
+    text = yaml.safe_dump_all(mine)
+    assert IMAGE in text
+    assert "0" * 64 not in text
+    assert "registry.example.com" not in text
+
+
+def test_every_object_that_commands_name_is_made_by_an_overlay() -> None:
+    made = {f"{one['kind'].lower()}/{one['metadata']['name']}" for name in OVERLAYS for one in built(name)}
+    named = set(re.findall(r"\b(?:deployment|service|statefulset|job)/[\w-]+", "\n".join([*SHELL, *IN_LINE])))
+    assert named - KUBEFLOWS_OWN <= made
+    assert len(named) > 4
+
+
+def _anchors() -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", PROSE, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _parse(command: str) -> None:
+    """Find the command and parse its options, and do nothing.
+
+    Raises:
+        TyperException: There is no such command or option, an argument is missing, or a value is of the wrong type.
+    """
+    words = shlex.split(command, comments=True)
+    found, rest = typer.main.get_command(app), words[1:]
+    while isinstance(found, TyperGroup):
+        _, subcommand, rest = found.resolve_command(typer.Context(found), rest)
+        assert subcommand is not None
+        found = subcommand
+    found.make_context(found.name, list(rest))
