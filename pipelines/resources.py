@@ -119,8 +119,8 @@ class ClusterParams(Params):
     media: str = ""
     """Folder on the volume, or ``s3://bucket/prefix``, for stored clips and flow; empty: ``media`` on the volume."""
 
-    s3_cache_mb: int = Field(default=20_480, ge=64)
-    """Disk of a pod for what it has read of clips on S3, MiB; used where ``media`` is there."""
+    s3_cache_mb: int = Field(default=20_000, ge=64)
+    """Disk of a pod for what it has read of clips on S3, millions of bytes; used where ``media`` is there."""
 
     secrets: Secrets = Secrets()
     """Where credentials come from."""
@@ -219,7 +219,7 @@ def give_resources(
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=pod.shared_memory)
     kubernetes.mount_pvc(task, pvc_name=cluster.volume.claim, mount_path=cluster.volume.path)
     if cluster.media.startswith(S3_SCHEME):
-        spare = f"{cluster.s3_cache_mb + _SPARE_MB}Mi"
+        spare = f"{cluster.s3_cache_mb + _SPARE_MB}M"
         kubernetes.empty_dir_mount(task, "s3-cache", _S3_CACHE, size_limit=spare)
         everywhere |= {"KINEFLOW_CACHE_DIR": _S3_CACHE, "KINEFLOW_CACHE_MB": str(cluster.s3_cache_mb)}
     for secret, keys in cluster.secrets.by_name().items():

@@ -174,7 +174,7 @@ def test_what_is_read_of_clips_on_s3_is_kept_on_a_disk_of_the_pod() -> None:
         entry["name"]: entry["value"]
         for entry in pipeline["deploymentSpec"]["executors"]["exec-ingest"]["container"]["env"]
     }
-    assert (mounted["mountPath"], mounted["sizeLimit"]) == (given["KINEFLOW_CACHE_DIR"], "1256Mi")
+    assert (mounted["mountPath"], mounted["sizeLimit"]) == (given["KINEFLOW_CACHE_DIR"], "1256M")
     assert given["KINEFLOW_CACHE_MB"] == "1000"
 
 
