@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARAMS ?= params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo tools test quick test-containers test-kube-api lint types format clean
+.PHONY: help install demo image tools test quick test-containers test-kube-api lint types format clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,7 +31,7 @@ quick: install  ## run the tests that take seconds
 	$(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist loadgroup
 
 test-containers: install  ## build the image and run the D3D recipe in containers (skipped, aloud, without an engine)
-	$(BIN)/python -m pytest -m containers tests/containers tests/deploy
+	@PYTHON=$(BIN)/python tests/containers/run.sh
 
 test-kube-api: install  ## send a training job to a real Kubernetes API server, built from Debian's packages in minutes
 	tests/kube_api/build.sh

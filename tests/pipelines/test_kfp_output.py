@@ -2,7 +2,7 @@
 
 import io
 
-from pipelines.run_kfp_local import _OnlySteps
+from pipelines.kfp_output import OnlySteps
 
 PRINTED = """\
 --------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ PRINTED = """\
 
 def test_only_headings_and_what_steps_say_pass() -> None:
     shown = io.StringIO()
-    filtered = _OnlySteps(shown, {"train-2": "plain"})
+    filtered = OnlySteps(shown, {"train-2": "plain"})
     for start in range(0, len(PRINTED), 7):  # in pieces, as print does
         filtered.write(PRINTED[start : start + 7])
     assert shown.getvalue() == "\n── plain\nstep 1/2\nerror: clips: no clip\n  → add some\n"

@@ -1,0 +1,108 @@
+# The image that steps run in: Kineflow and what it needs at run time.
+#
+#   deploy/build_image.py                  builds it with this machine's pip settings, and labels it
+#   docker build -t kineflow-python:dev .  builds it where pip needs no settings
+#
+# BuildKit is needed: Docker 23 has it; before, DOCKER_BUILDKIT=1. Build arguments:
+#
+#   BASE     Any image with Python 3.11 as `python3`, with its venv module.
+#   TORCH    Requirement for torch. The default takes what the package index has: with the public one, a CUDA build that
+#            brings CUDA's libraries along and needs only a driver on the host. For a small image without CUDA give
+#            torch==<version>+cpu, and an index that has such builds in pip's settings.
+#   EXTRAS   Extras of pyproject.toml, by commas: `gpu` adds the compiled kernels of optical flow, `server` what an MLflow
+#            server needs.
+#   GIT_COMMIT, VERSION, DATA_SCHEMA_VERSION, SOURCE_DIGEST
+#            What the labels say; `deploy/build_image.py` finds them out.
+#
+# The build secrets `pip` (a pip.conf) and `ca` (certificates, at /run/secrets/ca) are seen by pip while it runs, and are
+# part of no layer and no history.
+#
+# The image runs as any user and with a read-only root file system: /tmp is all that has to be writable. It holds nothing
+# that builds or tests, and has no entry point.
+
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS base
+# numba finds OpenMP on the system only; torch brings its own.
+RUN ldconfig -p | grep -q libgomp.so.1 || \
+    (apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*)
+
+
+# A stage of its own, so that a change of pyproject.toml that concerns no dependency installs nothing again.
+FROM base AS requirements
+ARG TORCH=torch
+ARG EXTRAS=cluster
+COPY pyproject.toml .
+RUN python3 -c "import tomllib; \
+    project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+    extras = [project['optional-dependencies'][name] for name in '${EXTRAS}'.split(',') if name]; \
+    print('${TORCH}', *project['dependencies'], *sum(extras, []), sep='\n')" > /requirements.txt
+
+
+FROM base AS dependencies
+RUN python3 -m venv /opt/venv
+COPY constraints.txt /src/
+COPY --from=requirements /requirements.txt /src/
+# Compiled afterwards, on all cores; some packages hold files that are for other Pythons, and do not compile.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
+    /opt/venv/bin/pip install --no-compile --requirement /src/requirements.txt --constraint /src/constraints.txt && \
+    { /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib > /dev/null || true; } && \
+    echo /opt/kineflow > "$(echo /opt/venv/lib/python3.*/site-packages)/kineflow.pth"
+
+
+FROM dependencies AS code
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY kineflow kineflow
+COPY components components
+COPY pipelines pipelines
+# Built by the setuptools that torch has brought along: nothing is downloaded.
+RUN /opt/venv/bin/pip install --no-index --no-deps --no-build-isolation --no-compile \
+    --target /opt/kineflow . && \
+    /opt/venv/bin/python -m compileall -q /opt/kineflow
+
+
+FROM base
+RUN groupadd --gid 10001 kineflow && \
+    useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin kineflow && \
+    mkdir /work
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=code /opt/kineflow /opt/kineflow
+# - Any user id will do, known to the system or not: its name and home are given.
+# - What is imported is the image's, even where a copy of the project is the working folder (PYTHONSAFEPATH).
+# - NVIDIA's container runtime mounts what compute needs, and nothing for graphics.
+ENV PATH=/opt/venv/bin:/opt/kineflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    LANG=C.UTF-8 \
+    PYTHONSAFEPATH=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    USER=kineflow \
+    LOGNAME=kineflow \
+    XDG_CACHE_HOME=/tmp/cache \
+    MPLCONFIGDIR=/tmp/cache/matplotlib \
+    NUMBA_CACHE_DIR=/tmp/cache/numba \
+    DVC_SITE_CACHE_DIR=/tmp/cache/dvc \
+    DVC_NO_ANALYTICS=1 \
+    DO_NOT_TRACK=true \
+    GX_ANALYTICS_ENABLED=False \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false \
+    GIT_PYTHON_REFRESH=quiet \
+    OMP_WAIT_POLICY=passive \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /work
+USER 10001:10001
+
+ARG GIT_COMMIT=
+ARG VERSION=
+ARG DATA_SCHEMA_VERSION=
+ARG SOURCE_DIGEST=
+ENV KINEFLOW_GIT_COMMIT=${GIT_COMMIT}
+LABEL org.opencontainers.image.title="kineflow" \
+      org.opencontainers.image.description="Steps of Kineflow's pipelines" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${GIT_COMMIT}" \
+      kineflow.data-schema-version="${DATA_SCHEMA_VERSION}" \
+      kineflow.source-digest="${SOURCE_DIGEST}"
