@@ -163,7 +163,10 @@ def watch(
     ca_file: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a run to its end; the exit code is 0 if it succeeded, 1 if it failed, 3 if it was cancelled.
+    """Follow a run to its end.
+
+    The exit code is 0 if it succeeded, 1 if it failed, 3 if it was cancelled, and 4 if the server was out of sight for
+    ten minutes.
 
     Ctrl-C ends the watching, and not the run.
     """

@@ -188,7 +188,7 @@ def test_the_assumed_retries_are_those_of_the_cluster() -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 8, 16])
 def test_the_package_is_as_large_as_the_figures_say(shards: int) -> None:
-    assert len(compiled(shards).encode()) == pytest.approx(FIGURES.package.bytes_with(shards), rel=0.03)
+    assert len(compiled(shards).encode()) == pytest.approx(FIGURES.package.bytes_with(shards), rel=0.1)
 
 
 def test_the_share_of_start_up_is_half_where_a_start_takes_as_long_as_the_work() -> None:
