@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARAMS ?= params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo image tools test quick test-containers test-kube-api lint types format clean
+.PHONY: help install demo image tools test quick test-long test-containers test-kube-api lint types format clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,11 +24,14 @@ demo: install  ## make the demo videos and run the whole D3D recipe on them
 tools: install  ## install the servers that tests start, each into an environment of its own in .tools
 	@PYTHON=$(PYTHON) tests/tools/install.sh
 
-test: tools  ## run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: tools  ## run the test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: install  ## run the tests that take seconds
-	$(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -m 'not slow and not long and not containers and not kube_api' -n 2 --dist loadfile --no-loadscope-reorder
+
+test-long: tools  ## run what takes minutes: every other recipe from videos to a model, nodes that are lost, real clips
+	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder
 
 test-containers: install  ## build the image and run the D3D recipe in containers (skipped, aloud, without an engine)
 	@PYTHON=$(BIN)/python tests/containers/run.sh

@@ -25,7 +25,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests, so that no worker is left alone with one at the end."""
+    """Begin with files of slow tests, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 

@@ -261,7 +261,7 @@ def losses_on_val(model: Path) -> list[float]:
     return [value for _, name, value in curves(model) if name == "val/loss"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_restart_repeats_an_undisturbed_run_to_the_bit(given: dict[str, Any], tmp_path: Path) -> None:
     """Also when it is the first process that dies, which keeps the checkpoints."""
     undisturbed = {**given, "model": tmp_path / "undisturbed" / "model"}
@@ -274,7 +274,7 @@ def test_a_restart_repeats_an_undisturbed_run_to_the_bit(given: dict[str, Any], 
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL], ids=lambda stop: stop.name)
 def test_a_launcher_that_is_stopped_leaves_no_process_and_goes_on_next_time(
     given: dict[str, Any], tmp_path: Path, stop: signal.Signals
@@ -294,7 +294,7 @@ def test_a_launcher_that_is_stopped_leaves_no_process_and_goes_on_next_time(
     assert [step for step, name, _ in curves(given["model"]) if name == "val/loss"] == [2, 4, 6]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mistake_that_one_process_meets_is_said_once_and_not_tried_again(
     given: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -315,7 +315,7 @@ def test_a_mistake_that_one_process_meets_is_said_once_and_not_tried_again(
     assert "started again" not in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_kfp_one_run_is_tracked_and_the_figures_come_back(
     given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +353,7 @@ def test_from_kfp_one_run_is_tracked_and_the_figures_come_back(
     assert [figure.step for figure in history if figure.step] == [2, 4, 6]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_nodes_as_kubeflow_trainer_starts_them_survive_the_loss_of_a_process(
     given: dict[str, Any], tmp_path: Path
 ) -> None:

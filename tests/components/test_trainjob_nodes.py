@@ -100,7 +100,7 @@ def given(tiny_data, tiny_initial, tmp_path) -> dict:
             "seed": 1, "model": tmp_path / "artifacts" / "model"}  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_nodes_train_together_and_start_again_together_when_a_process_of_one_dies(machines, given, tmp_path):
     given["params"] |= {"steps": 8, "validate_every_steps": 2}
     killed = []
@@ -128,7 +128,7 @@ def test_two_nodes_train_together_and_start_again_together_when_a_process_of_one
     assert not list((tmp_path / "volume" / "jobs").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mistake_that_the_nodes_find_is_said_once_by_the_launcher(machines, given):
     given["initial"] = given["clips"]
     with pytest.raises(KineflowError) as error:

@@ -38,7 +38,7 @@ PARAMS: dict[str, Any] = {
 MODELS = {"attention", "average", "max", "cube", "penalised"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_videos_to_a_prediction(project: Project) -> None:
     (project.folder / "alstm.yaml").write_text(yaml.safe_dump(PARAMS))
     done = project.kineflow("run", "alstm", "--params", "alstm.yaml")

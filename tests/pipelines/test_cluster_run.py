@@ -23,7 +23,7 @@ from pipelines.graph import graph_of
 from pipelines.params import load_params
 from tests.pipelines.clusters import cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 RECIPE = "d3d"
 _RUNNER = """
@@ -57,6 +57,7 @@ class Site:
         section = cluster(
             volume={"claim": "none", "path": str(self.folder / "volume")},
             environment={"MLFLOW_TRACKING_URI": self.store},
+            steps={"default": {"retries": 0}},
         )
         package = self.folder / f"{name}.yaml"
         package.write_text(compile_for_cluster(RECIPE, params, section, data=read_data_version(self.project.folder)))

@@ -47,7 +47,7 @@ PARAMS: dict[str, Any] = {
 NETWORKS = {"teacher", "plain", "student", "mars", "distil_only", "auxiliary"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_videos_to_reports_and_predictions(project: Project) -> None:
     (project.folder / "d3d_variants.yaml").write_text(yaml.safe_dump(PARAMS))
     done = project.kineflow("run", "d3d_variants", "--params", "d3d_variants.yaml")

@@ -11,7 +11,7 @@ import pytest
 from kineflow.evaluation.scores import Scores
 from pipelines.graph import graph_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engines")]
+pytestmark = pytest.mark.slow
 
 ALL = [task.name for task in graph_of("d3d").tasks]
 MODELS = ("teacher", "plain", "distilled", "student")

@@ -25,7 +25,7 @@ def said(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fresh_clone_pulls_the_data_and_works_on_them(
     swift: Swift, bare_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

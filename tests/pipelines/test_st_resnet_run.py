@@ -39,7 +39,7 @@ PARAMS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_videos_to_a_prediction(project: Project) -> None:
     (project.folder / "st_resnet.yaml").write_text(yaml.safe_dump(PARAMS))
     done = project.kineflow("run", "st_resnet", "--params", "st_resnet.yaml")

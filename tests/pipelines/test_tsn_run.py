@@ -34,7 +34,7 @@ PARAMS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_videos_to_a_prediction(project: Project) -> None:
     (project.folder / "tsn.yaml").write_text(yaml.safe_dump(PARAMS))
     done = project.kineflow("run", "tsn", "--params", "tsn.yaml")

@@ -43,7 +43,7 @@ PARAMS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_videos_to_a_prediction(project: Project) -> None:
     (project.folder / "videolstm.yaml").write_text(yaml.safe_dump(PARAMS))
     done = project.kineflow("run", "videolstm", "--params", "videolstm.yaml")
