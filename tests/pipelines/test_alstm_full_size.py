@@ -45,8 +45,6 @@ PARAMETERS = {
     "penalised": LSTM + INITIAL_STATES + LOCATION + HEAD,
 }
 
-pytestmark = pytest.mark.xdist_group("alstm at full size")  # what they share is large
-
 
 @pytest.fixture(scope="module")
 def paper() -> dict[str, Any]:

@@ -42,8 +42,6 @@ PROBED = {
     "Mixed5c": (1024, 8, 7),
 }  # fmt: skip
 
-pytestmark = pytest.mark.xdist_group("d3d_variants at full size")  # what they share is large
-
 
 @pytest.fixture(scope="module")
 def paper() -> dict[str, Any]:

@@ -34,8 +34,6 @@ from pipelines.sources import ROOT
 
 CLASSES = tuple(f"class{number}" for number in range(101))
 
-pytestmark = pytest.mark.xdist_group("st_resnet at full size")  # what they share is large
-
 
 @pytest.fixture(scope="module")
 def paper() -> dict[str, Any]:

@@ -43,8 +43,6 @@ CELL, INITIAL, HEAD, CLASSIFIER = 18_876_416, 4_719_616, 25_691_136, 103_525
 ATTENDING = 49_916_006  # with cell, initial states, head and classifier
 ABOVE = 4 * 512 * 512 * 9  # what the bottom sees of the top
 
-pytestmark = pytest.mark.xdist_group("videolstm at full size")  # what they share is large
-
 
 @pytest.fixture(scope="module")
 def paper() -> dict[str, Any]:
