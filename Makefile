@@ -30,7 +30,7 @@ test: tools  ## run the test suite
 quick: install  ## run the tests that take seconds
 	$(BIN)/python -m pytest -q -m 'not slow and not long and not containers and not kube_api' -n 2 --dist loadfile --no-loadscope-reorder
 
-test-long: tools  ## run what takes minutes: every other recipe from videos to a model, nodes that are lost, real clips
+test-long: tools  ## run what takes minutes: the other recipes whole and at full size, nodes that are lost, real clips
 	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder
 
 test-containers: install  ## build the image and run the D3D recipe in containers (skipped, aloud, without an engine)

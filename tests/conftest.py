@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test asserts a wall time: a machine that does something else beside would fail it.
+settings.register_profile("kineflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kineflow")
 
 pytest_plugins = ["tests.swift"]
 

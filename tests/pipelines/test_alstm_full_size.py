@@ -82,7 +82,7 @@ def stream(paper: dict[str, Any], clip_set: ClipSet, tmp_path_factory: pytest.Te
     return load_stream(folder / "features", folder / "backbone")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("section", list(PARAMETERS))
 def test_one_step_of_training(paper: dict[str, Any], clip_set: ClipSet, stream: Stream, section: str) -> None:
     settings = RecurrentParams(**paper[section])

@@ -83,7 +83,7 @@ def batch(paper: dict[str, Any], shared_data: Path, tmp_path_factory: pytest.Tem
     return collated
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_probes_of_every_stage(paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]) -> None:
     settings, bound_px = ProbeParams(**paper["probes"]), paper["flow"]["bound_px"]
     assert settings.stages == tuple(PROBED)
@@ -105,7 +105,7 @@ def test_probes_of_every_stage(paper: dict[str, Any], initial: dict[str, Path], 
         assert second < first
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_decoders_answer_at_the_size_of_the_features(paper: dict[str, Any]) -> None:
     with torch.device("meta"):
         for channels, steps, side in PROBED.values():
@@ -114,7 +114,7 @@ def test_decoders_answer_at_the_size_of_the_features(paper: dict[str, Any]) -> N
                 assert flow.shape == (1, 2, steps, side, side)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_step_with_an_auxiliary_decoder(
     paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]
 ) -> None:
@@ -147,7 +147,7 @@ def test_one_step_with_an_auxiliary_decoder(
     assert not torch.equal(network.stem.weight, before)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_learnt_flow_of_a_whole_clip(paper: dict[str, Any]) -> None:
     hyper = {key: value for key, value in paper["network"].items() if key in ("width", "norm_momentum")}
     with torch.device("meta"):
@@ -157,7 +157,7 @@ def test_learnt_flow_of_a_whole_clip(paper: dict[str, Any]) -> None:
         assert network(clips).shape == (1, 101)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_step_of_d3d_itself(paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]) -> None:
     own = load_params(graph_of("d3d"), ROOT / "params" / "d3d_ucf101.yaml")
     assert {key: own[key] for key in ("network", "student")} == {key: paper[key] for key in ("network", "student")}

@@ -66,7 +66,7 @@ def initial(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     return joined
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("section", "clips", "steps", "answers"), [("st_resnet", 2, 5, 5), ("st_resnet_star", 1, 11, 4)]
 )
@@ -120,7 +120,7 @@ def test_one_step_of_training(
         assert not torch.equal(stream.conv1.weight, before[name])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whole_frames_are_tested_over_25_steps(
     paper: dict[str, Any], initial: dict[str, Path], real_data: tuple[ClipSet, FlowSet]
 ) -> None:

@@ -43,7 +43,7 @@ def streams(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     return folders
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stream", "section", "planes"),
     [("rgb", "spatial", 3), ("difference", "difference", 15), ("flow", "temporal", 10), ("warped", "temporal", 10)],

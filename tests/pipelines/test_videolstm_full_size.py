@@ -100,7 +100,7 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_features_are_maps_of_the_whole_frame(streams: dict[str, Stream]) -> None:
     for stream in streams.values():
         assert stream.features.shape == (512, 7, 7)
@@ -111,7 +111,7 @@ def test_features_are_maps_of_the_whole_frame(streams: dict[str, Stream]) -> Non
     assert streams["motion"].features.source.preprocessing.mean == (128.0, 128.0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("section", "roles", "parameters"),
     [
@@ -157,7 +157,7 @@ def test_one_step_of_training(
     assert torch.equal(watched["backbone"], before["backbone"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_videolstm_starts_from_its_parents(paper: dict[str, Any], streams: dict[str, Stream]) -> None:
     network, card = _network(streams, ("appearance", "motion"), RecurrentSettings(**paper["attending"]))
     appearance, _ = _network(streams, ("appearance",), RecurrentSettings(**paper["appearance"]), seed=1)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("together.py")
 # Sums in another order: float32 has 6e-8 of relative rounding, which a few steps of SGD hardly amplify.
 CURVES = {"rel": 1e-5, "abs": 1e-6}
