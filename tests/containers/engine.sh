@@ -76,4 +76,7 @@ make_base() {
 }
 
 get_engine
-get_base
+base=$(get_base)
+# An engine that comes up may still not be let start anything.
+docker run --rm --network none "$base" true >&2 || unavailable "it starts no container"
+echo "$base"
