@@ -26,8 +26,8 @@ import torch
 from flow_tables.layout import markdown
 
 from kineflow.data.draws import Draw, Draws, Pool
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training import processes
 from kineflow.training.loop import fit

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import StepResult
-from kineflow.config import Params
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.config import Params
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 
 TRAINJOB = "KINEFLOW_TRAINJOB"  # set on a cluster: how to make a TrainJob there
 LAUNCH = "KINEFLOW_LAUNCH"  # folder where processes leave word for the one that has started them
@@ -191,7 +191,7 @@ def hand_over(error: KineflowError) -> bool:
     if error.exit_code != LOST_PROCESS and not mistake.exists():
         where = None if error.where is None else str(error.where)
         told = {"problem": error.problem, "where": where, "remedy": error.remedy, "exit_code": error.exit_code}
-        with whole_file(mistake) as partial:
+        with atomic_file(mistake) as partial:
             partial.write_text(json.dumps(told))
     return True
 

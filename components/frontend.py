@@ -23,11 +23,11 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hint
 
 from components import distributed
 from components.contract import StepResult
-from kineflow.config import Params, parse_params, read_yaml
 from kineflow.data.manifest import MANIFEST_FILE
-from kineflow.disk import full_disk, is_full_disk, naming_full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of, whole_file
+from kineflow.storage.config import Params, parse_params, read_yaml
+from kineflow.storage.disk import full_disk, is_full_disk, translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file, sha256_of
 from kineflow.tracking.tracker import NULL_TRACKER
 
 RUN_ID = "KINEFLOW_RUN_ID"  # names the run of a recipe that a step is part of
@@ -130,7 +130,7 @@ def execute(name: str, step: Step, given: Mapping[str, Any]) -> StepResult:
         known = plain | {key: given[key] for key in signature.sections if key in given}
         return distributed.run(name, known, nodes=asked[0], devices=asked[1])
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
-    with _tracked(name, given, signature) as tracker, naming_full_disk(written):
+    with _tracked(name, given, signature) as tracker, translate_full_disk(written):
         _record_inputs(tracker, plain)
         result = step(**checked, **plain, **({"tracker": tracker} if signature.is_tracked else {}))
         _LOG.info("%s: %s", given.get("name", name), result.summary)
@@ -323,7 +323,7 @@ def _value(key: str, kind: type, text: str) -> Any:
 
 
 def _write_json(path: Path, content: object) -> None:
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 

@@ -51,7 +51,7 @@ from components.trainjob_files import JobFolder
 from components.trainjob_pods import PodWatcher
 from components.trainjob_settings import TrainJobSettings, trainjob_settings
 from components.trainjob_spec import DIGEST, JobRequest, job_name, label
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import mask_uri
 
 _HANDED_ON = (

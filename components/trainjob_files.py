@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from components.frontend import Signature
-from kineflow.errors import KineflowError
-from kineflow.files import inside, whole_file, whole_folder
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file, atomic_folder, inside
 
 _ABANDONED_SEC = 14 * 86_400
 _MOST_METRICS_BYTES = 1 << 20
@@ -81,10 +81,10 @@ class JobFolder:
         for name in (key for key in signature.outputs if key in given):
             made, target = self.path / "outputs" / name, Path(given[name])
             if made.is_dir():
-                with whole_folder(target) as partial:
+                with atomic_folder(target) as partial:
                     shutil.copytree(made, partial, dirs_exist_ok=True)
             elif made.is_file():
-                with whole_file(target) as partial:
+                with atomic_file(target) as partial:
                     shutil.copyfile(made, partial)
             else:
                 raise KineflowError(f"the training job ended well, but wrote no {name}", where=made)
@@ -136,10 +136,10 @@ class JobFolder:
         if copy.exists():
             return copy
         if source.is_dir():
-            with whole_folder(copy) as partial:
+            with atomic_folder(copy) as partial:
                 shutil.copytree(source, partial, dirs_exist_ok=True)
         elif source.is_file():
-            with whole_file(copy) as partial:
+            with atomic_file(copy) as partial:
                 shutil.copyfile(source, partial)
         else:
             raise KineflowError(f"there is no {name}", where=source)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 NODES_GATHER_SEC = 1800
 """How long a node waits for the others: they may still be fetching the image, or their machines be starting."""

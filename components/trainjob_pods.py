@@ -14,7 +14,7 @@ from typing import Any
 
 from components.trainjob_api import TrainJobs, naming_api_failures, read_json
 from components.trainjob_spec import NODE
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import redact
 
 _INDEX = "batch.kubernetes.io/job-completion-index"

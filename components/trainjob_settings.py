@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from kineflow.config import Params, parse_params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import Params, parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import is_secret_name, mask_uri
 
 TRAINJOB = "KINEFLOW_TRAINJOB"

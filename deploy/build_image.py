@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from components.image import IMAGE  # noqa: E402
 from kineflow import __version__  # noqa: E402
 from kineflow.data.schema import DATA_SCHEMA_VERSION  # noqa: E402
-from kineflow.errors import KineflowError  # noqa: E402
+from kineflow.storage.errors import KineflowError  # noqa: E402
 from kineflow.tracking.lineage import git_tags, source_digest  # noqa: E402
 
 _LOG = logging.getLogger("build_image")

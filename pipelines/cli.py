@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from components.frontend import exit_code, say_progress
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
-from pipelines.outcome import Outcome
+from pipelines.engines.outcome import Outcome
 
 app = typer.Typer(
     name="kineflow",
@@ -67,11 +67,11 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
-    from pipelines.environment import pipeline_run
-    from pipelines.graph import graph_of
-    from pipelines.params import check_inputs, demo_params
+    from pipelines.dag.graph import graph_of
+    from pipelines.dag.params import check_inputs, demo_params
+    from pipelines.dag.sources import ROOT
+    from pipelines.engines.environment import pipeline_run
     from pipelines.show import show_outcome
-    from pipelines.sources import ROOT
 
     def work() -> None:
         chosen = params or demo_params(recipe)
@@ -95,7 +95,7 @@ def check(recipe: Recipe, params: ParamsFile = None) -> None:
     """Check a parameter file against a recipe, and run nothing."""
 
     def work() -> None:
-        from pipelines.params import demo_params
+        from pipelines.dag.params import demo_params
 
         chosen = params or demo_params(recipe)
         _say(f"{chosen}: {len(_checked(recipe, chosen))} sections, all valid for {recipe}")
@@ -116,25 +116,25 @@ def compile_(
     """Write the KFP package of a recipe, or its dvc.yaml."""
 
     def work() -> None:
-        from pipelines.params import demo_params
+        from pipelines.dag.params import demo_params
 
         chosen = params or demo_params(recipe)
         if to is Target.DVC:
-            from pipelines.dvc_stages import write_dvc_yaml
-            from pipelines.run_dvc import workspace_of
+            from pipelines.engines.dvc_stages import write_dvc_yaml
+            from pipelines.engines.run_dvc import workspace_of
 
             _say(f"wrote {write_dvc_yaml(recipe, chosen, workspace_of(chosen))}")
         elif to is Target.CLUSTER:
-            from kineflow.files import whole_file
-            from pipelines.sources import ROOT
+            from kineflow.storage.files import atomic_file
+            from pipelines.dag.sources import ROOT
             from pipelines.submission.checks import compiled_for_cluster
 
             target = output or Path(f"{recipe}-cluster.yaml")
-            with whole_file(target) as partial:
+            with atomic_file(target) as partial:
                 partial.write_text(compiled_for_cluster(recipe, chosen, ROOT, image=image), encoding="utf-8")
             _say(f"wrote {target}")
         else:
-            from pipelines.package import write_package
+            from pipelines.dag.package import write_package
 
             _say(f"wrote {write_package(recipe, _checked(recipe, chosen), output or Path(f'{recipe}.yaml'))}")
 
@@ -153,7 +153,7 @@ def synth(
     """Make the controlled benchmark: videos whose class is in the motion, with exact flow, masks and camera motion."""
 
     def work() -> None:
-        from kineflow.config import parse_params, read_yaml
+        from kineflow.storage.config import parse_params, read_yaml
         from kineflow.synth.dataset import make_dataset
         from kineflow.synth.spec import SynthSpec
 
@@ -194,7 +194,7 @@ def promote(
     """Make a version the champion if it passes the gate that it was registered with."""
 
     def work() -> None:
-        from kineflow.tracking.promotion import promote as promoted
+        from kineflow.registry.promotion import promote as promoted
 
         result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
         _say("\n".join(result.reasons))
@@ -212,7 +212,7 @@ def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> 
     """Make the previous champion the champion again."""
 
     def work() -> None:
-        from kineflow.tracking.promotion import rollback as rolled_back
+        from kineflow.registry.promotion import rollback as rolled_back
 
         result = rolled_back(name)
         _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")
@@ -247,28 +247,28 @@ def main() -> None:
 
 def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool) -> Outcome:
     if engine is Engine.DVC:
-        from pipelines.run_dvc import run_dvc
+        from pipelines.engines.run_dvc import run_dvc
 
         return run_dvc(recipe, params, force=force)
     if engine is Engine.DOCKER:
-        from pipelines.run_kfp_docker import run_kfp_docker
+        from pipelines.engines.run_kfp_docker import run_kfp_docker
 
         return run_kfp_docker(recipe, checked, Path("outputs") / "docker")
-    from pipelines.run_kfp_local import run_kfp_local
+    from pipelines.engines.run_kfp_local import run_kfp_local
 
     return run_kfp_local(recipe, checked, Path("outputs") / "kfp")
 
 
 def _published(outcome: Outcome, uri: str, recipe: str, run_id: str) -> str:
     """Address of the index of what was published."""
-    from pipelines.publish import publish
+    from pipelines.engines.publish import publish
 
     return publish(outcome, uri, recipe=recipe, run_id=run_id)[-1]
 
 
 def _checked(recipe: str, params: Path) -> dict[str, object]:
-    from pipelines.graph import graph_of
-    from pipelines.params import load_params
+    from pipelines.dag.graph import graph_of
+    from pipelines.dag.params import load_params
 
     return load_params(graph_of(recipe), params)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.frontend import exit_code
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,8 +77,8 @@ def submit(
     """
 
     def work() -> int:
-        from pipelines.params import demo_params
-        from pipelines.sources import ROOT
+        from pipelines.dag.params import demo_params
+        from pipelines.dag.sources import ROOT
         from pipelines.submission.checks import check_all
         from pipelines.submission.cron import six_fields
         from pipelines.submission.submit import Wish

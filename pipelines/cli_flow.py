@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from components.frontend import exit_code
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 _FAILED_SHOWN = 10
 
@@ -59,13 +59,13 @@ def flow_import(
 
     def work() -> None:
         from kineflow.data.manifest import ClipSet
-        from kineflow.files import whole_folder
         from kineflow.flow.jpeg_layout import import_jpeg_flow
+        from kineflow.storage.files import atomic_folder
 
         if output.exists():
             raise KineflowError("is there already", where=output, remedy="remove it, or choose another --output")
         flow_set = import_jpeg_flow(folder, ClipSet.load(clips).usable(), bound_px=bound)
-        with whole_folder(output) as partial:
+        with atomic_folder(output) as partial:
             flow_set.save(partial)
         usable = flow_set.usable_ids()
         _list_failed({name: entry.reason for name, entry in flow_set.entries.items() if name not in usable})

@@ -16,10 +16,10 @@ def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
     Raises:
         KineflowError: The video or the model cannot be read.
     """
-    from kineflow.evaluation.predict import predict_video
+    from kineflow.serving.predict import predict_video
 
     if model.startswith("models:/"):
-        from kineflow.tracking.serving import load_video_model
+        from kineflow.serving.served_model import load_video_model
 
         served = load_video_model(model).unwrap_python_model()
         network, card = served.network, served.card

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.outcome import Outcome
+from pipelines.engines.outcome import Outcome
 
 _TOP1 = "/top1"
 

@@ -98,8 +98,10 @@ def tiny_initial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Bundles of initial weights by modality: the narrowest S3D, without a classifier."""
     import torch
 
-    from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle
+    from kineflow.models.bundle import save_bundle
+    from kineflow.models.card import ModelCard
     from kineflow.models.registry import create_model
+    from kineflow.spec.preprocessing import Preprocessing
 
     folder, hyperparameters = tmp_path_factory.mktemp("initial"), {"width": 0.125, "norm_momentum": 0.1}
     for modality, channels in (("rgb", 3), ("flow", 2)):

@@ -32,11 +32,11 @@ PLANTED = (KEY_ID, SECRET_KEY, WRONG_KEY, OTHER_PROFILE, MLFLOW_USER, MLFLOW_PAS
 
 COMPILE = """
 from pathlib import Path
-from pipelines.cluster_package import compile_for_cluster
-from pipelines.data_version import DataVersion
-from pipelines.graph import graph_of
-from pipelines.params import load_params
-from pipelines.resources import ClusterParams
+from pipelines.cluster.package import compile_for_cluster
+from pipelines.cluster.data_version import DataVersion
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
+from pipelines.cluster.resources import ClusterParams
 
 checked = load_params(graph_of("d3d"), Path("params.yaml"))
 cluster = ClusterParams.model_validate({
@@ -49,10 +49,10 @@ Path("package.yaml").write_text(compile_for_cluster("d3d", checked, cluster, dat
 PUBLISH = """
 import sys
 from pathlib import Path
-from pipelines.dvc_stages import output_path
-from pipelines.graph import graph_of
-from pipelines.outcome import Outcome
-from pipelines.publish import publish
+from pipelines.engines.dvc_stages import output_path
+from pipelines.dag.graph import graph_of
+from pipelines.engines.outcome import Outcome
+from pipelines.engines.publish import publish
 
 outputs = {t.name: {o: output_path(Path(), t, o) for o in t.outputs} for t in graph_of("d3d").tasks}
 for uri in publish(Outcome((), outputs), sys.argv[1], recipe="d3d", run_id="7f3a"):

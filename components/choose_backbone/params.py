@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from kineflow.config import Params
+from kineflow.storage.config import Params
 
 
 class BackboneParams(Params):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from kineflow.config import Params
+from kineflow.storage.config import Params
 
 
 class CloseRunParams(Params):

@@ -8,7 +8,7 @@ import os
 
 from components.close_run.params import CloseRunParams
 from components.contract import Output, StepResult
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def close_run(*, params: CloseRunParams, closed: Output) -> StepResult:
@@ -26,13 +26,13 @@ def close_run(*, params: CloseRunParams, closed: Output) -> StepResult:
     """
     from components.close_run.pods import failed_pods
     from components.frontend import RUN_ID
-    from kineflow.files import whole_file
+    from kineflow.storage.files import atomic_file
     from kineflow.tracking.closing import close_pipeline_run
 
     run_id = os.environ.get(RUN_ID, "")
     if not run_id:
         raise KineflowError("there is no run to close", where=RUN_ID, remedy="this step is the last one of a run")
     ended = close_pipeline_run(run_id, failed_pods(run_id, lines=params.log_lines))
-    with whole_file(closed) as partial:
+    with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))

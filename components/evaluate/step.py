@@ -50,8 +50,8 @@ def evaluate(
     from kineflow.evaluation.report.page import write_report
     from kineflow.evaluation.report.strips import example_clips, wheel_key
     from kineflow.evaluation.results import data_version, flat_metrics, write_evaluation
-    from kineflow.files import whole_folder
     from kineflow.flow.store import FlowSet
+    from kineflow.storage.files import atomic_folder
     from kineflow.tracking.lineage import lineage_tags
 
     clip_set = ClipSet.load(clips)
@@ -72,7 +72,7 @@ def evaluate(
         wheel=wheel_key(),
         lineage=lineage,
     )
-    with whole_folder(evaluation) as partial:
+    with atomic_folder(evaluation) as partial:
         write_evaluation(partial, compared, version=version)
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
     metrics = flat_metrics(compared)

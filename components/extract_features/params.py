@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from kineflow.config import LocalFolder, Params
 from kineflow.data.manifest import Split
+from kineflow.storage.config import LocalFolder, Params
 
 
 class FeatureParams(Params):

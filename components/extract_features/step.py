@@ -48,10 +48,10 @@ def extract_features(
     from kineflow.data.features import MEDIA_FOLDER, FeatureSet
     from kineflow.data.manifest import ClipSet, Status
     from kineflow.data.media import put_in_place
-    from kineflow.disk import naming_full_disk
-    from kineflow.errors import KineflowError
-    from kineflow.files import discard_work, whole_folder, work_folder
     from kineflow.flow.store import FlowSet
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.errors import KineflowError
+    from kineflow.storage.files import atomic_folder, discard_work, work_folder
     from kineflow.training.feature_extraction import Clips, extract
     from kineflow.training.streams import load_image_network
 
@@ -66,7 +66,7 @@ def extract_features(
     source = _source(backbone, params, clip_set, flow_set)
     tracker.set_tags({"backbone": source.backbone, "tap": params.tap, "modality": source.preprocessing.modality})
 
-    with naming_full_disk(features.parent):
+    with translate_full_disk(features.parent):
         work = Path(params.media_root).resolve() if params.media_root else work_folder(features, source)
         extracted = extract(
             network,
@@ -84,7 +84,7 @@ def extract_features(
                 where=clips,
                 remedy="run extract_flow on these splits",
             )
-        with whole_folder(features) as partial:
+        with atomic_folder(features) as partial:
             media = work if params.media_root else partial / MEDIA_FOLDER
             stored_bytes = put_in_place((entry.path for entry in good), work, media)
             entries = {entry.clip_id: entry for entry in extracted.entries}
@@ -109,8 +109,9 @@ def _source(backbone: Path, params: FeatureParams, clip_set: ClipSet, flow_set: 
     import dataclasses
 
     from kineflow.data.features import FeatureSource
-    from kineflow.data.modality import reads_flow
-    from kineflow.models.bundle import load_card, weights_digest
+    from kineflow.models.bundle import weights_digest
+    from kineflow.models.card import load_card
+    from kineflow.spec.modality import reads_flow
     from kineflow.training.jobs import check_warped, flow_source_of
 
     card = load_card(backbone)

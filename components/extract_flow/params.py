@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kineflow.config import Params, RootFolder
 from kineflow.data.manifest import Split
+from kineflow.storage.config import Params, RootFolder
 
 
 class FlowParams(Params):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.contract import Input, Output, StepResult
 from components.extract_flow.params import FlowParams
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
@@ -71,23 +71,23 @@ def _compute(
     flow: Path,
 ) -> StepResult:
     from kineflow.data.media import put_in_place
-    from kineflow.disk import naming_full_disk
-    from kineflow.files import discard_work, whole_folder, work_folder
     from kineflow.flow.extraction.engine import extract_set
     from kineflow.flow.store import MEDIA_FOLDER, FlowSet
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.files import atomic_folder, discard_work, work_folder
     from kineflow.storage.stores import LocalStore, open_store
 
     settings = _settings(params)
     told = settings.described()
     tracker.set_tags({"flow": f"{params.algorithm} {params.preset}", "device": ",".join(settings.devices)})
 
-    with naming_full_disk(flow.parent):
+    with translate_full_disk(flow.parent):
         work = work_folder(flow, "extract_flow", told)
         store = open_store(params.media_root, work) if params.media_root else LocalStore(work)
         extracted = extract_set(clip_set, chosen, store, settings)
         good, failed = _judged(extracted.entries, shard)
         stored_bytes = sum(store.size_of(entry.path) for entry in good)
-        with whole_folder(flow) as partial:
+        with atomic_folder(flow) as partial:
             media_root = store.root
             if not params.media_root:
                 put_in_place((entry.path for entry in good), work, partial / MEDIA_FOLDER)
@@ -114,15 +114,15 @@ def _compute(
 def _index_existing(
     chosen: list[Clip], params: FlowParams, shard: dict[str, object], *, tracker: Tracker, flow: Path
 ) -> StepResult:
-    from kineflow.files import whole_folder
     from kineflow.flow.jpeg_layout import index_jpeg_flow
     from kineflow.flow.store import FlowSet
+    from kineflow.storage.files import atomic_folder
 
     root = Path(params.existing).resolve()
     tracker.set_tags({"flow": "existing"})
     entries = index_jpeg_flow(root, chosen)
     good, failed = _judged(entries.values(), shard)
-    with whole_folder(flow) as partial:
+    with atomic_folder(flow) as partial:
         told = {"algorithm": "unknown", "layout": "jpeg"}
         FlowSet(params.bound_px, entries, str(root), {**told, **shard}).save(partial)
     pairs = sum(entry.fields for entry in good)

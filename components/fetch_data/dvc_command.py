@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kineflow.disk import full_disk
-from kineflow.errors import KineflowError
+from kineflow.storage.disk import full_disk
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import redact
 
 _COMPLAINT = re.compile(r"^ERROR: (?:unexpected error - )?(.*)$", re.MULTILINE)

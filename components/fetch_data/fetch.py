@@ -23,9 +23,9 @@ from typing import Any
 from components.fetch_data.dvc_command import run_dvc_command
 from components.fetch_data.lease import lease
 from components.fetch_data.params import FetchDataParams
-from kineflow.disk import naming_full_disk
-from kineflow.errors import KineflowError
 from kineflow.storage.client import ADDRESSING_STYLE
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
 
 COMPLETE_FILE = "_COMPLETE"
 """In a folder of fetched data, written before it takes its name: how many files and bytes it has."""
@@ -65,7 +65,7 @@ def fetch(params: FetchDataParams) -> Fetched:
 
     if not is_there():
         try:
-            with naming_full_disk(into), lease(aside / "lease", stale_sec=params.wait_sec, until=is_there) as ours:
+            with translate_full_disk(into), lease(aside / "lease", stale_sec=params.wait_sec, until=is_there) as ours:
                 if ours:
                     _LOG.info("fetching %s from %s", params.version, params.remote)
                     _fetch_aside(params, target, aside)

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from kineflow.config import LocalFolder, Params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import LocalFolder, Params
+from kineflow.storage.errors import KineflowError
 
 _VERSION = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\"]")  # would end its line in DVC's settings

@@ -23,13 +23,13 @@ def fetch_data(*, params: FetchDataParams, data: Output) -> StepResult:
             full. What was fetched is kept, and the same step again goes on from there.
     """
     from components.fetch_data.fetch import fetch
-    from kineflow.files import whole_file
+    from kineflow.storage.files import atomic_file
 
     start = time.monotonic()
     fetched = fetch(params)
     seconds = round(time.monotonic() - start, 3)
     content = dataclasses.asdict(fetched) | {"path": str(fetched.path), "version": params.version, "seconds": seconds}
-    with whole_file(Path(data)) as partial:
+    with atomic_file(Path(data)) as partial:
         partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return StepResult(
         metrics={"files": fetched.files, "bytes": fetched.bytes, "seconds": seconds},

@@ -9,9 +9,9 @@ from pathlib import Path
 from components.contract import Output, StepResult
 from components.ingest.params import IngestParams
 from kineflow.data.manifest import MEDIA_FOLDER, Clip, ClipSet, Status
-from kineflow.disk import naming_full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import discard_work, whole_file, whole_folder, work_folder
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file, atomic_folder, discard_work, work_folder
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 REJECTED_FILE = "rejected.csv"
@@ -55,7 +55,7 @@ def ingest(
     tracker.set_tags({"source": source.root, "layout": params.layout})
 
     form = StoredForm(params.short_side, params.gop, params.crf)
-    with naming_full_disk(clips.parent):
+    with translate_full_disk(clips.parent):
         work = work_folder(clips, "ingest", _WORK_VERSION, form)
         remote = RemoteStore(params.media_root, work / MEDIA_FOLDER) if is_remote(params.media_root) else None
         ingestion = Ingestion(source, work, form, params.min_frames, remote)
@@ -64,7 +64,7 @@ def ingest(
         rejected = [item.clip for item in ingested if item.clip.status is not Status.OK]
         if not usable:
             raise KineflowError(_none_usable(rejected), where=source.root, remedy="replace these files")
-        with whole_folder(clips) as partial:
+        with atomic_folder(clips) as partial:
             if remote:
                 media_root, stored_bytes = remote.root, sum(remote.size_of(clip.path) for clip in usable)
             else:
@@ -96,7 +96,7 @@ def _none_usable(rejected: Sequence[Clip]) -> str:
 
 
 def _write_rejected(rejected: Sequence[Clip], path: Path) -> None:
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["clip_id", "source", "split", "status", "reason"])
         writer.writerows(

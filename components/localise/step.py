@@ -43,8 +43,8 @@ def localise(
     from kineflow.evaluation.attention.page import Report, write_report
     from kineflow.evaluation.report.strips import wheel_key
     from kineflow.evaluation.results import data_version
-    from kineflow.files import whole_folder
     from kineflow.flow.store import FlowSet
+    from kineflow.storage.files import atomic_folder
     from kineflow.tracking.lineage import lineage_tags
 
     clip_set = ClipSet.load(clips)
@@ -69,7 +69,7 @@ def localise(
             lineage=lineage,
         ),
     )
-    with whole_folder(localisation) as partial:
+    with atomic_folder(localisation) as partial:
         write_localisation(partial, compared, params, version=version)
     metrics = flat_metrics(compared)
     told = "video_map" if compared.whole_frame else "entropy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.contract import Input, Output, StepResult
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 
@@ -25,10 +25,10 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
 
     from kineflow.data.manifest import Status
     from kineflow.data.media import put_in_place
-    from kineflow.disk import naming_full_disk
-    from kineflow.files import whole_folder
     from kineflow.flow.extraction.shards import merge_shards
     from kineflow.flow.store import FLOWSET_FILE, MEDIA_FOLDER
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.files import atomic_folder
     from kineflow.storage.media import is_remote
 
     folders = sorted(path.parent for path in shards.glob(f"*/{FLOWSET_FILE}"))
@@ -38,7 +38,7 @@ def merge_flow(*, shards: Input, tracker: Tracker = NULL_TRACKER, flow: Output) 
     good = [entry for entry in merged.entries.values() if entry.status is Status.OK]
     if not good:
         raise KineflowError("no clip has flow", where=shards, remedy="see in the shards' indices why each has failed")
-    with naming_full_disk(flow.parent), whole_folder(flow) as partial:
+    with translate_full_disk(flow.parent), atomic_folder(flow) as partial:
         inside = not is_remote(merged.media_root) and Path(merged.media_root).is_relative_to(shards.resolve())
         if inside:  # the shards' folders may go
             put_in_place((entry.path for entry in good), Path(merged.media_root), partial / MEDIA_FOLDER)

@@ -10,8 +10,9 @@ from components.pretrain.published import from_scratch, load_published
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
-    from kineflow.models.bundle import Preprocessing, Scalar
+    from kineflow.models.card import Scalar
     from kineflow.models.network import VideoNetwork
+    from kineflow.spec.preprocessing import Preprocessing
 
 
 def pretrain(
@@ -29,7 +30,8 @@ def pretrain(
     Raises:
         KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
     """
-    from kineflow.models.bundle import ModelCard, save_bundle
+    from kineflow.models.bundle import save_bundle
+    from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
 
     rgb_network = _fresh_network(params, in_channels=3, seed=seed)
@@ -89,14 +91,14 @@ def _hyperparameters(params: PretrainParams) -> dict[str, Scalar]:
 
 
 def _rgb_input(params: PretrainParams) -> Preprocessing:
-    from kineflow.models.bundle import Preprocessing
+    from kineflow.spec.preprocessing import Preprocessing
 
     # The geometry is the paper's; training writes its own into the models it makes.
     return Preprocessing("rgb", 64, 1, 256, 224, mean=params.rgb_mean, std=params.rgb_std)
 
 
 def _flow_input(params: PretrainParams) -> Preprocessing:
-    from kineflow.models.bundle import Preprocessing
+    from kineflow.spec.preprocessing import Preprocessing
 
     mean, std = (params.flow_mean,) * 2, (params.flow_std,) * 2
     return Preprocessing("flow", 64, 1, 256, 224, mean=mean, std=std)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kineflow.config import Params
+from kineflow.storage.config import Params
 
 
 class PretrainSTResNetParams(Params):

@@ -11,9 +11,10 @@ from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kineflow.models.bundle import ModelCard, Preprocessing, Scalar
+    from kineflow.models.card import ModelCard, Scalar
     from kineflow.models.resnet import ResNet50
     from kineflow.models.st_resnet import STResNet
+    from kineflow.spec.preprocessing import Preprocessing
 
 
 def pretrain_st_resnet(
@@ -42,8 +43,8 @@ def pretrain_st_resnet(
     Raises:
         KineflowError: The networks given are too many, too few, not of the kind named here, or do not fit each other.
     """
-    from kineflow.errors import KineflowError
     from kineflow.models.bundle import save_bundle
+    from kineflow.storage.errors import KineflowError
 
     if before and not (appearance or motion):
         network, card = _continued(before, params)
@@ -94,9 +95,9 @@ def _continued(before: Path, params: PretrainSTResNetParams) -> tuple[STResNet, 
     """The third step of training."""
     from dataclasses import replace
 
-    from kineflow.errors import KineflowError
     from kineflow.models.bundle import load_bundle
     from kineflow.models.st_resnet import STResNet, warm_start_star
+    from kineflow.storage.errors import KineflowError
 
     trained, before_card = load_bundle(before)
     if not isinstance(trained, STResNet):
@@ -117,10 +118,10 @@ def _continued(before: Path, params: PretrainSTResNetParams) -> tuple[STResNet, 
 
 def _stream(bundle: Path, modality: str) -> tuple[ResNet50, ModelCard]:
     """The network for images within a stream that was trained by itself."""
-    from kineflow.errors import KineflowError
     from kineflow.models.bundle import load_bundle
     from kineflow.models.resnet import ResNet50
     from kineflow.models.tsn import TSN
+    from kineflow.storage.errors import KineflowError
 
     network, card = load_bundle(bundle)
     found = card.preprocessing.modality
@@ -141,7 +142,7 @@ def _stream(bundle: Path, modality: str) -> tuple[ResNet50, ModelCard]:
 
 
 def _require_the_same(appearance: ModelCard, motion: ModelCard) -> None:
-    from kineflow.errors import KineflowError
+    from kineflow.storage.errors import KineflowError
 
     sizes = [(card.hyperparameters["width"], card.hyperparameters["output_stride"]) for card in (appearance, motion)]
     if sizes[0] != sizes[1]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kineflow.config import Params
+from kineflow.storage.config import Params
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 

@@ -10,10 +10,11 @@ from components.pretrain_tsn.params import PretrainTsnParams
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
-    from kineflow.data.modality import Modality
-    from kineflow.models.bundle import Preprocessing, Scalar
+    from kineflow.models.card import Scalar
     from kineflow.models.network import VideoNetwork
     from kineflow.models.normalisation import Normalisation
+    from kineflow.spec.modality import Modality
+    from kineflow.spec.preprocessing import Preprocessing
 
 
 def pretrain_tsn(
@@ -41,7 +42,8 @@ def pretrain_tsn(
         KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network; or its
             normalisation is not known.
     """
-    from kineflow.models.bundle import ModelCard, save_bundle
+    from kineflow.models.bundle import save_bundle
+    from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
 
     normalisation = _normalisation(params)
@@ -86,8 +88,8 @@ def pretrain_tsn(
 def _fresh(params: PretrainTsnParams, modality: Modality, seed: int) -> VideoNetwork:
     import torch
 
-    from kineflow.data.modality import channels_of
     from kineflow.models.registry import create_model
+    from kineflow.spec.modality import channels_of
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -97,7 +99,7 @@ def _fresh(params: PretrainTsnParams, modality: Modality, seed: int) -> VideoNet
 
 
 def _hyperparameters(params: PretrainTsnParams, modality: Modality) -> dict[str, Scalar]:
-    from kineflow.data.modality import reads_flow
+    from kineflow.spec.modality import reads_flow
 
     return {
         "backbone": params.backbone,
@@ -115,8 +117,8 @@ def _snippet_frames(params: PretrainTsnParams, modality: Modality) -> int:
 
 
 def _normalisation(params: PretrainTsnParams) -> Normalisation:
-    from kineflow.errors import KineflowError
     from kineflow.models import normalisation as known
+    from kineflow.storage.errors import KineflowError
 
     if params.normalisation != "auto":
         named = {"caffe": known.CAFFE, "torchvision": known.TORCHVISION, "half_range": known.HALF_RANGE}
@@ -133,8 +135,8 @@ def _normalisation(params: PretrainTsnParams) -> Normalisation:
 
 
 def _input(params: PretrainTsnParams, modality: Modality, rgb: Normalisation) -> Preprocessing:
-    from kineflow.data.modality import reads_flow
-    from kineflow.models.bundle import Preprocessing
+    from kineflow.spec.modality import reads_flow
+    from kineflow.spec.preprocessing import Preprocessing
 
     mean: tuple[float, ...] = rgb.mean
     std: tuple[float, ...] = rgb.std

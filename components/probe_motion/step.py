@@ -49,7 +49,7 @@ def probe_motion(
     from kineflow.evaluation.probing import probe_networks
     from kineflow.evaluation.report.probe_page import write_probe_report
     from kineflow.evaluation.results import data_version
-    from kineflow.files import whole_folder
+    from kineflow.storage.files import atomic_folder
     from kineflow.tracking.lineage import lineage_tags
     from kineflow.training.outputs import load_data, training_work
 
@@ -66,7 +66,7 @@ def probe_motion(
         if run_id := getattr(tracker, "run_id", None):
             lineage["run"] = run_id
         write_probe_report(report, probing, title="Motion probes", lineage=lineage)
-        with whole_folder(probes) as partial:
+        with atomic_folder(probes) as partial:
             write_probing(partial, probing, facts={"version": version, "bound_px": data.flow_set.bound_px})
     site = probing.sites[-1]
     return StepResult(

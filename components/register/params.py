@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kineflow.config import Params
+from kineflow.storage.config import Params
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

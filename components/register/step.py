@@ -30,10 +30,10 @@ def register(
         tracker: The model belongs to its run.
         registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store.
     """
-    from kineflow.files import whole_file
-    from kineflow.models.bundle import load_card
-    from kineflow.tracking.policy import Gate, read_evaluation
-    from kineflow.tracking.registration import register_student
+    from kineflow.models.card import load_card
+    from kineflow.registry.policy import Gate, read_evaluation
+    from kineflow.registry.registration import register_student
+    from kineflow.storage.files import atomic_file
 
     shown = read_evaluation(evaluation, load_card(model).name)
     gate = Gate(params.primary_metric, params.min_gain, params.floors, params.per_class_floor)
@@ -46,7 +46,7 @@ def register(
         tags=params.tags,
     )
     content = dataclasses.asdict(registered) | {"model_uri": registered.model_uri}
-    with whole_file(registration) as partial:
+    with atomic_file(registration) as partial:
         partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     age = "new" if registered.created else "registered before"
     return StepResult(

@@ -45,7 +45,7 @@ def train_recurrent(
     """
     from kineflow.data.features import FEATURESET_FILE, INDEX_FILE
     from kineflow.data.manifest import ClipSet
-    from kineflow.files import sha256_of
+    from kineflow.storage.files import sha256_of
     from kineflow.training import recurrent
     from kineflow.training.composite import Parents
     from kineflow.training.outputs import save_trained, training_work
@@ -74,7 +74,7 @@ def train_recurrent(
 
 def _both(first: str, one: Input | None, second: str, other: Input | None) -> tuple[Input, Input] | None:
     """Two inputs that are given together, or not at all."""
-    from kineflow.errors import KineflowError
+    from kineflow.storage.errors import KineflowError
 
     if one and other:
         return one, other

@@ -9,8 +9,8 @@ from pathlib import Path
 from components.contract import Input, Output, StepResult
 from components.validate.params import ValidateParams
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def validate(
         _LOG.warning("  ! %s (%s)", one_line(check), check.detail)
 
     page = failed_report(report) if validation.failed_critical else report
-    with whole_file(page) as partial:
+    with atomic_file(page) as partial:
         partial.write_text(render_page(clip_set, validation, result), encoding="utf-8")
     if validation.failed_critical:
         report.unlink(missing_ok=True)

@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 
 COLUMNS = ("clip", "frame", "left", "top", "right", "bottom", "label", "width", "height")
 ACTOR = "actor"
@@ -100,7 +100,7 @@ def read_boxes(path: Path) -> dict[str, list[Track]]:
 
 def write_boxes(path: Path, tracks: Iterable[Track]) -> None:
     """Write the file that :func:`read_boxes` reads, whole or not at all."""
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*COLUMNS, ACTOR])
         for track in tracks:

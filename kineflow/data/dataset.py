@@ -14,11 +14,11 @@ from kineflow.data import transforms
 from kineflow.data.crops import Jitter, jittered_view
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet
-from kineflow.data.modality import Indices, Levels, Modality, assemble, fields_of, frames_of, reads_flow
-from kineflow.data.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.data.segments import middle_snippets, random_snippets
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet, read_flow
+from kineflow.spec.modality import Indices, Levels, Modality, assemble, fields_of, frames_of, reads_flow
+from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
 Source = Literal["rgb", "flow"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 class Draw(NamedTuple):

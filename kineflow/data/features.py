@@ -3,7 +3,7 @@
 A feature set on disk is a small folder like a flow set: ``features.parquet`` (one row a clip, columns as the fields of
 :class:`FeatureEntry`) and ``features.json`` (which network saw what, the shape of a moment's features, and the root of
 the media). The features of a clip are one safetensors file with one tensor, ``features`` float16 [n, F, h, w] (maps) or
-[n, D] (vectors), n the moments of the clip: its frames less one (:mod:`kineflow.data.modality`). A window of a clip is
+[n, D] (vectors), n the moments of the clip: its frames less one (:mod:`kineflow.spec.modality`). A window of a clip is
 read without the rest of it.
 
 Sixteen bits halve the bytes, of which there are many (GoogLeNet's map takes 100 kB a frame), and cost 0.05 % of a value
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kineflow.data.manifest import Status
-from kineflow.data.sampling import Indices
-from kineflow.errors import KineflowError
-from kineflow.files import inside, whole_file
 from kineflow.flow.source import FlowSource
-from kineflow.models.bundle import Preprocessing
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import Indices
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file, inside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +134,7 @@ class FeatureSet:
 
         folder.mkdir(parents=True, exist_ok=True)
         rows = [dataclasses.asdict(self.entries[clip_id]) for clip_id in sorted(self.entries)]
-        with whole_file(folder / INDEX_FILE) as partial:
+        with atomic_file(folder / INDEX_FILE) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), partial)
         described = {
             "format_version": FORMAT_VERSION,
@@ -142,7 +142,7 @@ class FeatureSet:
             "shape": self.shape,
             "media_root": MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else self.media_root,
         }
-        with whole_file(folder / FEATURESET_FILE) as partial:
+        with atomic_file(folder / FEATURESET_FILE) as partial:
             partial.write_text(json.dumps(described, indent=1) + "\n")
 
     @classmethod
@@ -188,7 +188,7 @@ def write_features(path: Path, features: Tensor) -> None:
             where=path,
             remedy="check the backbone: its weights, and the normalisation of its input",
         )
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         save_file({_TENSOR: stored}, partial)
 
 

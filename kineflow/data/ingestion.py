@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.manifest import Clip, Status
 from kineflow.data.source import Source
-from kineflow.files import sha256_of, whole_file
-from kineflow.progress import track
+from kineflow.storage.files import atomic_file, sha256_of
+from kineflow.storage.progress import track
 from kineflow.storage.stores import RemoteStore
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
@@ -111,7 +111,7 @@ def put_in_place(ingested: Iterable[Ingested], media_root: Path) -> int:
     total = 0
     for item in ingested:
         if item.stored is not None:
-            with whole_file(media_root / item.clip.path) as partial:
+            with atomic_file(media_root / item.clip.path) as partial:
                 partial.unlink()
                 try:
                     os.link(item.stored, partial)
@@ -159,7 +159,7 @@ def _index_once(path: Path, work: Path) -> VideoIndex:
         values = json.loads(kept.read_text())
         return VideoIndex(**{**values, "status": Status(values["status"])})
     index = index_video(path)
-    with whole_file(kept) as partial:
+    with atomic_file(kept) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(index)))
     return index
 

@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 from kineflow.storage.media import Media, check_root, locate
 
 MANIFEST_FILE = "manifest.parquet"
@@ -117,10 +117,10 @@ class ClipSet:
 
         folder.mkdir(parents=True, exist_ok=True)
         rows = [dataclasses.asdict(clip) for clip in sorted(self.clips, key=lambda clip: clip.clip_id)]
-        with whole_file(folder / MANIFEST_FILE) as partial:
+        with atomic_file(folder / MANIFEST_FILE) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), partial)
         root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else check_root(self.media_root)
-        with whole_file(folder / CLIPSET_FILE) as partial:
+        with atomic_file(folder / CLIPSET_FILE) as partial:
             partial.write_text(json.dumps({"classes": self.classes, "media_root": root}, indent=1) + "\n")
 
     @classmethod

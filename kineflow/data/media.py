@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from kineflow.files import inside, whole_file
+from kineflow.storage.files import atomic_file, inside
 
 
 def put_in_place(paths: Iterable[str], work: Path, media: Path) -> int:
@@ -28,6 +28,6 @@ def put_in_place(paths: Iterable[str], work: Path, media: Path) -> int:
         try:
             target.hardlink_to(source)
         except OSError:  # another file system, one without hard links, or a file that others may be reading now
-            with whole_file(target) as partial:
+            with atomic_file(target) as partial:
                 shutil.copyfile(source, partial)
     return total

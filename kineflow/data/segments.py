@@ -10,8 +10,8 @@ Wang et al., "Temporal Segment Networks" (ECCV 2016), §3.1, with the index arit
 
 Snippets of neighbouring segments may overlap. A video with fewer places than segments has its places drawn freely and
 put in order, so that some repeat; one shorter than a snippet follows the policy of its
-:class:`~kineflow.data.sampling.ClipSpec`. At test time snippets are spread evenly over the video:
-:func:`kineflow.data.sampling.uniform_clips` with windows of one snippet, of which the paper takes 25. (Its Caffe code
+:class:`~kineflow.spec.sampling.ClipSpec`. At test time snippets are spread evenly over the video:
+:func:`kineflow.spec.sampling.uniform_clips` with windows of one snippet, of which the paper takes 25. (Its Caffe code
 rounds their distance down, and so leaves out up to 24 frames at the end, or all but the first snippet of a short
 video; here the last snippet always ends at the end.)
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kineflow.data.sampling import ClipSpec, Indices, last_start, windows_at
+from kineflow.spec.sampling import ClipSpec, Indices, last_start, windows_at
 
 
 def random_snippets(n_frames: int, spec: ClipSpec, segments: int, rng: np.random.Generator) -> Indices:

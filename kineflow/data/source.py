@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from kineflow.disk import naming_full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import inside
 from kineflow.storage.client import S3_SCHEME as S3_SCHEME
-from kineflow.storage.client import naming_s3_failures, s3_client, split_uri
+from kineflow.storage.client import s3_client, split_uri, translate_s3_failures
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import inside
 from kineflow.storage.media import check_root, is_remote
 
 _KEYS_A_PAGE = 1000
@@ -126,7 +126,7 @@ class S3Source:
             KineflowError: The server does not answer, or refuses.
         """
         below = f"{self.prefix}/" if self.prefix else ""
-        with naming_s3_failures(self.root):
+        with translate_s3_failures(self.root):
             listing = s3_client(self.endpoint_url).get_paginator("list_objects_v2")
             page_size = {"PageSize": _KEYS_A_PAGE}
             pages = listing.paginate(Bucket=self.bucket, Prefix=below, PaginationConfig=page_size)
@@ -145,6 +145,6 @@ class S3Source:
             raise KineflowError(f"path {name!r} leads outside its root", where=self.root)
         with tempfile.TemporaryDirectory(prefix="kineflow-") as folder:
             path = Path(folder) / f"object{PurePosixPath(name).suffix}"
-            with naming_full_disk(Path(folder)), naming_s3_failures(f"{self.root}/{name}"):
+            with translate_full_disk(Path(folder)), translate_s3_failures(f"{self.root}/{name}"):
                 s3_client(self.endpoint_url).download_file(self.bucket, f"{self.prefix}/{name}".lstrip("/"), str(path))
             yield path

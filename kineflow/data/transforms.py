@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     import torch
 
-    from kineflow.models.bundle import Preprocessing
+    from kineflow.spec.preprocessing import Preprocessing
 
 Frames = NDArray[np.uint8]
 

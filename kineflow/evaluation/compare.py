@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.protocol import check_clips, score_clips, unscored
@@ -16,7 +15,9 @@ from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_name
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import ModelCard, load_bundle, load_card
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard, load_card
+from kineflow.storage.errors import KineflowError
 
 
 def compare_models(

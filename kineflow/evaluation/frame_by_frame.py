@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
 from kineflow.data.manifest import Clip
-from kineflow.data.sampling import Indices
 from kineflow.models.over_frames import OverFrames
+from kineflow.spec.sampling import Indices
 
 ReadWindows = Callable[[Clip, Indices, Crops], Tensor]
 """From a clip, windows [V,T] of its moments and crops to network inputs [V, crops, C, T, S, S]."""

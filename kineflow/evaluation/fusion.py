@@ -12,9 +12,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.metrics import ranks_of_truth
 from kineflow.evaluation.scores import Scores, align
+from kineflow.storage.errors import KineflowError
 
 FuseOn = Literal["softmax", "logits"]
 

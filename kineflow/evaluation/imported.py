@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.scores import Scores
+from kineflow.storage.errors import KineflowError
 
 Normalise = Literal["none", "l2"]
 

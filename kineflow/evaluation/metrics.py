@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.scores import Scores, align
+from kineflow.storage.errors import KineflowError
 
 CONFIDENCE = 0.95
 

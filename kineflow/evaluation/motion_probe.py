@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.dataset import Sample
-from kineflow.errors import KineflowError
 from kineflow.evaluation.metrics import CONFIDENCE
+from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import MotionProbe, end_point_errors, features_for, on_device
 
 Errors = NDArray[np.float64]

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.motion_probe import Mean, ProbeErrors, ProbeSummary, mean_over_clips, summarise_probe
 from kineflow.evaluation.results import check_names, require_known
-from kineflow.files import inside, whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file, inside
 
 ERRORS_FOLDER = "errors"
 METRICS_FILE = "metrics.json"
@@ -37,7 +37,7 @@ class Probed:
 
     Attributes:
         name: Of the network.
-        modality: What it sees; see :mod:`kineflow.data.modality`.
+        modality: What it sees; see :mod:`kineflow.spec.modality`.
         errors: Of each stage and decoder.
         untrained: Name of the network with random weights that it is compared with; None: it is such a one itself.
     """
@@ -161,7 +161,7 @@ def save_errors(path: Path, clip_ids: Sequence[str], errors: Mapping[Site, Probe
         columns["clip_id"] += clip_ids
         columns["error_px"] += measured.decoded.tolist()
         columns["still_px"] += measured.still.tolist()
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         pq.write_table(pa.table(columns), partial)
 
 

@@ -24,18 +24,20 @@ from torch.utils.data import DataLoader
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draws, Pool
 from kineflow.data.manifest import Clip, ClipSet, Split
-from kineflow.data.modality import Modality
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.evaluation.motion_probe import ProbeErrors, errors_of_each
 from kineflow.evaluation.probe_results import Probed, Probing, Site, load_errors, save_errors
 from kineflow.evaluation.probe_settings import ProbeSettings
 from kineflow.evaluation.results import check_names, require_known
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
 from kineflow.models.stages import channels_at
-from kineflow.progress import track
+from kineflow.spec.modality import Modality
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.progress import track
 from kineflow.training.motion_probe import MotionProbe, fit_decoders, on_device
 from kineflow.training.tasks import network_input
 

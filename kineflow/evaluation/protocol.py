@@ -1,6 +1,6 @@
 """The multi-clip test protocol: every video is seen through several windows, and the network's answers are averaged.
 
-For each usable clip of a split: windows laid out over the video (:func:`kineflow.data.sampling.clips_laid_out`), the
+For each usable clip of a split: windows laid out over the video (:func:`kineflow.spec.sampling.clips_laid_out`), the
 centre crop of each or more (:func:`kineflow.data.crops.fixed_views`), the network's softmax, and the mean of the
 softmax over all of them. What is stored is the logarithm of that mean, so that the softmax of the stored scores is
 exactly the averaged probability, and so that fusion on ``softmax`` averages probabilities over windows and models
@@ -32,17 +32,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.modality import reads_flow
-from kineflow.data.sampling import ClipSpec, Indices, Layout, clips_laid_out
-from kineflow.errors import KineflowError
+from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.votes import Vote, joint_scores
-from kineflow.evaluation.windows import needed_of, prepare_windows
 from kineflow.flow.store import FlowSet, read_flow
-from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.card import ModelCard
 from kineflow.models.over_frames import OverFrames
-from kineflow.progress import track
+from kineflow.spec.modality import reads_flow
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec, Indices, Layout, clips_laid_out
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.progress import track
 from kineflow.video.decode import read_frames
 
 

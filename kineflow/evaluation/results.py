@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from kineflow.data.manifest import Clip
-from kineflow.errors import KineflowError
 from kineflow.evaluation.metrics import confusion_of, per_class_accuracy, per_class_change, summarise
 from kineflow.evaluation.scores import Scores, align
-from kineflow.files import inside
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import inside
 
 SCORES_FOLDER = "scores"
 METRICS_FILE = "metrics.json"
@@ -44,7 +44,7 @@ class Evaluated:
 
     Attributes:
         scores: On the evaluated split.
-        modality: What the model sees; see :mod:`kineflow.data.modality`.
+        modality: What the model sees; see :mod:`kineflow.spec.modality`.
         parameters: Count of its weights.
         curves: Figures of its training by name, each (step, value) in order of steps; empty when not kept.
         lineage: Where it comes from, as its bundle says.

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 
 _NAMES_SHOWN = 3
 _METADATA_KEY = b"kineflow.scores"
@@ -74,7 +74,7 @@ class Scores:
             "logits": pa.array(list(self.logits), pa.list_(pa.float32())),
         }
         table = pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(described)})
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             pq.write_table(table, partial)
 
     @classmethod

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kineflow.config import Params
 from kineflow.data.crops import Crops
-from kineflow.data.sampling import Layout
+from kineflow.spec.sampling import Layout
+from kineflow.storage.config import Params
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kineflow.data.manifest import Clip, Status
-from kineflow.errors import KineflowError
-from kineflow.files import inside
 from kineflow.flow.jpeg_planes import U_FOLDER, V_FOLDER, JpegPlanes, find_planes, jpeg_size, write_jpeg_flow
 from kineflow.flow.store import FlowEntry, FlowSet, read_flow
-from kineflow.progress import track
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import inside
+from kineflow.storage.progress import track
 
 _FOLDERS_SHOWN = 3
 _REMEDY = "give the folder whose subfolders are named by the clips, or by classes and clips"

@@ -21,9 +21,9 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from kineflow.disk import naming_full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import whole_folder
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_folder
 from kineflow.video.decode import MAX_PIXELS
 
 U_FOLDER, V_FOLDER = "u", "v"
@@ -114,7 +114,7 @@ def write_jpeg_flow(folder: Path, levels: np.ndarray, *, quality: int = 95) -> N
     """
     if not 1 <= quality <= 100:
         raise KineflowError(f"{quality} is no quality of a JPEG", remedy="choose one from 1 to 100")
-    with naming_full_disk(folder.parent), whole_folder(folder) as partial:
+    with translate_full_disk(folder.parent), atomic_folder(folder) as partial:
         for number, field in enumerate(levels, 1):
             for axis, plane in zip("xy", cv2.split(field), strict=True):
                 _, data = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])

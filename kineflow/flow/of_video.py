@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.source import FlowSource
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.index import VideoIndex
 from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, conforms, store_video, stored_size

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 Border = Literal["zeros", "clamp"]
 OPENCV_SHARPNESS = -0.75

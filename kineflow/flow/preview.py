@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kineflow.errors import KineflowError
 from kineflow.flow.camera import Camera
 from kineflow.flow.panels import Image, captioned, side_by_side
 from kineflow.flow.params import TVL1Params
@@ -26,8 +25,9 @@ from kineflow.flow.people import detect_people
 from kineflow.flow.tvl1 import tvl1_flow
 from kineflow.flow.warped import warped_flow
 from kineflow.flow.wheel import flow_to_rgb
-from kineflow.progress import track
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media
+from kineflow.storage.progress import track
 from kineflow.video.decode import iter_frames, read_video
 from kineflow.video.encode import write_video
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def quantise(flow_px: np.ndarray, bound_px: float) -> np.ndarray:

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from kineflow.errors import KineflowError
 from kineflow.flow.params import TVL1Params
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from kineflow.flow.store import FlowSet

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from kineflow.data.manifest import Status
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
 from kineflow.flow.jpeg_planes import read_jpeg_flow
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 from kineflow.storage.media import Media, RemoteFile, check_root, locate
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
@@ -142,7 +142,7 @@ class FlowSet:
 
         folder.mkdir(parents=True, exist_ok=True)
         rows = [dataclasses.asdict(self.entries[clip_id]) for clip_id in sorted(self.entries)]
-        with whole_file(folder / INDEX_FILE) as partial:
+        with atomic_file(folder / INDEX_FILE) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), partial)
         root = MEDIA_FOLDER if Path(self.media_root) == folder / MEDIA_FOLDER else check_root(self.media_root)
         described = {
@@ -151,7 +151,7 @@ class FlowSet:
             "media_root": root,
             "params": dict(self.params),
         }
-        with whole_file(folder / FLOWSET_FILE) as partial:
+        with atomic_file(folder / FLOWSET_FILE) as partial:
             partial.write_text(json.dumps(described, indent=1) + "\n")
 
     @classmethod

@@ -18,8 +18,8 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.params import TVL1Params
+from kineflow.storage.errors import KineflowError
 
 Solver = Literal["portable", "fused", "triton", "cluster"]
 

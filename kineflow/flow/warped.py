@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.camera import Camera, estimate_camera, warp_to_first
 from kineflow.flow.params import TVL1Params
 from kineflow.flow.tvl1 import Solver, tvl1_flow
+from kineflow.storage.errors import KineflowError
 
 
 class WarpedFlow(NamedTuple):

@@ -30,7 +30,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.over_frames import OverFrames, over_frames, register_over_frames
 from kineflow.models.recurrent import (
     Draw,
@@ -46,6 +45,7 @@ from kineflow.models.recurrent import (
     require,
 )
 from kineflow.models.scale import require_probability
+from kineflow.storage.errors import KineflowError
 
 Attention = Literal["location", "additive", "average", "max"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 ConsensusName = Literal["average", "max", "weighted"]
 

@@ -27,8 +27,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.stage_names import DecoderName
+from kineflow.storage.errors import KineflowError
 
 _WIDTHS = (128, 128, 96, 64, 32)
 # Channels and dilation of the context network's layers.

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import VideoNetwork
 from kineflow.models.pwc_net import PWCNet
 from kineflow.models.registry import create_model, register_model
+from kineflow.storage.errors import KineflowError
 
 
 @register_model

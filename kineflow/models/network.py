@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,10 +20,10 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import ImageNetwork, VideoNetwork, require_same_tensors, shapes
 from kineflow.models.recurrent import SequenceNetwork, Tap
 from kineflow.models.registry import create_backbone, list_models, register_model
+from kineflow.storage.errors import KineflowError
 
 APPEARANCE_CHANNELS = 3
 

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import Network
+from kineflow.storage.errors import KineflowError
 
 # What is read of an image network: its last feature map [F,h,w], or the vector [D] that its classifier sees.
 Tap = Literal["map", "vector"]

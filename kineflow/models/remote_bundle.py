@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kineflow.disk import naming_full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
-from kineflow.models.bundle import CARD_FILE, WEIGHTS_FILE
-from kineflow.storage.client import S3_SCHEME, naming_s3_failures, s3_client, split_uri
+from kineflow.models.bundle import WEIGHTS_FILE
+from kineflow.models.card import CARD_FILE
+from kineflow.storage.client import S3_SCHEME, s3_client, split_uri, translate_s3_failures
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 from kineflow.storage.upload import SHA256_KEY
 
 LARGEST_FILES = {CARD_FILE: 2**20, WEIGHTS_FILE: 8 * 2**30}
@@ -42,7 +43,7 @@ def local_bundle(location: str) -> Iterator[Path]:
 
 def _download(uri: str, path: Path, most_bytes: int) -> None:
     bucket, key = split_uri(uri)
-    with naming_s3_failures(uri), naming_full_disk(path.parent):
+    with translate_s3_failures(uri), translate_full_disk(path.parent):
         client = s3_client()
         told = client.head_object(Bucket=bucket, Key=key)
         if told["ContentLength"] > most_bytes:

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import register_model
+from kineflow.storage.errors import KineflowError
 
 Triple = tuple[int, int, int]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -32,7 +32,7 @@ have any size from 3 px and one step on: the network is convolutional over space
 
 Training is in three steps: two ResNet-50 by themselves, ST-ResNet from these (:func:`warm_start`), ST-ResNet* from that
 (:func:`warm_start_star`); :mod:`kineflow.training.two_stream` has the loss and the schedules. The input is the modality
-``rgb_flow`` (:mod:`kineflow.data.modality`).
+``rgb_flow`` (:mod:`kineflow.spec.modality`).
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import VideoNetwork, require_same_tensors, shapes
 from kineflow.models.registry import register_model
 from kineflow.models.resnet import Bottleneck, ResNet50, resnet50
 from kineflow.models.scale import require_probability
+from kineflow.storage.errors import KineflowError
 
 Injection = Literal["add", "multiply"]
 Direction = Literal["motion_to_appearance", "appearance_to_motion", "both", "none"]

@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.s3d import S3D, Mixed
 from kineflow.models.stage_names import StageName
+from kineflow.storage.errors import KineflowError
 
 STAGES: tuple[StageName, ...] = get_args(StageName)  # in the order in which a clip passes them
 

@@ -22,10 +22,10 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.consensus import Consensus, ConsensusName
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_backbone, register_model
+from kineflow.storage.errors import KineflowError
 
 _CLASSIFIER_STD = 0.001
 

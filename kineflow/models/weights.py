@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of, whole_file
-from kineflow.progress import track
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file, sha256_of
+from kineflow.storage.progress import track
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +84,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     _require_safe_url(source)
     kept = (cache or default_cache()) / f"{sha256}{_suffix(_split(source).path, where=display_name(source))}"
     if not (kept.is_file() and sha256_of(kept) == sha256):
-        with whole_file(kept) as partial:
+        with atomic_file(kept) as partial:
             _download(source, partial, max_bytes)
             _require_hash(partial, sha256, where=display_name(source))
     return kept

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 
 FOLDER = "KINEFLOW_CACHE_DIR"
 """Environment variable: the folder; by default ``kineflow`` in the user's cache folder."""
@@ -74,7 +74,7 @@ class BlockCache:
             self._make_folder()
             with FileLock(self.folder / "lock"):
                 self._make_room(size, path)
-                with whole_file(path) as partial:
+                with atomic_file(path) as partial:
                     partial.write_bytes(content + _checksum(content))
         except OSError as error:
             if not self._warned:

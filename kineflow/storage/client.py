@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 S3_SCHEME = "s3://"
 ADDRESSING_STYLE = "KINEFLOW_S3_ADDRESSING_STYLE"
@@ -68,7 +68,7 @@ def _client(process: int, endpoint_url: str, environment: tuple[tuple[str, str],
                 f"{ADDRESSING_STYLE} is {style!r}", where="environment", remedy=f"set it to one of {', '.join(_STYLES)}"
             )
         config = config.merge(Config(s3={"addressing_style": style}))
-    with naming_s3_failures(endpoint_url or "S3"):
+    with translate_s3_failures(endpoint_url or "S3"):
         try:
             # The default session is not safe to share between threads; one of its own is.
             return boto3.session.Session().client("s3", endpoint_url=endpoint_url or None, config=config)
@@ -111,7 +111,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 @contextmanager
-def naming_s3_failures(where: str) -> Iterator[None]:
+def translate_s3_failures(where: str) -> Iterator[None]:
     """Turn the failures of boto3 into errors that name ``where``, and never show a credential.
 
     Raises:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from kineflow.errors import KineflowError
-from kineflow.files import inside, sha256_of
 from kineflow.storage.client import S3_SCHEME, s3_client, split_uri
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import inside, sha256_of
 from kineflow.storage.ranges import RangeReader, Traffic, count, naming_storage_failures
 from kineflow.storage.upload import SHA256_KEY
 

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kineflow.errors import KineflowError
 from kineflow.storage.cache import BlockCache, default_cache
-from kineflow.storage.client import naming_s3_failures, s3_client, split_uri
+from kineflow.storage.client import s3_client, split_uri, translate_s3_failures
+from kineflow.storage.errors import KineflowError
 
 BLOCK_BYTES = 2**20
 """A request to S3 takes about as long as the transfer of a block or two; smaller ones cost more than they save."""
@@ -43,7 +43,7 @@ class StorageError(KineflowError):
 
 @contextmanager
 def naming_storage_failures(where: str) -> Iterator[None]:
-    """As :func:`kineflow.storage.client.naming_s3_failures`, told apart from an object that is not there.
+    """As :func:`kineflow.storage.client.translate_s3_failures`, told apart from an object that is not there.
 
     Raises:
         StorageError: The block failed.
@@ -58,7 +58,7 @@ def naming_storage_failures(where: str) -> Iterator[None]:
         absent = error.response.get("Error", {}).get("Code") in _ABSENT
 
     try:
-        with naming_s3_failures(where):
+        with translate_s3_failures(where):
             try:
                 yield
             except ClientError as error:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kineflow.errors import KineflowError
-from kineflow.files import inside, sha256_of
 from kineflow.storage.client import s3_client, split_uri
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import inside, sha256_of
 from kineflow.storage.media import RemoteFile, check_root, digest_of, is_remote, locate
 from kineflow.storage.ranges import naming_storage_failures
 from kineflow.storage.upload import upload_file

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
-from kineflow.storage.client import S3_SCHEME, naming_s3_failures, s3_client, split_uri
+from kineflow.storage.client import S3_SCHEME, s3_client, split_uri, translate_s3_failures
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 
 SHA256_KEY = "sha256"
 """Key of the object metadata that holds the file's digest, for those who read it back."""
@@ -125,7 +125,7 @@ def abort_stale_uploads(uri: str, older_than: timedelta, *, endpoint_url: str = 
     bucket, prefix = split_uri(uri)
     before = datetime.now(UTC) - older_than
     aborted = []
-    with naming_s3_failures(uri):
+    with translate_s3_failures(uri):
         client = s3_client(endpoint_url)
         pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
         uploads = [upload for page in pages for upload in page.get("Uploads", [])]
@@ -152,7 +152,7 @@ def _upload_all(items: Sequence[_Item], metadata: Mapping[str, str], endpoint_ur
             extra = {"Metadata": {**metadata, SHA256_KEY: digests[item]}}
             transfers.append((item, manager.upload(str(item.path), item.bucket, item.key, extra)))
         for item, transfer in transfers:
-            with naming_s3_failures(item.uri):
+            with translate_s3_failures(item.uri):
                 transfer.result()
     for item in items:
         _verify(client, item)
@@ -160,7 +160,7 @@ def _upload_all(items: Sequence[_Item], metadata: Mapping[str, str], endpoint_ur
 
 def _verify(client: Any, item: _Item) -> None:
     """Compare what the server keeps with the file; remove an object that differs."""
-    with naming_s3_failures(item.uri):
+    with translate_s3_failures(item.uri):
         kept = client.head_object(Bucket=item.bucket, Key=item.key)
         size, digest = item.path.stat().st_size, kept["ETag"].strip('"')
         # An encrypted object's ETag says nothing of its content; some servers' never do.
@@ -210,7 +210,7 @@ def _aborting_on_failure(client: Any, items: Sequence[_Item]) -> Iterator[None]:
     except BaseException:
         for bucket, key, upload in begun:
             try:
-                with naming_s3_failures(f"{S3_SCHEME}{bucket}/{key}"):
+                with translate_s3_failures(f"{S3_SCHEME}{bucket}/{key}"):
                     _abort(client, bucket, key, upload)
             except KineflowError as error:
                 _LOG.warning("parts of an upload are left on the server; abort it later: %s", error)
@@ -248,7 +248,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def _delete(bucket: str, keys: Sequence[str], where: str, endpoint_url: str) -> None:
-    with naming_s3_failures(where):
+    with translate_s3_failures(where):
         for key in keys:  # one by one: their order matters
             s3_client(endpoint_url).delete_object(Bucket=bucket, Key=key)
 

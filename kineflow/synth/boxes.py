@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.data.boxes import Track
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.dataset import CLIPS_FILE, truth_path
 from kineflow.synth.truth import load_truth
 

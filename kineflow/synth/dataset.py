@@ -26,9 +26,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from kineflow.data.manifest import Split
-from kineflow.errors import KineflowError
-from kineflow.files import whole_folder
-from kineflow.progress import track
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_folder
+from kineflow.storage.progress import track
 from kineflow.synth.motions import find_motion
 from kineflow.synth.render import Look, render_clip
 from kineflow.synth.spec import GroupCounts, SynthSpec
@@ -100,7 +100,7 @@ def make_dataset(folder: Path, spec: SynthSpec, *, seed: int, workers: int = 1) 
     clips = len(groups) * len(spec.classes) * spec.takes
     if _read_marker(folder) == marker:
         return MadeSet(folder, clips, made=False)
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         digits = max(3, len(str(len(groups) - 1)))
         work = [
             _Group(partial, spec, seed, f"g{number:0{digits}}", split, place)

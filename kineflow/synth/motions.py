@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 Floats = npt.NDArray[np.float64]
 

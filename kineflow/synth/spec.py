@@ -6,7 +6,7 @@ import math
 
 from pydantic import Field, field_validator, model_validator
 
-from kineflow.config import Params
+from kineflow.storage.config import Params
 from kineflow.synth.motions import DEMO_CLASSES, MOTIONS
 
 SIZE_SPREAD = 0.15  # log size in the middle of the clip lies within ± this

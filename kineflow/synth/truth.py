@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,7 +93,7 @@ def wrap(offset: Floats, period: float) -> Floats:
 
 def save_truth(truth: Truth, path: Path) -> None:
     """Write ``truth`` as .npz, whole or not at all; the same truth gives the same bytes."""
-    with whole_file(path) as partial, partial.open("wb") as stream:
+    with atomic_file(path) as partial, partial.open("wb") as stream:
         np.savez_compressed(
             stream,
             actor=truth.actor,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import MAX_TAG_CHARS, PIPELINE_TAG, RunStatus, end_pipeline_run, parents_of
 from kineflow.tracking.secrets import redact
 from kineflow.tracking.store import connect, tracking_uri, unreachable

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import KIND_TAG, PIPELINE_TAG
 from kineflow.tracking.secrets import mask_uri
 from kineflow.tracking.store import connect, database_file, tracking_uri, unreachable

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from kineflow import __version__
-from kineflow.config import read_yaml
-from kineflow.errors import KineflowError
+from kineflow.storage.config import read_yaml
+from kineflow.storage.errors import KineflowError
 
 DATA_FILE = "data.dvc"
 PACKAGES = ("torch", "lightning", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")

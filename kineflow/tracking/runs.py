@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.buffer import Figure, FigureBuffer
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.secrets import mask_uri, redact

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kineflow.disk import full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.disk import full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 from kineflow.tracking.secrets import mask_uri, redact
 
 DATABASE_FILE = "mlflow.db"
@@ -192,7 +192,7 @@ def _create_tables(database: Path) -> None:
 
     utils: Any = untyped
 
-    with whole_file(database) as partial:
+    with atomic_file(database) as partial:
         engine = utils.create_sqlalchemy_engine_with_retry(f"{_SQLITE}{partial.resolve()}")
         try:
             utils._initialize_tables(engine)

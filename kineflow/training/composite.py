@@ -9,13 +9,15 @@ from pathlib import Path
 
 import torch
 
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import ModelCard, Preprocessing, Scalar, load_bundle, weights_digest
+from kineflow.models.bundle import load_bundle, weights_digest
+from kineflow.models.card import ModelCard, Scalar
 from kineflow.models.network import ImageNetwork
 from kineflow.models.over_frames import OverFrames, tap_of
 from kineflow.models.recurrent import SequenceNetwork
 from kineflow.models.registry import create_model, hyperparameters_of
 from kineflow.models.videolstm import ConvALSTM, ConvLSTM, VideoLSTM, warm_start
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.streams import Stream
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.network import VideoNetwork
 from kineflow.models.stage_names import DecoderName
 from kineflow.models.stages import channels_at, features_at, features_from
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.motion_probe import end_point_errors, flow_target
 from kineflow.training.settings import DistillSettings, PartialNorms
 from kineflow.training.tasks import Batch, Classification, Terms

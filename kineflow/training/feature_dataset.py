@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from kineflow.data.draws import Draw
 from kineflow.data.features import FeatureSet
 from kineflow.data.manifest import Clip, ClipSet
-from kineflow.data.sampling import ClipSpec, Indices, centre_clip, last_start, random_clip, windows_at
-from kineflow.errors import KineflowError
+from kineflow.spec.sampling import ClipSpec, Indices, centre_clip, last_start, random_clip, windows_at
+from kineflow.storage.errors import KineflowError
 
 LABEL = "label"
 

@@ -24,15 +24,15 @@ from torch import Tensor
 
 from kineflow.data.features import FORMAT_VERSION, FeatureEntry, FeatureSource, Tap, write_features
 from kineflow.data.manifest import Clip, ClipSet, Status
-from kineflow.data.modality import reads_flow, reads_frames
-from kineflow.data.sampling import Indices
-from kineflow.errors import KineflowError
-from kineflow.evaluation.windows import needed_of, prepare_windows
-from kineflow.files import inside, sha256_of
+from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.network import ImageNetwork
-from kineflow.progress import track
+from kineflow.spec.modality import reads_flow, reads_frames
+from kineflow.spec.sampling import Indices
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import inside, sha256_of
 from kineflow.storage.media import Media, RemoteFile, digest_of
+from kineflow.storage.progress import track
 from kineflow.video.decode import read_frames
 
 _LOG = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
 
 
 def moments_of(clip: Clip) -> int:
-    """Moments of a clip, see :mod:`kineflow.data.modality`."""
+    """Moments of a clip, see :mod:`kineflow.spec.modality`."""
     return max(1, clip.frames - 1)
 
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.pwc_net import PWCNet
+from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import flow_px, on_device
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import OptimiserSettings

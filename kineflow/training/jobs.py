@@ -14,14 +14,15 @@ from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draws, Pool
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.modality import Modality, reads_flow
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.flow.source import FlowSource
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import ModelCard, load_bundle
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.models.st_resnet import STResNet
+from kineflow.spec.modality import Modality, reads_flow
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.loop import Fitted, fit
 from kineflow.training.settings import DistillSettings, TrainSettings

@@ -29,8 +29,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from kineflow.data.draws import Draws
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
@@ -146,7 +146,7 @@ class _WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        with whole_file(Path(path)) as partial:
+        with atomic_file(Path(path)) as partial:
             partial.write_bytes(content.getbuffer())
 
 
@@ -219,7 +219,7 @@ def _naming_lost_process() -> Iterator[None]:
 
 def _as_raised(error: KineflowError) -> KineflowError:
     """The error itself, where a decoding process has handed it over as text inside a traceback."""
-    _, from_process, text = error.problem.rpartition("kineflow.errors.KineflowError: ")
+    _, from_process, text = error.problem.rpartition("kineflow.storage.errors.KineflowError: ")
     return KineflowError(text.strip()) if from_process else error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from kineflow.files import whole_file
+from kineflow.storage.files import atomic_file
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 
@@ -41,7 +41,7 @@ class Curves:
 
     def save(self) -> None:
         """Write all rows."""
-        with whole_file(self._path) as partial, partial.open("w", newline="") as stream:
+        with atomic_file(self._path) as partial, partial.open("w", newline="") as stream:
             csv.writer(stream).writerows([("step", "name", "value"), *self.rows])
 
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.stage_names import DecoderName
 from kineflow.models.stages import channels_at, features_at, features_at_each
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import OptimiserSettings
 from kineflow.training.tasks import Batch, Terms, network_input

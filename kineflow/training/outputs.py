@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kineflow.data.manifest import CLIPSET_FILE, MANIFEST_FILE, ClipSet
-from kineflow.files import discard_work, sha256_of, whole_folder, work_folder
 from kineflow.flow.store import FLOWSET_FILE, INDEX_FILE, FlowSet
-from kineflow.models.bundle import load_card, save_bundle, weights_digest
+from kineflow.models.bundle import save_bundle, weights_digest
+from kineflow.models.card import load_card
+from kineflow.storage.files import atomic_folder, discard_work, sha256_of, work_folder
 from kineflow.training import processes
 from kineflow.training.jobs import Data, Trained
 from kineflow.training.monitor import CURVES_FILE
@@ -52,6 +53,6 @@ def save_trained(trained: Trained, model: Path, work: Path) -> None:
     """Write the bundle and its training curves, whole or not at all; of several processes the first does."""
     if not processes.is_first():
         return
-    with whole_folder(model) as partial:
+    with atomic_folder(model) as partial:
         save_bundle(partial, trained.network, trained.card)
         shutil.copy(work / CURVES_FILE, partial / CURVES_FILE)

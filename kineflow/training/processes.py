@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from typing import Any
 
 from kineflow.data.draws import Draws, Pool
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.data.sampling import ClipSpec
+from kineflow.spec.sampling import ClipSpec
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.composite import Parents, network_over, start_from
 from kineflow.training.feature_dataset import FeatureDataset

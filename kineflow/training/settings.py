@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kineflow.config import Params
-from kineflow.data.sampling import ShortPolicy
-from kineflow.models.bundle import Fit
+from kineflow.spec.preprocessing import Fit
+from kineflow.spec.sampling import ShortPolicy
+from kineflow.storage.config import Params
 
 PartialNorms = Literal["off", "statistics", "affine"]
 
@@ -108,7 +108,7 @@ class TrainSettings(RunSettings):
         stride_frames_max: The stride of a training clip is drawn from ``stride_frames`` to this; 0: it is fixed.
         test_frames, test_stride_frames: The clip that the trained model is validated and tested on, where it is
             another; 0: the same.
-        short: What happens where a video is shorter than the clip, see :mod:`kineflow.data.sampling`.
+        short: What happens where a video is shorter than the clip, see :mod:`kineflow.spec.sampling`.
         short_side, crop: Size of the frames after resizing and of the square cut out of them, px.
         fit: ``squash`` makes the whole frame a square of side ``crop`` in place of cutting one out.
         flip: Mirror half of the training clips (u is inverted). Off where left and right are different classes.

@@ -7,9 +7,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.recurrent import SequenceNetwork
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training import processes
 from kineflow.training.attention_losses import (
     doubly_stochastic_penalty,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.data.features import FeatureSet
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import ModelCard, load_bundle, weights_digest
+from kineflow.models.bundle import load_bundle, weights_digest
+from kineflow.models.card import ModelCard
 from kineflow.models.network import ImageNetwork, VideoNetwork
 from kineflow.models.tsn import TSN
+from kineflow.storage.errors import KineflowError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from kineflow.data.dataset import Sample
 from kineflow.data.transforms import normalise
-from kineflow.models.bundle import Preprocessing
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.partial_norms import freeze_affine, freeze_statistics
 from kineflow.training.settings import DistillSettings, PartialNorms
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.training.attention_losses import step_cross_entropy
 from kineflow.training.tasks import Batch, Classification, Terms
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kineflow.models.bundle import Preprocessing
     from kineflow.models.st_resnet import StreamScores, STResNet
+    from kineflow.spec.preprocessing import Preprocessing
 
 
 class TwoStream(Classification):

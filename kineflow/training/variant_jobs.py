@@ -11,17 +11,19 @@ from torch.utils.data import DataLoader
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draws, Pool
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.data.modality import Modality
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import ModelCard, Preprocessing, Scalar, load_bundle
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard, Scalar
 from kineflow.models.learnt_flow import LearntFlow
 from kineflow.models.network import VideoNetwork, require_same_tensors, shapes
 from kineflow.models.pwc_net import PWCNet
 from kineflow.models.registry import create_model
 from kineflow.models.weights import display_name, fetch_weights, read_weights
-from kineflow.progress import track
+from kineflow.spec.modality import Modality
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.progress import track
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
 from kineflow.training.flow_estimator import fit_estimator

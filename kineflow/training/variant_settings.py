@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from kineflow.config import Params
 from kineflow.models.stage_names import DecoderName, StageName
+from kineflow.storage.config import Params
 from kineflow.training.settings import OptimiserSettings
 
 

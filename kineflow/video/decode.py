@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, RemoteFile
 
 MAX_PIXELS = 8192 * 8192

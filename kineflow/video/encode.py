@@ -11,9 +11,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kineflow.disk import naming_full_disk
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 
 _RATE_DENOMINATOR = 1001  # 30000/1001 and its kin stay exact
 _EVEN_SIZED = ("yuv420p",)
@@ -62,7 +62,7 @@ def write_video(
             remedy="crop or scale the frames to even sizes, or write yuv444p",
         )
 
-    with naming_full_disk(path.parent), whole_file(path) as partial:
+    with translate_full_disk(path.parent), atomic_file(path) as partial:
         reformatter = VideoReformatter()
         with av.open(f"file:{partial}", "w", format="mp4", options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(_RATE_DENOMINATOR))

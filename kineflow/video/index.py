@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.data.manifest import Status
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 from kineflow.video.decode import MAX_FRAMES, MAX_PIXELS, open_video
 
 _FPS_WHEN_UNKNOWN = 25.0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kineflow.errors import KineflowError
-from kineflow.files import whole_file
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
 from kineflow.video.decode import iter_frames
 from kineflow.video.encode import write_video
 from kineflow.video.index import VideoIndex
@@ -102,7 +102,7 @@ def store_video(source: Path, target: Path, *, index: VideoIndex, part: Part, fo
         KineflowError: The source no longer holds what its index says, or the disk is full.
     """
     if part == Part(0, index.frames) and conforms(index, form):
-        with whole_file(target) as partial:
+        with atomic_file(target) as partial:
             shutil.copyfile(source, partial)
         return
     write_video(target, _prepared(source, index, part, form), fps=index.fps, crf=form.crf, gop=form.gop)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import git_tags
-from pipelines.graph import Graph, graph_of
-from pipelines.params import CLUSTER, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.graph import Graph, graph_of
+from pipelines.dag.params import CLUSTER, load_cluster, load_params, local_inputs, schema_of
 
 if TYPE_CHECKING:
-    from pipelines.data_version import DataVersion
-    from pipelines.resources import ClusterParams
+    from pipelines.cluster.data_version import DataVersion
+    from pipelines.cluster.resources import ClusterParams
     from pipelines.submission.server import Server
 
 
@@ -105,7 +105,7 @@ def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: s
 
 def _cluster_of(params_file: Path, image: str) -> ClusterParams | None:
     """The section ``cluster``; None where it is faulty, which :func:`load_params` tells with the other faults."""
-    from pipelines.resources import ClusterParams
+    from pipelines.cluster.resources import ClusterParams
 
     try:
         cluster = load_cluster(params_file)
@@ -127,8 +127,8 @@ def _cluster_of(params_file: Path, image: str) -> ClusterParams | None:
 
 def _data_of(graph: Graph, params: Mapping[str, Any], root: Path) -> DataVersion | None:
     """The version of DVC's data if the run reads it, once it is sure that the cluster can fetch it."""
-    from pipelines.cluster_data import DATA_FOLDER
-    from pipelines.data_version import check_pushed, read_data_version
+    from pipelines.cluster.data import DATA_FOLDER
+    from pipelines.cluster.data_version import check_pushed, read_data_version
 
     paths = [path for key, kind in schema_of(graph).items() for path in local_inputs(kind, params[key])]
     if not any(PurePosixPath(path).is_relative_to(DATA_FOLDER) for path in paths):
@@ -141,7 +141,7 @@ def _data_of(graph: Graph, params: Mapping[str, Any], root: Path) -> DataVersion
 def _compiled(
     recipe: str, params: Mapping[str, Any], cluster: ClusterParams, data: DataVersion | None, caching: bool
 ) -> str:
-    from pipelines.cluster_package import compile_for_cluster
+    from pipelines.cluster.package import compile_for_cluster
 
     return compile_for_cluster(recipe, params, cluster, data=data, caching=caching)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")

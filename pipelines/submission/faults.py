@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.submission.access import TOKEN_PATH_VARIABLE, TOKEN_VARIABLE, Token
 
 UNAUTHORISED = 401

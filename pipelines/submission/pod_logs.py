@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 DEFAULT_NAMESPACE = "kubeflow"
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.submission.server import Server, id_in
 
 _COMMIT_DIGITS = 8

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.submission.faults import CutOffError
 from pipelines.submission.registry import named
 from pipelines.submission.server import Server

@@ -6,8 +6,8 @@ import torch
 from components.choose_backbone.step import choose_backbone
 from components.frontend import execute
 from components.pretrain_tsn.step import pretrain_tsn
-from kineflow.errors import KineflowError
 from kineflow.models.bundle import load_bundle, weights_digest
+from kineflow.storage.errors import KineflowError
 
 NETWORK = {"backbone": "googlenet", "width": 0.125, "output_stride": 8, "segments": 1, "flow_frames": 1,
            "difference_frames": 1, "cross_modality": False}  # fmt: skip

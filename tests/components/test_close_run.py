@@ -15,7 +15,7 @@ import pytest
 from components.close_run.params import CloseRunParams
 from components.close_run.pods import TASK_LABEL, failed_pods, read_failed
 from components.close_run.step import close_run
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def pod(name: str, task: str, phase: str, *, minute: int, node: str = "", ended: dict[str, Any] | None = None) -> Any:

@@ -20,8 +20,8 @@ from components import distributed, frontend
 from components.distributed import step_command
 from components.frontend import execute, run_in_kfp
 from components.train.step import train
-from kineflow.errors import KineflowError
 from kineflow.models.bundle import load_bundle
+from kineflow.storage.errors import KineflowError
 
 PARAMS: dict[str, Any] = {
     "frames": 4, "short_side": 16, "crop": 12, "steps": 6, "validate_every_steps": 2, "batch_size": 4, "flip": False,

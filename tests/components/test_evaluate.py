@@ -9,14 +9,16 @@ import torch
 
 from components.evaluate.params import EvaluateParams
 from components.evaluate.step import evaluate
-from kineflow.config import parse_params
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.scores import Scores
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
-from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle
+from kineflow.models.bundle import save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
 CLASSES = ("left", "right")

@@ -9,10 +9,12 @@ from components.extract_features.step import extract_features
 from components.frontend import execute
 from kineflow.data.features import MEDIA_FOLDER, FeatureSet
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle, weights_digest
+from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
 SHAPE = (128, 2, 2)

@@ -18,15 +18,15 @@ import pytest
 from components.extract_flow.params import FlowParams
 from components.extract_flow.step import extract_flow
 from components.frontend import command
-from kineflow.config import parse_params
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.flow.params import TVL1Params
 from kineflow.flow.quantise import dequantise
 from kineflow.flow.store import FlowSet, read_flow
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import iter_frames
 from kineflow.video.encode import write_video
-from pipelines.params import local_inputs
+from pipelines.dag.params import local_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST: dict[str, Any] = {"preset": "fast", "bound_px": 5.0, "workers": 1, "device": "cpu"}

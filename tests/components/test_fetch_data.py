@@ -20,8 +20,8 @@ from components.fetch_data.fetch import COMPLETE_FILE
 from components.fetch_data.lease import lease
 from components.fetch_data.params import FetchDataParams
 from components.fetch_data.step import fetch_data
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from tests.swift import Swift
 
 FILES = {"clips.csv": b"path,label\n", "videos/a.mp4": b"first" * 1000, "videos/b.mp4": b"second" * 1000}

@@ -22,8 +22,8 @@ from components.frontend import (
     run_in_kfp,
     say_progress,
 )
-from kineflow.config import Params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import Params
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 ROOT = Path(__file__).resolve().parents[2]

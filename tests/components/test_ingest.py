@@ -18,12 +18,12 @@ import pytest
 
 from components.ingest.params import IngestParams
 from components.ingest.step import ingest
-from kineflow.config import parse_params
 from kineflow.data.ingestion import clip_ids
 from kineflow.data.layouts import ListedClip
 from kineflow.data.manifest import ClipSet, Split, Status
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 from kineflow.video.index import VideoIndex, index_video

@@ -17,11 +17,13 @@ from components.frontend import execute
 from components.localise.step import localise
 from kineflow.data.boxes import Track, write_boxes
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.evaluation.attention.compare import in_turn
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
 CLASSES = ("left", "right")

@@ -13,9 +13,9 @@ from components.frontend import command
 from components.merge_flow.gathered import gathered
 from components.merge_flow.step import merge_flow
 from kineflow.data.manifest import Clip, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.shards import Shard
 from kineflow.flow.store import FlowEntry, FlowSet, read_flow, write_flow
+from kineflow.storage.errors import KineflowError
 
 CLIPS = [
     Clip(f"walk/{n}", f"{n}.mp4", "x", "g", Split.TRAIN, 3 + n, 25.0, 16, 16, 0, "", Status.OK, "", "")

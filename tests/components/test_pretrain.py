@@ -11,11 +11,12 @@ import torch
 
 from components.pretrain.params import PretrainParams
 from components.pretrain.step import pretrain
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
-from kineflow.models.bundle import load_bundle, load_card, weights_digest
+from kineflow.models.bundle import load_bundle, weights_digest
+from kineflow.models.card import load_card
 from kineflow.models.registry import create_model
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 
 SMALL = {"width": 0.125, "stem_temporal_stride": 1, "norm_momentum": 0.1}
 

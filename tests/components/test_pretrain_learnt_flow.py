@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from components.frontend import execute
 from components.pretrain_learnt_flow.step import pretrain_learnt_flow
 from components.train.step import train
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
 from kineflow.models import registry
 from kineflow.models.bundle import load_bundle
 from kineflow.models.learnt_flow import LearntFlow
 from kineflow.models.pwc_net import PWCNet
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 
 TRAINING = {
     "frames": 4, "short_side": 16, "crop": 16, "steps": 2, "validate_every_steps": 1, "batch_size": 2, "flip": False,

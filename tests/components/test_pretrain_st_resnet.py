@@ -16,13 +16,14 @@ from components.pretrain_tsn.params import PretrainTsnParams
 from components.pretrain_tsn.step import pretrain_tsn
 from components.train.params import TrainParams
 from components.train.step import train
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
 from kineflow.flow.source import FlowSource
-from kineflow.models.bundle import load_bundle, load_card, save_bundle, weights_digest
+from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
+from kineflow.models.card import load_card
 from kineflow.models.registry import create_model
 from kineflow.models.st_resnet import STResNet
 from kineflow.models.tsn import TSN
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 
 FIELDS = 2
 CLASSES = ("dark", "light")

@@ -10,12 +10,12 @@ import torch
 
 from components.pretrain_tsn.params import PretrainTsnParams
 from components.pretrain_tsn.step import pretrain_tsn
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.normalisation import CAFFE, TORCHVISION
 from kineflow.models.registry import create_backbone
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 
 STREAMS = ("rgb", "difference", "flow", "warped")
 

@@ -14,11 +14,13 @@ from components.contract import StepResult
 from components.frontend import execute
 from components.probe_motion.step import probe_motion
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.errors import KineflowError
 from kineflow.evaluation import probing
 from kineflow.evaluation.probe_results import load_errors
-from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle
+from kineflow.models.bundle import save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 
 PARAMS = {
     "stages": ["Conv2c", "Mixed3b"], "decoders": ["simple", "spatial"], "learn_from": ["train", "unlabelled"],

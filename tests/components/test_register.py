@@ -8,11 +8,13 @@ import torch
 from components.frontend import Signature
 from components.register.params import RegisterParams
 from components.register.step import register
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle, weights_digest
+from kineflow.models.bundle import save_bundle, weights_digest
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
-from kineflow.tracking import registry
+from kineflow.registry import aliases as registry
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 
@@ -118,4 +120,4 @@ def test_importing_the_step_is_cheap() -> None:
     module = inspect.getsource(inspect.getmodule(register) or register)
     before_the_function = module.split("def register")[0]
     assert "mlflow" not in before_the_function
-    assert "kineflow.tracking.registration" not in before_the_function
+    assert "kineflow.registry.registration" not in before_the_function

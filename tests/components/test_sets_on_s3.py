@@ -20,16 +20,17 @@ from components.extract_flow.step import extract_flow
 from components.ingest.params import IngestParams
 from components.ingest.step import ingest
 from components.merge_flow.step import merge_flow
-from kineflow.config import parse_params
 from kineflow.data import ingestion
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.manifest import Clip, ClipSet, Split
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.evaluation.protocol import score_clips
 from kineflow.flow.extraction.shards import Shard
 from kineflow.flow.store import FlowSet, read_flow
-from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.card import ModelCard
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import RemoteFile
 from kineflow.storage.ranges import StorageError, traffic
 from kineflow.video.decode import read_frames

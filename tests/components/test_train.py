@@ -3,8 +3,8 @@ import torch
 
 from components.frontend import execute
 from components.train.step import train
-from kineflow.errors import KineflowError
 from kineflow.models.bundle import load_bundle
+from kineflow.storage.errors import KineflowError
 
 PARAMS = {
     "frames": 4, "short_side": 16, "crop": 12, "steps": 4, "validate_every_steps": 2, "batch_size": 3, "flip": False,
@@ -58,7 +58,7 @@ def test_the_flow_stream(given, tiny_data, tiny_initial):
 
 
 def test_an_interrupted_run_leaves_no_model_and_goes_on_next_time(given, tmp_path):
-    from kineflow.config import parse_params
+    from kineflow.storage.config import parse_params
     from kineflow.training.settings import TrainSettings
 
     execute("train", train, {**given, "model": tmp_path / "undisturbed"})

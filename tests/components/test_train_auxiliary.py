@@ -7,9 +7,9 @@ import torch
 
 from components.frontend import execute
 from components.train_auxiliary.step import train_auxiliary
-from kineflow.errors import KineflowError
 from kineflow.models.bundle import load_bundle
 from kineflow.models.s3d import S3D
+from kineflow.storage.errors import KineflowError
 
 PARAMS = {
     "frames": 4, "short_side": 16, "crop": 12, "steps": 4, "validate_every_steps": 2, "batch_size": 3, "flip": False,

@@ -7,10 +7,12 @@ from components.extract_features.step import extract_features
 from components.frontend import execute
 from components.train_recurrent.params import RecurrentParams
 from components.train_recurrent.step import train_recurrent
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 
 SMALL = {"hidden": 4, "head_width": 8}
 PARAMS = {"frames": 3, "steps": 4, "validate_every_steps": 2, "batch_size": 3}
@@ -58,7 +60,7 @@ def test_writes_a_model_and_nothing_else(given):
 
 
 def test_it_predicts_a_video(given, tiny_data):
-    from kineflow.evaluation.predict import predict_video
+    from kineflow.serving.predict import predict_video
 
     run(given)
     network, card = load_bundle(given["model"])

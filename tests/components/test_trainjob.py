@@ -20,7 +20,7 @@ import yaml
 from components import trainjob
 from components.trainjob import run_trainjob
 from components.trainjob_settings import TRAINJOB, TrainJobSettings
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from tests.components.fake_cluster import CUT, GROUP, TOKEN, FakeCluster, fake_cluster
 
 GOLDEN = Path(__file__).parent / "golden" / "trainjob.yaml"

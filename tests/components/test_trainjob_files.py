@@ -5,7 +5,7 @@ import pytest
 
 from components.frontend import Signature, load_step
 from components.trainjob_files import JobFolder
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 SIGNATURE = Signature.of(load_step("train"))
 

@@ -17,8 +17,8 @@ import pytest
 from components.frontend import execute, load_step
 from components.trainjob_node import rendezvous_arguments
 from components.trainjob_settings import TRAINJOB, TrainJobSettings
-from kineflow.errors import KineflowError
 from kineflow.models.bundle import load_bundle
+from kineflow.storage.errors import KineflowError
 from tests.components.fake_cluster import FakeCluster, fake_cluster
 
 ROOT = Path(__file__).resolve().parents[2]

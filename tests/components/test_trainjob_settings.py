@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.trainjob_settings import TRAINJOB, Toleration, TrainJobSettings, trainjob_settings
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 
 LEAST = {"image": "registry.example.com/kineflow", "volume": {"claim": "kineflow-data", "path": "/cache"}}
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)

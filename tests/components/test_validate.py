@@ -7,10 +7,10 @@ import pytest
 
 from components.validate.params import ValidateParams
 from components.validate.step import failed_report, validate
-from kineflow.config import parse_params
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.data.validation.checks import Limits
-from kineflow.errors import KineflowError
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 
 PARAMS = ValidateParams(min_clips_per_class=1)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.container_settings import open_to_group, run_settings, step_mounts, step_user
-from pipelines.kfp_execution import execute_package
-from pipelines.run_kfp_docker import step_containers
+from pipelines.engines.container_settings import open_to_group, run_settings, step_mounts, step_user
+from pipelines.engines.kfp_execution import execute_package
+from pipelines.engines.run_kfp_docker import step_containers
 
 
 @pytest.fixture(scope="session")

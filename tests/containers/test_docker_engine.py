@@ -16,7 +16,7 @@ import pytest
 from kineflow.data.manifest import ClipSet
 from kineflow.evaluation.scores import Scores
 from kineflow.flow.store import FlowSet, read_flow
-from pipelines.graph import graph_of
+from pipelines.dag.graph import graph_of
 from tests.pipelines.conftest import Project, make_project
 
 pytestmark = pytest.mark.containers

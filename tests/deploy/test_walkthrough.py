@@ -82,10 +82,10 @@ def test_every_file_that_is_named_is_there() -> None:
 
 
 def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path) -> None:
-    from pipelines.cluster_package import compile_for_cluster
-    from pipelines.data_version import DataVersion
-    from pipelines.graph import graph_of
-    from pipelines.params import load_cluster, load_params
+    from pipelines.cluster.data_version import DataVersion
+    from pipelines.cluster.package import compile_for_cluster
+    from pipelines.dag.graph import graph_of
+    from pipelines.dag.params import load_cluster, load_params
 
     ingestion, cluster, training = (yaml.safe_load(block) for block in YAML)
     inline = yaml.safe_load(next(text for text in IN_LINE if text.startswith("teacher: {")))

@@ -15,7 +15,7 @@ from components.trainjob import run_trainjob
 from components.trainjob_api import GROUP, PLURAL, VERSION, TrainJobs
 from components.trainjob_settings import TRAINJOB, TrainJobSettings
 from components.trainjob_spec import job_name
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from tests.components.fake_cluster import RUNTIME, definition, now
 
 pytestmark = pytest.mark.kube_api

@@ -19,16 +19,16 @@ from components.pretrain_tsn.step import pretrain_tsn
 from components.train_recurrent.params import RecurrentParams
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
+from kineflow.spec.sampling import ClipSpec
 from kineflow.training.composite import network_over
 from kineflow.training.feature_dataset import FeatureDataset
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.streams import Stream, load_stream
 from kineflow.video.index import index_video
-from pipelines.graph import graph_of
-from pipelines.params import load_params
-from pipelines.sources import ROOT
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
+from pipelines.dag.sources import ROOT
 
 CLIPS = ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
 CLASSES = tuple(f"class{number}" for number in range(101))

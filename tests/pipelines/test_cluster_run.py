@@ -17,10 +17,10 @@ import yaml
 
 from kineflow.flow.store import FlowSet
 from kineflow.tracking.store import prepare_store
-from pipelines.cluster_package import compile_for_cluster
-from pipelines.data_version import read_data_version
-from pipelines.graph import graph_of
-from pipelines.params import load_params
+from pipelines.cluster.data_version import read_data_version
+from pipelines.cluster.package import compile_for_cluster
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
 from tests.pipelines.clusters import cluster
 
 pytestmark = pytest.mark.slow

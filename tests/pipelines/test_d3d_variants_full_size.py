@@ -18,21 +18,21 @@ from components.train_auxiliary.params import AuxiliaryParams, TrainParams
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
 from kineflow.models.bundle import load_bundle
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.learnt_flow import learnt_flow
 from kineflow.models.s3d import S3D
+from kineflow.spec.sampling import ClipSpec
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
 from kineflow.training.motion_probe import MotionProbe, features_for, fit_decoders
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.settings import DistillSettings
 from kineflow.training.tasks import Distillation
 from kineflow.video.index import index_video
-from pipelines.graph import graph_of
-from pipelines.params import load_params
-from pipelines.sources import ROOT
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
+from pipelines.dag.sources import ROOT
 
 CLIP = "v_SoccerJuggling_g23_c01.avi"
 CLASSES = tuple(f"class{number}" for number in range(101))

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from kineflow.evaluation.scores import Scores
-from pipelines.graph import graph_of
+from pipelines.dag.graph import graph_of
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.outcome import Outcome
+from pipelines.engines.outcome import Outcome
 from pipelines.show import show_outcome, show_runs
 
 

@@ -20,17 +20,17 @@ from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import ClipSet
-from kineflow.data.sampling import ClipSpec
-from kineflow.evaluation.windows import needed_of, prepare_windows
+from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.st_resnet import STResNet
+from kineflow.spec.sampling import ClipSpec
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.two_stream import TwoStream
 from kineflow.video.decode import read_frames
-from pipelines.graph import graph_of
-from pipelines.params import load_params
-from pipelines.sources import ROOT
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
+from pipelines.dag.sources import ROOT
 
 CLASSES = tuple(f"class{number}" for number in range(101))
 

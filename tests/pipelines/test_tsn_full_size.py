@@ -16,14 +16,14 @@ from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import ClipSet
-from kineflow.data.sampling import ClipSpec
 from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
+from kineflow.spec.sampling import ClipSpec
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.tasks import Classification
-from pipelines.graph import graph_of
-from pipelines.params import load_params
-from pipelines.sources import ROOT
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
+from pipelines.dag.sources import ROOT
 
 CLASSES = tuple(f"class{number}" for number in range(101))
 

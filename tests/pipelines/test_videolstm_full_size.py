@@ -19,10 +19,10 @@ from components.pretrain_tsn.params import PretrainTsnParams
 from components.pretrain_tsn.step import pretrain_tsn
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.videolstm import ConvALSTM, ConvLSTM, VideoLSTM, warm_start
+from kineflow.spec.sampling import ClipSpec
 from kineflow.training.composite import network_over
 from kineflow.training.feature_dataset import FeatureDataset
 from kineflow.training.optimisers import build_optimiser
@@ -30,9 +30,9 @@ from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.streams import Stream, load_stream
 from kineflow.video.index import index_video
-from pipelines.graph import graph_of
-from pipelines.params import load_params
-from pipelines.sources import ROOT
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
+from pipelines.dag.sources import ROOT
 
 CLIP = "v_SoccerJuggling_g23_c01.avi"
 CLASSES = tuple(f"class{number}" for number in range(101))

@@ -19,12 +19,12 @@ from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.modality import Modality
-from kineflow.data.sampling import ClipSpec
 from kineflow.flow.params import PRESETS
 from kineflow.flow.quantise import quantise
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.spec.modality import Modality
+from kineflow.spec.sampling import ClipSpec
 from kineflow.video.decode import iter_luma, read_frames
 from kineflow.video.index import index_video
 from kineflow.video.store import Part, StoredForm, store_video

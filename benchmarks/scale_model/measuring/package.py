@@ -13,7 +13,7 @@ _SHARDS = 16
 
 def measure(_quick: bool) -> Package:
     """Bytes with the parameters of UCF101, and what shards and their gatherer add."""
-    from pipelines.graph import graph_of
+    from pipelines.dag.graph import graph_of
 
     print("package", file=sys.stderr)
     graph = graph_of("d3d")
@@ -31,9 +31,9 @@ def measure(_quick: bool) -> Package:
 
 def compiled(shards: int) -> str:
     """The package of D3D at the size of UCF101, its flow in so many shards."""
-    from pipelines.cluster_package import compile_for_cluster
-    from pipelines.graph import graph_of
-    from pipelines.params import load_cluster, load_params
+    from pipelines.cluster.package import compile_for_cluster
+    from pipelines.dag.graph import graph_of
+    from pipelines.dag.params import load_cluster, load_params
 
     cluster = load_cluster(_PARAMS)
     assert cluster is not None  # it is part of the file

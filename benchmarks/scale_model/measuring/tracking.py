@@ -12,7 +12,7 @@ from typing import Any
 
 from scale_model.figures import Tracking
 
-from kineflow.config import read_yaml
+from kineflow.storage.config import read_yaml
 
 _ROOT = Path(__file__).resolve().parents[3]
 _ROUNDS = 40  # of validation: 40000 steps, every 1000
@@ -60,7 +60,7 @@ def measure(quick: bool) -> Tracking:
 
 def _pipeline_run(run_id: str, seed: int) -> None:
     """Every task of D3D as a tracked run, with the parameters of its file for UCF101."""
-    from pipelines.graph import graph_of
+    from pipelines.dag.graph import graph_of
 
     params = read_yaml(_ROOT / "params" / "d3d_ucf101.yaml")
     for task in graph_of("d3d").tasks:

@@ -16,7 +16,7 @@ from kineflow.data.layouts.plain import list_plain
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos
 from kineflow.data.layouts.ucf101 import list_ucf101
 from kineflow.data.source import S3_SCHEME, Source, open_source
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 __all__ = ["LAYOUTS", "ListedClip", "Listing", "Lists", "hold_out", "list_clips", "open_lists"]
 

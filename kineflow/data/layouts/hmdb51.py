@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 _USES = {"1": Split.TRAIN, "2": Split.TEST, "0": None}
 _AFTER_CLASS = r"[fhul]_[cn]m_np\d+_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 _SPLITS = {"train": Split.TRAIN, "val": Split.VAL, "validate": Split.VAL, "test": Split.TEST}

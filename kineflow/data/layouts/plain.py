@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, checked_once, checked_path
 from kineflow.data.manifest import Split
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 DEFAULT_NAME = "clips.csv"
 _REQUIRED = ("path", "label", "split")

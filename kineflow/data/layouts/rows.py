@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from kineflow.data.manifest import Split
 from kineflow.data.source import Source, read_text
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from kineflow.data.layouts.rows import Line, ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def list_ucf101(lists: Lists, videos: Videos, *, split_number: int) -> Listing:

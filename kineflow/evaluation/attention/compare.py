@@ -36,7 +36,8 @@ from kineflow.evaluation.attention.truth import ClipTruth, TruthOf, clips_and_tr
 from kineflow.evaluation.report.strips import flow_strip
 from kineflow.evaluation.results import check_names
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import load_bundle, load_card
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import load_card
 from kineflow.video.decode import read_frames
 
 METRICS_FILE = "metrics.json"

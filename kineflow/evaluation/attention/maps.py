@@ -8,7 +8,7 @@ it, whose maps count where both have one (its states have seen more)::
                         4 5 6 7
                             6 7 8 9      gives the maps of 8 and 9
 
-A video of n frames has n - 1 moments (:mod:`kineflow.data.modality`); its last frame has the map of the last moment.
+A video of n frames has n - 1 moments (:mod:`kineflow.spec.modality`); its last frame has the map of the last moment.
 With a stride of s, every s-th moment has a map, which is also that of the frames until the next.
 """
 
@@ -25,15 +25,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.manifest import Clip, ClipSet
-from kineflow.data.modality import reads_flow
-from kineflow.data.sampling import ClipSpec, Indices, windows_at
-from kineflow.errors import KineflowError
-from kineflow.evaluation.windows import needed_of, prepare_windows
+from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.flow.store import FlowSet, read_flow
-from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.models.over_frames import OverFrames, tap_of
-from kineflow.progress import track
+from kineflow.spec.modality import reads_flow
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec, Indices, windows_at
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.progress import track
 from kineflow.video.decode import read_frames
 
 _REMEDY = "localise with networks that attend over maps of frames, such as conv_alstm and videolstm"

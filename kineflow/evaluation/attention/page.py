@@ -11,7 +11,7 @@ from kineflow.evaluation.attention.figures import Figure
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.strips import TRUE, TUBE
 from kineflow.evaluation.report import plots
-from kineflow.files import whole_file
+from kineflow.storage.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Report:
 def write_report(path: Path, report: Report) -> None:
     """Write the page as one HTML file, whole or not at all."""
     html = render(report)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
 
 

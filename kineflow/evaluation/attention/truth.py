@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from kineflow.data.boxes import Track, read_boxes
 from kineflow.data.manifest import Clip, ClipSet, Split
-from kineflow.errors import KineflowError
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.localisation import TrueTube, Tube
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.boxes import track_of_masks
 from kineflow.synth.dataset import truth_path
 from kineflow.synth.truth import load_truth

@@ -15,7 +15,7 @@ from kineflow.evaluation.metrics import Gain, confusion_of, paired_gain, per_cla
 from kineflow.evaluation.report import plots
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
-from kineflow.files import whole_file
+from kineflow.storage.files import atomic_file
 
 _CONFUSED_PAIRS = 8
 
@@ -57,7 +57,7 @@ def write_report(
         lineage: Facts for the foot of the page (data version, git commit, run …).
     """
     html = render(evaluation, title=title, examples=examples, wheel=wheel, lineage=lineage)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
 
 

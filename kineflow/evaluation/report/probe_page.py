@@ -12,7 +12,7 @@ from kineflow.evaluation.probe_results import Probed, Probing
 from kineflow.evaluation.report import plots
 from kineflow.evaluation.report.page import data_uri, some_of
 from kineflow.evaluation.report.probe_plot import Line, errors_by_stage
-from kineflow.files import whole_file
+from kineflow.storage.files import atomic_file
 
 
 def write_probe_report(path: Path, probing: Probing, *, title: str, lineage: Mapping[str, str] | None = None) -> None:
@@ -25,7 +25,7 @@ def write_probe_report(path: Path, probing: Probing, *, title: str, lineage: Map
         lineage: Facts for the foot of the page (data version, git commit, run …).
     """
     html = render(probing, title=title, lineage=lineage)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
 
 

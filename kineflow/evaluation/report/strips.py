@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.data.manifest import Clip, ClipSet, Status
-from kineflow.errors import KineflowError
 from kineflow.evaluation.examples import pick_examples
 from kineflow.evaluation.report.page import Example
 from kineflow.evaluation.results import Evaluation
 from kineflow.flow.quantise import dequantise
 from kineflow.flow.store import FlowSet, read_flow
 from kineflow.flow.wheel import flow_to_rgb
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
 _PICTURES = 8

@@ -9,9 +9,9 @@ from queue import Queue
 
 import numpy as np
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.crew import Channel, Crew
 from kineflow.flow.extraction.jobs import ClipError, Job
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media
 from kineflow.storage.ranges import StorageError
 from kineflow.video.decode import iter_luma

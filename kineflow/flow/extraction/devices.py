@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def find_devices(named: str) -> tuple[str, ...]:

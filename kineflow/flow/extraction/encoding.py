@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import av.error
 import numpy as np
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.batches import Piece
 from kineflow.flow.extraction.crew import Channel, Crew
 from kineflow.flow.extraction.jobs import ClipError, Job, failed
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.store import FlowEntry, write_flow
+from kineflow.storage.errors import KineflowError
 
 
 @dataclass(frozen=True)

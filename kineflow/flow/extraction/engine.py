@@ -34,7 +34,7 @@ from kineflow.flow.extraction.jobs import ClipError, Job, plan
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.extraction.solving import Solver, solvers_of
 from kineflow.flow.store import FlowEntry
-from kineflow.progress import track
+from kineflow.storage.progress import track
 from kineflow.storage.stores import LocalStore, MediaStore
 
 _LOG = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.data.manifest import Clip, ClipSet, Status
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.store import FlowEntry
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, digest_of
 from kineflow.storage.ranges import StorageError
 from kineflow.storage.stores import MediaStore

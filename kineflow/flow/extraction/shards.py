@@ -15,9 +15,9 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from kineflow.data.manifest import Clip
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowEntry, FlowSet
 from kineflow.storage.client import S3_SCHEME, split_uri
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import check_root, is_remote
 
 _SHARD = "shard"  # its key among a flow set's params

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.storage.errors import KineflowError
 
 _cuda: Any = torch.cuda  # typed in some versions of torch and not in others
 _GPU_FEEDERS = 2  # while the batch of one is solved, that of the other is copied

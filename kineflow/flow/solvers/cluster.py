@@ -39,11 +39,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.params import TVL1Params
 from kineflow.flow.solvers import runtime_compile
 from kineflow.flow.solvers.imaging import central_gradient
 from kineflow.flow.solvers.pyramid import pyramid
+from kineflow.storage.errors import KineflowError
 
 SOURCE = Path(__file__).with_name("cluster.cu")
 THREADS = 1024  # of a block: all 64 registers that each then has are used, and hardly any is missing

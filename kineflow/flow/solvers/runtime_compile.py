@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 Definitions = tuple[tuple[str, int], ...]
 """Macros: (name, value)."""

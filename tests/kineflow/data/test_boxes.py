@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kineflow.data.boxes import COLUMNS, Track, read_boxes, write_boxes
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 HEADER = ",".join(COLUMNS)
 ROW = "a/b,3,10,20,30,60,jump,320,240"

@@ -3,7 +3,7 @@ import pytest
 
 from kineflow.data.crops import Jitter, cut_sizes, fixed_views, jittered_view
 from kineflow.data.transforms import View, apply_view
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 PAPER = (1, 0.875, 0.75, 0.66)
 

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
 FRAMES, HEIGHT, WIDTH = 12, 16, 24

@@ -8,10 +8,10 @@ from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draw
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
 from kineflow.data.segments import middle_snippets, random_snippets
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
 FRAMES, SIDE = 13, 16

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kineflow.data.draws import Draws, Pool
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def batches(draws: Draws, rounds: int) -> list[list]:

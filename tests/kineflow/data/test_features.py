@@ -20,9 +20,9 @@ from kineflow.data.features import (
     write_features,
 )
 from kineflow.data.manifest import Status
-from kineflow.errors import KineflowError
 from kineflow.flow.source import FlowSource
-from kineflow.models.bundle import Preprocessing
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 
 SEEN = Preprocessing("flow", 1, 1, short_side=64, crop=64, mean=(127.5,) * 2, std=(57.0,) * 2, fit="squash")
 SOURCE = FeatureSource("0" * 64, "backbone", "map", SEEN, FlowSource({"tau": 0.25, "border": "zeros"}, 5.0))

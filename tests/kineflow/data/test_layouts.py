@@ -14,7 +14,7 @@ from kineflow.data.layouts.hmdb51 import group_of
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.manifest import Split
 from kineflow.data.source import LocalSource
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def listed(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kineflow.data.manifest import CLIPSET_FILE, MANIFEST_FILE, Clip, ClipSet, Split, Status, classes_of
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 
 def make_clip(clip_id: str = "a", **changes) -> Clip:

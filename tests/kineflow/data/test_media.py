@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kineflow.data.media import put_in_place
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 
 CONTENTS = {"a.mp4": b"12", "g/b.mp4": b"345"}
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.data.sampling import ClipSpec, uniform_clips
 from kineflow.data.segments import middle_snippets, random_snippets
-from kineflow.errors import KineflowError
+from kineflow.spec.sampling import ClipSpec, uniform_clips
+from kineflow.storage.errors import KineflowError
 
 LENGTHS = range(1, 61)
 SPECS = [ClipSpec(1), ClipSpec(5), ClipSpec(5, short="wrap"), ClipSpec(3, 2)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kineflow.data.source import LocalSource, S3Source, open_source, read_text
-from kineflow.errors import KineflowError
 from kineflow.storage.client import s3_client
+from kineflow.storage.errors import KineflowError
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift
 

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 
 from kineflow.data import transforms
 from kineflow.data.transforms import View
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import Preprocessing
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 
 RGB = Preprocessing("rgb", 2, 1, short_side=8, crop=4, mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 4.0))
 FLOW = dataclasses.replace(RGB, modality="flow", mean=(128.0, 128.0), std=(32.0, 64.0))

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.examples import pick_examples
 from kineflow.evaluation.scores import Scores
+from kineflow.storage.errors import KineflowError
 
 
 def scores(model, labels, predicted, sure=None):

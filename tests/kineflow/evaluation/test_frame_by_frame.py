@@ -9,10 +9,10 @@ from torch import Tensor
 
 from kineflow.data.crops import Crops
 from kineflow.data.manifest import Clip, Split, Status
-from kineflow.data.sampling import ClipSpec, Indices, dense_clips, uniform_clips
 from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.registry import create_model
+from kineflow.spec.sampling import ClipSpec, Indices, dense_clips, uniform_clips
 
 LENGTHS = (9, 3, 14)
 

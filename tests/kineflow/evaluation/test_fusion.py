@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.metrics import top_k_accuracy
 from kineflow.evaluation.scores import Scores
+from kineflow.storage.errors import KineflowError
 
 seeds = st.integers(0, 2**32 - 1)
 weightings = st.lists(st.floats(0.1, 10), min_size=3, max_size=3)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.scores import Scores
+from kineflow.storage.errors import KineflowError
 
 CLASSES = ("jump", "run", "walk")
 CLIPS = ("run/v_run_g01_c01", "walk/v_walk_g02_c03")

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.metrics import (
     confusion_matrix,
     mean_class_accuracy,
@@ -20,6 +19,7 @@ from kineflow.evaluation.metrics import (
     wilson_interval,
 )
 from kineflow.evaluation.scores import Scores
+from kineflow.storage.errors import KineflowError
 
 seeds = st.integers(0, 2**32 - 1)
 

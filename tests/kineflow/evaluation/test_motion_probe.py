@@ -12,15 +12,15 @@ from torch.utils.data import DataLoader
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.draws import Draws, Pool
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.motion_probe import ProbeErrors, errors_of_each, mean_over_clips, probe_errors, summarise_probe
 from kineflow.evaluation.scores import Scores
 from kineflow.flow.quantise import quantise
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import MotionProbe, fit_decoder, flow_px
 from kineflow.training.settings import OptimiserSettings
 

@@ -11,16 +11,18 @@ import torch
 from torch import nn
 
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.errors import KineflowError
-from kineflow.evaluation.predict import predict_video
 from kineflow.evaluation.protocol import score_clips
 from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.params import PRESETS
 from kineflow.flow.source import FlowSource
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.serving.predict import predict_video
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.video import store
 from kineflow.video.encode import write_video
 from kineflow.video.index import index_video
@@ -138,8 +140,8 @@ def test_bytes_give_what_the_file_gives(video: Path) -> None:
 
 
 def test_memory_does_not_grow_with_windows(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kineflow.evaluation import predict
     from kineflow.flow import of_video
+    from kineflow.serving import predict
 
     read: list[int] = []
     for module in (predict, of_video):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.motion_probe import ProbeErrors
 from kineflow.evaluation.probe_results import (
     Probed,
@@ -17,6 +16,7 @@ from kineflow.evaluation.probe_results import (
     save_errors,
     write_probing,
 )
+from kineflow.storage.errors import KineflowError
 
 STILL = np.array([3.0, 1.0, 2.0])
 SITES = (("Conv2c", "simple"), ("Mixed3c", "simple"))

@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
 from kineflow.evaluation.probe_settings import ProbeSettings
 from kineflow.models.stage_names import StageName
 from kineflow.models.stages import STAGES
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 
 
 def test_every_stage_of_the_network_can_be_named() -> None:

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec, uniform_clips
 from kineflow.data.transforms import prepare_flow, prepare_rgb
-from kineflow.errors import KineflowError
 from kineflow.evaluation.protocol import score_clips
 from kineflow.flow.store import FlowEntry, FlowSet, read_flow, write_flow
-from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.card import ModelCard
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec, uniform_clips
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from kineflow.data.manifest import Clip, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.results import (
     Evaluated,
@@ -20,7 +19,8 @@ from kineflow.evaluation.results import (
     write_evaluation,
 )
 from kineflow.evaluation.scores import Scores
-from kineflow.tracking.policy import read_evaluation
+from kineflow.registry.policy import read_evaluation
+from kineflow.storage.errors import KineflowError
 
 LABELS = [0, 0, 1, 1]
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kineflow.errors import KineflowError
 from kineflow.evaluation.scores import Scores, align, softmax
+from kineflow.storage.errors import KineflowError
 
 
 def scores(**changes):

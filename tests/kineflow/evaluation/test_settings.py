@@ -2,9 +2,9 @@
 
 import pytest
 
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
 from kineflow.evaluation.settings import EvaluateSettings
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 
 
 def test_the_defaults_are_the_test_protocol():

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.flow import jpeg_layout
 from kineflow.flow.jpeg_layout import export_jpeg_flow, import_jpeg_flow, index_jpeg_flow
 from kineflow.flow.jpeg_planes import read_jpeg_flow, write_jpeg_flow
 from kineflow.flow.store import FlowEntry, FlowSet, read_flow, write_flow
+from kineflow.storage.errors import KineflowError
 from pipelines.cli import app
 
 FRAMES, HEIGHT, WIDTH = 5, 18, 24

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.flow.jpeg_planes import find_planes, jpeg_size, read_jpeg_flow, write_jpeg_flow
 from kineflow.flow.store import read_flow
+from kineflow.storage.errors import KineflowError
 
 FIELDS, HEIGHT, WIDTH = 6, 20, 28
 

@@ -15,7 +15,6 @@ from kineflow.data.ingestion import Ingestion, ingest_clips, put_in_place
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.manifest import ClipSet, Split
 from kineflow.data.source import open_source
-from kineflow.errors import KineflowError
 from kineflow.flow import of_video
 from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
@@ -23,6 +22,7 @@ from kineflow.flow.of_video import as_ingested, flow_of_video, flow_of_windows, 
 from kineflow.flow.params import PRESETS
 from kineflow.flow.source import FlowSource
 from kineflow.flow.store import read_flow
+from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 from kineflow.video.index import index_video
 from kineflow.video.store import StoredForm

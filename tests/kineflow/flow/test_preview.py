@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 from typer.testing import CliRunner
 
-from kineflow.errors import KineflowError
 from kineflow.flow import preview as module
 from kineflow.flow.params import PRESETS
 from kineflow.flow.preview import PreviewSettings, preview
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames, read_video
 from kineflow.video.encode import write_video
 from pipelines.cli_flow import flow_app

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.flow.quantise import dequantise, quantise
+from kineflow.storage.errors import KineflowError
 
 bounds = st.floats(0.1, 100)
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.params import PRESETS, TVL1Params
 from kineflow.flow.source import FlowSource
 from kineflow.flow.store import FlowSet
+from kineflow.storage.errors import KineflowError
 
 
 @pytest.mark.parametrize("preset", PRESETS)

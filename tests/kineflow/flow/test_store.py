@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from kineflow.data.manifest import Status
-from kineflow.errors import KineflowError
 from kineflow.flow.quantise import quantise
 from kineflow.flow.store import FLOWSET_FILE, INDEX_FILE, FlowEntry, FlowSet, read_flow, write_flow
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
 

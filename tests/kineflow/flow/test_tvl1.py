@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.params import PRESETS, TVL1Params
 from kineflow.flow.tvl1 import choose_solver, tvl1_flow, why_not
+from kineflow.storage.errors import KineflowError
 
 BORDER = 12  # px left out where content has moved out of the frame
 TRANSLATIONS = [(1.5, -0.75), (4.0, 2.0), (-3.3, 0.4)]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.alstm import ALSTM, TRAINING, AdditiveAttention, CubeRegression, LocationAttention
 from kineflow.models.recurrent import LSTMCell
+from kineflow.storage.errors import KineflowError
 
 B, T, N, C, H, D, K = 2, 4, 9, 6, 5, 7, 3
 

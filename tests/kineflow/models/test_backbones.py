@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import ImageNetwork
 from kineflow.models.registry import create_backbone, list_backbones
 from kineflow.models.weights import load_weights
+from kineflow.storage.errors import KineflowError
 
 CLASSES = 5
 

@@ -12,18 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import (
-    ModelCard,
-    Preprocessing,
-    load_backbone,
-    load_bundle,
-    load_card,
-    save_bundle,
-    weights_digest,
-)
+from kineflow.models.bundle import load_backbone, load_bundle, save_bundle, weights_digest
+from kineflow.models.card import ModelCard, load_card
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_backbone, create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 
 RGB = Preprocessing("rgb", 12, 1, 72, 64, mean=(114.75, 110.0, 100.5), std=(57.0, 58.0, 59.0))
 CARD = ModelCard(

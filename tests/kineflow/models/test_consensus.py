@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from kineflow.errors import KineflowError
 from kineflow.models.consensus import Consensus
+from kineflow.storage.errors import KineflowError
 
 SCORES = torch.tensor([[[1.0, 4.0], [2.0, 0.0], [6.0, 2.0]]])  # [1,3,2]
 

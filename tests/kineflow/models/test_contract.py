@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.network import VideoNetwork
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.registry import create_model, hyperparameters_of, list_models
+from kineflow.storage.errors import KineflowError
 
 CLASSES = 5
 

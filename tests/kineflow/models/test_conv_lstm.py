@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.conv_lstm import ConvLSTMCell, convolve_gates, over_time, unroll
 from kineflow.models.recurrent import State
+from kineflow.storage.errors import KineflowError
 
 B, T, C, H, G = 2, 4, 3, 5, 6
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.models.cross_modality import across_modality, initialise_across_modality
 from kineflow.models.network import ImageNetwork, Network
 from kineflow.models.registry import create_backbone, create_model, hyperparameters_of, list_backbones, list_models
+from kineflow.storage.errors import KineflowError
 
 # They see a frame and its flow at once, each by a stream of its own: the rule is for the streams.
 TWO_STREAMS = ("motion_alstm", "st_resnet", "videolstm")

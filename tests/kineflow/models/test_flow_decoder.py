@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.flow_decoder import PWCDecoder, create_decoder
 from kineflow.models.stage_names import DecoderName
+from kineflow.storage.errors import KineflowError
 
 NAMES = get_args(DecoderName)
 # Maps of S3D on a clip of 64×224×224 (test_stages.py has them all): channels, time, height, width.

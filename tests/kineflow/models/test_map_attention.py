@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.map_attention import (
     InitialMaps,
     InitialVectors,
@@ -16,6 +15,7 @@ from kineflow.models.map_attention import (
     draw_matrix,
     kernel_layer,
 )
+from kineflow.storage.errors import KineflowError
 
 B, T, C, G, H = 2, 4, 5, 4, 6
 

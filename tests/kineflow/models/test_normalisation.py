@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.normalisation import CAFFE, CAFFE_TURNED, HALF_RANGE, TORCHVISION, Normalisation, normalisation_of
+from kineflow.spec.preprocessing import Preprocessing
 
 PIXELS = np.array([[0.0, 0.0, 0.0], [255.0, 255.0, 255.0], [200.0, 100.0, 50.0]])
 

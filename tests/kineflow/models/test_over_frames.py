@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.alstm import ALSTM, CubeRegression
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.network import ImageNetwork
 from kineflow.models.over_frames import OverFrames, head_of, tap_of
 from kineflow.models.recurrent import SequenceNetwork
@@ -25,6 +25,8 @@ from kineflow.models.videolstm import (
     VideoLSTM,
     warm_start,
 )
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 
 K, B, T, SIDE = 4, 2, 5, 64
 WIDTH = 0.125

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.alstm import ALSTM, CubeRegression
 from kineflow.models.recurrent import (
     LSTMCell,
@@ -30,6 +29,7 @@ from kineflow.models.videolstm import (
     VectorLSTM,
     VideoLSTM,
 )
+from kineflow.storage.errors import KineflowError
 
 B, T, C, M, G, H, D, K = 3, 5, 6, 4, 3, 8, 7, 5
 VECTORS, MAPS, REGIONS, MOTION = (C,), (C, G, G), (G * G, C), (M, G, G)

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.models.registry import (
     create_backbone,
     create_model,
@@ -15,6 +14,7 @@ from kineflow.models.registry import (
     register_backbone,
     register_model,
 )
+from kineflow.storage.errors import KineflowError
 
 
 def test_the_networks_are_listed_in_order() -> None:

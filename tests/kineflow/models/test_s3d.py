@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.registry import create_model
 from kineflow.models.s3d import S3D, Halve, SelfGate
+from kineflow.storage.errors import KineflowError
 
 
 def parameters(network: nn.Module) -> int:

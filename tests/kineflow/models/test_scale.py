@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.models.scale import channels_at, late_strides, require_probability, require_side
+from kineflow.storage.errors import KineflowError
 
 
 @given(st.integers(1, 4096), st.floats(0.001, 16))

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.cross_modality import initialise_across_modality
 from kineflow.models.resnet import Bottleneck, ResNet50, resnet50
 from kineflow.models.st_resnet import (
@@ -24,6 +23,7 @@ from kineflow.models.st_resnet import (
     warm_start,
     warm_start_star,
 )
+from kineflow.storage.errors import KineflowError
 
 CLASSES = 5
 UNITS = (3, 4, 6, 3)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kineflow.errors import KineflowError
 from kineflow.models.registry import create_model
 from kineflow.models.s3d import S3D
 from kineflow.models.stages import STAGES, channels_at, features_at, features_at_each, features_from, stages_of
+from kineflow.storage.errors import KineflowError
 
 # Of a clip of 64×224×224, as the S3D paper and D3D's table have them: channels @ time × height × width.
 FULL_SIZE = {

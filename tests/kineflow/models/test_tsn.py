@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kineflow.errors import KineflowError
 from kineflow.models.cross_modality import initialise_across_modality
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_backbone, create_model
 from kineflow.models.weights import load_weights
+from kineflow.storage.errors import KineflowError
 
 K = 4
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.vgg import VGG16, vgg16
+from kineflow.storage.errors import KineflowError
 
 
 def build(**keywords: float) -> VGG16:

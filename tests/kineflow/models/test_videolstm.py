@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.errors import KineflowError
 from kineflow.models.conv_lstm import ConvLSTMCell
 from kineflow.models.map_attention import InitialMaps, MapAttention
 from kineflow.models.recurrent import LSTMCell, SequenceNetwork
@@ -21,6 +20,7 @@ from kineflow.models.videolstm import (
     VideoLSTM,
     warm_start,
 )
+from kineflow.storage.errors import KineflowError
 
 B, T, C, M, G, H, D, K = 2, 4, 5, 3, 4, 6, 7, 3
 SMALL = {"num_classes": K, "in_channels": C, "hidden": H, "head_width": D}

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kineflow.errors import KineflowError
-from kineflow.files import sha256_of
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
 from kineflow.models.weights import default_cache, display_name, fetch_weights, load_weights, read_weights
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 
 BODY = bytes(range(256)) * 20_000  # about 5 MB, several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()

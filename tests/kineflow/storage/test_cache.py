@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.storage.cache import DEFAULT_LIMIT_MB, FOLDER, LIMIT_MB, BlockCache, default_cache
+from kineflow.storage.errors import KineflowError
 
 KB = 1000
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kineflow.errors import KineflowError
-from kineflow.storage.client import ADDRESSING_STYLE, naming_s3_failures, s3_client, split_uri
+from kineflow.storage.client import ADDRESSING_STYLE, s3_client, split_uri, translate_s3_failures
+from kineflow.storage.errors import KineflowError
 from tests.swift import Swift
 
 
@@ -164,7 +164,7 @@ def test_an_endpoint_that_is_no_address_is_refused(url: str) -> None:
 
 
 def test_settings_that_cannot_be_used_are_named(nothing_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KineflowError, match="no S3 credentials"), naming_s3_failures("s3://bucket"):
+    with pytest.raises(KineflowError, match="no S3 credentials"), translate_s3_failures("s3://bucket"):
         s3_client("http://127.0.0.1:9").list_objects_v2(Bucket="bucket")
     monkeypatch.setenv("AWS_PROFILE", "absent")
     with pytest.raises(KineflowError, match="no such AWS profile"):
@@ -193,13 +193,13 @@ def test_refusals_and_failures_name_the_place_and_never_the_keys(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-7f3a")
     said = []
     for endpoint, problem in ((swift.endpoint_url, "SignatureDoesNotMatch"), ("http://127.0.0.1:9", "S3 failed")):
-        with pytest.raises(KineflowError, match=problem) as raised, naming_s3_failures(f"s3://{bucket}/x"):
+        with pytest.raises(KineflowError, match=problem) as raised, translate_s3_failures(f"s3://{bucket}/x"):
             s3_client(endpoint).get_object(Bucket=bucket, Key="x")
         assert raised.value.where == f"s3://{bucket}/x"
         said.append(str(raised.value))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", swift.secret_key)
     for operation, problem in (("get_object", "no such object"), ("head_object", "404")):
-        with pytest.raises(KineflowError, match=problem), naming_s3_failures("here"):
+        with pytest.raises(KineflowError, match=problem), translate_s3_failures("here"):
             getattr(s3_client(swift.endpoint_url), operation)(Bucket=bucket, Key="absent")
 
     everything = " ".join([*said, caplog.text, *capfd.readouterr()])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import RemoteFile, check_root, digest_of, locate, media_at
 from kineflow.storage.ranges import traffic
 from kineflow.storage.upload import upload_file

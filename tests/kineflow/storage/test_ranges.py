@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.storage import ranges
 from kineflow.storage.cache import BlockCache
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.ranges import RangeReader, StorageError, Traffic, traffic
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift

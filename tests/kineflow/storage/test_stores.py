@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.storage.client import s3_client
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.ranges import StorageError
 from kineflow.storage.stores import LocalStore, RemoteStore, open_store
 from tests.cutting_proxy import CuttingProxy, cutting_proxy

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.upload import INDEX_FILES, abort_stale_uploads, upload_file, upload_folder
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.boxes import box_of_mask, track_of_masks, true_tracks
 from kineflow.synth.dataset import GroupCounts, SynthSpec, make_dataset, truth_path
 from kineflow.synth.truth import load_truth

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.motions import DEMO_CLASSES, MOTIONS, MotionParams, clip_times, find_motion
 
 FIELDS = ("dx", "dy", "angle", "log_scale")

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.spec import SynthSpec
 
 

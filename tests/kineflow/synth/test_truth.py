@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.staging import affines
 from kineflow.synth.truth import Truth, load_truth, save_truth
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.compare import compare
 from kineflow.tracking.runs import end_pipeline_run, open_step_run
 

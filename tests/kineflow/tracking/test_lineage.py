@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import data_version, environment_tags, git_tags, lineage_tags, source_digest
 
 DATA_DVC = "outs:\n- md5: {}\n  size: 10\n  nfiles: 2\n  hash: md5\n  path: data\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import MAX_PARAM_CHARS, StepRun, end_pipeline_run, flatten_params, open_step_run
 from kineflow.tracking.store import connect
 

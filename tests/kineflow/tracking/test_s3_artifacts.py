@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.evaluation.predict import predict_video
-from kineflow.models.bundle import load_bundle, load_card
-from kineflow.tracking.policy import Evaluation
-from kineflow.tracking.promotion import promote
-from kineflow.tracking.registration import register_student
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import load_card
+from kineflow.registry.policy import Evaluation
+from kineflow.registry.promotion import promote
+from kineflow.registry.registration import register_student
+from kineflow.serving.predict import predict_video
+from kineflow.serving.served_model import example_video, load_video_model
 from kineflow.tracking.runs import open_step_run
-from kineflow.tracking.serving import example_video, load_video_model
 from kineflow.tracking.store import connect
 from tests.kineflow.tracking.test_servers import free_port, running
 from tests.swift import Swift

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from kineflow.models.bundle import load_card
-from kineflow.tracking.policy import Evaluation
-from kineflow.tracking.promotion import promote
-from kineflow.tracking.registration import register_student
+from kineflow.models.card import load_card
+from kineflow.registry.policy import Evaluation
+from kineflow.registry.promotion import promote
+from kineflow.registry.registration import register_student
+from kineflow.serving.served_model import example_video, load_video_model
 from kineflow.tracking.runs import open_step_run
-from kineflow.tracking.serving import example_video, load_video_model
 from kineflow.tracking.store import connect
 
 pytestmark = pytest.mark.slow

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.registry.promotion import promote
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking import store
 from kineflow.tracking.compare import compare
-from kineflow.tracking.promotion import promote
 from kineflow.tracking.store import (
     artifact_location,
     connect,

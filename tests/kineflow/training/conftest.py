@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.models.bundle import Preprocessing
+from kineflow.spec.preprocessing import Preprocessing
 
 
 class TinyNetwork(nn.Module):

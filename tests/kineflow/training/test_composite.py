@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from kineflow.data.features import FeatureSet, FeatureSource, Tap
-from kineflow.errors import KineflowError
 from kineflow.flow.source import FlowSource
-from kineflow.models.bundle import ModelCard, Preprocessing, load_bundle, save_bundle, weights_digest
+from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_backbone
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training.composite import Parents, composite_input, network_over, start_from
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.streams import Stream

@@ -11,9 +11,9 @@ import torch
 from kineflow.data.draws import Draw
 from kineflow.data.features import FeatureEntry, FeatureSet, FeatureSource, write_features
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import Preprocessing
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
 from kineflow.training.feature_dataset import FeatureDataset
 
 LENGTHS = {"a": 7, "b": 4, "short": 2}  # moments

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from kineflow.data.features import FeatureSet, FeatureSource, Tap
 from kineflow.data.manifest import ClipSet, Split, Status
-from kineflow.data.modality import Modality
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet, read_flow
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.network import ImageNetwork
 from kineflow.models.registry import create_backbone
+from kineflow.spec.modality import Modality
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training.feature_extraction import Clips, Extracted, extract
 from kineflow.video.decode import read_frames
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.quantise import quantise
 from kineflow.models.pwc_net import PWCNet
+from kineflow.storage.errors import KineflowError
 from kineflow.training.flow_estimator import fit_estimator, level_errors
 from kineflow.training.settings import OptimiserSettings
 

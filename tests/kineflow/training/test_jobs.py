@@ -8,12 +8,13 @@ import torch
 from components.pretrain_tsn.params import PretrainTsnParams
 from components.pretrain_tsn.step import pretrain_tsn
 from kineflow.data.manifest import ClipSet, Split
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.params import TVL1Params
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import load_bundle, load_card, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.card import load_card
 from kineflow.models.registry import create_model
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training.jobs import Data, Trained, distil_student, train_network
 from kineflow.training.settings import DistillSettings, TrainSettings

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kineflow.data.draws import Draw, Draws, Pool
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.training.loop import Fitted, fit
 from kineflow.training.settings import DistillSettings, TrainSettings
 from kineflow.training.tasks import Classification, Distillation

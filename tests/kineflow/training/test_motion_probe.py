@@ -11,12 +11,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.quantise import dequantise, quantise
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.registry import create_model
 from kineflow.models.stages import features_at
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import (
     MotionProbe,
     end_point_errors,

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from kineflow.data.manifest import ClipSet
-from kineflow.errors import KineflowError
 from kineflow.flow.store import FlowSet
-from kineflow.models.bundle import load_bundle, load_card, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.card import load_card
+from kineflow.storage.errors import KineflowError
 from kineflow.training.jobs import Trained
 from kineflow.training.loop import Fitted
 from kineflow.training.monitor import CURVES_FILE

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.partial_norms import later_norms
 from kineflow.training.tasks import Classification
 

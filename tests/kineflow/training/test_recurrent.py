@@ -10,9 +10,10 @@ import torch
 
 from kineflow.data.features import FeatureEntry, FeatureSet, FeatureSource, write_features
 from kineflow.data.manifest import ClipSet, Split, Status
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_backbone
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training.jobs import Trained
 from kineflow.training.recurrent import train_recurrent

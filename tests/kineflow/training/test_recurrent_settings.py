@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
 from kineflow.models.registry import hyperparameters_of
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.training.recurrent_settings import KEYWORDS, NetworkName, RecurrentSettings
 
 FOLLOW_FROM_FEATURES = {"backbone", "width", "output_stride", "cells", "grid"}

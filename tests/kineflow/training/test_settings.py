@@ -1,7 +1,7 @@
 import pytest
 
-from kineflow.config import parse_params
-from kineflow.errors import KineflowError
+from kineflow.storage.config import parse_params
+from kineflow.storage.errors import KineflowError
 from kineflow.training.settings import DistillSettings, TrainSettings
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.attention_losses import doubly_stochastic_penalty
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.stepwise import StepwiseClassification

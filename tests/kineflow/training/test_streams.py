@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from kineflow.data.features import FeatureSet, FeatureSource
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import ModelCard, Preprocessing, save_bundle, weights_digest
+from kineflow.models.bundle import save_bundle, weights_digest
+from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training.streams import load_image_network, load_stream
 
 SEEN = Preprocessing("rgb", 1, 1, 16, 16, (0.0,) * 3, (1.0,) * 3, segments=1)

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.st_resnet import StreamScores, STResNet, st_resnet
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.training import two_stream
 from kineflow.training.tasks import Batch
 from kineflow.training.two_stream import Phase, TwoStream, stream_losses

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from kineflow.data.draws import Draw, Draws, Pool
-from kineflow.errors import KineflowError
-from kineflow.models.bundle import Preprocessing
 from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training import processes
 from kineflow.training.d3d_variants import AuxiliaryDecoding

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import iter_frames, read_frames, read_video, upright
 from kineflow.video.encode import write_video
 

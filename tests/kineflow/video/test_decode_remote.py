@@ -15,8 +15,8 @@ import av
 import numpy as np
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.storage import media as media_module
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import RemoteFile
 from kineflow.storage.ranges import RangeReader, StorageError, Traffic, traffic
 from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 

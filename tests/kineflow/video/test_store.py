@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kineflow.data.manifest import Status
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 from kineflow.video.index import VideoIndex, index_video

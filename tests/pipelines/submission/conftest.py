@@ -13,8 +13,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipelines import cluster_package
 from pipelines.cli import app
+from pipelines.cluster import package as cluster_package
 from pipelines.submission import checks, follow, server
 from pipelines.submission.access import Access
 from pipelines.submission.checks import Package

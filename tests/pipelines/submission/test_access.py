@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.submission.access import Access, Token
 from tests.pipelines.submission.conftest import Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer, kfp_server, tasks

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kineflow.errors import KineflowError
-from pipelines import data_version
+from kineflow.storage.errors import KineflowError
+from pipelines.cluster import data_version
 from pipelines.submission import checks
 from pipelines.submission.access import Access
 from pipelines.submission.checks import check_all
@@ -78,7 +78,7 @@ def test_a_folder_outside_git_is_refused_and_allowed_on_demand(
 @pytest.fixture
 def no_common_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No params.yaml whose section cluster holds for files without one."""
-    monkeypatch.setattr("pipelines.params.ROOT", tmp_path / "nowhere")
+    monkeypatch.setattr("pipelines.dag.params.ROOT", tmp_path / "nowhere")
 
 
 def test_no_cluster_section_is_a_fault_of_its_own(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.submission.cron import six_fields
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kineflow.errors import KineflowError
+from kineflow.storage.errors import KineflowError
 from pipelines.submission import server as server_module
 from pipelines.submission.submit import Submission
 from tests.pipelines.submission.conftest import Ended

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.sampling import ClipSpec
-from kineflow.errors import KineflowError
 from kineflow.evaluation.attention.maps import Part, Watched, consecutive_windows, part_seen, watch_clips
-from kineflow.models.bundle import ModelCard, Preprocessing
+from kineflow.models.card import ModelCard
 from kineflow.models.over_frames import OverFrames
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec
+from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
 CLASSES = ("a", "b")

@@ -8,9 +8,9 @@ import pytest
 
 from kineflow.data.boxes import Track, write_boxes
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.truth import clips_and_truth
+from kineflow.storage.errors import KineflowError
 from kineflow.synth.boxes import box_of_mask
 from kineflow.synth.dataset import truth_path
 from kineflow.synth.truth import Truth, save_truth

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.devices import find_devices
+from kineflow.storage.errors import KineflowError
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.disk import full_disk
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction import decoding, encoding, engine, solving
 from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
@@ -27,6 +25,8 @@ from kineflow.flow.params import PRESETS
 from kineflow.flow.quantise import quantise
 from kineflow.flow.store import read_flow
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.storage.disk import full_disk
+from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import iter_luma, read_frames
 from kineflow.video.encode import write_video
 

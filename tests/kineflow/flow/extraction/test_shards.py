@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kineflow.data.manifest import Clip, Split, Status
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction.shards import Shard, merge_shards
 from kineflow.flow.store import FlowEntry, FlowSet
+from kineflow.storage.errors import KineflowError
 
 
 def clip(number: int, frames: int = 10, width: int = 8, height: int = 8) -> Clip:

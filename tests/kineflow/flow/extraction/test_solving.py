@@ -12,12 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.errors import KineflowError
 from kineflow.flow.extraction import solving
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.extraction.solving import Solver, solvers_of, to_levels
 from kineflow.flow.params import PRESETS
 from kineflow.flow.quantise import dequantise, quantise
+from kineflow.storage.errors import KineflowError
 
 SETTINGS = ExtractSettings(tvl1=PRESETS["fast"], bound_px=5.0)
 

@@ -21,9 +21,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from kineflow.errors import KineflowError
 from kineflow.flow.params import PRESETS, TVL1Params
 from kineflow.flow.solvers import cluster, portable, runtime_compile
+from kineflow.storage.errors import KineflowError
 
 HARNESS = Path(__file__).with_name("cuda_on_cpu.h")
 WARP_ON_CPU = 4  # as in HARNESS

@@ -1,0 +1,213 @@
+"""Registering: a version per distinct model, that can be loaded and served."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kineflow.models.bundle import weights_digest
+from kineflow.models.card import load_card
+from kineflow.registry.aliases import (
+    CANDIDATE,
+    CLIPS_TAG,
+    DATA_TAG,
+    GATE_TAG,
+    METRICS_TAG,
+    WEIGHTS_TAG,
+    check_name,
+    store_errors,
+)
+from kineflow.registry.policy import Evaluation, Gate
+from kineflow.tracking.lineage import lineage_tags
+from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment
+from kineflow.tracking.secrets import mask_uri, redact
+from kineflow.tracking.store import connect, store_lock, tracking_uri
+
+MAX_TAG_CHARS = 100_000
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered version.
+
+    Attributes:
+        name: Of the registered model.
+        version: Counted from 1 by the registry, as text.
+        created: False when the same weights with the same evaluation data were registered already.
+        weights_sha256: See :func:`kineflow.models.bundle.weights_digest`.
+        data_version: Of the clips it was evaluated on.
+        metrics: Its headline figures.
+        store: Where it is registered, without credentials.
+    """
+
+    name: str
+    version: str
+    created: bool
+    weights_sha256: str
+    data_version: str
+    metrics: Mapping[str, float]
+    store: str
+
+    @property
+    def model_uri(self) -> str:
+        """By which MLflow finds the version."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def register_student(
+    bundle: Path,
+    *,
+    name: str,
+    evaluation: Evaluation,
+    gate: Gate | None = None,
+    run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    example: bytes | None = None,
+    root: Path | None = None,
+) -> Registration:
+    """Register a student as a version that can be loaded and served, with the alias ``candidate``.
+
+    Registering again what is there already (same weights, evaluated on the same data) gives the same version.
+
+    Args:
+        bundle: See :mod:`kineflow.models.bundle`.
+        name: Of the registered model; made when it is not there.
+        evaluation: What the model has shown.
+        gate: Kept with the version: what a promotion asks for when it is told nothing else.
+        run_id: MLflow run that the model belongs to; one of its own is made when None.
+        tags: Facts beside the lineage of the bundle, the code and the run.
+        example: Bytes of a short video, stored as the input example; one is made when None.
+        root: The project's folder; the working folder when None.
+
+    Raises:
+        KineflowError: The bundle is damaged or cannot be served, the name is malformed, or the store cannot be used.
+    """
+    check_name(name)
+    root = Path.cwd() if root is None else root
+    uri = tracking_uri(root)
+    client = connect(uri)
+    digest = weights_digest(bundle)
+    facts = {
+        **{f"lineage.{key}": value for key, value in load_card(bundle).lineage.items()},
+        **{key: value for key, value in lineage_tags(root).items() if not key.startswith(("mlflow.", "env."))},
+        **_run_tags(client, run_id),
+        **(tags or {}),
+        **{f"metric.{key}": f"{value:.6g}" for key, value in evaluation.headline.items()},
+        WEIGHTS_TAG: digest,
+        DATA_TAG: evaluation.data_version,
+        CLIPS_TAG: str(evaluation.clips),
+        METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
+        GATE_TAG: json.dumps(dataclasses.asdict(gate or Gate()), sort_keys=True),
+        "validation_status": "pending",
+    }
+    with store_errors(uri), store_lock(uri):
+        existing = _find_version(client, name, digest, evaluation.data_version)
+        if existing is None:
+            with _run(client, uri, run_id, name) as belongs_to:
+                version = _create_version(
+                    client, bundle, belongs_to, name=name, facts=facts, shown=evaluation, example=example
+                )
+        else:
+            version = existing
+        client.set_registered_model_alias(name, CANDIDATE, version)
+    return Registration(
+        name, version, existing is None, digest, evaluation.data_version, evaluation.headline, mask_uri(uri)
+    )
+
+
+def _create_version(
+    client: Any,
+    bundle: Path,
+    run_id: str,
+    *,
+    name: str,
+    facts: Mapping[str, str],
+    shown: Evaluation,
+    example: bytes | None,
+) -> str:
+    """Store the model's files, then the version with all its tags at once, so that no version is half described."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    from kineflow.serving.served_model import save_video_model
+
+    logged = client.create_logged_model(
+        client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, model_type="video"
+    )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "model"
+            identity = Model(model_id=logged.model_id, model_uuid=logged.model_id, run_id=run_id)
+            save_video_model(local, bundle, mlflow_model=identity, example=example)
+            client.log_model_artifacts(logged.model_id, str(local))
+    except BaseException:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(logged.model_id, "READY")
+    _log_figures(client, run_id, logged.model_id, shown)
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {key: redact(str(value))[:MAX_TAG_CHARS] for key, value in facts.items()}
+    created = client.create_model_version(
+        name,
+        source=logged.artifact_location,
+        run_id=run_id,
+        tags=tags | {"run_id": run_id, "model_id": logged.model_id},
+        model_id=logged.model_id,
+    )
+    version = str(created.version)
+    # By this tag MLflow's page of the model finds its way to the registered version.
+    link = json.dumps([{"name": name, "version": version}])
+    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": link, WEIGHTS_TAG: facts[WEIGHTS_TAG]})
+    return version
+
+
+def _log_figures(client: Any, run_id: str, model_id: str, shown: Evaluation) -> None:
+    """Attach the figures to the model, with the data they were measured on."""
+    from mlflow.entities import Metric
+
+    time_ms = int(datetime.now(UTC).timestamp() * 1000)
+    data = {"dataset_name": "test", "dataset_digest": shown.data_version[:MAX_DIGEST_CHARS]}
+    figures = shown.headline.items()
+    client.log_batch(run_id, [Metric(name, value, time_ms, 0, model_id=model_id, **data) for name, value in figures])
+
+
+@contextmanager
+def _run(client: Any, uri: str, run_id: str | None, name: str) -> Iterator[str]:
+    """The given run, or one that lasts for this block."""
+    if run_id is not None:
+        yield run_id
+        return
+    experiment = find_or_create_experiment(client, uri, name)
+    own = client.create_run(experiment, run_name="register").info.run_id
+    status = "FAILED"
+    try:
+        yield own
+        status = "FINISHED"
+    finally:
+        client.set_terminated(own, status)
+
+
+def _find_version(client: Any, name: str, digest: str, data_version: str) -> str | None:
+    """The oldest version with these weights and this evaluation data."""
+    query = f"name = '{name}' AND tags.`{WEIGHTS_TAG}` = '{digest}'"
+    versions = [found for found in client.search_model_versions(query) if found.tags.get(DATA_TAG) == data_version]
+    return min((str(found.version) for found in versions), key=int, default=None)
+
+
+def _run_tags(client: Any, run_id: str | None) -> dict[str, str]:
+    if run_id is None:
+        return {}
+    kept = ("pipeline.run_id", "kfp.run_id", "dvc.stage", "dvc.experiment")
+    tags = client.get_run(run_id).data.tags
+    return {key: tags[key] for key in kept if key in tags}

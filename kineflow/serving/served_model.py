@@ -1,0 +1,292 @@
+"""A bundle as an MLflow model: raw video bytes in, class scores out. Imports MLflow, so import it where that is wanted.
+
+Over HTTP (``mlflow models serve -m models:/NAME@champion --env-manager local``) a video is a base64 string::
+
+    curl -H 'Content-Type: application/json' http://localhost:5000/invocations \\
+         -d '{"dataframe_records": [{"video": "AAAAIGZ0eXBpc29t…"}], "params": {"topk": 3}}'
+
+In Python::
+
+    model = load_video_model("models:/d3d@champion")
+    model.predict(pandas.DataFrame({"video": [Path("clip.mp4").read_bytes()]}))
+
+A string never names a file: whoever may send a request may not read the server's disk.
+
+A network that takes flow computes it from the video (:mod:`kineflow.flow.of_video`), on the device that it runs on
+itself. A CPU core takes about 0.6 s for a million pixels of flow, and nine times as long where scenes are cut. MLflow's
+server gives up after 60 s a request unless its ``--timeout`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc.model import PythonModel
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array, Map, Object, Property
+
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard, load_card
+from kineflow.serving.predict import CLIPS, flow_source, predict_video
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.secrets import redact
+from kineflow.tracking.store import connect, tracking_uri
+from kineflow.video.encode import write_video
+
+TOPK = 5
+LIMITS = {
+    "clips": CLIPS,  # windows a video
+    "max_videos": 16,  # in one request
+    "max_video_bytes": 64 * 1024 * 1024,
+    "max_video_frames": 18_000,  # ten minutes at 30 frames per second
+    "max_frame_pixels": 4096 * 2304,
+    "max_flow_pixels": 100_000_000,  # of a video, for networks that take flow: ten windows of 64 fields of 455x256
+}
+
+_LOG = logging.getLogger(__name__)
+_BUNDLE = "bundle"
+_REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "numpy",
+    "av",
+    "opencv-contrib-python-headless",
+    "safetensors",
+    "pydantic",
+    "pyyaml",
+)
+_FLOW_REQUIREMENTS = ("numba",)
+
+
+class VideoClassifier(PythonModel):
+    """Answers one row per video: ``label``, ``score``, ``top`` and ``probabilities``."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the bundle that was stored with the model."""
+        self.network, self.card = load_bundle(Path(context.artifacts[_BUNDLE]))
+        self.limits = LIMITS | {name: int(value) for name, value in (context.model_config or {}).items()}
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classify videos.
+
+        Args:
+            context: Not used.
+            model_input: A table with a column ``video``: bytes, base64 text, or a :class:`pathlib.Path` (which no
+                request can hold). Called on the unwrapped model, also the bytes or the path of one video; there, text
+                is a path.
+            params: ``topk``: how many classes ``top`` lists.
+
+        Returns:
+            A table with a row per video: ``label`` and ``score`` of the best class, ``top`` (the best ``topk``, each a
+            label and a score), and ``probabilities`` by class, which add up to 1.
+
+        Raises:
+            MlflowException: A video cannot be used, with its place and the reason (HTTP status 400).
+        """
+        topk = int((params or {}).get("topk", TOPK))
+        videos = _videos(model_input)
+        if topk < 1:
+            raise MlflowException.invalid_parameter_value(f"topk must be at least 1, not {topk}")
+        if len(videos) > self.limits["max_videos"]:
+            raise MlflowException.invalid_parameter_value(
+                f"{len(videos)} videos in one request; at most {self.limits['max_videos']} are taken"
+            )
+        return pd.DataFrame([self._row(place, video, topk) for place, video in enumerate(videos)])
+
+    def _row(self, place: int, video: Any, topk: int) -> dict[str, Any]:
+        try:
+            probabilities = predict_video(
+                _checked(video, self.limits["max_video_bytes"]),
+                self.network,
+                self.card,
+                clips=self.limits["clips"],
+                max_frames=self.limits["max_video_frames"],
+                max_pixels=self.limits["max_frame_pixels"],
+                max_flow_pixels=self.limits["max_flow_pixels"],
+            )
+        except KineflowError as error:  # its place is a temporary file, which tells a client nothing
+            raise MlflowException.invalid_parameter_value(f"video {place}: {error.problem}") from None
+        return scored_row(probabilities, self.card.classes, topk)
+
+
+def scored_row(probabilities: np.ndarray, classes: Sequence[str], topk: int) -> dict[str, Any]:
+    """What is answered for one video with float32 ``[K]`` probabilities."""
+    best = np.argsort(-probabilities, kind="stable")[:topk]
+    top = [{"label": classes[index], "score": float(probabilities[index])} for index in best]
+    by_class = dict(zip(classes, map(float, probabilities), strict=True))
+    return {**top[0], "top": top, "probabilities": by_class}
+
+
+def video_signature() -> ModelSignature:
+    """A binary column ``video`` in; label, score, top and probabilities out; the parameter ``topk``."""
+    scored = Object([Property("label", DataType.string), Property("score", DataType.double)])
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "label"),
+        ColSpec(DataType.double, "score"),
+        ColSpec(Array(scored), "top"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "video")]),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("topk", DataType.long, TOPK)]),
+    )
+
+
+def save_video_model(
+    folder: Path,
+    bundle: Path,
+    *,
+    mlflow_model: Model | None = None,
+    limits: Mapping[str, int] | None = None,
+    example: bytes | None = None,
+) -> None:
+    """Write a bundle as an MLflow model: plain files and the bundle's safetensors, nothing pickled.
+
+    Args:
+        folder: Where to; must not exist.
+        bundle: See :mod:`kineflow.models.bundle`.
+        mlflow_model: Identity under which a store knows the model.
+        limits: Changes to :data:`LIMITS`.
+        example: Bytes of a video, stored as the input example; a tiny one is made when None.
+
+    Raises:
+        KineflowError: The bundle is damaged, has no classes, or takes flow and does not say how that was computed.
+    """
+    card = load_card(bundle)
+    if not card.classes:
+        raise KineflowError(
+            f"model {card.name!r} has no classes, so it cannot classify a video",
+            where=bundle,
+            remedy="register a trained classifier, such as the student",
+        )
+    takes_flow = flow_source(card) is not None
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=str(Path(__file__).with_name("video_pyfunc.py")),
+        artifacts={_BUNDLE: str(bundle)},
+        signature=video_signature(),
+        input_example=pd.DataFrame({"video": [example or example_video(card)]}),
+        pip_requirements=list(_pinned(_REQUIREMENTS + _FLOW_REQUIREMENTS * takes_flow)),
+        model_config={**LIMITS, **(limits or {})},
+        mlflow_model=mlflow_model,
+    )
+
+
+def load_video_model(uri: str, *, root: Path | None = None) -> Any:
+    """Load a stored model for prediction.
+
+    Args:
+        uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a folder.
+        root: The project's folder, where the SQLite store lies by default.
+
+    Returns:
+        An ``mlflow.pyfunc.PyFuncModel``; ``unwrap_python_model()`` gives the :class:`VideoClassifier`.
+
+    Raises:
+        KineflowError: There is no such model.
+    """
+    if not uri.startswith("models:/"):
+        return mlflow.pyfunc.load_model(uri)
+    store = tracking_uri(root)
+    client = connect(store, must_exist=True)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            source = _files_of(client, uri)
+            local = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=store)
+            return mlflow.pyfunc.load_model(local)
+    except MlflowException as error:
+        raise KineflowError(
+            f"cannot be loaded: {redact(error.message)}",
+            where=uri,
+            remedy="see the registered models and their aliases in MLflow",
+        ) from None
+
+
+def _files_of(client: Any, uri: str) -> str:
+    """Where a version's files lie; MLflow's own look-up asks a process-wide store, which may be another one."""
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    if alias:
+        version = str(client.get_model_version_by_alias(name, alias).version)
+    else:
+        name, _, version = name.partition("/")
+    if not version.isdecimal():
+        raise KineflowError("names no version", where=uri, remedy="write models:/NAME@ALIAS or models:/NAME/VERSION")
+    return str(client.get_model_version_download_uri(name, version))
+
+
+def example_video(card: ModelCard) -> bytes:
+    """A short H.264 mp4 of a bright square that moves over a dark ground: one clip long, at most 64 frames."""
+    wanted = card.preprocessing
+    side = 64
+    count = min((wanted.frames - 1) * wanted.stride_frames + wanted.fields + 1, 64)
+
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(count):
+            image = np.full((side, side, 3), 32, np.uint8)
+            left = number % (side - 16)
+            image[24:40, left : left + 16] = (224, 160, 64)
+            yield image
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "example.mp4"
+        write_video(path, frames(), fps=25.0, crf=30)
+        return path.read_bytes()
+
+
+def _videos(given: Any) -> list[Any]:
+    """The videos of a request; of the unwrapped model's caller, who may name a file as text too."""
+    match given:
+        case pd.DataFrame() if "video" in given:
+            return list(given["video"])
+        case str():
+            return [Path(given)]
+        case bytes() | Path():
+            return [given]
+    raise MlflowException.invalid_parameter_value(
+        "a table with a column 'video' of bytes or base64 text is expected, or the bytes or the path of one video"
+    )
+
+
+def _checked(video: Any, max_bytes: int) -> bytes | Path:
+    content = _from_base64(video) if isinstance(video, str) else video
+    if not isinstance(content, bytes | Path):
+        raise KineflowError(f"bytes are expected, not {type(content).__name__}")
+    if isinstance(content, Path) and not content.is_file():
+        raise KineflowError(f"no such file: {content}")
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if not 0 < size <= max_bytes:
+        raise KineflowError(f"{size} bytes; 1 to {max_bytes} are taken")
+    return content
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise KineflowError(f"not base64 text: {error}") from None
+
+
+def _pinned(packages: Sequence[str]) -> Iterator[str]:
+    """Requirements at the versions installed here.
+
+    Kineflow itself is not among them: its name on a public index may be someone else's, so it comes with the image.
+    """
+    for package in packages:
+        try:
+            yield f"{package}=={metadata.version(package).partition('+')[0]}"
+        except metadata.PackageNotFoundError:
+            _LOG.warning("package %s is not installed, and the served model needs it", package)

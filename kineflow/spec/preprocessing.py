@@ -1,0 +1,83 @@
+"""How a clip becomes a network's input: plain values that travel with its weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from kineflow.spec.modality import Modality
+from kineflow.spec.sampling import ShortPolicy
+from kineflow.storage.errors import KineflowError
+
+Fit = Literal["crop", "squash"]
+
+_FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a clip becomes the network's input.
+
+    Attributes:
+        modality: See :mod:`kineflow.spec.modality`; flow is quantised levels, 0..255, still motion in the middle.
+        frames: T, time steps in a clip (for flow: fields), or in each snippet of one.
+        stride_frames: Frames of video from one time step to the next.
+        short_side: To which each frame is resized, pixels.
+        crop: Side of the square cut from it, pixels.
+        mean, std: Subtracted from and divided into each channel, in units of 0..255; one entry per channel.
+        channel_order: In which the network takes colours, and ``mean`` and ``std`` list them: ``bgr`` for weights born
+            in Caffe. Frames are decoded as RGB, and turned round when they are normalised.
+        segments: K of TSN: the network sees K snippets of a video at once, and its scores are averaged over the
+            snippets of a longer test before the softmax. 0: it sees one window, and probabilities are averaged.
+        fit: ``crop`` cuts the square out of the resized frame; ``squash`` makes the whole frame a square of this size,
+            whatever its aspect, and ``short_side`` does not matter.
+        short: What happens where a video is shorter than the clip, see :mod:`kineflow.spec.sampling`.
+
+    Raises:
+        KineflowError: A value is impossible.
+    """
+
+    __pydantic_config__: ClassVar = _FORBID_EXTRA
+
+    modality: Modality
+    frames: int
+    stride_frames: int
+    short_side: int
+    crop: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    segments: int = 0
+    fit: Fit = "crop"
+    short: ShortPolicy = "repeat_last"
+
+    def __post_init__(self) -> None:
+        if min(self.frames, self.stride_frames, self.crop, self.segments + 1) < 1 or self.short_side < self.crop:
+            raise KineflowError(
+                f"impossible clip geometry: {self.frames} frames at stride {self.stride_frames}, "
+                f"crop {self.crop} of a short side of {self.short_side}",
+                remedy="give counts of at least 1, and a crop no larger than the short side",
+            )
+        if not self.mean or len(self.mean) != len(self.std) or not all(math.isfinite(x) for x in self.mean):
+            raise KineflowError(
+                f"mean {self.mean} and std {self.std} do not pair up", remedy="give one number each for every channel"
+            )
+        if not all(0 < deviation < math.inf for deviation in self.std):
+            raise KineflowError(f"std {self.std} cannot divide", remedy="give numbers above 0")
+        colours = {"rgb": 3, "rgb_difference": 3, "rgb_flow": len(self.mean)}
+        if self.channel_order == "bgr" and len(self.mean) != colours.get(self.modality):
+            raise KineflowError(
+                f"{len(self.mean)} channels of {self.modality} have no order bgr",
+                remedy="keep channel_order bgr for RGB frames of 3 channels",
+            )
+        if self.modality == "rgb_flow" and (self.fields < 1 or len(self.mean) % 2 == 0):
+            raise KineflowError(
+                f"no frame with flow fields has {len(self.mean)} channels",
+                remedy="give 3 for the frame and 2 for each field",
+            )
+
+    @property
+    def fields(self) -> int:
+        """L of ``rgb_flow``: flow fields at each moment; 1 for other modalities."""
+        return (len(self.mean) - 3) // 2 if self.modality == "rgb_flow" else 1

@@ -1,0 +1,106 @@
+"""Typed configuration that refuses unknown keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.media import check_root
+
+
+class Params(BaseModel):
+    """Base of every parameter section: immutable, finite, and a typo in a key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _is_local(path: str) -> str:
+    if "://" in path:
+        raise ValueError("must be a local folder or a mounted volume")
+    return path
+
+
+LocalFolder = Annotated[str, AfterValidator(_is_local)]
+"""Path of a folder that programs can write to: on a disk or a mounted volume, no URI; may be empty."""
+
+
+def _is_root(root: str) -> str:
+    try:
+        return check_root(root)
+    except KineflowError as error:
+        raise ValueError(f"{error.problem}; {error.remedy}") from None
+
+
+RootFolder = Annotated[str, AfterValidator(_is_root)]
+"""A :data:`LocalFolder`, or a place on S3, ``s3://bucket/prefix`` without credentials; may be empty."""
+
+_USERINFO = re.compile(r"//[^/\s]*@")
+
+P = TypeVar("P", bound=Params)
+
+
+def parse_params(kind: type[P], values: Mapping[str, Any], *, where: str) -> P:
+    """Validate ``values`` as ``kind``; every fault is reported at once, with its key, value and allowed range.
+
+    Raises:
+        KineflowError: ``values`` is no mapping, a key is unknown, a value is missing, or a value is out of range.
+    """
+    if not isinstance(values, Mapping):
+        raise KineflowError(
+            f"invalid parameters\n  {where}: a mapping of keys to values is expected, not {values!r}",
+            remedy="correct these values; nothing has been run",
+        )
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_describe(kind, where, fault) for fault in error.errors()]
+        raise KineflowError(
+            "\n".join(["invalid parameters", *lines]), remedy="correct these values; nothing has been run"
+        ) from None
+
+
+def _describe(kind: type[Params], where: str, fault: Any) -> str:
+    key = ".".join([where, *map(str, fault["loc"])])
+    if fault["type"] == "extra_forbidden":
+        return f"  {key}: unknown key; known keys: {', '.join(_keys_beside(kind, fault['loc']))}"
+    if fault["type"] == "missing":
+        return f"  {key}: required, and absent"
+    message = fault["msg"].removeprefix("Value error, ")
+    # Checks across the keys of a section name the values at fault; the whole section would bury them.
+    given = "" if isinstance(fault["input"], Mapping) else f", not {_USERINFO.sub('//***@', repr(fault['input']))}"
+    return f"  {key}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _keys_beside(kind: type[Params], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys known to the (possibly nested) section that an unknown key at ``loc`` was written in."""
+    for part in loc[:-1]:
+        field = kind.model_fields.get(str(part))
+        nested = field.annotation if field else None
+        if not (isinstance(nested, type) and issubclass(nested, Params)):
+            break
+        kind = nested
+    return sorted(kind.model_fields)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        KineflowError: The file cannot be read, is no YAML, or holds something other than a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = f"not readable: {error.strerror}"
+        raise KineflowError(problem, where=path, remedy="give the path of a parameter file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KineflowError(f"not readable as YAML: {error}", where=path, remedy="correct the syntax") from None
+    if not isinstance(content, dict):
+        raise KineflowError(f"a mapping was expected, not {type(content).__name__}", where=path)
+    return content

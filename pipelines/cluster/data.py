@@ -1,0 +1,117 @@
+"""Where a recipe's data lie on a cluster: parameters that name local places are made to name places there."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, get_args
+
+from kineflow.storage.config import Params
+from kineflow.storage.errors import KineflowError
+from pipelines.cluster.data_version import DataVersion
+from pipelines.cluster.resources import ClusterParams
+from pipelines.dag.graph import Graph
+from pipelines.dag.params import schema_of
+from pipelines.dag.sources import source_digest
+
+DATA_FOLDER = "data"  # what data.dvc tracks
+_FETCHED, _MEDIA = "data", "media"
+_MEDIA_ROOT = "media_root"  # of a section: where its step keeps stored clips, flow or features
+_DIGEST_DIGITS = 16
+
+
+def fetched_folder(cluster: ClusterParams) -> str:
+    """Folder on the volume that holds fetched data, each version in a folder of its own."""
+    return f"{cluster.volume.path}/{_FETCHED}"
+
+
+def place_data(
+    graph: Graph,
+    params: Mapping[str, Any],
+    cluster: ClusterParams,
+    data: DataVersion | None,
+    *,
+    digest: str | None = None,
+) -> dict[str, Any]:
+    """The parameters, with every local place in them changed for one on the cluster.
+
+    What lies in the folder that DVC tracks is found in the folder of its version on the volume. Stored clips and flow,
+    where no place is named for them, go to a folder named by all that decides what they are, so that runs which make
+    the same share them and others do not meet.
+
+    Args:
+        graph: The recipe's.
+        params: Checked.
+        cluster: Whose volume it is.
+        data: Version of the tracked folder; None where the recipe does not read it.
+        digest: Put in place of the true digests of the steps' sources.
+
+    Raises:
+        KineflowError: A parameter names a file or folder that the cluster does not have.
+    """
+    schema = schema_of(graph)
+    astray: list[str] = []
+
+    def placed(where: str, path: str) -> str:
+        found = _on_cluster(path, cluster, data)
+        if found is None:
+            astray.append(f"  {where}: {path!r}")
+        return found or path
+
+    moved = {key: _with_inputs(schema[key], value, key, placed) for key, value in params.items()}
+    if astray:
+        raise KineflowError(
+            "\n".join(["these are no places on the cluster", *astray]),
+            where=graph.recipe,
+            remedy=f"name s3://…, a place below {cluster.volume.path}, or one below {DATA_FOLDER}/, tracked by DVC",
+        )
+    steps = {key: task.step for task in graph.tasks for key in task.sections.values()}
+    return {
+        key: value | {_MEDIA_ROOT: _media_of(key, value, moved, cluster, digest or _sources(steps[key]))}
+        if _keeps_media(schema[key]) and not value.get(_MEDIA_ROOT)
+        else value
+        for key, value in moved.items()
+    }
+
+
+def _on_cluster(path: str, cluster: ClusterParams, data: DataVersion | None) -> str | None:
+    if not path or "://" in path or PurePosixPath(path).is_relative_to(cluster.volume.path):
+        return path
+    if data and PurePosixPath(path).is_relative_to(DATA_FOLDER):
+        below = PurePosixPath(path).relative_to(DATA_FOLDER)
+        return str(PurePosixPath(fetched_folder(cluster)) / data.md5.removesuffix(".dir") / below)
+    return None
+
+
+def _with_inputs(kind: type, values: Any, where: str, placed: Callable[[str, str], str]) -> Any:
+    """A section with its inputs placed, those of sections in a list within it too."""
+    if not (inspect.isclass(kind) and issubclass(kind, Params)):
+        return values
+    changed = dict(values)
+    for name, field in kind.model_fields.items():
+        value, here = values.get(name), f"{where}.{name}"
+        is_input = isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input")
+        if value and (is_input or name == _MEDIA_ROOT):
+            changed[name] = placed(here, str(value))
+        elif isinstance(value, list):
+            (entry, *_) = (*get_args(field.annotation), object)
+            changed[name] = [_with_inputs(entry, item, f"{here}.{place}", placed) for place, item in enumerate(value)]
+    return changed
+
+
+def _keeps_media(kind: type) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, Params) and _MEDIA_ROOT in kind.model_fields
+
+
+def _media_of(key: str, section: Any, params: Mapping[str, Any], cluster: ClusterParams, sources: str) -> str:
+    decides = json.dumps([params.get("ingestion"), section, sources])
+    digest = hashlib.sha256(decides.encode()).hexdigest()[:_DIGEST_DIGITS]
+    return f"{cluster.media or f'{cluster.volume.path}/{_MEDIA}'}/{key}-{digest}"
+
+
+def _sources(step: str) -> str:
+    """What decides a step's media beside its parameters: the code that makes them, and the clips they are made of."""
+    return source_digest("ingest") + source_digest(step)

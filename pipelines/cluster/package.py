@@ -1,0 +1,130 @@
+"""The KFP package of a recipe for a cluster: the recipe's own graph, with what a cluster needs around it.
+
+::
+
+    fetch_data ─ [the recipe; its flow in shards, where that is asked for] ─ close_run (whatever happens)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from kineflow.storage.errors import KineflowError
+from pipelines.cluster.data import fetched_folder, place_data
+from pipelines.cluster.data_version import DataVersion
+from pipelines.cluster.resources import ClusterParams, give_resources, run_environment
+from pipelines.dag.fan_out import FanOut, fanned_out
+from pipelines.dag.graph import Graph, graph_of, step_names
+from pipelines.dag.package import set_defaults, stamp
+from pipelines.dag.recipes import load_pipeline
+
+
+def compile_for_cluster(
+    recipe: str,
+    params: Mapping[str, Any],
+    cluster: ClusterParams,
+    *,
+    data: DataVersion | None,
+    caching: bool = True,
+    digest: str | None = None,
+) -> str:
+    """The package as YAML of two documents: the pipeline, and what Kubernetes is asked for.
+
+    Args:
+        recipe: Name of the recipe.
+        params: One value a parameter of the pipeline, already checked; they become its defaults.
+        cluster: The section ``cluster``, with an image.
+        data: Version of the data that DVC tracks, fetched first; None where the recipe's source is elsewhere.
+        caching: Whether steps may take results of earlier runs; those with side effects never do.
+        digest: Put in place of the true source digests, so that a golden package does not change with every line of
+            code.
+
+    Raises:
+        KineflowError: No such recipe; no image is named; resources are given to a step that there is not; or a
+            parameter names a place that the cluster does not have.
+    """
+    from google.protobuf.json_format import MessageToDict
+
+    if not cluster.image:
+        raise KineflowError(
+            "no image is named", where="cluster.image", remedy="build and push one, and name it by its digest"
+        )
+    graph = graph_of(recipe)
+    placed = place_data(graph, params, cluster, data, digest=digest)
+    traced = _trace(graph, placed, cluster, data, caching=caching)
+    spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
+    set_defaults(spec, placed)
+    stamp(spec, cluster.image, digest)
+    return yaml.safe_dump_all([spec, MessageToDict(traced.platform_spec)], sort_keys=True)
+
+
+def _trace(
+    graph: Graph, params: Mapping[str, Any], cluster: ClusterParams, data: DataVersion | None, *, caching: bool
+) -> Any:
+    """The recipe as KFP traces it, with resources on every task."""
+    _check_installed()
+    from kfp import dsl
+    from kfp.dsl.pipeline_context import Pipeline
+
+    from components.close_run.component import close_run
+    from components.fetch_data.component import fetch_data
+
+    recipe = load_pipeline(graph.recipe)
+    environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
+    known = {task.name: task for task in graph.tasks}
+    cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
+
+    def whole(*sections: Any) -> None:
+        with dsl.ExitHandler(close_run(params={}), name="recipe"):
+            fetched = fetch_data(params=_fetching(cluster, data)) if data else None
+            with fanned_out(FanOut(cluster.flow_shards, cluster.flow_shards_at_once)):
+                recipe.pipeline_func(*sections)
+        for task in Pipeline.get_default_pipeline().tasks.values():
+            name, step = _shown_as(task), str(task.component_spec.name).replace("-", "_")
+            in_recipe = known.get(name)
+            if fetched and step == "ingest":
+                task.after(fetched)
+            give_resources(
+                task,
+                step=step,
+                name=name,
+                cluster=cluster,
+                environment=environment,
+                nodes=_nodes(params, in_recipe.sections.values() if in_recipe else ()),
+                cached=caching,
+            )
+
+    # KFP reads the pipeline's parameters from the signature.
+    whole.__signature__ = inspect.signature(recipe.pipeline_func)  # type: ignore[attr-defined]
+    limits = dsl.PipelineConfig(
+        active_deadline_seconds=cluster.deadline_sec, ttl_seconds_after_finished=cluster.keep_finished_sec
+    )
+    described = recipe.pipeline_spec.pipeline_info.description
+    return dsl.pipeline(name=graph.recipe, description=described, pipeline_config=limits)(whole)
+
+
+def _shown_as(task: Any) -> str:
+    """What the recipe calls a task: its display name, or KFP's own."""
+    return str(task._task_spec.display_name or task.name)
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("kfp.kubernetes") is None:
+        raise KineflowError(
+            "kfp-kubernetes is not installed", remedy="install it with: pip install 'kineflow[cluster]'"
+        )
+
+
+def _fetching(cluster: ClusterParams, data: DataVersion) -> dict[str, str]:
+    return {"remote": data.remote, "version": data.md5, "into": fetched_folder(cluster)}
+
+
+def _nodes(params: Mapping[str, Any], sections: Any) -> int:
+    """On how many nodes a task trains: the most that any of its sections asks for."""
+    asked = [params[key].get("nodes", 1) for key in sections if isinstance(params[key], Mapping)]
+    return max(asked, default=1)

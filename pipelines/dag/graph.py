@@ -1,0 +1,127 @@
+"""A recipe's DAG as plain values, read from what KFP compiles, so that every engine runs the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.dag.recipes import load_pipeline
+from pipelines.dag.sources import ROOT
+
+METRICS = "system.Metrics"
+CLASSIFICATION = "system.ClassificationMetrics"
+HTML = "system.HTML"
+
+
+@dataclass(frozen=True)
+class Produced:
+    """An output of another task."""
+
+    task: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a DAG.
+
+    Attributes:
+        name: What the recipe calls it (``teacher``).
+        key: What KFP calls it (``train-2``).
+        step: The folder in ``components/`` that it runs (``train``).
+        inputs: Input artifacts by name.
+        sections: Arguments that come from the parameter file: argument name to key of the file.
+        constants: Arguments fixed by the recipe.
+        outputs: Artifact type by output name, e.g. ``system.Model``.
+        after: Tasks that must have succeeded though nothing of theirs is read.
+    """
+
+    name: str
+    key: str
+    step: str
+    inputs: Mapping[str, Produced]
+    sections: Mapping[str, str]
+    constants: Mapping[str, Any]
+    outputs: Mapping[str, str]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A recipe: its name, its tasks in an order that can be run, and the keys of its parameter file."""
+
+    recipe: str
+    tasks: tuple[Task, ...]
+    parameters: tuple[str, ...]
+
+
+def graph_of(recipe: str) -> Graph:
+    """The DAG of a recipe.
+
+    Raises:
+        KineflowError: No such recipe.
+    """
+    return read_graph(recipe, load_pipeline(recipe).pipeline_spec)
+
+
+def read_graph(recipe: str, spec: Any) -> Graph:
+    """The DAG of a compiled KFP pipeline spec."""
+    from google.protobuf.json_format import MessageToDict
+
+    plain = MessageToDict(spec)
+    tasks = plain["root"]["dag"]["tasks"]
+    shown = {key: task["taskInfo"]["name"] for key, task in tasks.items()}
+    read = {shown[key]: _task(key, shown, task, plain["components"]) for key, task in tasks.items()}
+    parameters = tuple(sorted(plain["root"].get("inputDefinitions", {}).get("parameters", {})))
+    return Graph(recipe, _runnable_order(read), parameters)
+
+
+def _task(key: str, shown: Mapping[str, str], task: Mapping[str, Any], components: Mapping[str, Any]) -> Task:
+    component = components[task["componentRef"]["name"]]
+    given = task.get("inputs", {})
+    artifacts = {name: source["taskOutputArtifact"] for name, source in given.get("artifacts", {}).items()}
+    inputs = {
+        name: Produced(shown[source["producerTask"]], source["outputArtifactKey"]) for name, source in artifacts.items()
+    }
+    parameters = sorted(given.get("parameters", {}).items())
+    read_from = {produced.task for produced in inputs.values()}
+    return Task(
+        name=task["taskInfo"]["name"],
+        key=key,
+        step=step_of(component["executorLabel"]),
+        inputs=dict(sorted(inputs.items())),
+        sections={k: v["componentInputParameter"] for k, v in parameters if "componentInputParameter" in v},
+        constants={k: v["runtimeValue"]["constant"] for k, v in parameters if "runtimeValue" in v},
+        outputs={
+            name: output["artifactType"]["schemaTitle"]
+            for name, output in sorted(component.get("outputDefinitions", {}).get("artifacts", {}).items())
+        },
+        after=tuple(sorted({shown[name] for name in task.get("dependentTasks", [])} - read_from)),
+    )
+
+
+def step_of(executor_label: str) -> str:
+    """The step that a KFP executor runs: ``exec-extract-flow-2`` runs ``extract_flow``."""
+    words = executor_label.removeprefix("exec-").split("-")
+    return "_".join(words[:-1] if words[-1].isdigit() else words)
+
+
+def step_names() -> list[str]:
+    """All steps there are, whatever recipe uses them: the folders of ``components/``, sorted."""
+    return sorted(path.parent.name for path in (ROOT / "components").glob("*/step.py"))
+
+
+def _runnable_order(tasks: Mapping[str, Task]) -> tuple[Task, ...]:
+    ordered: dict[str, Task] = {}
+
+    def add(name: str) -> None:
+        if name not in ordered:
+            task = tasks[name]
+            for needed in sorted({*(produced.task for produced in task.inputs.values()), *task.after}):
+                add(needed)
+            ordered[name] = task
+
+    for name in sorted(tasks):  # a protobuf map has no order of its own
+        add(name)
+    return tuple(ordered.values())

@@ -1,0 +1,161 @@
+"""A recipe's parameter file, checked against its DAG before any work starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from components.frontend import Signature, check_seed, load_step
+from kineflow.storage.config import Params, parse_params, read_yaml
+from kineflow.storage.errors import KineflowError
+from pipelines.dag.graph import Graph
+from pipelines.dag.sources import ROOT
+
+if TYPE_CHECKING:
+    from pipelines.cluster.resources import ClusterParams
+
+CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
+
+
+def demo_params(recipe: str) -> Path:
+    """The parameter file of a recipe's demo: ``params/<recipe>.yaml``, or ``params.yaml`` where that is missing."""
+    own = Path("params") / f"{recipe}.yaml"
+    return own if own.is_file() else Path("params.yaml")
+
+
+def load_params(graph: Graph, path: Path) -> dict[str, Any]:
+    """The checked contents of a parameter file, with every default filled in.
+
+    Raises:
+        KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range. All faults
+            are named in one message.
+    """
+    given = {key: value for key, value in read_yaml(path).items() if key != CLUSTER}
+    schema = schema_of(graph)
+    faults = [
+        f"  {key}: unknown section; known: {', '.join(sorted(schema))}" for key in sorted(set(given) - set(schema))
+    ]
+    faults += [f"  {key}: missing" for key in sorted(set(schema) - set(given))]
+    checked: dict[str, Any] = {}
+    for key, kind in schema.items():
+        if key not in given:
+            continue
+        try:
+            checked[key] = _check(kind, given[key], key)
+        except KineflowError as error:
+            faults += error.problem.splitlines()[1:] or [f"  {key}: {error.problem}"]
+    faults += _unknown_models(graph, checked)
+    try:
+        load_cluster(path)
+    except KineflowError as error:
+        faults += error.problem.splitlines()[1:]
+    if faults:
+        raise KineflowError(
+            "\n".join(["invalid parameters", *faults]), where=path, remedy="correct them; nothing has run"
+        )
+    return checked
+
+
+def load_cluster(path: Path) -> ClusterParams | None:
+    """The checked section ``cluster``, which is no part of any recipe.
+
+    Args:
+        path: Parameter file; where it has no such section, that of the project's ``params.yaml`` holds.
+
+    Returns:
+        None where neither has one.
+
+    Raises:
+        KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range.
+    """
+    from pipelines.cluster.resources import ClusterParams
+
+    own, common = read_yaml(path), ROOT / "params.yaml"
+    values = own.get(CLUSTER) or (read_yaml(common).get(CLUSTER) if common.is_file() else None)
+    return None if values is None else parse_params(ClusterParams, values, where=CLUSTER)
+
+
+def schema_of(graph: Graph) -> dict[str, type]:
+    """What each key of the parameter file is: a section's class, or a plain type such as int.
+
+    Raises:
+        KineflowError: Two tasks read one key as two different things.
+    """
+    schema: dict[str, type] = {}
+    for task in graph.tasks:
+        signature = Signature.of(load_step(task.step))
+        for argument, key in task.sections.items():
+            kind = signature.sections.get(argument) or signature.values[argument]
+            if schema.setdefault(key, kind) is not kind:
+                raise KineflowError(
+                    f"{key} is read as {schema[key].__name__} and as {kind.__name__}", where=graph.recipe
+                )
+    return {key: schema[key] for key in graph.parameters if key in schema}
+
+
+def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """Paths named in a section, or a list in it, that the run reads: fields marked ``{"is_input": True}``; no URIs."""
+    if not (inspect.isclass(kind) and issubclass(kind, Params)):
+        return []
+    found: list[str] = []
+    for name, field in kind.model_fields.items():
+        value = values.get(name)
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input"):
+            found += [str(value)] if value and "://" not in str(value) else []
+        elif isinstance(value, list):
+            found += [
+                path for entry in get_args(field.annotation) for item in value for path in local_inputs(entry, item)
+            ]
+    return found
+
+
+def check_inputs(graph: Graph, values: Mapping[str, Any], root: Path) -> None:
+    """See that the files and folders which the parameters name are there.
+
+    Raises:
+        KineflowError: One is missing.
+    """
+    for key, kind in schema_of(graph).items():
+        for name in local_inputs(kind, values[key]):
+            if not (root / name).exists():
+                raise KineflowError(
+                    f"{key} names {name!r}, which is not there",
+                    where=root / name,
+                    remedy="correct the path, or make the demo's videos with: kineflow synth data",
+                )
+
+
+def _check(kind: type, value: Any, key: str) -> Any:
+    if issubclass(kind, Params):
+        if not isinstance(value, Mapping):
+            raise KineflowError(f"a mapping is expected, not {value!r}")
+        # KFP has no null; every field that may be null is so by default.
+        return parse_params(kind, value, where=key).model_dump(mode="json", exclude_none=True)
+    if type(value) is not kind:
+        raise KineflowError(f"{kind.__name__} is expected, not {value!r}")
+    if key == "seed" and isinstance(value, int):
+        check_seed(value)
+    return value
+
+
+def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
+    """Models that an evaluation names and no task trains: found now, not after hours of training."""
+    trained = {task.constants["name"] for task in graph.tasks if "name" in task.constants}
+    faults = []
+    for section in (task.sections["params"] for task in graph.tasks if task.step == "evaluate"):
+        values = checked.get(section, {})
+        imported = {source["name"] for source in values.get("imported", [])}
+        named = {f"{section}.{key}": [values[key]] for key in ("student", "baseline") if key in values}
+        named |= {
+            f"{section}.fusion.{number}.models": [name for name in fusion["models"] if name not in imported]
+            for number, fusion in enumerate(values.get("fusion", []))
+        }
+        faults += [
+            f"  {key}: no model is called {name!r}; there are {', '.join(sorted(trained))}"
+            for key, names in named.items()
+            for name in names
+            if name not in trained
+        ]
+    return faults

@@ -1,0 +1,59 @@
+"""The environment that steps run in: the project on the path, telemetry off, one name for the whole run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from components.frontend import RECIPE, RUN_ID
+from kineflow.storage.errors import KineflowError
+from pipelines.dag.sources import ROOT
+
+_QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+
+
+@contextmanager
+def pipeline_run(recipe: str) -> Iterator[str]:
+    """Name the run for all its steps (the name is given), and close its record in the tracking store as it ended."""
+    before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE)}
+    run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
+    os.environ.update({RUN_ID: run_id, RECIPE: recipe})
+    try:
+        yield run_id
+        _close(run_id, "FINISHED")
+    except BaseException as error:
+        with suppress(KineflowError):  # a store that cannot be used must not hide why the run ended
+            _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value else {})
+
+
+def _close(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    from kineflow.tracking.runs import end_pipeline_run
+
+    end_pipeline_run(run_id, status)
+
+
+# A waiting OpenMP thread spins by default, and a machine that does anything else beside then trains ten times slower.
+_SHARED_CORES = {"OMP_WAIT_POLICY": "passive"}
+
+
+def step_environment() -> dict[str, str]:
+    """A copy of this process's environment, with what steps need."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**_SHARED_CORES, **os.environ, **_QUIET, "PATH": programs, "PYTHONPATH": paths}

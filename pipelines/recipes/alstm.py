@@ -1,0 +1,81 @@
+"""ALSTM (Sharma et al. 2016): a recurrent network decides, frame by frame, where in the picture to look.
+
+::
+
+                   ingest ─ validate ─ extract_flow ─┐               ┌─ attention ─┐
+                                                     │               ├─ average ───┤
+    pretrain_tsn ─ choose_backbone ──────────────────┴─ extract_     ├─ max ───────┼─ evaluate ─ register (attention)
+                                                        features ────┼─ cube ──────┤
+                                                                     └─ penalised ─┘
+
+The backbone is never trained here: its weights are published ones, in the demo random ones. So what it sees of every
+frame is computed once, and all five networks read that. ``average`` and ``max`` are the network ``attention`` with
+pooling in place of attention, ``cube`` a regression without memory, and ``penalised`` is told to look everywhere.
+
+The paper looks at RGB frames. ``backbone.stream`` chooses another stream, and with RGB ``flow.splits: []`` leaves the
+flow out. The demo looks at flow, because its classes differ in nothing else.
+"""
+
+from kfp import dsl
+
+from components.choose_backbone.component import choose_backbone
+from components.evaluate.component import evaluate
+from components.extract_features.component import extract_features
+from components.ingest.component import ingest
+from components.pretrain_tsn.component import pretrain_tsn
+from components.register.component import register
+from components.train_recurrent.component import train_recurrent
+from components.validate.component import validate
+from pipelines.dag.fan_out import extract_flow
+
+
+@dsl.pipeline(name="alstm", description="Train ALSTM and its baselines on features of a frozen backbone; register it.")
+def alstm(
+    seed: int,
+    ingestion: dict,
+    validation: dict,
+    flow: dict,
+    network: dict,
+    backbone: dict,
+    features: dict,
+    attention: dict,
+    average: dict,
+    max: dict,
+    cube: dict,
+    penalised: dict,
+    evaluation: dict,
+    registration: dict,
+) -> None:
+    """One parameter a section of ``params/alstm.yaml``."""
+    clips = ingest(params=ingestion, seed=seed).outputs["clips"]
+    checked = validate(clips=clips, params=validation)
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    initial = pretrain_tsn(params=network, seed=seed).outputs
+    frozen = choose_backbone(
+        rgb=initial["rgb"], difference=initial["difference"], flow=initial["flow"], params=backbone
+    ).outputs["backbone"]
+    seen = extract_features(clips=clips, flow=fields, backbone=frozen, params=features).outputs["features"]
+
+    models = {
+        name: train_recurrent(clips=clips, features=seen, backbone=frozen, params=settings, name=name, seed=seed)
+        .set_display_name(name)
+        .outputs["model"]
+        for name, settings in (
+            ("attention", attention),
+            ("average", average),
+            ("max", max),
+            ("cube", cube),
+            ("penalised", penalised),
+        )
+    }
+    scored = evaluate(
+        clips=clips,
+        flow=fields,
+        first=models["attention"],
+        second=models["average"],
+        third=models["max"],
+        fourth=models["cube"],
+        fifth=models["penalised"],
+        params=evaluation,
+    )
+    register(model=models["attention"], evaluation=scored.outputs["evaluation"], params=registration)

@@ -1,0 +1,80 @@
+"""D3D (Stroud et al. 2020): a flow network teaches an RGB network, which then needs no flow.
+
+::
+
+    ingest ─ validate ─ extract_flow ─┬─ teacher (flow) ─┬─ distilled (labelled clips) ─┐
+                                      │                  └─ student (unlabelled too) ───┤
+    pretrain ─────────────────────────┴─ plain (RGB) ───────────────────────────────────┴─ evaluate ─ register
+
+The plain network and both students start from the same weights and take the same steps, so that what differs between
+them is the teacher.
+"""
+
+from kfp import dsl
+
+from components.distill.component import distill
+from components.evaluate.component import evaluate
+from components.ingest.component import ingest
+from components.pretrain.component import pretrain
+from components.register.component import register
+from components.train.component import train
+from components.validate.component import validate
+from pipelines.dag.fan_out import extract_flow
+
+
+@dsl.pipeline(name="d3d", description="Distil a flow teacher into an RGB student, and register the student.")
+def d3d(
+    seed: int,
+    ingestion: dict,
+    validation: dict,
+    flow: dict,
+    network: dict,
+    teacher: dict,
+    student: dict,
+    distillation: dict,
+    evaluation: dict,
+    registration: dict,
+) -> None:
+    """One parameter a section of ``params.yaml``."""
+    clips = ingest(params=ingestion, seed=seed).outputs["clips"]
+    checked = validate(clips=clips, params=validation)
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    initial = pretrain(params=network, seed=seed).outputs
+
+    taught_by = (
+        train(clips=clips, flow=fields, initial=initial["flow"], params=teacher, name="teacher", seed=seed)
+        .set_display_name("teacher")
+        .outputs["model"]
+    )
+    plain = (
+        train(clips=clips, initial=initial["rgb"], params=student, name="plain", seed=seed)
+        .set_display_name("plain")
+        .after(checked)
+        .outputs["model"]
+    )
+    students = {
+        name: distill(
+            clips=clips,
+            flow=fields,
+            initial=initial["rgb"],
+            teacher=taught_by,
+            params=student,
+            distillation=distillation,
+            name=name,
+            use_unlabelled=use_unlabelled,
+            seed=seed,
+        )
+        .set_display_name(name)
+        .outputs["model"]
+        for name, use_unlabelled in (("distilled", False), ("student", True))
+    }
+    scored = evaluate(
+        clips=clips,
+        flow=fields,
+        first=taught_by,
+        second=plain,
+        third=students["distilled"],
+        fourth=students["student"],
+        params=evaluation,
+    )
+    register(model=students["student"], evaluation=scored.outputs["evaluation"], params=registration)

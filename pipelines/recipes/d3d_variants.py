@@ -1,0 +1,153 @@
+"""D3D's ablations and motion probes (Stroud et al. 2020, §3.1 and §4): what else could have taught the RGB network.
+
+::
+
+    ingest ─ validate ─ extract_flow ─┬─ teacher (flow) ─┬─ student ───────┐
+                                      │                  ├─ mars ──────────┤
+                                      │                  ├─ distil_only ───┤
+                                      │                  └─ learnt_flow ───┤
+                                      ├─ auxiliary ────────────────────────┼─ evaluate, evaluate-flow ─ register
+    pretrain ─────────────────────────┴─ plain (RGB) ─── reverse (flow) ───┴─ probe_motion
+
+============  ======  ================================================================================================
+student       RGB     D3D: labels, and the teacher's logits
+mars          RGB     the teacher's pooled features in their place (MARS, Crasto et al. 2019)
+distil_only   RGB     no labels but those that the teacher has learnt
+auxiliary     RGB     no teacher: the network also learns to tell the flow
+reverse       flow    the plain RGB network teaches a flow network
+learnt_flow   RGB     the teacher behind a flow estimator, and both learn from the labels
+============  ======  ================================================================================================
+
+All take the same steps on the same clips, unlabelled ones where they can. Only the student is registered.
+"""
+
+from kfp import dsl
+
+from components.distill.component import distill
+from components.evaluate.component import evaluate
+from components.ingest.component import ingest
+from components.pretrain.component import pretrain
+from components.pretrain_learnt_flow.component import pretrain_learnt_flow
+from components.probe_motion.component import probe_motion
+from components.register.component import register
+from components.train.component import train
+from components.train_auxiliary.component import train_auxiliary
+from components.validate.component import validate
+from pipelines.dag.fan_out import extract_flow
+
+
+@dsl.pipeline(name="d3d-variants", description="Train D3D's variants, probe their features for motion, compare them.")
+def d3d_variants(
+    seed: int,
+    ingestion: dict,
+    validation: dict,
+    flow: dict,
+    network: dict,
+    teacher: dict,
+    student: dict,
+    distillation: dict,
+    mars: dict,
+    distil_only: dict,
+    reverse: dict,
+    auxiliary: dict,
+    estimator: dict,
+    learnt_flow: dict,
+    probes: dict,
+    evaluation: dict,
+    flow_evaluation: dict,
+    registration: dict,
+) -> None:
+    """One parameter a section of ``params/d3d_variants.yaml``."""
+    clips = ingest(params=ingestion, seed=seed).outputs["clips"]
+    checked = validate(clips=clips, params=validation)
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    initial = pretrain(params=network, seed=seed).outputs
+
+    taught_by = (
+        train(clips=clips, flow=fields, initial=initial["flow"], params=teacher, name="teacher", seed=seed)
+        .set_display_name("teacher")
+        .outputs["model"]
+    )
+    plain = (
+        train(clips=clips, initial=initial["rgb"], params=student, name="plain", seed=seed)
+        .set_display_name("plain")
+        .after(checked)
+        .outputs["model"]
+    )
+    models = {
+        name: distill(
+            clips=clips,
+            flow=fields,
+            initial=initial[modality],
+            teacher=source,
+            params=settings,
+            distillation=distillation_settings,
+            name=name,
+            use_unlabelled=True,
+            seed=seed,
+        )
+        .set_display_name(name)
+        .outputs["model"]
+        for name, modality, source, settings, distillation_settings in (
+            ("student", "rgb", taught_by, student, distillation),
+            ("mars", "rgb", taught_by, student, mars),
+            ("distil_only", "rgb", taught_by, student, distil_only),
+            ("reverse", "flow", plain, teacher, reverse),
+        )
+    }
+    models["auxiliary"] = (
+        train_auxiliary(
+            clips=clips,
+            flow=fields,
+            initial=initial["rgb"],
+            params=student,
+            auxiliary=auxiliary,
+            name="auxiliary",
+            seed=seed,
+        )
+        .set_display_name("auxiliary")
+        .outputs["model"]
+    )
+    with_estimator = pretrain_learnt_flow(
+        clips=clips, flow=fields, stream=taught_by, params=estimator, name="initial-learnt-flow", seed=seed
+    ).outputs["model"]
+    models["learnt_flow"] = (
+        train(clips=clips, initial=with_estimator, params=learnt_flow, name="learnt_flow", seed=seed)
+        .set_display_name("learnt_flow")
+        .outputs["model"]
+    )
+
+    scored = evaluate(
+        clips=clips,
+        flow=fields,
+        first=plain,
+        second=models["student"],
+        third=models["mars"],
+        fourth=models["distil_only"],
+        fifth=models["auxiliary"],
+        sixth=taught_by,
+        params=evaluation,
+    )
+    evaluate(
+        clips=clips,
+        flow=fields,
+        first=taught_by,
+        second=models["reverse"],
+        third=models["learnt_flow"],
+        fourth=plain,
+        fifth=models["student"],
+        params=flow_evaluation,
+    ).set_display_name("evaluate-flow")
+    probe_motion(
+        clips=clips,
+        flow=fields,
+        first=taught_by,
+        second=plain,
+        third=models["student"],
+        fourth=models["mars"],
+        fifth=models["distil_only"],
+        sixth=models["auxiliary"],
+        params=probes,
+        seed=seed,
+    )
+    register(model=models["student"], evaluation=scored.outputs["evaluation"], params=registration)

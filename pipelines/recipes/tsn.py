@@ -1,0 +1,73 @@
+"""TSN (Wang et al. 2016): snippets from all over a video, seen in up to four ways, which vote.
+
+::
+
+    ingest ─ validate ─┬─ extract_flow ──────── flow ──────────┐
+                       ├─ extract_flow, warped ─ warped ───────┤
+                       ├──────────────────────── rgb ──────────┼─ evaluate ─ register (difference)
+    pretrain_tsn ──────┴──────────────────────── difference ───┘
+
+All streams start from one RGB network, by the cross-modality rule where the parameters say so. ``warped`` flow is what
+is left of the motion without the camera's. The stream of RGB differences is the one that is registered: it sees motion,
+and takes nothing but the video.
+"""
+
+from kfp import dsl
+
+from components.evaluate.component import evaluate
+from components.ingest.component import ingest
+from components.pretrain_tsn.component import pretrain_tsn
+from components.register.component import register
+from components.train.component import train
+from components.validate.component import validate
+from pipelines.dag.fan_out import extract_flow
+
+
+@dsl.pipeline(name="tsn", description="Train the streams of a TSN, fuse them, and register the one of RGB differences.")
+def tsn(
+    seed: int,
+    ingestion: dict,
+    validation: dict,
+    flow: dict,
+    warped_flow: dict,
+    network: dict,
+    spatial: dict,
+    difference: dict,
+    temporal: dict,
+    evaluation: dict,
+    registration: dict,
+) -> None:
+    """One parameter a section of ``params/tsn.yaml``."""
+    clips = ingest(params=ingestion, seed=seed).outputs["clips"]
+    checked = validate(clips=clips, params=validation)
+    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    warped_fields = (
+        extract_flow(clips=clips, params=warped_flow, after=checked)
+        .set_display_name("extract-warped-flow")
+        .outputs["flow"]
+    )
+    initial = pretrain_tsn(params=network, seed=seed).outputs
+
+    streams = {
+        name: train(clips=clips, initial=initial[name], params=settings, name=name, seed=seed)
+        .set_display_name(name)
+        .after(checked)
+        .outputs["model"]
+        for name, settings in (("rgb", spatial), ("difference", difference))
+    } | {
+        name: train(clips=clips, flow=read, initial=initial[name], params=temporal, name=name, seed=seed)
+        .set_display_name(name)
+        .outputs["model"]
+        for name, read in (("flow", fields), ("warped", warped_fields))
+    }
+    scored = evaluate(
+        clips=clips,
+        flow=fields,
+        warped=warped_fields,
+        first=streams["rgb"],
+        second=streams["difference"],
+        third=streams["flow"],
+        fourth=streams["warped"],
+        params=evaluation,
+    )
+    register(model=streams["difference"], evaluation=scored.outputs["evaluation"], params=registration)

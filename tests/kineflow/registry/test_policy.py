@@ -1,0 +1,170 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kineflow.registry.policy import Evaluation, Gate, decide, read_evaluation
+from kineflow.storage.errors import KineflowError
+
+SHARES = st.floats(0, 1)
+NAMES = ("top1", "top5", "per_class/left", "per_class/right")
+METRICS = st.fixed_dictionaries(dict.fromkeys(NAMES, SHARES))
+EVALUATIONS = st.builds(Evaluation, METRICS, st.sampled_from(["v1", "v2"]))
+GATES = st.builds(
+    Gate,
+    primary_metric=st.sampled_from(["top1", "top5"]),
+    min_gain=st.floats(0, 0.5),
+    floors=st.dictionaries(st.sampled_from(["top1", "top5"]), SHARES),
+    per_class_floor=st.none() | SHARES,
+)
+
+
+def shown(top1: float, version: str = "v1", **others: float) -> Evaluation:
+    return Evaluation({"top1": top1, **others}, version)
+
+
+class TestLaws:
+    @given(EVALUATIONS, st.none() | EVALUATIONS, GATES, st.booleans())
+    def test_every_decision_has_a_reason(
+        self, candidate: Evaluation, champion: Evaluation | None, gate: Gate, other: bool
+    ) -> None:
+        decision = decide(candidate, champion, gate, other_data_allowed=other)
+        assert decision.reasons
+        assert all(decision.reasons)
+
+    @given(EVALUATIONS, EVALUATIONS, GATES)
+    def test_what_is_allowed_holds_all_that_is_asked_for(
+        self, candidate: Evaluation, champion: Evaluation, gate: Gate
+    ) -> None:
+        if not decide(candidate, champion, gate).allowed:
+            return
+        name = gate.primary_metric
+        assert candidate.metrics[name] - champion.metrics[name] >= gate.min_gain - 1e-8
+        assert candidate.data_version == champion.data_version
+        assert all(candidate.metrics[metric] >= floor - 1e-8 for metric, floor in gate.floors.items())
+        classes = [candidate.metrics[metric] for metric in NAMES if metric.startswith("per_class/")]
+        assert gate.per_class_floor is None or min(classes) >= gate.per_class_floor - 1e-8
+
+    @given(METRICS, METRICS, GATES)
+    def test_what_holds_all_that_is_asked_for_is_allowed(
+        self, better: dict[str, float], worse: dict[str, float], gate: Gate
+    ) -> None:
+        candidate = Evaluation(dict.fromkeys(better, 1.0), "v1")
+        champion = Evaluation({name: min(value, 1 - gate.min_gain) for name, value in worse.items()}, "v1")
+        assert decide(candidate, champion, gate).allowed
+
+    @given(EVALUATIONS, EVALUATIONS, GATES, st.sampled_from(NAMES), SHARES)
+    def test_a_better_figure_never_turns_a_yes_into_a_no(
+        self, candidate: Evaluation, champion: Evaluation, gate: Gate, name: str, value: float
+    ) -> None:
+        raised = max(value, candidate.metrics[name])
+        better = Evaluation({**candidate.metrics, name: raised}, candidate.data_version)
+        assert decide(candidate, champion, gate).allowed <= decide(better, champion, gate).allowed
+
+    @given(EVALUATIONS, EVALUATIONS, GATES)
+    def test_two_models_never_replace_each_other_when_a_gain_is_asked_for(
+        self, one: Evaluation, other: Evaluation, gate: Gate
+    ) -> None:
+        if gate.min_gain > 1e-6:
+            assert not (decide(one, other, gate).allowed and decide(other, one, gate).allowed)
+
+    @given(EVALUATIONS, GATES)
+    def test_the_first_champion_needs_the_floors_only(self, candidate: Evaluation, gate: Gate) -> None:
+        no_floors = Gate(gate.primary_metric, gate.min_gain)
+        assert decide(candidate, None, no_floors).allowed
+        assert decide(candidate, None, gate).allowed == decide(candidate, candidate, Gate(
+            gate.primary_metric, 0.0, gate.floors, gate.per_class_floor
+        )).allowed  # fmt: skip
+
+
+class TestReasons:
+    def test_a_gain_is_told(self) -> None:
+        decision = decide(shown(0.6), shown(0.5), Gate(min_gain=0.1))
+        assert decision.allowed
+        assert decision.reasons == ("top1 0.6 against the champion's 0.5: a gain of +0.1",)
+
+    def test_too_small_a_gain(self) -> None:
+        decision = decide(shown(0.55), shown(0.5), Gate(min_gain=0.1))
+        assert not decision.allowed
+        assert "a gain of +0.05, and +0.1 is asked for" in decision.reasons[0]
+
+    def test_a_tie_is_enough_without_a_gain(self) -> None:
+        assert decide(shown(0.5), shown(0.5), Gate()).allowed
+        assert not decide(shown(0.4999), shown(0.5), Gate()).allowed
+
+    def test_binary_fractions_do_not_decide(self) -> None:
+        assert 0.82 - 0.80 < 0.02
+        assert decide(shown(0.82), shown(0.80), Gate(min_gain=0.02)).allowed
+
+    def test_other_data_is_refused_unless_allowed(self) -> None:
+        decision = decide(shown(0.9, "v2"), shown(0.5, "v1"), Gate())
+        assert not decision.allowed
+        assert "different data (v2 and, the champion, v1)" in decision.reasons[0]
+        assert decide(shown(0.9, "v2"), shown(0.5, "v1"), Gate(), other_data_allowed=True).allowed
+
+    def test_every_fault_is_told_at_once(self) -> None:
+        gate = Gate(min_gain=0.1, floors={"top1": 0.6, "top5": 0.9}, per_class_floor=0.2)
+        candidate = shown(0.5, "v2", **{"per_class/left": 0.1, "per_class/right": 0.9})
+        reasons = decide(candidate, shown(0.5), gate).reasons
+        assert len(reasons) == 5
+        assert "classes below 0.2: left 0.1" in reasons
+
+    def test_a_class_without_clips_fails_a_floor(self) -> None:
+        candidate = shown(0.9, **{"per_class/left": math.nan})
+        assert not decide(candidate, None, Gate(per_class_floor=0.1)).allowed
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, None])
+    def test_a_missing_or_infinite_figure_is_refused_on_either_side(self, value: float | None) -> None:
+        broken = Evaluation({} if value is None else {"top1": value}, "v1")
+        assert "candidate has no figure 'top1'" in decide(broken, None, Gate()).reasons[0]
+        assert "champion has no figure 'top1'" in decide(shown(0.5), broken, Gate()).reasons[0]
+        assert not decide(shown(0.5), None, Gate(floors={"top5": 0.1})).allowed
+
+    def test_a_floor_for_classes_needs_figures_of_classes(self) -> None:
+        assert "no figures of single classes" in decide(shown(0.5), None, Gate(per_class_floor=0.1)).reasons[0]
+
+
+class TestReadEvaluation:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        metrics = {
+            "student": {"top1": 0.5, "top5": 1.0},
+            "fusion": {"all": {"top1": 0.6, "weights": {"student": 1.0}}},
+            "data": {"split": "test", "clips": 12, "version": "v1"},
+        }
+        (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+        (tmp_path / "per_class.csv").write_text(
+            "model,class,clips,accuracy,change_from_baseline\n"
+            'student,"left, slowly",4,0.25,\nstudent,right,0,,\nplain,right,4,0.75,0\n'
+        )
+        return tmp_path
+
+    def test_reads_the_figures_of_one_model(self, folder: Path) -> None:
+        evaluation = read_evaluation(folder, "student")
+        assert evaluation == Evaluation({"top1": 0.5, "top5": 1.0, "per_class/left, slowly": 0.25}, "v1", 12)
+        assert evaluation.headline == {"top1": 0.5, "top5": 1.0}
+
+    def test_figures_of_classes_may_be_absent(self, folder: Path) -> None:
+        (folder / "per_class.csv").unlink()
+        assert read_evaluation(folder, "student").metrics == {"top1": 0.5, "top5": 1.0}
+
+    @pytest.mark.parametrize("name", ["teacher", "data", "fusion"])
+    def test_a_model_that_was_not_evaluated_is_named_beside_those_that_were(self, folder: Path, name: str) -> None:
+        with pytest.raises(KineflowError, match=f"'{name}' was not evaluated; there are 'student'"):
+            read_evaluation(folder, name)
+
+    @pytest.mark.parametrize("content", [None, "{", "[]", '{"student": {"top1": 1}}', '{"data": {"version": 3}}'])
+    def test_a_missing_or_malformed_file_is_named(self, folder: Path, content: str | None) -> None:
+        path = folder / "metrics.json"
+        path.unlink() if content is None else path.write_text(content)
+        with pytest.raises(KineflowError, match=r"metrics\.json"):
+            read_evaluation(folder, "student")
+
+    @pytest.mark.parametrize("content", ["model,class\nstudent,left\n", "model,class,accuracy\nstudent,left,most\n"])
+    def test_a_malformed_table_is_named(self, folder: Path, content: str) -> None:
+        (folder / "per_class.csv").write_text(content)
+        with pytest.raises(KineflowError, match=r"per_class\.csv"):
+            read_evaluation(folder, "student")

@@ -1,0 +1,56 @@
+from pipelines.dag.graph import Produced, graph_of, step_of
+
+
+def test_the_recipe_names_its_tasks_by_meaning() -> None:
+    steps = {task.name: task.step for task in graph_of("d3d").tasks}
+    assert steps == {
+        "ingest": "ingest",
+        "validate": "validate",
+        "extract-flow": "extract_flow",
+        "pretrain": "pretrain",
+        "teacher": "train",
+        "plain": "train",
+        "distilled": "distill",
+        "student": "distill",
+        "evaluate": "evaluate",
+        "register": "register",
+    }
+
+
+def test_tasks_come_after_all_they_need() -> None:
+    done: set[str] = set()
+    for task in graph_of("d3d").tasks:
+        assert {made.task for made in task.inputs.values()} | set(task.after) <= done
+        done.add(task.name)
+
+
+def test_the_student_learns_from_the_flow_teacher_and_needs_no_other_network() -> None:
+    tasks = {task.name: task for task in graph_of("d3d").tasks}
+    assert tasks["student"].inputs == {
+        "clips": Produced("ingest", "clips"),
+        "flow": Produced("extract-flow", "flow"),
+        "initial": Produced("pretrain", "rgb"),
+        "teacher": Produced("teacher", "model"),
+    }
+    assert "flow" not in tasks["plain"].inputs
+    assert tasks["teacher"].inputs["initial"] == Produced("pretrain", "flow")
+
+
+def test_plain_and_students_differ_in_the_teacher_alone() -> None:
+    tasks = {task.name: task for task in graph_of("d3d").tasks}
+    for student in ("distilled", "student"):
+        assert tasks[student].inputs["initial"] == tasks["plain"].inputs["initial"]
+        assert tasks[student].sections["params"] == tasks["plain"].sections["params"]
+    assert tasks["distilled"].constants["use_unlabelled"] is False
+    assert tasks["student"].constants["use_unlabelled"] is True
+
+
+def test_nothing_is_trained_before_validation_has_passed() -> None:
+    tasks = {task.name: task for task in graph_of("d3d").tasks}
+    assert tasks["extract-flow"].after == ("validate",)
+    assert tasks["plain"].after == ("validate",)
+
+
+def test_step_of() -> None:
+    assert step_of("exec-extract-flow") == "extract_flow"
+    assert step_of("exec-train-2") == "train"

@@ -1,0 +1,125 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kineflow.storage.errors import KineflowError
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import check_inputs, demo_params, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.recipes import load_pipeline
+from pipelines.dag.sources import ROOT
+
+Values = dict[str, Any]
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Callable[[Values], Any]], Path]:
+    """The demo's parameters after a change, as a file."""
+
+    def make(change: Callable[[Values], Any]) -> Path:
+        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        change(values)
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", ROOT / "params" / "d3d_ucf101.yaml"], ids=lambda p: p.name)
+def test_committed_parameter_files_are_valid(path: Path) -> None:
+    checked = load_params(graph_of("d3d"), path)
+    assert list(checked) == list(schema_of(graph_of("d3d")))
+    assert checked["teacher"]["optimiser"]["momentum"] == 0.9  # defaults are filled in
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: v["teacher"].update(stepz=1), ["teacher.stepz", "unknown key", "steps"]),
+        (lambda v: v["teacher"]["optimiser"].update(lr=1), ["teacher.optimiser.lr", "unknown key", "learning_rate"]),
+        (lambda v: v["student"].update(batch_size=0), ["student.batch_size", "greater than or equal to 1", "0"]),
+        (lambda v: v["flow"].update(bound_px="far"), ["flow.bound_px", "number", "'far'"]),
+        (lambda v: v.update(techer={}), ["techer", "unknown section", "teacher"]),
+        (lambda v: v.pop("teacher"), ["teacher: missing"]),
+        (lambda v: v.update(seed="one"), ["seed", "int is expected", "'one'"]),
+        (lambda v: v.update(seed=-3), ["seed", "from 0 to 2147483647", "-3"]),
+        (lambda v: v.update(student=None), ["student", "mapping"]),
+        (lambda v: v["flow"].update(bound_px=float("nan")), ["flow.bound_px", "finite", "nan"]),
+        (lambda v: v["evaluation"].update(student="stduent"), ["evaluation.student", "'stduent'", "plain, student"]),
+        (lambda v: v["evaluation"]["fusion"][1].update(models=["a", "plain"]), ["evaluation.fusion.1.models", "'a'"]),
+        (lambda v: v["cluster"].update(volumes={}), ["cluster.volumes", "unknown key"]),
+        (lambda v: v["cluster"].pop("volume"), ["cluster.volume: required"]),
+    ],
+)
+def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, change: Any, said: list[str]) -> None:
+    with pytest.raises(KineflowError) as caught:
+        load_params(graph_of("d3d"), changed(change))
+    assert all(word in str(caught.value) for word in said), str(caught.value)
+
+
+def test_all_faults_are_named_at_once(changed: Any) -> None:
+    def spoil(values: Values) -> None:
+        values["teacher"]["steps"] = -1
+        values["distillation"]["layer"] = "all"
+
+    with pytest.raises(KineflowError, match=r"(?s)distillation\.layer.*teacher\.steps"):
+        load_params(graph_of("d3d"), changed(spoil))
+
+
+def test_values_are_what_kfp_takes() -> None:
+    def is_plain(value: Any) -> bool:
+        parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        return value is not None and all(map(is_plain, parts))
+
+    assert is_plain(load_params(graph_of("d3d"), ROOT / "params.yaml"))
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    graph = graph_of("d3d")
+    values = load_params(graph, ROOT / "params.yaml")
+    with pytest.raises(KineflowError, match="ingestion names 'data', which is not there") as caught:
+        check_inputs(graph, values, tmp_path)
+    assert "kineflow synth" in str(caught.value.remedy)
+    (tmp_path / "data").mkdir()
+    check_inputs(graph, values, tmp_path)
+
+
+def test_local_inputs_are_those_that_lie_on_this_machine() -> None:
+    schema = schema_of(graph_of("d3d"))
+    assert local_inputs(schema["ingestion"], {"source": "data", "annotations": "lists"}) == ["data", "lists"]
+    assert local_inputs(schema["ingestion"], {"source": "s3://bucket/videos", "annotations": ""}) == []
+    assert local_inputs(schema["seed"], {}) == []
+
+
+def test_an_unknown_recipe_is_refused() -> None:
+    with pytest.raises(KineflowError, match="no recipe 'd4d'") as caught:
+        load_pipeline("d4d")
+    assert "d3d" in str(caught.value)
+
+
+def test_inputs_within_lists_are_found() -> None:
+    kind = schema_of(graph_of("d3d"))["evaluation"]
+    sources = [{"name": "idt", "path": "scores/idt.csv"}, {"name": "mifs", "path": "s3://bucket/mifs.csv"}]
+    assert local_inputs(kind, {"imported": sources, "student": "plain"}) == ["scores/idt.csv"]
+
+
+@pytest.mark.parametrize(("recipe", "file"), [("d3d", "params.yaml"), ("tsn", "params/tsn.yaml")])
+def test_every_recipe_has_a_demo(recipe: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert demo_params(recipe) == Path(file)
+    load_params(graph_of(recipe), demo_params(recipe))
+
+
+def test_how_a_cluster_runs_it_is_no_part_of_a_recipe() -> None:
+    assert "cluster" not in load_params(graph_of("d3d"), ROOT / "params.yaml")
+
+
+def test_a_file_without_a_cluster_section_takes_that_of_the_project() -> None:
+    own, common = (load_cluster(ROOT / path) for path in ("params/d3d_ucf101.yaml", "params.yaml"))
+    assert own is not None
+    assert own.volume.path == "/data"
+    assert common is not None
+    assert load_cluster(ROOT / "params" / "tsn.yaml") == common

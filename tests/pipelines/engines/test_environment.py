@@ -1,0 +1,30 @@
+"""How a run's record is closed."""
+
+from contextlib import nullcontext
+
+import pytest
+
+from kineflow.storage.errors import KineflowError
+from pipelines.engines import environment
+from pipelines.engines.environment import pipeline_run
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), "KILLED"), (KineflowError("bad data"), "FAILED"), (None, "FINISHED")]
+)
+def test_a_run_is_closed_as_it_ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: str) -> None:
+    closed = []
+    monkeypatch.setattr(environment, "_close", lambda _, ended: closed.append(ended))
+    with pytest.raises(type(error)) if error else nullcontext(), pipeline_run("d3d"):
+        if error:
+            raise error
+    assert closed == [status]
+
+
+def test_a_store_that_is_gone_does_not_hide_why_the_run_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise KineflowError("the store is gone")
+
+    monkeypatch.setattr(environment, "_close", gone)
+    with pytest.raises(KineflowError, match="bad data"), pipeline_run("d3d"):
+        raise KineflowError("bad data")
