@@ -1,7 +1,7 @@
 """Networks by name: a thin register of plain keyword functions, as in timm.
 
-Models take clips, backbones take images. A network's file registers its functions when it is imported, and is
-imported when a name is first asked for::
+Models take clips, backbones take images. A network is a file of this folder, which registers its functions when it is
+imported, and is imported when a name is first asked for::
 
     @register_model
     def s3d(*, num_classes: int, in_channels: int = 3, width: float = 1.0, …) -> S3D: ...
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kineflow.spec.plugins import Plugins
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
@@ -23,49 +23,30 @@ BuildModel = TypeVar("BuildModel", bound="Callable[..., VideoNetwork]")
 BuildBackbone = TypeVar("BuildBackbone", bound="Callable[..., ImageNetwork]")
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
-# A new network's file is added here, and nowhere else.
-_MODEL_FILES = (
-    "kineflow.models.alstm",
-    "kineflow.models.learnt_flow",
-    "kineflow.models.s3d",
-    "kineflow.models.st_resnet",
-    "kineflow.models.tsn",
-    "kineflow.models.videolstm",
-)
-_BACKBONE_FILES = (
-    "kineflow.models.bn_inception",
-    "kineflow.models.googlenet",
-    "kineflow.models.resnet",
-    "kineflow.models.vgg",
-)
-_MODELS: dict[str, Callable[..., VideoNetwork]] = {}
-_BACKBONES: dict[str, Callable[..., ImageNetwork]] = {}
+_MODELS: Plugins[Callable[..., VideoNetwork]] = Plugins("kineflow.models", "network")
+_BACKBONES: Plugins[Callable[..., ImageNetwork]] = Plugins("kineflow.models", "backbone")
 
 
 def register_model(build: BuildModel) -> BuildModel:
     """Make ``build`` known under its own name; all its parameters are keywords, ``num_classes`` among them."""
-    _require_new(build.__name__)
-    _MODELS[build.__name__] = build
-    return build
+    _require_new(build.__name__, _BACKBONES)
+    return _MODELS.register(build)
 
 
 def register_backbone(build: BuildBackbone) -> BuildBackbone:
     """Make ``build`` known as :func:`register_model` does, as a network for images."""
-    _require_new(build.__name__)
-    _BACKBONES[build.__name__] = build
-    return build
+    _require_new(build.__name__, _MODELS)
+    return _BACKBONES.register(build)
 
 
 def list_models() -> list[str]:
     """Names that :func:`create_model` knows, sorted."""
-    _import(_MODEL_FILES)
-    return sorted(_MODELS)
+    return _MODELS.names()
 
 
 def list_backbones() -> list[str]:
     """Names that :func:`create_backbone` knows, sorted."""
-    _import(_BACKBONE_FILES)
-    return sorted(_BACKBONES)
+    return _BACKBONES.names()
 
 
 def hyperparameters_of(name: str) -> list[str]:
@@ -76,8 +57,8 @@ def hyperparameters_of(name: str) -> list[str]:
     """
     if name not in (known := [*list_models(), *list_backbones()]):
         raise KineflowError(f"no network is called {name!r}", remedy=f"choose one of: {', '.join(known)}")
-    builders: dict[str, Callable[..., Network]] = {**_MODELS, **_BACKBONES}
-    return sorted(inspect.signature(builders[name]).parameters.keys() - {"num_classes", "in_channels"})
+    build: Callable[..., Network] = (_MODELS if name in list_models() else _BACKBONES).find(name)
+    return sorted(inspect.signature(build).parameters.keys() - {"num_classes", "in_channels"})
 
 
 def create_model(name: str, *, num_classes: int, in_channels: int = 3, **hyper: Any) -> VideoNetwork:
@@ -97,7 +78,7 @@ def create_model(name: str, *, num_classes: int, in_channels: int = 3, **hyper: 
             f"{name!r} is a backbone, for images and not for clips",
             remedy=f"choose one of: {', '.join(list_models())}",
         )
-    return _create(_MODELS, name, num_classes, in_channels, hyper)
+    return _create(_MODELS.find, name, num_classes, in_channels, hyper)
 
 
 def create_backbone(name: str, *, num_classes: int = 0, in_channels: int = 3, **hyper: Any) -> ImageNetwork:
@@ -116,11 +97,11 @@ def create_backbone(name: str, *, num_classes: int = 0, in_channels: int = 3, **
         raise KineflowError(
             f"{name!r} is a network for clips, and no backbone", remedy=f"choose one of: {', '.join(list_backbones())}"
         )
-    return _create(_BACKBONES, name, num_classes, in_channels, hyper)
+    return _create(_BACKBONES.find, name, num_classes, in_channels, hyper)
 
 
 def _create(
-    builders: Mapping[str, Callable[..., AnyNetwork]],
+    find: Callable[[str], Callable[..., AnyNetwork]],
     name: str,
     num_classes: int,
     in_channels: int,
@@ -137,14 +118,9 @@ def _create(
             f"network {name!r} cannot have {num_classes} classes and {in_channels} input channels",
             remedy="give num_classes of at least 0 and in_channels of at least 1",
         )
-    return builders[name](num_classes=num_classes, in_channels=in_channels, **hyper)
+    return find(name)(num_classes=num_classes, in_channels=in_channels, **hyper)
 
 
-def _require_new(name: str) -> None:
-    if name in _MODELS or name in _BACKBONES:
+def _require_new(name: str, others: Plugins[Any]) -> None:
+    if others.knows(name):
         raise ValueError(f"two networks are called {name!r}")
-
-
-def _import(files: tuple[str, ...]) -> None:
-    for file in files:
-        import_module(file)

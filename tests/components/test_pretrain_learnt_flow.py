@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from components.frontend import execute
 from components.pretrain_learnt_flow.step import pretrain_learnt_flow
 from components.train.step import train
-from kineflow.models import registry
 from kineflow.models.bundle import load_bundle
 from kineflow.models.learnt_flow import LearntFlow
 from kineflow.models.pwc_net import PWCNet
@@ -29,8 +28,6 @@ PARAMS = {"width": 0.125, "steps": 2, "batch_size": 3}
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("KINEFLOW_RUN_ID", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
-    if "kineflow.models.learnt_flow" not in registry._MODEL_FILES:
-        monkeypatch.setattr(registry, "_MODEL_FILES", (*registry._MODEL_FILES, "kineflow.models.learnt_flow"))
 
 
 @pytest.fixture(scope="module")

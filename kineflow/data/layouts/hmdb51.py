@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
 from kineflow.storage.errors import KineflowError
@@ -21,6 +22,7 @@ _USES = {"1": Split.TRAIN, "2": Split.TEST, "0": None}
 _AFTER_CLASS = r"[fhul]_[cn]m_np\d+_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"
 
 
+@register_layout("hmdb51")
 def list_hmdb51(lists: Lists, videos: Videos, *, split_number: int) -> Listing:
     """Read the official lists of one of the three splits; clips that it does not use are left out.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
 from kineflow.storage.errors import KineflowError
@@ -17,7 +18,8 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 _SPLITS = {"train": Split.TRAIN, "val": Split.VAL, "validate": Split.VAL, "test": Split.TEST}
 
 
-def list_kinetics(lists: Lists, videos: Videos) -> Listing:
+@register_layout("kinetics")
+def list_kinetics(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  # noqa: ARG001  there is one split
     """Read all Kinetics CSV files.
 
     Raises:

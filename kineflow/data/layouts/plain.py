@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from kineflow.data.layouts.rows import ListedClip, Listing, Lists, checked_once, checked_path
+from kineflow.data.layouts.registry import register_layout
+from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
 from kineflow.storage.errors import KineflowError
 
@@ -21,7 +22,8 @@ _REQUIRED = ("path", "label", "split")
 _OPTIONAL = ("group", "start", "end")
 
 
-def list_plain(lists: Lists) -> Listing:
+@register_layout("csv")
+def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  # noqa: ARG001  paths are as listed
     """Read the one CSV file of the data set, ``clips.csv`` unless another is named.
 
     Raises:

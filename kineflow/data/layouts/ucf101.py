@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import Line, ListedClip, Listing, Lists, Videos, checked_once, checked_path
 from kineflow.data.manifest import Split
 from kineflow.storage.errors import KineflowError
 
 
+@register_layout("ucf101")
 def list_ucf101(lists: Lists, videos: Videos, *, split_number: int) -> Listing:
     """Read the official lists of one of the three splits.
 
