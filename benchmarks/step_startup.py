@@ -20,12 +20,12 @@ from pathlib import Path
 from flow_tables.layout import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = sorted(path.parent.name for path in (ROOT / "components").glob("*/step.py"))
+STEPS = sorted(path.stem for path in (ROOT / "components").glob("*.py") if path.stem != "__init__")
 
 # A step's imports lie inside its functions, so that they are read from its source; those of ours import the rest.
 IMPORTS = """
 import ast, importlib, sys
-source = importlib.import_module(f"components.{sys.argv[1]}.step").__file__
+source = importlib.import_module(f"components.{sys.argv[1]}").__file__
 for node in ast.walk(ast.parse(open(source).read())):
     if isinstance(node, ast.ImportFrom):
         importlib.import_module(node.module)
@@ -33,7 +33,11 @@ for node in ast.walk(ast.parse(open(source).read())):
         for name in node.names:
             importlib.import_module(name.name)
 """
-HELP = 'from components.frontend import command\ncommand(sys.argv[1], ["--help"])'
+HELP = """
+from components.frontend.command import command
+from components.frontend.contract import load_step
+command(load_step(f"components.{sys.argv[1]}"), ["--help"])
+"""
 IMPORT_TRACKING = "from kineflow.tracking import runs\nfrom mlflow import MlflowClient"
 SAY = """
 import atexit, sys, time

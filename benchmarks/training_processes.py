@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from flow_tables.layout import markdown
 
-from kineflow.data.draws import Draw, Draws, Pool
+from kineflow.data.batch_sampler import BatchSampler, Pool, SampleRef
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.tracking.tracker import NULL_TRACKER
@@ -55,8 +55,8 @@ class Clips(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        number = key.clip if isinstance(key, Draw) else key
+    def __getitem__(self, key: int | SampleRef) -> dict[str, torch.Tensor]:
+        number = key.clip if isinstance(key, SampleRef) else key
         return {"rgb": self.clips[number], "label": torch.tensor(number % CLASSES)}
 
 
@@ -67,7 +67,7 @@ def train(steps: int, work: Path) -> None:
     fit(
         Classification(network, seen),
         train=clips,
-        draws=Draws([Pool(tuple(range(len(clips))), BATCH)], steps=steps, seed=0),
+        batch_sampler=BatchSampler([Pool(tuple(range(len(clips))), BATCH)], steps=steps, seed=0),
         val=clips,
         settings=RunSettings(steps=steps, validate_every_steps=steps, batch_size=BATCH),
         seed=0,
@@ -80,11 +80,11 @@ def train(steps: int, work: Path) -> None:
 def measure(steps: int, folder: Path) -> None:
     """In each process: seconds of ``steps`` steps and a validation, after a first training that warms up."""
     train(1, folder / "first")
-    processes.wait_for_all()
+    processes.barrier()
     wall, cpu = time.perf_counter(), time.process_time()
     train(steps, folder / "second")
     taken = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    (folder / f"{processes.number()}.json").write_text(json.dumps(taken))
+    (folder / f"{processes.rank()}.json").write_text(json.dumps(taken))
 
 
 def rates(form: str, steps: int) -> dict[str, float]:

@@ -29,11 +29,11 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from components.image import IMAGE  # noqa: E402
+from components.frontend.image import IMAGE  # noqa: E402
 from kineflow import __version__  # noqa: E402
-from kineflow.data.schema import DATA_SCHEMA_VERSION  # noqa: E402
+from kineflow.spec.schema import DATA_SCHEMA_VERSION  # noqa: E402
 from kineflow.storage.errors import KineflowError  # noqa: E402
-from kineflow.tracking.lineage import git_tags, source_digest  # noqa: E402
+from kineflow.tracking.lineage import git_tags, tree_digest  # noqa: E402
 
 _LOG = logging.getLogger("build_image")
 _CERTIFICATES_IN_BUILD = "/run/secrets/ca"
@@ -87,7 +87,7 @@ def labels(root: Path) -> list[str]:
         f"GIT_COMMIT={commit}",
         f"VERSION={__version__}",
         f"DATA_SCHEMA_VERSION={DATA_SCHEMA_VERSION}",
-        f"SOURCE_DIGEST={source_digest(root)}",
+        f"SOURCE_DIGEST={tree_digest(root)}",
     ]
 
 

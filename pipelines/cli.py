@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from components.frontend import exit_code, say_progress
+from components.frontend.exits import exit_code, say_progress
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import PROJECT, current_project, required_project
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
+from pipelines.cli_project import clean, init
 from pipelines.engines.outcome import Outcome
 
 app = typer.Typer(
@@ -24,13 +28,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
+app.command()(clean)
 app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")
 app.command()(submit)
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]
 ParamsFile = Annotated[
-    Path | None, typer.Option("--params", help="Parameter file; by default the recipe's demo.", metavar="FILE")
+    Path | None, typer.Option("--params", help="Parameter file; by default the project's own.", metavar="FILE")
 ]
 
 
@@ -48,6 +54,17 @@ class Target(StrEnum):
     KFP = "kfp"
     DVC = "dvc"
     CLUSTER = "cluster"
+
+
+@app.callback()
+def main_options(
+    project: Annotated[
+        Path | None, typer.Option("--project", help="Folder of the project; by default the one around.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Train video action recognisers as versioned pipelines."""
+    if project is not None:
+        os.environ[PROJECT] = str(project.absolute())
 
 
 @app.command()
@@ -69,19 +86,19 @@ def run(
     from kineflow.storage.client import split_uri
     from pipelines.dag.graph import graph_of
     from pipelines.dag.params import check_inputs, demo_params
-    from pipelines.dag.sources import ROOT
     from pipelines.engines.environment import pipeline_run
     from pipelines.show import show_outcome
 
     def work() -> None:
-        chosen = params or demo_params(recipe)
+        project = required_project()
+        chosen = (params or demo_params(recipe)).absolute()
         checked = _checked(recipe, chosen)
-        check_inputs(graph_of(recipe), checked, ROOT)
+        check_inputs(graph_of(recipe), checked, project)
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
         with pipeline_run(recipe) as run_id:
-            outcome = _run(recipe, chosen, checked, engine, force)
+            outcome = _run(recipe, chosen, checked, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
         if published:
@@ -120,18 +137,19 @@ def compile_(
 
         chosen = params or demo_params(recipe)
         if to is Target.DVC:
-            from pipelines.engines.dvc_stages import write_dvc_yaml
-            from pipelines.engines.run_dvc import workspace_of
+            from pipelines.engines.dvc_stages import write_dvc_files
+            from pipelines.engines.workspace import Workspace
 
-            _say(f"wrote {write_dvc_yaml(recipe, chosen, workspace_of(chosen))}")
+            _say(f"wrote {write_dvc_files(recipe, Workspace.of(recipe, chosen, required_project()))}")
         elif to is Target.CLUSTER:
             from kineflow.storage.files import atomic_file
-            from pipelines.dag.sources import ROOT
             from pipelines.submission.checks import compiled_for_cluster
 
             target = output or Path(f"{recipe}-cluster.yaml")
             with atomic_file(target) as partial:
-                partial.write_text(compiled_for_cluster(recipe, chosen, ROOT, image=image), encoding="utf-8")
+                partial.write_text(
+                    compiled_for_cluster(recipe, chosen, current_project(), image=image), encoding="utf-8"
+                )
             _say(f"wrote {target}")
         else:
             from pipelines.dag.package import write_package
@@ -239,24 +257,51 @@ def predict(
     _guarded(work)
 
 
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+) -> None:
+    """Remove stored clips, flow and features that no set, no dvc.lock and no registered model of this project needs."""
+
+    def work() -> None:
+        from kineflow.sets.garbage import check_idle, find_garbage, remove_garbage
+        from kineflow.storage.project import media_folder
+        from pipelines.garbage import cache_of, project_of, wanted_by_models
+        from pipelines.show import show_garbage
+
+        project = project_of(Path.cwd())
+        check_idle(project)
+        cache, wanted = cache_of(project), wanted_by_models(project)
+        found = find_garbage(project, cache=cache, wanted=wanted)
+        show_garbage(found, media_folder(project))
+        if not found.files or dry_run or not (yes or typer.confirm("Remove these files?")):
+            return
+        gone = remove_garbage(project, found, cache=cache, wanted=wanted)
+        _say(f"removed {len(gone.files)} files, {sum(gone.files.values()) / 1e6:.1f} MB")
+
+    _guarded(work)
+
+
 def main() -> None:
     """Entry point of the ``kineflow`` command."""
     say_progress()
     app()
 
 
-def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool) -> Outcome:
+def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool, project: Path) -> Outcome:
     if engine is Engine.DVC:
         from pipelines.engines.run_dvc import run_dvc
 
-        return run_dvc(recipe, params, force=force)
-    if engine is Engine.DOCKER:
-        from pipelines.engines.run_kfp_docker import run_kfp_docker
+        return run_dvc(recipe, params, project, force=force)
+    with chdir(project):  # KFP's runners start tasks in the working folder
+        if engine is Engine.DOCKER:
+            from pipelines.engines.run_kfp_docker import run_kfp_docker
 
-        return run_kfp_docker(recipe, checked, Path("outputs") / "docker")
-    from pipelines.engines.run_kfp_local import run_kfp_local
+            return run_kfp_docker(recipe, checked, project / "outputs" / "docker")
+        from pipelines.engines.run_kfp_local import run_kfp_local
 
-    return run_kfp_local(recipe, checked, Path("outputs") / "kfp")
+        return run_kfp_local(recipe, checked, project / "outputs" / "kfp")
 
 
 def _published(outcome: Outcome, uri: str, recipe: str, run_id: str) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.frontend import exit_code
+from components.frontend.exits import exit_code
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import current_project
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +79,6 @@ def submit(
 
     def work() -> int:
         from pipelines.dag.params import demo_params
-        from pipelines.dag.sources import ROOT
         from pipelines.submission.checks import check_all
         from pipelines.submission.cron import six_fields
         from pipelines.submission.submit import Wish
@@ -93,7 +93,7 @@ def submit(
         package, server = check_all(
             recipe,
             params or demo_params(recipe),
-            ROOT,
+            current_project(),
             lambda: _server(host, token_file, ca_file, namespace, told),
             image=image,
             caching=not no_cache,
@@ -235,7 +235,7 @@ def logs(
     """
 
     def work() -> int:
-        from pipelines.submission.pod_logs import Pods, matching, step_of
+        from pipelines.submission.pod_logs import RunPods, matching, step_of
         from pipelines.submission.runs import get_run, steps_of_run
         from pipelines.submission.steps import failures, step_states
 
@@ -255,7 +255,7 @@ def logs(
                 _say(told, f"{state.name}: {state.state.word}" + _indented(state.message))
         answer = _brief(server, found) | {"steps": [_step_json(state) for state in states], "logs": []}
         try:
-            pods = Pods(pod_namespace or server.access.namespace, kubeconfig)
+            pods = RunPods(pod_namespace or server.access.namespace, kubeconfig)
             there = pods.of_run(run)
             chosen = [pod for each in wanted for pod in matching(there, each, names)] if wanted else there
             if not chosen:
@@ -266,8 +266,8 @@ def logs(
             for pod in chosen:
                 log = pods.log(pod, lines)
                 shown = names.get(step_of(pod), step_of(pod))
-                answer["logs"].append({"step": shown, "pod": log.pod, "phase": log.phase, "text": log.text})
-                _say(told, f"\n── {shown} ({log.pod}, {log.phase.lower()})\n{log.text.rstrip()}")
+                answer["logs"].append({"step": shown, "pod": pod.name, "phase": pod.phase, "text": log})
+                _say(told, f"\n── {shown} ({pod.name}, {pod.phase.lower()})\n{log.rstrip()}")
         except KineflowError as error:
             _answer(as_json, answer | {"logs_missing": error.problem})
             raise

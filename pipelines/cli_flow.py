@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from components.frontend import exit_code
+from components.frontend.exits import exit_code
+from kineflow.spec.quantise import DEFAULT_BOUND_PX
+from kineflow.spec.tvl1 import SolverChoice
 from kineflow.storage.errors import KineflowError
 
 _FAILED_SHOWN = 10
@@ -26,21 +28,23 @@ def preview(
     max_px: Annotated[float | None, typer.Option(help="Speed of full colour; by default from the clip.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length to show, from the start.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    solver: Annotated[SolverChoice, typer.Option(help="Of TV-L1.")] = "auto",
 ) -> None:
     """Write a video of each frame beside its flow and its warped flow (hue: direction; strength: speed)."""
 
     def work() -> None:
-        from kineflow.flow.params import TVL1Params
         from kineflow.flow.preview import PreviewSettings
         from kineflow.flow.preview import preview as write_preview
+        from kineflow.spec.tvl1 import tvl1_params
 
         settings = PreviewSettings(
-            params=TVL1Params.preset(preset),
+            params=tvl1_params(preset),
             warped=warped,
             people=people,
             max_px=max_px,
             seconds=seconds,
             device=device,
+            solver=solver,
         )
         done = write_preview(video, output, settings)
         typer.echo(f"wrote {output}: {done.pairs} pairs at {done.width}x{done.height}")
@@ -53,13 +57,13 @@ def flow_import(
     folder: Annotated[Path, typer.Argument(help="Where the folders of all clips, or of all classes, lie.")],
     clips: Annotated[Path, typer.Option(help="Clip set whose flow this is.", metavar="DIR")],
     output: Annotated[Path, typer.Option(help="Flow set to write; it points into FOLDER.", metavar="DIR")],
-    bound: Annotated[float, typer.Option(help="Pixels that the levels 0 and 255 stand for.", min=1e-3)] = 20.0,
+    bound: Annotated[float, typer.Option(help="Pixels that 0 and 255 stand for.", min=1e-3)] = DEFAULT_BOUND_PX,
 ) -> None:
     """Use flow that other tools have stored as JPEGs (flow_x_00001.jpg, flow_y_00001.jpg, …)."""
 
     def work() -> None:
-        from kineflow.data.manifest import ClipSet
         from kineflow.flow.jpeg_layout import import_jpeg_flow
+        from kineflow.sets.clip_set import ClipSet
         from kineflow.storage.files import atomic_folder
 
         if output.exists():
@@ -85,7 +89,7 @@ def flow_export(
 
     def work() -> None:
         from kineflow.flow.jpeg_layout import export_jpeg_flow
-        from kineflow.flow.store import FlowSet
+        from kineflow.sets.flow_set import FlowSet
 
         done = export_jpeg_flow(FlowSet.load(flow), output, quality=quality, workers=workers)
         _list_failed(done.failed)

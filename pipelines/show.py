@@ -6,12 +6,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.engines.outcome import Outcome
+
+if TYPE_CHECKING:
+    from kineflow.sets.garbage import Garbage
 
 _TOP1 = "/top1"
 
@@ -48,6 +51,21 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
         shares = (f"{figures[key]:.1%}" for key in ("top5", "mean_class_accuracy"))
         table.add_row(name, f"{figures['top1']:.1%}", interval, *shares)
     return table
+
+
+def show_garbage(found: Garbage, store: Path) -> None:
+    """Print what a project's store holds that nobody needs, and what stays, by kind."""
+    console = Console(soft_wrap=True, highlight=False)
+    for place in found.unread:
+        console.print(f"not here, so what it needs is not kept: {place}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "needed", "not needed", "MB"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    unneeded = found.by_kind(store)
+    for kind in dict.fromkeys([*found.kept, *unneeded]):
+        files, size = unneeded.get(kind, (0, 0))
+        table.add_row(kind, str(found.kept.get(kind, 0)), str(files), f"{size / 1e6:.1f}")
+    console.print(table if table.row_count else f"nothing is stored in {store}")
 
 
 def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:

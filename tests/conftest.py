@@ -55,8 +55,11 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
     """Clips of 6 frames, 16×16 px: two classes that differ in brightness and motion; 4 train, 2 val, 4 unlabelled."""
     import numpy as np
 
-    from kineflow.data.manifest import Clip, ClipSet, Split, Status
-    from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+    from kineflow.sets.clip_set import Clip, ClipSet
+    from kineflow.sets.flow_file import write_flow
+    from kineflow.sets.flow_set import FlowEntry, FlowSet
+    from kineflow.spec.split import Split
+    from kineflow.spec.status import Status
     from kineflow.video.encode import write_video
 
     clips_folder, flow_folder = (tmp_path_factory.mktemp(name) for name in ("clips", "flow"))

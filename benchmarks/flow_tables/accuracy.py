@@ -11,9 +11,9 @@ from flow_tables.opencv import opencv_flow
 from flow_tables.pairs import Pairs, film_pairs, real_pairs, rendered_pairs, shared_data
 from torch import Tensor
 
-from kineflow.flow.params import PRESETS
-from kineflow.flow.quantise import quantise
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.spec.quantise import quantise
+from kineflow.spec.tvl1 import PRESETS
 
 _BOUND_PX = 20.0
 

@@ -14,9 +14,9 @@ from flow_tables.opencv import opencv_flow
 from flow_tables.pairs import Pairs, real_pairs, rendered_pairs
 from torch import Tensor
 
-from kineflow.flow.params import PRESETS
 from kineflow.flow.solvers import fused
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.spec.tvl1 import PRESETS
 
 
 def table(quick: bool) -> str:

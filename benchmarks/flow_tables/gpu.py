@@ -23,8 +23,8 @@ from flow_tables.opencv import opencv_flow
 from flow_tables.pairs import REAL_CLIPS, shared_data
 from torch import Tensor
 
-from kineflow.flow.params import PRESETS, TVL1Params
 from kineflow.flow.tvl1 import Solver, tvl1_flow, why_not
+from kineflow.spec.tvl1 import PRESETS, TVL1Params
 from kineflow.video.decode import read_frames
 
 _NO_GPU = "GPU: no CUDA device here: not measured\n"

@@ -15,13 +15,15 @@ import torch
 from flow_tables.layout import markdown
 from flow_tables.pairs import REAL_CLIPS, shared_data
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.params import PRESETS
-from kineflow.flow.quantise import quantise
-from kineflow.flow.store import write_flow
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.spec.quantise import quantise
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.spec.tvl1 import PRESETS
 from kineflow.video.decode import iter_frames, read_frames
 from kineflow.video.encode import write_video
 

@@ -35,10 +35,10 @@ import torch
 from flow_tables.layout import markdown
 from flow_tables.pairs import film_pairs, shared_data
 
-from kineflow.flow.jpeg_planes import read_jpeg_flow, write_jpeg_flow
-from kineflow.flow.params import TVL1Params
-from kineflow.flow.quantise import dequantise, quantise
 from kineflow.flow.tvl1 import choose_solver, tvl1_flow
+from kineflow.sets.jpeg_planes import read_jpeg_flow, write_jpeg_flow
+from kineflow.spec.quantise import dequantise, quantise
+from kineflow.spec.tvl1 import tvl1_params
 from kineflow.synth.motions import find_motion
 from kineflow.synth.render import render_clip
 from kineflow.synth.spec import SynthSpec
@@ -347,13 +347,13 @@ def _flow(grey: np.ndarray) -> Flow:
 
 
 def _solve(first: torch.Tensor, second: torch.Tensor) -> Flow:
-    flow = tvl1_flow(first, second, TVL1Params.preset(_preset_name()))
+    flow = tvl1_flow(first, second, tvl1_params(_preset_name()))
     return np.ascontiguousarray(flow.permute(0, 2, 3, 1).numpy())
 
 
 def _preset_name() -> str:
     """The preset of whole data sets where it is affordable."""
-    capped = TVL1Params.preset("capped")
+    capped = tvl1_params("capped")
     return "capped" if choose_solver(capped, torch.device("cpu")) == "fused" else "fast"
 
 

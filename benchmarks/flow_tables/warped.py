@@ -19,9 +19,9 @@ from torch import Tensor
 
 from kineflow.flow import camera as camera_module
 from kineflow.flow.camera import WARP_MARGIN_PX, Camera, estimate_camera
-from kineflow.flow.params import PRESETS
 from kineflow.flow.tvl1 import tvl1_flow
 from kineflow.flow.warped import warped_flow
+from kineflow.spec.tvl1 import PRESETS
 from kineflow.synth.motions import clip_times, find_motion
 from kineflow.synth.render import render_clip
 from kineflow.synth.spec import SynthSpec

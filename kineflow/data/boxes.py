@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import atomic_file
 
 COLUMNS = ("clip", "frame", "left", "top", "right", "bottom", "label", "width", "height")
 ACTOR = "actor"
@@ -96,17 +95,6 @@ def read_boxes(path: Path) -> dict[str, list[Track]]:
     for (clip, name), actor in grouped.items():
         tracks.setdefault(clip, []).append(_track(clip, name, dict(sorted(actor.items()))))
     return tracks
-
-
-def write_boxes(path: Path, tracks: Iterable[Track]) -> None:
-    """Write the file that :func:`read_boxes` reads, whole or not at all."""
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*COLUMNS, ACTOR])
-        for track in tracks:
-            for frame, box in zip(track.frames.tolist(), track.boxes.tolist(), strict=True):
-                sides = [f"{side:g}" for side in box]
-                writer.writerow([track.clip, frame, *sides, track.label, track.width, track.height, track.actor])
 
 
 def _track(clip: str, actor: str, rows: Mapping[int, tuple[str, Mapping[str, str]]]) -> Track:

@@ -11,11 +11,12 @@ import torch
 from torch.utils.data import Dataset
 
 from kineflow.data import transforms
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter, jittered_view
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet
 from kineflow.data.segments import middle_snippets, random_snippets
-from kineflow.flow.store import FlowSet, read_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import Indices, Levels, Modality, assemble, fields_of, frames_of, reads_flow
 from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.storage.errors import KineflowError
@@ -68,8 +69,8 @@ class Geometry:
 class ClipDataset(Dataset[Sample]):
     """Samples of the given clips.
 
-    An integer key gives the centre window and the centre crop (validation); a :class:`Draw` gives a random window and
-    view that depend on the draw's seed alone (training). All modalities of a sample share window and view.
+    An integer key gives the centre window and the centre crop (validation); a :class:`SampleRef` gives a random window
+    and view that depend on its seed alone (training). All modalities of a sample share window and view.
 
     Args:
         clip_set: Where the clips lie and what their labels mean.
@@ -104,9 +105,9 @@ class ClipDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int | Draw) -> Sample:
-        rng = np.random.default_rng(key.seed) if isinstance(key, Draw) else None
-        clip = self.clips[key.clip if isinstance(key, Draw) else key]
+    def __getitem__(self, key: int | SampleRef) -> Sample:
+        rng = np.random.default_rng(key.seed) if isinstance(key, SampleRef) else None
+        clip = self.clips[key.clip if isinstance(key, SampleRef) else key]
         # Flow has one field fewer than the clip has frames; the last frame is left out for RGB too, so that both
         # streams, alone or together, see the same windows.
         window = self._window(max(1, clip.frames - 1), rng)

@@ -1,8 +1,8 @@
 """From listed clips to stored ones: every video is fetched, decoded once, judged and stored; a broken one stays a row.
 
-Finished work lies in a folder of its own under names made from content (the sha256 of the source and the part taken),
-so an interrupted run that starts again encodes nothing twice. Where clips are kept on S3, each is uploaded as soon as
-it is finished, under a name made from content too, and the local copy is removed.
+What decoding a video has shown and every stored clip are kept under names made from content (the sha256 of the source,
+the part taken, the stored form), so nothing is decoded or encoded twice: not by an interrupted run that starts again,
+and not for a row whose label or path has changed.
 """
 
 from __future__ import annotations
@@ -10,34 +10,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
-import shutil
+import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from kineflow.data.layouts.rows import ListedClip
-from kineflow.data.manifest import Clip, Status
 from kineflow.data.source import Source
+from kineflow.sets.clip_set import Clip
+from kineflow.sets.media import CLIPS, INDEX, media_path
+from kineflow.spec.formats import CLIP_FORMAT, INDEX_FORMAT, KEY_DIGITS
+from kineflow.spec.status import Status
 from kineflow.storage.files import atomic_file, sha256_of
+from kineflow.storage.media import locate
 from kineflow.storage.progress import track
-from kineflow.storage.stores import RemoteStore
+from kineflow.storage.stores import MediaStore
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
-
-_FORMAT_VERSION = 1  # raise it when the same video and form come to give other bytes
-_KEY_DIGITS = 12
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """A row of the manifest, and where its video waits to be put in place; None when it was rejected, or is there."""
-
-    clip: Clip
-    stored: Path | None
 
 
 @dataclass(frozen=True)
@@ -46,26 +38,29 @@ class Ingestion:
 
     Attributes:
         source: Where the videos are.
-        work: Folder for finished parts.
+        store: Where stored clips are kept, and what is known of their sources.
         form: How videos are stored.
         min_frames: A clip with fewer frames is rejected as ``short``.
-        remote: Where finished videos are kept on S3; None where :func:`put_in_place` is to follow.
     """
 
     source: Source
-    work: Path
+    store: MediaStore
     form: StoredForm
     min_frames: int
-    remote: RemoteStore | None = None
+    _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
+
+    def one_at_a_time(self, place: str) -> threading.Lock:
+        """Held while ``place`` is looked for and written: two videos of the same bytes are one file."""
+        return self._locks.setdefault(place, threading.Lock())
 
 
 def ingest_clips(
     clips: Sequence[ListedClip], names: Collection[str], ingestion: Ingestion, *, workers: int
-) -> list[Ingested]:
+) -> list[Clip]:
     """Ingest all listed clips, ``workers`` videos at a time.
 
     Decoding and encoding run outside the interpreter's lock, so the workers are threads. When one fails, or the user
-    interrupts, the others stop after the video they are at; what is finished stays in the work folder.
+    interrupts, the others stop after the video they are at; what is finished stays in the store.
 
     Args:
         clips: As listed.
@@ -74,7 +69,7 @@ def ingest_clips(
         workers: How many videos at a time.
 
     Returns:
-        One item a listed clip, in the same order.
+        One row a listed clip, in the same order.
 
     Raises:
         KineflowError: A download or an upload failed repeatedly, a path leads outside the source, or the disk is full.
@@ -85,12 +80,12 @@ def ingest_clips(
         by_video.setdefault(clip.source, []).append(number)
     present = frozenset(names)
 
-    def ingest_video(name: str) -> list[tuple[int, Ingested]]:
+    def ingest_video(name: str) -> list[tuple[int, Clip]]:
         rows = [(ids[number], clips[number]) for number in by_video[name]]
         ingested = _ingest_video(name, rows, ingestion) if name in present else _missing(rows)
         return list(zip(by_video[name], ingested, strict=True))
 
-    found: dict[int, Ingested] = {}
+    found: dict[int, Clip] = {}
     with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
         try:
             jobs = [pool.submit(ingest_video, name) for name in by_video]
@@ -100,25 +95,6 @@ def ingest_clips(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return [found[number] for number in range(len(clips))]
-
-
-def put_in_place(ingested: Iterable[Ingested], media_root: Path) -> int:
-    """Link (or copy, to another disk) the stored videos to their final paths below ``media_root``.
-
-    Returns:
-        Their size in bytes.
-    """
-    total = 0
-    for item in ingested:
-        if item.stored is not None:
-            with atomic_file(media_root / item.clip.path) as partial:
-                partial.unlink()
-                try:
-                    os.link(item.stored, partial)
-                except OSError:
-                    shutil.copyfile(item.stored, partial)
-            total += item.stored.stat().st_size
-    return total
 
 
 def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
@@ -146,25 +122,29 @@ def _plain_id(clip: ListedClip) -> str:
     return f"{identity}_{(clip.start_sec or 0.0) * 1000:.0f}-{end}ms"
 
 
-def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Ingested]:
-    """All clips of one video, which is fetched and decoded once."""
+def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Clip]:
+    """All clips of one video, which is fetched once, and decoded where nobody has before."""
     with ingestion.source.fetch(name) as path:
-        index = _index_once(path, ingestion.work)
+        index = _index_once(path, ingestion)
         return [_ingest_clip(path, index, clip_id, listed, ingestion) for clip_id, listed in rows]
 
 
-def _index_once(path: Path, work: Path) -> VideoIndex:
-    kept = work / f"{sha256_of(path)}.json"
-    if kept.is_file():
-        values = json.loads(kept.read_text())
-        return VideoIndex(**{**values, "status": Status(values["status"])})
-    index = index_video(path)
-    with atomic_file(kept) as partial:
-        partial.write_text(json.dumps(dataclasses.asdict(index)))
-    return index
+def _index_once(path: Path, ingestion: Ingestion) -> VideoIndex:
+    store, sha256 = ingestion.store, sha256_of(path)
+    place = media_path(INDEX, sha256, f".v{INDEX_FORMAT}.json")
+    with ingestion.one_at_a_time(place):
+        if store.has(place):
+            with locate(store.root, place).open("rb") as stream:
+                values = json.load(stream)
+            return VideoIndex(**{**values, "status": Status(values["status"])})
+        index = index_video(path)
+        with atomic_file(store.work_path(place)) as partial:
+            partial.write_text(json.dumps(dataclasses.asdict(index)))
+        store.publish(place)
+        return index
 
 
-def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip, ingestion: Ingestion) -> Ingested:
+def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip, ingestion: Ingestion) -> Clip:
     status, reason, part = index.status, index.reason, Part(0, index.frames)
     width, height = (index.width, index.height)
     if status is Status.OK:
@@ -173,17 +153,15 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         status, reason = _judge(part, width, height, listed, ingestion.min_frames)
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
-    stored, place, remote = None, "", ingestion.remote
-    if status is Status.OK and remote is None:
-        stored, place = ingestion.work / f"{sha256}{STORED_SUFFIX}", f"{clip_id}{STORED_SUFFIX}"
-        if not stored.is_file():
-            store_video(path, stored, index=index, part=part, form=ingestion.form)
-    elif status is Status.OK and remote is not None:
-        place = f"{clip_id}-{_stored_key(sha256, ingestion.form)}{STORED_SUFFIX}"
-        if not remote.has(place):
-            store_video(path, remote.work_path(place), index=index, part=part, form=ingestion.form)
-            remote.publish(place)
-    clip = Clip(
+    place = ""
+    if status is Status.OK:
+        store = ingestion.store
+        place = media_path(CLIPS, stored_key(sha256, ingestion.form), STORED_SUFFIX)
+        with ingestion.one_at_a_time(place):
+            if not store.has(place):
+                store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
+                store.publish(place)
+    return Clip(
         clip_id=clip_id,
         path=place,
         label=listed.label,
@@ -199,13 +177,12 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         reason=reason,
         source=listed.source,
     )
-    return Ingested(clip, stored)
 
 
-def _stored_key(sha256: str, form: StoredForm) -> str:
-    """Short digest of all that the bytes of a stored clip depend on."""
-    told = json.dumps([_FORMAT_VERSION, dataclasses.asdict(form), sha256], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:_KEY_DIGITS]
+def stored_key(sha256: str, form: StoredForm) -> str:
+    """Digest of all that a stored clip depends on; ``sha256`` is that of :class:`~kineflow.sets.clip_set.Clip`."""
+    told = json.dumps([CLIP_FORMAT, dataclasses.asdict(form), sha256], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: int) -> tuple[Status, str]:
@@ -217,26 +194,23 @@ def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: 
     return Status.OK, ""
 
 
-def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Ingested]:
+def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Clip]:
     return [
-        Ingested(
-            Clip(
-                clip_id=clip_id,
-                path="",
-                label=listed.label,
-                group=listed.group,
-                split=listed.split,
-                frames=0,
-                fps=0.0,
-                width=0,
-                height=0,
-                rotation=0,
-                sha256="",
-                status=Status.UNREADABLE,
-                reason="no such file in the source",
-                source=listed.source,
-            ),
-            None,
+        Clip(
+            clip_id=clip_id,
+            path="",
+            label=listed.label,
+            group=listed.group,
+            split=listed.split,
+            frames=0,
+            fps=0.0,
+            width=0,
+            height=0,
+            rotation=0,
+            sha256="",
+            status=Status.UNREADABLE,
+            reason="no such file in the source",
+            source=listed.source,
         )
         for clip_id, listed in rows
     ]

@@ -1,7 +1,7 @@
 """From decoded frames to what a network sees: resize, one view (crop and flip) for all modalities, normalise.
 
 Decoded clips are uint8 arrays [T, H, W, C]; a network takes float32 tensors [C, T, crop, crop]. Flow is handled as
-quantised levels (:mod:`kineflow.flow.quantise`): resizing keeps magnitudes in pixels of the stored clip, and a
+quantised levels (:mod:`kineflow.spec.quantise`): resizing keeps magnitudes in pixels of the stored clip, and a
 horizontal flip mirrors the image *and* inverts u (u becomes 255 - u), as TSN and ST-ResNet do.
 """
 
@@ -130,19 +130,3 @@ def _colours_turned(clips: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.cat((clips[..., :3, :, :, :].flip(-4), clips[..., 3:, :, :, :]), dim=-4)
-
-
-def prepare_rgb(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:
-    """Test-time input: uint8 [T, H, W, 3] to float32 [3, T, crop, crop], centre crop."""
-    return _prepare(frames, preprocessing)
-
-
-def prepare_flow(levels: Frames, preprocessing: Preprocessing) -> torch.Tensor:
-    """Test-time input: quantised flow uint8 [T, H, W, 2] to float32 [2, T, crop, crop], centre crop."""
-    return _prepare(levels, preprocessing)
-
-
-def _prepare(frames: Frames, preprocessing: Preprocessing) -> torch.Tensor:
-    resized = resize_short_side(frames, preprocessing.short_side)
-    view = centre_view(resized.shape[1], resized.shape[2], preprocessing.crop)
-    return normalise(to_tensor(apply_view(resized, view)), preprocessing)

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import torch
 
-from kineflow.data.manifest import ClipSet, Split
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.protocol import check_clips, score_clips, unscored
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, read_curves, require_known
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, load_card
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
-from kineflow.data.manifest import Clip
 from kineflow.models.over_frames import OverFrames
+from kineflow.sets.clip_set import Clip
 from kineflow.spec.sampling import Indices
 
 ReadWindows = Callable[[Clip, Indices, Crops], Tensor]

@@ -238,16 +238,6 @@ def attention_inside(attention: Floats, mask: npt.NDArray[np.bool_]) -> npt.NDAr
     return shares
 
 
-def attention_entropy(attention: Floats) -> float:
-    """Entropy in nats of a clip's attention [T, …] averaged over time: 0 on one cell, ln N evenly over N.
-
-    It rises with the weight of the doubly stochastic penalty.
-    """
-    mean = attention.reshape(len(attention), -1).mean(axis=0, dtype=np.float64)
-    shares = mean[mean > 0] / mean.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
 def frame_entropy(attention: Floats) -> npt.NDArray[np.float64]:
     """Entropy in nats of each map of [T, h, w], float64 [T]: 0 on one cell, ln N evenly over N."""
     flat = attention.reshape(len(attention), -1).astype(np.float64)

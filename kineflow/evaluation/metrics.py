@@ -88,11 +88,6 @@ def ranks_of_truth(logits: NDArray[Any], labels: Labels) -> Labels:
     return ranks
 
 
-def top_k_accuracy(logits: NDArray[Any], labels: Labels, k: int) -> float:
-    """Share of clips whose true class is among the ``k`` best; 1 when ``k`` is the number of classes or more."""
-    return float((ranks_of_truth(logits, labels) < k).mean())
-
-
 def confusion_matrix(predicted: Labels, labels: Labels, num_classes: int) -> Labels:
     """Counts of clips ``[true][predicted]``, int64 ``[K, K]``."""
     pairs = labels * num_classes + predicted

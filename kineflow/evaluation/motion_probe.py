@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from kineflow.data.dataset import Sample
 from kineflow.evaluation.metrics import CONFIDENCE
 from kineflow.storage.errors import KineflowError
-from kineflow.training.motion_probe import MotionProbe, end_point_errors, features_for, on_device
+from kineflow.training.motion_probe import MotionProbe, end_point_errors, features_for
+from kineflow.training.tasks import on_device
 
 Errors = NDArray[np.float64]
 
@@ -67,18 +68,6 @@ class ProbeSummary:
     gain_over_still: Mean
     gain_over_untrained: Mean | None = None
     gain_over_baseline: Mean | None = None
-
-
-def probe_errors(
-    probe: MotionProbe,
-    clips: Dataset[Sample],
-    *,
-    batch_size: int,
-    device: torch.device | str = "cpu",
-    workers: int = 0,
-) -> ProbeErrors:
-    """:func:`errors_of_each` of one probe."""
-    return errors_of_each([probe], clips, batch_size=batch_size, device=device, workers=workers)[0]
 
 
 def errors_of_each(

@@ -21,25 +21,26 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from kineflow.data.batch_sampler import BatchSampler, Pool
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draws, Pool
-from kineflow.data.manifest import Clip, ClipSet, Split
 from kineflow.evaluation.motion_probe import ProbeErrors, errors_of_each
 from kineflow.evaluation.probe_results import Probed, Probing, Site, load_errors, save_errors
 from kineflow.evaluation.probe_settings import ProbeSettings
 from kineflow.evaluation.results import check_names, require_known
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
 from kineflow.models.stages import channels_at
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import Modality
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
-from kineflow.training.motion_probe import MotionProbe, fit_decoders, on_device
-from kineflow.training.tasks import network_input
+from kineflow.training.motion_probe import MotionProbe, fit_decoders
+from kineflow.training.tasks import network_input, on_device
 
 _LOG = logging.getLogger(__name__)
 _BATCHES_TO_SETTLE = 16  # that the statistics of an untrained network are taken from
@@ -99,7 +100,7 @@ class _Data:
 
     learnt: ClipDataset
     measured: ClipDataset
-    draws: Draws
+    sampler: BatchSampler
     bound_px: float
     seed: int
 
@@ -133,12 +134,12 @@ class _Data:
 
         learnt = dataset(settings.learn_from, may_flip=settings.flip)
         pool = Pool(tuple(range(len(learnt))), settings.batch_size)
-        draws = Draws([pool], steps=settings.steps, seed=seed)
-        return cls(learnt, dataset([settings.split], may_flip=False), draws, flow_set.bound_px, seed)
+        sampler = BatchSampler([pool], steps=settings.steps, seed=seed)
+        return cls(learnt, dataset([settings.split], may_flip=False), sampler, flow_set.bound_px, seed)
 
     def batches(self, workers: int) -> DataLoader[Any]:
         """Training batches, the same at each call."""
-        return DataLoader(self.learnt, batch_sampler=self.draws, num_workers=workers)
+        return DataLoader(self.learnt, batch_sampler=self.sampler, num_workers=workers)
 
 
 def _probe(candidate: _Candidate, data: _Data, settings: ProbeSettings) -> dict[Site, ProbeErrors]:

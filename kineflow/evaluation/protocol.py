@@ -31,17 +31,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.votes import Vote, joint_scores
-from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.card import ModelCard
 from kineflow.models.over_frames import OverFrames
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, Indices, Layout, clips_laid_out
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 from kineflow.video.decode import read_frames

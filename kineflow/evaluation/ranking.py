@@ -23,13 +23,3 @@ def average_precision(scores: Floats, truth: npt.NDArray[np.bool_]) -> float:
         return float("nan")
     precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
     return float(precision[ranked].mean())
-
-
-def mean_average_precision(scores: Floats, truth: npt.NDArray[np.bool_]) -> float:
-    """Mean of :func:`average_precision` over classes, for Hollywood2; classes without a right video are left out.
-
-    Args:
-        scores: [N, K].
-        truth: bool [N, K].
-    """
-    return float(np.nanmean([average_precision(scores[:, k], truth[:, k]) for k in range(scores.shape[1])]))

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from kineflow.data.manifest import Clip
 from kineflow.evaluation.metrics import confusion_of, per_class_accuracy, per_class_change, summarise
 from kineflow.evaluation.scores import Scores, align
+from kineflow.sets.clip_set import Clip
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
 

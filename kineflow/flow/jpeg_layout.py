@@ -1,6 +1,6 @@
 """Exchange of whole flow sets with tools that keep flow as JPEG planes (dense_flow, denseflow, MMAction, TSN).
 
-Below one root each clip is a folder of planes (:mod:`kineflow.flow.jpeg_planes`), named by the clip or by its class
+Below one root each clip is a folder of planes (:mod:`kineflow.sets.jpeg_planes`), named by the clip or by its class
 and the clip. Reading copies nothing: the flow set points into the folders. Writing gives the same layout.
 """
 
@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kineflow.data.manifest import Clip, Status
-from kineflow.flow.jpeg_planes import U_FOLDER, V_FOLDER, JpegPlanes, find_planes, jpeg_size, write_jpeg_flow
-from kineflow.flow.store import FlowEntry, FlowSet, read_flow
+from kineflow.sets.clip_set import Clip
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.sets.jpeg_planes import U_FOLDER, V_FOLDER, JpegPlanes, find_planes, jpeg_size, write_jpeg_flow
+from kineflow.spec.quantise import DEFAULT_BOUND_PX
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
 from kineflow.storage.progress import track
@@ -36,7 +39,7 @@ def index_jpeg_flow(root: Path, clips: Iterable[Clip]) -> dict[str, FlowEntry]:
 
     Returns:
         One entry a clip, by clip id. Where the flow cannot be used, the status is ``unreadable`` and the reason says
-        why: no folder, several, missing or unmatched planes, another count than one field fewer than the clip has
+        why: no folder, several, missing or unmatched planes, another count than one flow frame fewer than the clip has
         frames, something that is no JPEG, or planes of several sizes; ``short`` for a clip of one frame.
 
     Raises:
@@ -51,7 +54,7 @@ def index_jpeg_flow(root: Path, clips: Iterable[Clip]) -> dict[str, FlowEntry]:
     }
 
 
-def import_jpeg_flow(root: Path, clips: Iterable[Clip], *, bound_px: float = 20.0) -> FlowSet:
+def import_jpeg_flow(root: Path, clips: Iterable[Clip], *, bound_px: float = DEFAULT_BOUND_PX) -> FlowSet:
     """A flow set over JPEG planes that lie below ``root`` and stay there.
 
     Args:
@@ -88,8 +91,8 @@ class Exported:
 def export_jpeg_flow(flow_set: FlowSet, output: Path, *, quality: int = 95, workers: int = 1) -> Exported:
     """Write a flow set as JPEG planes: ``output/<clip id>/flow_x_00001.jpg``, ``flow_y_00001.jpg`` and so on.
 
-    The folder of a clip is whole or absent. One that holds the right count of fields is left alone, so that what was
-    interrupted goes on; give an empty ``output`` for flow or a quality that has changed.
+    The folder of a clip is whole or absent. One that holds the right count of flow frames is left alone, so that what
+    was interrupted goes on; give an empty ``output`` for flow or a quality that has changed.
 
     Args:
         flow_set: Clips without flow are passed over and listed.
@@ -118,17 +121,17 @@ def export_jpeg_flow(flow_set: FlowSet, output: Path, *, quality: int = 95, work
 
 def _export_clip(flow_set: FlowSet, clip_id: str, folder: Path, quality: int) -> tuple[bool, str]:
     """Whether it was written now, and why it could not be."""
-    if _fields_in(folder) == flow_set.entries[clip_id].fields:
+    if _flow_frames_in(folder) == flow_set.entries[clip_id].fields:
         return False, ""
     try:
-        levels = read_flow(flow_set.locate(clip_id))
+        flow = read_flow(flow_set.locate(clip_id))
     except KineflowError as error:
         return False, error.problem
-    write_jpeg_flow(folder, levels, quality=quality)
+    write_jpeg_flow(folder, flow, quality=quality)
     return True, ""
 
 
-def _fields_in(folder: Path) -> int:
+def _flow_frames_in(folder: Path) -> int:
     try:
         return len(find_planes(folder))
     except KineflowError:
@@ -183,15 +186,15 @@ def _folder_of(root: Path, by_name: Mapping[str, list[str]], clip: Clip) -> str:
     raise KineflowError(f"no folder is named {' or '.join(map(repr, names))}")
 
 
-def _check_count(fields: int, clip: Clip) -> None:
+def _check_count(flow_frames: int, clip: Clip) -> None:
     expected = clip.frames - 1
-    if fields == clip.frames:
+    if flow_frames == clip.frames:
         raise KineflowError(
-            f"{fields} fields for {clip.frames} frames, where {expected} are expected: the tool has written one too "
-            "many (some repeat the last); remove that one"
+            f"{flow_frames} flow frames for {clip.frames} frames, where {expected} are expected: the tool has written "
+            "one too many (some repeat the last); remove that one"
         )
-    if fields != expected:
-        raise KineflowError(f"{fields} fields for {clip.frames} frames, where {expected} are expected")
+    if flow_frames != expected:
+        raise KineflowError(f"{flow_frames} flow frames for {clip.frames} frames, where {expected} are expected")
 
 
 def _common_size(planes: JpegPlanes) -> tuple[int, int]:

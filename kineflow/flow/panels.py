@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.flow.wheel import flow_to_rgb
+from kineflow.flow.flow_colours import flow_to_rgb
 
 Image = npt.NDArray[np.uint8]  # RGB [H, W, 3]
 Colour = tuple[int, int, int]

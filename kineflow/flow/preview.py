@@ -19,12 +19,12 @@ import numpy.typing as npt
 import torch
 
 from kineflow.flow.camera import Camera
+from kineflow.flow.flow_colours import flow_to_rgb
 from kineflow.flow.panels import Image, captioned, side_by_side
-from kineflow.flow.params import TVL1Params
-from kineflow.flow.people import detect_people
-from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.flow.person_detector import detect_people
+from kineflow.flow.tvl1 import check_solver, tvl1_flow
 from kineflow.flow.warped import warped_flow
-from kineflow.flow.wheel import flow_to_rgb
+from kineflow.spec.tvl1 import SolverChoice, TVL1Params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media
 from kineflow.storage.progress import track
@@ -55,6 +55,7 @@ class PreviewSettings:
         max_px: Speed of full colour; by default one that 99 % of the pixels stay below.
         seconds: Length shown, from the start of the clip; None shows all of it.
         device: Where TV-L1 computes.
+        solver: Of TV-L1, see :func:`kineflow.flow.tvl1.tvl1_flow`.
     """
 
     params: TVL1Params
@@ -63,6 +64,7 @@ class PreviewSettings:
     max_px: float | None = None
     seconds: float | None = None
     device: str = "cpu"
+    solver: SolverChoice = "auto"
 
     def __post_init__(self) -> None:
         for name, value in (("max_px", self.max_px), ("seconds", self.seconds)):
@@ -93,9 +95,11 @@ def preview(clip: Media, out: Path, settings: PreviewSettings) -> Previewed:
     speeds are then in pixels of the smaller frame.
 
     Raises:
-        KineflowError: The clip is unreadable or has one frame, the device is not there, or the disk is full.
+        KineflowError: The clip is unreadable or has one frame, the device is not there, the solver cannot run
+            on it, or the disk is full.
     """
     _check_device(settings.device)
+    check_solver(settings.solver, settings.params, settings.device)
     fps = read_video(clip, [0]).fps or _USUAL_FPS
     stop = None if settings.seconds is None else max(2, round(settings.seconds * fps) + 1)
     survey = _survey(clip, stop)
@@ -169,12 +173,12 @@ def _computed(frames: list[Image], last: Image, number: int, settings: PreviewSe
     """Views of neighbouring frames; ``last`` follows them and is only looked at."""
     grey = torch.from_numpy(np.stack([_grey(frame) for frame in (*frames, last)]))
     people = np.stack([detect_people(frame) for frame in frames]) if settings.people else None
-    params, device = settings.params, settings.device
+    params, device, solver = settings.params, settings.device, settings.solver
     if settings.warped:
         masks = None if people is None else torch.from_numpy(people)
-        flow, warped, cameras = warped_flow(grey[:-1], grey[1:], params, device=device, people=masks)
+        flow, warped, cameras = warped_flow(grey[:-1], grey[1:], params, device=device, people=masks, solver=solver)
     else:
-        flow = tvl1_flow(grey[:-1], grey[1:], params, device=device)
+        flow = tvl1_flow(grey[:-1], grey[1:], params, device=device, solver=solver)
     for n, frame in enumerate(frames):
         steady = _Steady(warped[n].cpu().numpy(), cameras[n]) if settings.warped else None
         yield _View(number + n, frame, flow[n].cpu().numpy(), steady, None if people is None else people[n])

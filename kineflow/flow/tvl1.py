@@ -13,15 +13,13 @@ There is one algorithm and several solvers of it, each for a kind of machine; th
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
 
-from kineflow.flow.params import TVL1Params
+from kineflow.spec.tvl1 import Solver, SolverChoice, TVL1Params
 from kineflow.storage.errors import KineflowError
-
-Solver = Literal["portable", "fused", "triton", "cluster"]
 
 
 def tvl1_flow(
@@ -30,7 +28,7 @@ def tvl1_flow(
     params: TVL1Params | None = None,
     *,
     device: torch.device | str | None = None,
-    solver: Solver | None = None,
+    solver: SolverChoice = "auto",
 ) -> Tensor:
     """Flow from ``first`` to ``second``: first(x) = second(x + flow(x)), so content that moves right has u > 0.
 
@@ -38,8 +36,8 @@ def tvl1_flow(
         first, second: Grey frames, uint8 or float in 0..255, [N, H, W]; never changed.
         params: By default OpenCV's on the CPU.
         device: Where to compute and to leave the result; by default where ``first`` is.
-        solver: ``portable`` (PyTorch, anywhere), ``fused`` (compiled for a CPU), ``triton`` or ``cluster`` (GPU); by
-            default the fastest that this device and these parameters allow.
+        solver: ``portable`` (PyTorch, anywhere), ``fused`` (compiled for a CPU), ``triton`` or ``cluster`` (GPU);
+            ``auto`` for what :func:`choose_solver` chooses.
 
     Returns:
         float32 [N, 2, H, W] in pixels: channel 0 is u (right), channel 1 is v (down).
@@ -53,19 +51,27 @@ def tvl1_flow(
         )
     params = params or TVL1Params()
     device = torch.device(device or first.device)
-    if solver is None:
-        solver = choose_solver(params, device)
-    elif reason := why_not(solver, params, device):
-        raise KineflowError(
-            f"the solver {solver!r} cannot: {reason}", remedy="leave the choice of a solver to Kineflow"
-        )
-    return _module(solver).solve(first.to(device), second.to(device), params)
+    check_solver(solver, params, device)
+    chosen = choose_solver(params, device) if solver == "auto" else solver
+    return _module(chosen).solve(first.to(device), second.to(device), params)
 
 
 def choose_solver(params: TVL1Params, device: torch.device) -> Solver:
     """The fastest solver that can do ``params`` on ``device``."""
     fastest: Solver = "triton" if device.type == "cuda" else "fused"
     return "portable" if why_not(fastest, params, device) else fastest
+
+
+def check_solver(
+    solver: SolverChoice, params: TVL1Params, device: torch.device | str, *, where: str | None = None
+) -> None:
+    """See that a solver can do ``params`` on ``device``.
+
+    Raises:
+        KineflowError: It cannot; the message says why.
+    """
+    if solver != "auto" and (reason := why_not(solver, params, torch.device(device))):
+        raise KineflowError(f"the solver {solver!r} cannot: {reason}", where=where, remedy="choose 'auto'")
 
 
 def why_not(solver: Solver, params: TVL1Params, device: torch.device) -> str:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from kineflow.flow.camera import Camera, estimate_camera, warp_to_first
-from kineflow.flow.params import TVL1Params
-from kineflow.flow.tvl1 import Solver, tvl1_flow
+from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.spec.tvl1 import SolverChoice, TVL1Params
 from kineflow.storage.errors import KineflowError
 
 
@@ -43,7 +43,7 @@ def warped_flow(
     *,
     device: torch.device | str | None = None,
     people: Tensor | None = None,
-    solver: Solver | None = None,
+    solver: SolverChoice = "auto",
     threads: int = 1,
 ) -> WarpedFlow:
     """Flow from ``first`` to ``second``, and the same without the camera's motion.

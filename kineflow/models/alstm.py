@@ -37,7 +37,6 @@ from kineflow.models.recurrent import (
     SequenceNetwork,
     State,
     StepHead,
-    Training,
     Unrolled,
     held,
     linear,
@@ -48,13 +47,6 @@ from kineflow.models.scale import require_probability
 from kineflow.storage.errors import KineflowError
 
 Attention = Literal["location", "additive", "average", "max"]
-
-# The penalty's λ was 0, 1 and 10. All three sum their loss over steps and clips, so that SGD's rates go with the batch.
-TRAINING = {
-    "ucf11": Training("adam", learning_rate=2e-4, epochs=15, l2=1e-5),
-    "hmdb51": Training("sgd", learning_rate=1e-5, epochs=15, l2=1e-5, scored_steps=16),
-    "hollywood2": Training("sgd", learning_rate=1e-4, epochs=15, l2=1e-5, scored_steps=16),
-}
 
 
 def draw_as_alstm(weight: Tensor, /, *, orthogonal: bool = True) -> None:

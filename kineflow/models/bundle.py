@@ -11,37 +11,31 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from kineflow.models.card import CARD_FILE, CARD_FORMAT, ModelCard, damaged, existing_file, load_card
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from kineflow.models.network import ImageNetwork, Network, VideoNetwork
+    from kineflow.models.network import Network, VideoNetwork
 
 WEIGHTS_FILE = "model.safetensors"
 
-AnyNetwork = TypeVar("AnyNetwork", bound="Network")
-
 
 def save_bundle(folder: Path, network: Network, card: ModelCard) -> None:
-    """Write the bundle of a model or of a backbone, whole or not at all; one that was there is replaced.
+    """Write the bundle of a model, whole or not at all; one that was there is replaced.
 
     Raises:
         KineflowError: ``card`` does not describe ``network``: what :func:`load_bundle` would build has other tensors.
     """
     from safetensors.torch import save_file
 
-    from kineflow.models.network import ImageNetwork, require_same_tensors, shapes
-    from kineflow.models.registry import create_backbone, create_model
+    from kineflow.models.network import require_same_tensors, shapes
 
-    create: Callable[..., Network] = create_backbone if isinstance(network, ImageNetwork) else create_model
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     require_same_tensors(
-        shapes(_blueprint(card, create).state_dict()),
+        shapes(_blueprint(card).state_dict()),
         shapes(state),
         where=f"model card {card.name!r}",
         remedy="give the card the network's own architecture, hyper-parameters, classes and channels",
@@ -59,23 +53,6 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     Raises:
         KineflowError: Files are missing or damaged, weights and card do not fit each other, or it is a backbone.
     """
-    from kineflow.models.registry import create_model
-
-    return _load(folder, create_model)
-
-
-def load_backbone(folder: Path) -> tuple[ImageNetwork, ModelCard]:
-    """Rebuild a backbone as :func:`load_bundle` does a model.
-
-    Raises:
-        KineflowError: Files are missing or damaged, weights and card do not fit each other, or it is no backbone.
-    """
-    from kineflow.models.registry import create_backbone
-
-    return _load(folder, create_backbone)
-
-
-def _load(folder: Path, create: Callable[..., AnyNetwork]) -> tuple[AnyNetwork, ModelCard]:
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -84,7 +61,7 @@ def _load(folder: Path, create: Callable[..., AnyNetwork]) -> tuple[AnyNetwork, 
     card = load_card(folder)
     weights = existing_file(folder, WEIGHTS_FILE)
     try:
-        blueprint = _blueprint(card, create)
+        blueprint = _blueprint(card)
     except KineflowError as error:
         raise KineflowError(error.problem, where=folder / CARD_FILE, remedy=error.remedy) from None
     try:
@@ -97,7 +74,7 @@ def _load(folder: Path, create: Callable[..., AnyNetwork]) -> tuple[AnyNetwork, 
     except (SafetensorError, OSError) as error:
         raise damaged(weights, error) from None
     with torch.random.fork_rng(devices=[]):
-        network = _build(card, create)
+        network = _build(card)
     network.load_state_dict(state)
     return network.eval(), card
 
@@ -124,9 +101,11 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(card: ModelCard, create: Callable[..., AnyNetwork]) -> AnyNetwork:
+def _build(card: ModelCard) -> VideoNetwork:
+    from kineflow.models.registry import create_model
+
     try:
-        return create(
+        return create_model(
             card.architecture,
             num_classes=len(card.classes),
             in_channels=len(card.preprocessing.mean),
@@ -139,9 +118,9 @@ def _build(card: ModelCard, create: Callable[..., AnyNetwork]) -> AnyNetwork:
         ) from None
 
 
-def _blueprint(card: ModelCard, create: Callable[..., AnyNetwork]) -> AnyNetwork:
+def _blueprint(card: ModelCard) -> VideoNetwork:
     """The network without memory for its weights, to compare names and shapes with."""
     import torch
 
     with torch.device("meta"):
-        return _build(card, create)
+        return _build(card)

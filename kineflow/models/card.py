@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kineflow.flow.source import FlowSource
+from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 

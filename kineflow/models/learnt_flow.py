@@ -2,7 +2,7 @@
 
 D3D (Stroud et al., WACV 2020) compares with a flow stream whose flow comes from PWC-Net and is fine-tuned end to end by
 the class labels: better than a fixed flow there. The stream sees what it would see of a flow set, with two differences:
-levels are not rounded, so that the gradient passes, and a clip of T frames has T - 1 fields.
+flow is not rounded, so that the gradient passes, and a clip of T frames has T - 1 flow frames.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 from kineflow.models.network import VideoNetwork
 from kineflow.models.pwc_net import PWCNet
 from kineflow.models.registry import create_model, register_model
+from kineflow.spec.quantise import DEFAULT_BOUND_PX, px_to_scale
 from kineflow.storage.errors import KineflowError
 
 
@@ -24,7 +25,7 @@ def learnt_flow(
     stream: str = "s3d_g",
     estimator_width: float = 1.0,
     frozen: bool = False,
-    bound_px: float = 20.0,
+    bound_px: float = DEFAULT_BOUND_PX,
     flow_mean: float = 127.5,
     flow_std: float = 32.0,
     width: float = 1.0,
@@ -64,7 +65,7 @@ class LearntFlow(VideoNetwork):
         estimator: From two images float [N,3,H,W] in 0..255, RGB, to u and v in px, [N,2,H,W].
         bound_px: Flow is clipped to ±this, as in the flow set that the stream was first trained on. The gradient into
             the estimator is 0 where it clips.
-        flow_mean, flow_std: How the stream's levels are normalised, in units of 0..255.
+        flow_mean, flow_std: How the stream's flow is normalised, in units of 0..255.
         frozen: The estimator stays as it is; in the paper it learns.
     """
 
@@ -97,10 +98,10 @@ class LearntFlow(VideoNetwork):
         return flow.view(len(clips), -1, *flow.shape[1:]).transpose(1, 2)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """[B,3,T,H,W] → [B,F,T',H',W'], T' as for a clip of T - 1 fields."""
+        """[B,3,T,H,W] → [B,F,T',H',W'], T' as for a clip of T - 1 flow frames."""
         px = self.estimate(x).clamp(-self.bound_px, self.bound_px)
-        levels = (px + self.bound_px) * (255 / (2 * self.bound_px))
-        return self.stream.forward_features((levels - self.flow_mean) / self.flow_std)
+        scaled = px_to_scale(px, self.bound_px)
+        return self.stream.forward_features((scaled - self.flow_mean) / self.flow_std)
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """See :meth:`VideoNetwork.forward_head`."""

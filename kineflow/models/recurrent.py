@@ -8,7 +8,6 @@ over it, and neither means nor scores see it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -50,32 +49,6 @@ class Steps(NamedTuple):
 
     logits: Tensor
     attention: Tensor | None
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a published network was trained, for recipes at paper scale.
-
-    Attributes:
-        optimiser: ``adam`` with β of .9 and .999, ``sgd`` without momentum, or ``rmsprop``.
-        learning_rate: Constant over the whole run.
-        epochs, batch_size: Of clips.
-        steps: T of a training clip.
-        scored_steps: The last so many steps of a clip decide at test.
-        l2: γ of γ Σ θ² over all parameters, biases among them: a weight decay of 2γ in torch's SGD.
-        smoothing: ρ of RMSProp, torch's ``alpha``.
-        epsilon: RMSProp's. The authors have 1e-6 under the root; torch adds its own outside, where √1e-6 is nearest.
-    """
-
-    optimiser: Literal["adam", "sgd", "rmsprop"]
-    learning_rate: float
-    epochs: int
-    batch_size: int = 128
-    steps: int = 30
-    scored_steps: int = 30
-    l2: float = 0.0
-    smoothing: float = 0.0
-    epsilon: float = 0.0
 
 
 class Draw(Protocol):

@@ -60,7 +60,6 @@ from kineflow.models.recurrent import (
     SequenceNetwork,
     State,
     StepHead,
-    Training,
     Unrolled,
     held,
     mean_over_steps,
@@ -71,23 +70,6 @@ from kineflow.models.scale import require_probability
 TopFeeds = Literal["bottom", "attention"]
 
 _WITHOUT_PARENT = ("bottom.context.", "bottom_initial.", "attention.from_above.")
-
-
-def _rmsprop(epochs: int) -> Training:
-    return Training("rmsprop", learning_rate=1e-3, epochs=epochs, smoothing=0.9, epsilon=1e-3)
-
-
-# Cross entropy at every step, summed over the steps, mean over the clips; no decay, no clipping, no penalty. One epoch
-# is one random clip of every video; the appearance ConvALSTM was also trained on clips of 15.
-TRAINING = {
-    "vgg_lstm": _rmsprop(200),
-    "vgg_alstm": _rmsprop(200),
-    "conv_lstm": _rmsprop(200),
-    "conv_lstm_flow": _rmsprop(300),
-    "conv_alstm": _rmsprop(300),
-    "motion_alstm": _rmsprop(400),
-    "videolstm": _rmsprop(400),
-}
 
 
 class VectorLSTM(SequenceNetwork):

@@ -6,10 +6,13 @@ import csv
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
 
 PER_CLASS = "per_class/"
@@ -40,21 +43,20 @@ class Evaluation:
         return {name: value for name, value in self.metrics.items() if not name.startswith(PER_CLASS)}
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What a candidate must show to become the champion.
-
-    Attributes:
-        primary_metric: The one in which it must beat the champion.
-        min_gain: By how much at least; with 0, a tie is enough.
-        floors: Lowest value allowed by metric, for the first champion too.
-        per_class_floor: Lowest share of clips right in any class; None asks for none.
-    """
+class Gate(Params):
+    """What a candidate must show to become the champion."""
 
     primary_metric: str = "top1"
-    min_gain: float = 0.0
-    floors: Mapping[str, float] = field(default_factory=dict)
-    per_class_floor: float | None = None
+    """Figure of the evaluation in which a candidate must beat the champion; higher is better."""
+
+    min_gain: float = Field(default=0.0, ge=0, le=1)
+    """By how much at least; with 0, a tie is enough."""
+
+    floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Lowest value allowed by figure, for the first champion too, e.g. ``{top1: 0.5}``."""
+
+    per_class_floor: float | None = Field(default=None, ge=0, le=1)
+    """Lowest share of clips right in any class; null asks for none."""
 
 
 @dataclass(frozen=True)

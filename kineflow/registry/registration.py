@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from kineflow.registry.aliases import (
     store_errors,
 )
 from kineflow.registry.policy import Evaluation, Gate
+from kineflow.storage.project import current_project
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment
 from kineflow.tracking.secrets import mask_uri, redact
@@ -90,7 +90,7 @@ def register_student(
         KineflowError: The bundle is damaged or cannot be served, the name is malformed, or the store cannot be used.
     """
     check_name(name)
-    root = Path.cwd() if root is None else root
+    root = current_project() if root is None else root
     uri = tracking_uri(root)
     client = connect(uri)
     digest = weights_digest(bundle)
@@ -104,7 +104,7 @@ def register_student(
         DATA_TAG: evaluation.data_version,
         CLIPS_TAG: str(evaluation.clips),
         METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
-        GATE_TAG: json.dumps(dataclasses.asdict(gate or Gate()), sort_keys=True),
+        GATE_TAG: json.dumps((gate or Gate()).model_dump(), sort_keys=True),
         "validation_status": "pending",
     }
     with store_errors(uri), store_lock(uri):

@@ -1,7 +1,7 @@
 """One video in, class probabilities out: the test protocol for a video that belongs to no clip set.
 
 A network that takes flow gets it from the video itself, computed as the flow that it learnt from was
-(:mod:`kineflow.flow.of_video`).
+(:mod:`kineflow.flow.flow_of_video`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.data.manifest import Status
 from kineflow.data.windows import Needed, needed_of, prepare_windows
 from kineflow.evaluation.votes import joint_scores
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.sampling import ClipSpec, uniform_clips
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import MAX_FRAMES, MAX_PIXELS, read_frames
 from kineflow.video.index import VideoIndex, index_video
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from kineflow.flow.source import FlowSource
     from kineflow.models.card import ModelCard
+    from kineflow.spec.flow_source import FlowSource
 
     # of each window its frames [n, H, W, 3] and its flow [m, H, W, 2]
     Reading = Generator[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None], None, None]
@@ -127,7 +127,7 @@ def _read_with_flow(
     max_flow_pixels: int | None,
 ) -> Reading:
     """Frames and flow of the same size, both of the video as it would be ingested."""
-    from kineflow.flow.of_video import as_ingested, flow_of_windows, flow_size
+    from kineflow.flow.flow_of_video import as_ingested, flow_of_windows, flow_size
 
     width, height = flow_size(index, source.short_side)
     fields = [needed.fields for needed in needs]

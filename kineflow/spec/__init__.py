@@ -1,0 +1,1 @@
+"""Plain values that the rooms above share: no torch, no files."""

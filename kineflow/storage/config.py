@@ -17,7 +17,7 @@ from kineflow.storage.media import check_root
 class Params(BaseModel):
     """Base of every parameter section: immutable, finite, and a typo in a key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def _is_local(path: str) -> str:

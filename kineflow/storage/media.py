@@ -54,15 +54,6 @@ def is_remote(root: str) -> bool:
     return root.startswith(S3_SCHEME)
 
 
-def media_at(address: str) -> Media:
-    """The file that a user names: a local path, or ``s3://bucket/key``.
-
-    Raises:
-        KineflowError: See :func:`check_root`.
-    """
-    return RemoteFile(check_root(address)) if "://" in address else Path(address)
-
-
 def check_root(root: str) -> str:
     """A root of media, as it is stored: of S3 without a slash at its end.
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from kineflow.storage.client import s3_client, split_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside, sha256_of
-from kineflow.storage.media import RemoteFile, check_root, digest_of, is_remote, locate
+from kineflow.storage.media import RemoteFile, check_root, digest_of, locate
 from kineflow.storage.ranges import naming_storage_failures
 from kineflow.storage.upload import upload_file
 
@@ -137,15 +137,6 @@ class RemoteStore:
     def size_of(self, path: str) -> int:
         """Size of an object, bytes."""
         return self._sizes[path]
-
-
-def open_store(root: str, work: Path) -> MediaStore:
-    """The store at a local folder or an ``s3://`` prefix; ``work`` is a local folder for files that are being made.
-
-    Raises:
-        KineflowError: See :class:`RemoteStore`.
-    """
-    return RemoteStore(root, work) if is_remote(root) else LocalStore(Path(root).resolve())
 
 
 def _list_sizes(root: str) -> dict[str, int]:

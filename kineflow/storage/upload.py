@@ -2,7 +2,7 @@
 
 Large files travel in parts (boto3's transfer manager). A server keeps, and bills, the parts of an upload that nobody
 completed or aborted; so what ends an upload early (an error, Ctrl-C, SIGTERM) aborts it first. A kill leaves no time
-for that: :func:`abort_stale_uploads` cleans up after it.
+for that: let a rule of the bucket (``AbortIncompleteMultipartUpload``) clean up after it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -105,36 +104,6 @@ def upload_folder(folder: Path, uri: str, *, endpoint_url: str = "") -> list[str
     for index in indexes:
         _upload_all([index], {}, endpoint_url)
     return [item.uri for item in (*ordinary, *indexes)]
-
-
-def abort_stale_uploads(uri: str, older_than: timedelta, *, endpoint_url: str = "") -> list[str]:
-    """Abort the unfinished uploads of killed programs, and free what they left.
-
-    Args:
-        uri: ``s3://bucket/prefix`` below which to look.
-        older_than: Only uploads that began longer ago than this; choose more than the longest upload takes, for one
-            that is still in progress is lost. The server's clock and this machine's should agree.
-        endpoint_url: See :func:`kineflow.storage.client.s3_client`.
-
-    Returns:
-        Addresses of the objects that they would have become.
-
-    Raises:
-        KineflowError: The server refused or failed.
-    """
-    bucket, prefix = split_uri(uri)
-    before = datetime.now(UTC) - older_than
-    aborted = []
-    with translate_s3_failures(uri):
-        client = s3_client(endpoint_url)
-        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
-        uploads = [upload for page in pages for upload in page.get("Uploads", [])]
-        for upload in uploads:
-            below = not prefix or upload["Key"] == prefix or upload["Key"].startswith(f"{prefix}/")
-            if below and upload["Initiated"] <= before:
-                _abort(client, bucket, upload["Key"], upload["UploadId"])
-                aborted.append(f"{S3_SCHEME}{bucket}/{upload['Key']}")
-    return aborted
 
 
 def _upload_all(items: Sequence[_Item], metadata: Mapping[str, str], endpoint_url: str) -> None:

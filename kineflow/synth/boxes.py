@@ -7,16 +7,10 @@ frames by hand would draw it. The mask counts all pieces.
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path, PurePosixPath
-
 import numpy as np
 import numpy.typing as npt
 
 from kineflow.data.boxes import Track
-from kineflow.storage.errors import KineflowError
-from kineflow.synth.dataset import CLIPS_FILE, truth_path
-from kineflow.synth.truth import load_truth
 
 
 def box_of_mask(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | None:
@@ -36,24 +30,3 @@ def track_of_masks(masks: npt.NDArray[np.bool_], *, clip: str, label: str) -> Tr
     stacked = np.array(list(boxes.values())).reshape(-1, 4)
     height, width = masks.shape[1:]
     return Track(clip, label, np.array(list(boxes), np.int64), stacked, width, height)
-
-
-def true_tracks(folder: Path) -> list[Track]:
-    """The actor of every labelled clip in a folder that ``kineflow synth`` has made.
-
-    Raises:
-        KineflowError: The folder holds no synthetic clips, or their truth is missing.
-    """
-    try:
-        with (folder / CLIPS_FILE).open(newline="", encoding="utf-8") as stream:
-            labelled = [(row["path"], row["label"]) for row in csv.DictReader(stream) if row["label"]]
-    except (OSError, KeyError) as error:
-        raise KineflowError(
-            f"no synthetic clips here ({error})", where=folder, remedy="make them with: kineflow synth FOLDER"
-        ) from None
-    return [
-        track_of_masks(
-            load_truth(truth_path(folder, path)).mask, clip=PurePosixPath(path).with_suffix("").as_posix(), label=label
-        )
-        for path, label in labelled
-    ]

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from kineflow.data.manifest import Split
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 from kineflow.storage.progress import track

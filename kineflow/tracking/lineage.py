@@ -15,7 +15,7 @@ from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 
 DATA_FILE = "data.dvc"
-PACKAGES = ("torch", "lightning", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")
+PACKAGES = ("torch", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")
 SOURCE_FOLDERS = ("kineflow", "components", "pipelines")
 
 _GIT_TIMEOUT_SEC = 20
@@ -34,7 +34,7 @@ def lineage_tags(root: Path) -> dict[str, str]:
         root: The project's folder: of ``data.dvc``, the git repository and the source.
     """
     version = data_version(root)
-    tags = {**git_tags(root), **environment_tags(), "source.digest": source_digest(root)}
+    tags = {**git_tags(root), **environment_tags(), "source.digest": tree_digest(root)}
     tags |= {tag: os.environ[name] for tag, name in _FROM_ENVIRONMENT.items() if os.environ.get(name)}
     return tags | ({"dvc.data.md5": version} if version else {})
 
@@ -87,7 +87,7 @@ def environment_tags() -> dict[str, str]:
     return tags
 
 
-def source_digest(root: Path) -> str:
+def tree_digest(root: Path) -> str:
     """Hex SHA-256 over the names and bytes of the project's Python files, committed or not.
 
     Where ``root`` is not the project (a step in a container), it is taken over the installed packages.

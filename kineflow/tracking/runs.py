@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import current_project
 from kineflow.tracking.buffer import Figure, FigureBuffer
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.secrets import mask_uri, redact
@@ -111,7 +112,7 @@ class StepRun:
             self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
 
     def record(self, metrics: Mapping[str, float], artifacts: Mapping[str, Path], tags: Mapping[str, str]) -> None:
-        """Keep a step's result (:class:`components.contract.StepResult`).
+        """Keep a step's result (:class:`components.frontend.contract.StepResult`).
 
         The parent run has the figures too, as ``<step>/<figure>``, so that pipeline runs compare in one table.
         """
@@ -187,7 +188,7 @@ def open_step_run(
     """
     from mlflow.entities import Param
 
-    root = Path.cwd() if root is None else root
+    root = current_project() if root is None else root
     uri = tracking_uri(root)
     client = connect(uri)
     facts = {**lineage_tags(root), **(tags or {}), "step": step, KIND_TAG: "step"}

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.project import current_project
 from kineflow.tracking.secrets import mask_uri, redact
 
 DATABASE_FILE = "mlflow.db"
@@ -42,12 +43,12 @@ _SETTINGS = {
 
 
 def tracking_uri(root: Path | None = None) -> str:
-    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file in ``root`` (the working folder when None).
+    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file in ``root`` (the project when None).
 
     The path of a SQLite file is made absolute. The result may hold credentials: print it through
     :func:`kineflow.tracking.secrets.mask_uri` only.
     """
-    folder = Path.cwd() if root is None else root
+    folder = current_project() if root is None else root
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return f"{_SQLITE}{(folder / DATABASE_FILE).resolve()}"

@@ -1,9 +1,9 @@
-"""D3D and what its authors compared it with (Stroud et al., WACV 2020), as settings and as tasks.
+"""What D3D's authors compared it with (Stroud et al., WACV 2020), as tasks.
 
-What differs in the distillation alone is a :class:`DistillSettings`. Decoding flow as a second task is
-:class:`AuxiliaryDecoding`; a flow stream with a learnt flow is a network (:mod:`kineflow.models.learnt_flow`), trained
-by plain :class:`Classification` on RGB. D3D + S3D-G is no variant of training: :func:`kineflow.evaluation.fusion.fuse`
-averages their scores.
+What differs in the distillation alone is in the parameter files (``params/d3d_variants_ucf101.yaml``). Decoding flow as
+a second task is :class:`AuxiliaryDecoding`; a flow stream with a learnt flow is a network
+(:mod:`kineflow.models.learnt_flow`), trained by plain :class:`Classification` on RGB. D3D + S3D-G is no variant of
+training: :func:`kineflow.evaluation.fusion.fuse` averages their scores.
 """
 
 from __future__ import annotations
@@ -16,16 +16,8 @@ from kineflow.models.stage_names import DecoderName
 from kineflow.models.stages import channels_at, features_at, features_from
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.motion_probe import end_point_errors, flow_target
-from kineflow.training.settings import DistillSettings, PartialNorms
+from kineflow.training.settings import PartialNorms
 from kineflow.training.tasks import Batch, Classification, Terms
-
-D3D = DistillSettings()
-# Without labels, the paper's "only distillation"; far worse there. The classifier learns from the teacher's logits.
-DISTIL_ONLY = DistillSettings(label_weight=0)
-# An RGB teacher, a flow student: a smaller gain in the paper.
-REVERSE = DistillSettings(direction="rgb_to_flow")
-# Crasto et al., CVPR 2019: pooled features, α = 50. Both read the mean squared error as a mean over features.
-MARS = DistillSettings(layer="features", weight=50)
 
 
 class AuxiliaryDecoding(Classification):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kineflow.data.draws import Draw
-from kineflow.data.features import FeatureSet
-from kineflow.data.manifest import Clip, ClipSet
+from kineflow.data.batch_sampler import SampleRef
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.feature_set import FeatureSet
 from kineflow.spec.sampling import ClipSpec, Indices, centre_clip, last_start, random_clip, windows_at
 from kineflow.storage.errors import KineflowError
 
@@ -24,7 +24,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
 
     A sample holds a tensor for each input of the network, float32 [T, F, h, w] or [T, D], under the input's name, and
     the ``label``, int64. All of them are of the same moments. An integer key gives the centre window of a clip
-    (validation). A :class:`Draw` gives a random window of the clip that it names, from the draw's seed alone; with
+    (validation). A :class:`SampleRef` gives a random window of the clip that it names, from its seed alone; with
     ``every_window``, it names one of all windows of all clips (:attr:`items`).
 
     Args:
@@ -32,7 +32,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         clips: The clips, in the order of their indices.
         feature_sets: By the name of the network's input.
         spec: Shape of the window.
-        every_window: Whether draws name windows, at every moment where one can start, and not clips.
+        every_window: Whether a :class:`SampleRef` names a window, at every moment where one can start, not a clip.
         cache_bytes: Whole clips' features are kept in memory up to this size, in 16 bits.
 
     Raises:
@@ -65,15 +65,15 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         """How many things a draw can name: clips, or windows."""
         return len(self.clips) if self._first_window is None else int(self._first_window[-1])
 
-    def __getitem__(self, key: int | Draw) -> dict[str, Tensor]:
+    def __getitem__(self, key: int | SampleRef) -> dict[str, Tensor]:
         number, window = self._window(key)
         clip = self.clips[number]
         read = {name: self._read(name, clip, window) for name in self.feature_sets}
         return {**read, LABEL: torch.tensor(self.clip_set.label_index(clip))}
 
-    def _window(self, key: int | Draw) -> tuple[int, Indices]:
+    def _window(self, key: int | SampleRef) -> tuple[int, Indices]:
         """Which clip, and which moments of it [T]."""
-        if not isinstance(key, Draw):
+        if not isinstance(key, SampleRef):
             return key, centre_clip(self._moments[key], self.spec)[0]
         if self._first_window is None:
             return key.clip, random_clip(self._moments[key.clip], self.spec, np.random.default_rng(key.seed))[0]

@@ -1,8 +1,8 @@
 """Features of all clips of a set: decode pieces of clips, run the frozen backbone on full batches, write a file a clip.
 
-Features are named by the clip and by a key of all that they depend on. A file that is there is whole and right, so work
-that was killed goes on where it stopped, and another backbone or another view never meets old files. Clips are read in
-pieces of a batch at most: memory does not grow with their length.
+Features are named by a key of all that they depend on. A file that is there is whole and right, so work that was killed
+goes on where it stopped, and another backbone or another view never meets old files. Clips are read in pieces of a
+batch at most: memory does not grow with their length.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kineflow.data.features import FORMAT_VERSION, FeatureEntry, FeatureSource, Tap, write_features
-from kineflow.data.manifest import Clip, ClipSet, Status
 from kineflow.data.windows import needed_of, prepare_windows
-from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.network import ImageNetwork
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.feature_set import FeatureEntry, FeatureSource, Tap, write_features
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.media import FEATURES, media_path
+from kineflow.spec.formats import FEATURE_FORMAT, KEY_DIGITS
 from kineflow.spec.modality import reads_flow, reads_frames
 from kineflow.spec.sampling import Indices
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import inside, sha256_of
+from kineflow.storage.files import sha256_of
 from kineflow.storage.media import Media, RemoteFile, digest_of
 from kineflow.storage.progress import track
+from kineflow.storage.stores import LocalStore, MediaStore
 from kineflow.video.decode import read_frames
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +86,7 @@ def extract(
     source: FeatureSource,
     data: Clips,
     chosen: Sequence[Clip],
-    media: Path,
+    media: Path | MediaStore,
     *,
     batch_frames: int,
     workers: int = 0,
@@ -94,7 +99,7 @@ def extract(
         source: What it is, how its input is made, and what of it is wanted.
         data: Where the clips lie, and their flow.
         chosen: Usable clips.
-        media: Paths of the entries are relative to it. Several processes may work below one.
+        media: Folder or store; paths of the entries are relative to it. Several processes may work below one.
         batch_frames: Images a forward pass, at most.
         workers: Threads that decode beside this one; 0 decodes in this one. Makes no difference to the features.
         device: Where the backbone runs; ``auto`` is a GPU where there is one.
@@ -112,13 +117,11 @@ def extract(
         )
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     backbone = backbone.to(place).eval()
+    store = LocalStore(media) if isinstance(media, Path) else media
     entries = {clip.clip_id: _entry(clip, source, data) for clip in chosen}
-    waiting = [
-        clip
-        for clip in chosen
-        if (entry := entries[clip.clip_id]).status is Status.OK and not inside(media, entry.path).is_file()
-    ]
-    if done := sum(entry.status is Status.OK for entry in entries.values()) - len(waiting):
+    good = {entry.path: clip for clip in chosen if (entry := entries[clip.clip_id]).status is Status.OK}
+    waiting = [clip for path, clip in good.items() if not store.has(path)]
+    if done := len(good) - len(waiting):
         _LOG.info("features: %d clips were done before", done)
 
     def see(images: Tensor) -> Tensor:
@@ -129,7 +132,9 @@ def extract(
     images = _ahead(lambda piece: _images(piece, source, data), pieces, workers)
     tracked = track(_seen(pieces, images, see, batch_frames), total=moments, what="features", unit="frame", size=_count)
     for clip, features in _whole(tracked):
-        write_features(inside(media, entries[clip.clip_id].path), features)
+        path = entries[clip.clip_id].path
+        write_features(store.work_path(path), features)
+        store.publish(path)
     shape = see(_blank(source)).shape[1:]
     return Extracted(tuple(entries.values()), tuple(shape), moments, time.monotonic() - start)
 
@@ -231,9 +236,10 @@ def _entry(clip: Clip, source: FeatureSource, data: Clips) -> FeatureEntry:
             return FeatureEntry(clip.clip_id, "", 0, status, f"no flow: {reason}")
         read.append(data.flow_set.locate(clip.clip_id))
     # Neither the model's name nor what is known of the flow changes what the bytes lead to.
-    told = [FORMAT_VERSION, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    return FeatureEntry(clip.clip_id, f"{clip.clip_id}-{key}.safetensors", moments_of(clip), Status.OK, "")
+    told = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
+    path = media_path(FEATURES, key, ".safetensors")
+    return FeatureEntry(clip.clip_id, path, moments_of(clip), Status.OK, "")
 
 
 def _digest(path: Media) -> str:

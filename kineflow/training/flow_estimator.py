@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from kineflow.models.pwc_net import PWCNet
 from kineflow.storage.errors import KineflowError
-from kineflow.training.motion_probe import flow_px, on_device
+from kineflow.training.motion_probe import flow_px
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import OptimiserSettings
-from kineflow.training.tasks import Batch
+from kineflow.training.tasks import Batch, on_device
 
 _LEVEL_WEIGHTS = (1 / 9, 1 / 9, 1 / 9, 2 / 9, 4 / 9)
 

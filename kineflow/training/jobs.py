@@ -10,18 +10,20 @@ from typing import Any
 
 import torch
 
+from kineflow.data.batch_sampler import BatchSampler, Pool
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draws, Pool
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.source import FlowSource
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.models.st_resnet import STResNet
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.modality import Modality, reads_flow
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.loop import Fitted, fit
@@ -155,7 +157,7 @@ def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | 
     if flow_set is None:
         return None
     short_side = max(min(clip.height, clip.width) for clip in clip_set.clips if clip.status is Status.OK)
-    return FlowSource.of(flow_set, short_side=short_side)
+    return FlowSource.of(flow_set.params, bound_px=flow_set.bound_px, short_side=short_side)
 
 
 def for_these_classes(
@@ -237,7 +239,7 @@ def fit_on_clips(
             may_flip=settings.flip,
             **common,
         ),
-        draws=Draws(pools, steps=settings.validate_every_steps, seed=seed),
+        batch_sampler=BatchSampler(pools, steps=settings.validate_every_steps, seed=seed),
         val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common),
         settings=settings,
         seed=seed,

@@ -1,16 +1,16 @@
-"""The training loop: Lightning drives it; what is kept is the best round on ``val``.
+"""The training loop: rounds of steps, each validated; what is kept is the best round on ``val``.
 
-Several processes (:mod:`kineflow.training.processes`) do what one would do: each takes its share of every batch, batch
-normalisation sees the whole batch, gradients are averaged, and each validates a share of ``val``. Losses must be means
-over clips, or scaled to be, so that the average of the shares' losses is the loss of the batch.
+Several processes (:mod:`kineflow.training.processes`) do what one would do: each takes its shard of every batch, batch
+normalisation sees the whole batch, gradients are averaged, and each validates a shard of ``val``. Losses must be means
+over clips, or scaled to be, so that the average of the shards' losses is the loss of the batch.
 """
 
 from __future__ import annotations
 
-import io
-import logging
 import math
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,28 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
-from torchmetrics.functional.classification import multiclass_accuracy
 
-from kineflow.data.draws import Draws
+from kineflow.data.batch_sampler import BatchSampler
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import atomic_file
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
+from kineflow.training.checkpoints import load_checkpoint, save_checkpoint
 from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
-from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import RunSettings
 from kineflow.training.synchronised_norm import synchronised_norms
-from kineflow.training.tasks import Batch, Classification
+from kineflow.training.tasks import Classification
+from kineflow.training.trainer import Trainer
 
-_SEEDS_APART = 2_654_435_769  # odd, so that processes differ in the 32 bits that the CPU's generator looks at
+_LAST, _BEST = "last.ckpt", "best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ def fit(
     task: Classification,
     *,
     train: Dataset[Any],
-    draws: Draws,
+    batch_sampler: BatchSampler,
     val: Dataset[Any],
     settings: RunSettings,
     seed: int,
@@ -70,7 +63,7 @@ def fit(
 ) -> Fitted:
     """Train ``task.network`` in place, and leave it with the weights of its best round on ``val``.
 
-    ``train`` is indexed by the draws, ``val`` by integers; their samples are what the task takes.
+    ``train`` is indexed by the batch sampler, ``val`` by integers; their samples are what the task takes.
 
     ``work`` holds a checkpoint after each round; a run that finds one there continues from it and does the same
     batches as an undisturbed one. Curves are written to ``work/curves.csv`` and given to ``tracker`` as they come.
@@ -78,94 +71,77 @@ def fit(
     Of several processes, all call this with the same arguments, all must see ``work``, and the first one alone writes
     and tracks; all end with the weights of the best round. A run may be continued by another number of processes.
 
+    Args:
+        device: ``cpu``, or else GPUs are used where there are any.
+
     Raises:
         KineflowError: The loss became infinite or NaN, a clip cannot be read, batches cannot be shared evenly by the
             processes, or one of them was lost.
-        KeyboardInterrupt: Training was interrupted; the last round's checkpoint is kept.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the last round's checkpoint is kept.
     """
-    clips_of_val = len(val)  # type: ignore[arg-type]
-    if processes.is_first():
+    several = processes.world_size() > 1
+    if processes.is_main_process():
         work.mkdir(parents=True, exist_ok=True)
-    several = processes.count() > 1
     if several:
-        draws = draws.shared(processes.number(), processes.count())
-        with _naming_lost_process():
-            processes.join(device)
-            processes.require_shared(work)
-    _channels_last(task)
-    module = _LightningTask(task, draws, settings, seed, validated=clips_of_val).train()
-    monitor = Monitor(settings.steps, Curves(work / CURVES_FILE), tracker)
-    best = ModelCheckpoint(
-        work,
-        "best",
-        monitor=f"val/{settings.select_by}",
-        mode="max" if settings.select_by == "top1" else "min",
-        save_weights_only=True,
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(work, "last", enable_version_counter=False)
-    validated = processes.share_of(clips_of_val) or range(1)  # of an empty share the answers are not used
-    loaders = (
-        _loader(train, settings, batch_sampler=draws),
-        _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // processes.count())),
-    )
-    resume_from = work / "last.ckpt"
-    with _contained(), synchronised_norms(task) if several else nullcontext():
-        trainer = pl.Trainer(
-            max_epochs=settings.steps // settings.validate_every_steps,
-            accelerator=device,
-            devices=processes.count_here(),
-            num_nodes=processes.count() // processes.count_here(),
-            # Buffers need no care: only normalisation has any that change, and it is synchronised.
-            strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
-            precision=_precision(settings),
-            gradient_clip_val=settings.optimiser.clip_gradient_norm or None,
-            # In this order: the last checkpoint knows of the best.
-            callbacks=[monitor, best, last, *([_StopsAtOnce()] if several else [])],
-            plugins=[_WholeCheckpoints(), *([TorchElasticEnvironment()] if several else [])],
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            deterministic="warn",
-            default_root_dir=work,
-        )
-        trainer.fit(module, *loaders, ckpt_path=resume_from if resume_from.exists() else None, weights_only=True)
-    kept: Any = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(kept["state_dict"])
-    with _naming_lost_process():
-        processes.wait_for_all()  # the first may remove ``work`` now
-    return Fitted({**kept["figures"], **monitor.rates()}, best_step=int(kept["global_step"]))
+        batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
+    own_device = processes.device_of(device)
+    with _deterministic(), _quiet_torch(), _sigterm_interrupts(), _users_errors():
+        processes.init_process_group(own_device)
+        processes.require_shared(work)
+        trainer = Trainer(task, settings, seed=seed, device=own_device)
+        with synchronised_norms(task) if several else nullcontext():
+            rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
+        processes.barrier()  # the best round is written
+        best = load_checkpoint(work / _BEST)
+        task.cpu().load_state_dict(best["task"])
+        processes.barrier()  # the first may remove ``work`` now
+    return Fitted({**best["figures"], **rates}, best_step=best["step"])
 
 
-class _WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints whole or absent: Lightning's own are moved in from the temporary folder, byte by byte from a disk
-    to another, so that a full disk or a kill leaves half of one for the next run to stumble over."""
+def _train(
+    trainer: Trainer,
+    train: Dataset[Any],
+    batch_sampler: BatchSampler,
+    val: Dataset[Any],
+    settings: RunSettings,
+    work: Path,
+    tracker: Tracker,
+) -> dict[str, float]:
+    """Do the rounds that are left, checkpoint each; gives the rates of the work."""
+    clips_of_val, world_size = len(val), processes.world_size()  # type: ignore[arg-type]
+    validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the answers are not used
+    train_batches = _loader(train, settings, batch_sampler=batch_sampler)
+    val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
+    best_score = -math.inf
+    if (work / _LAST).exists():
+        state = load_checkpoint(work / _LAST)
+        trainer.load_state_dict(state["trainer"])
+        best_score = state["best_score"]
+    monitor = Monitor(settings.steps, trainer.steps_done, Curves(work / CURVES_FILE), tracker)
+    while trainer.steps_done < settings.steps:
+        batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
+        for batch in train_batches:
+            monitor.batch_came()
+            terms = trainer.step(batch)
+            monitor.step_done(trainer.steps_done, terms, clips=len(batch["label"]) * world_size)
+        figures = trainer.validate(val_batches, clips_of_val)
+        monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
+        if not processes.is_main_process():
+            continue
+        score = _score(figures, settings.select_by)
+        if score > best_score or not (work / _BEST).exists():
+            best_score = score
+            kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
+            save_checkpoint(work / _BEST, kept)
+        # After the best, of which it knows.
+        save_checkpoint(work / _LAST, {"trainer": trainer.state_dict(), "best_score": best_score})
+    return monitor.rates()
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        with atomic_file(Path(path)) as partial:
-            partial.write_bytes(content.getbuffer())
 
-
-class _StopsAtOnce(Callback):
-    """SIGTERM ends one of several processes as Ctrl-C does.
-
-    Lightning would have it tell the others, by a message in the middle of whatever they are exchanging.
-    """
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take the place of the handler that Lightning has just set, and will take away."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _channels_last(task: Classification) -> None:
-    """Lay 3-D convolutions out as time, height, width, channel, which is 1.6 times as fast on a CPU."""
-    for parameter in task.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+def _score(figures: dict[str, float], select_by: str) -> float:
+    """How good a round is: the higher the better, NaN worst."""
+    score = figures[f"val/{select_by}"] * (1 if select_by == "top1" else -1)
+    return -math.inf if math.isnan(score) else score
 
 
 def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> DataLoader[Any]:
@@ -179,104 +155,61 @@ def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> Data
 
 
 @contextmanager
-def _contained() -> Iterator[None]:
-    """Let Lightning neither speak (of devices, tips, workers) nor leave the process changed.
-
-    Raises:
-        KineflowError: As the block raised it, in whichever process.
-        KeyboardInterrupt: Of a Ctrl-C (or SIGTERM), which Lightning turns into an exit.
-    """
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    deterministic = torch.get_deterministic_debug_mode()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def _deterministic() -> Iterator[None]:
+    """Within the block, torch gives the same results each time, wherever it can."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once in a process
+    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic  # a module whose attribute is a property, which no type checker sees
+    filling = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    # To fill all new memory with NaN takes 15 % of the time, and shows mistakes of torch's own alone.
+    memory.fill_uninitialized_memory = False
     try:
-        with warnings.catch_warnings(), _naming_lost_process():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            warnings.filterwarnings("ignore", message=".* does not have a deterministic implementation")
-            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-            yield
-    except KineflowError as error:
-        raise _as_raised(error) from None
-    except SystemExit:
-        raise KeyboardInterrupt from None
+        yield
     finally:
-        torch.set_deterministic_debug_mode(deterministic)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        memory.fill_uninitialized_memory = filling
+        torch.backends.cudnn.benchmark = benchmark
+        torch.set_deterministic_debug_mode(mode)
 
 
 @contextmanager
-def _naming_lost_process() -> Iterator[None]:
+def _quiet_torch() -> Iterator[None]:
+    """Keep torch from warning of what its users can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* does not have a deterministic implementation")
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # for what torch 2.13 has first
+        yield
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does; signals are the main thread's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _users_errors() -> Iterator[None]:
+    """Turn what other processes have caused into errors that a user can act on.
+
+    Raises:
+        KineflowError: A decoding process raised it, and handed it over as text inside a traceback; or another training
+            process was lost.
+    """
+    try:
+        yield
+    except KineflowError as error:
+        _, from_process, text = error.problem.rpartition("kineflow.storage.errors.KineflowError: ")
+        raise (KineflowError(text.strip()) if from_process else error) from None
     except RuntimeError as error:
         if not processes.is_lost_process(error):
             raise
         raise processes.lost_process() from None
-
-
-def _as_raised(error: KineflowError) -> KineflowError:
-    """The error itself, where a decoding process has handed it over as text inside a traceback."""
-    _, from_process, text = error.problem.rpartition("kineflow.storage.errors.KineflowError: ")
-    return KineflowError(text.strip()) if from_process else error
-
-
-def _precision(settings: RunSettings) -> Any:
-    if settings.precision == "auto":
-        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return "bf16-mixed" if has_bf16 else "32-true"
-    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[settings.precision]
-
-
-class _LightningTask(pl.LightningModule):
-    """Joins a task to Lightning's loop."""
-
-    def __init__(self, task: Classification, draws: Draws, settings: RunSettings, seed: int, *, validated: int) -> None:
-        super().__init__()
-        self.task, self.draws, self.settings, self.seed = task, draws, settings, seed
-        self.validated = validated
-        self.terms: dict[str, float] = {}  # of the last step's whole batch
-        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._figures: dict[str, float] = {}
-
-    def configure_optimizers(self) -> Any:
-        optimiser = build_optimiser(self.task.network, self.settings.optimiser)
-        schedule = build_schedule(optimiser, self.settings.optimiser, steps=self.settings.steps)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Decoding processes fetch the first batches before the hook below is called.
-        self.draws.set_epoch(checkpoint["global_step"] // self.draws.steps)
-
-    def on_train_epoch_start(self) -> None:
-        # Lightning tells samplers the round, and batch samplers nothing.
-        self.draws.set_epoch(self.global_step // self.draws.steps)
-
-    def training_step(self, batch: Batch, index: int) -> Any:
-        # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
-        # one.
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step + processes.number() * _SEEDS_APART)
-        terms = self.task.loss(batch)
-        self.terms = processes.mean(terms)  # where one process's loss is not finite, this is not either: all stop
-        if not math.isfinite(self.terms["loss"]):
-            raise KineflowError(
-                f"the loss became {self.terms['loss']} at step {self.global_step}",
-                remedy="lower optimiser.learning_rate or distillation.weight, or set optimiser.clip_gradient_norm",
-            )
-        return terms["loss"]
-
-    def validation_step(self, batch: Batch, index: int) -> None:
-        self._seen.append((self.task.answers(batch).float(), batch["label"]))
-
-    def on_validation_epoch_end(self) -> None:
-        own = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        logits, labels = (processes.gathered(rows, self.validated) for rows in own)
-        self._seen.clear()
-        top1 = multiclass_accuracy(logits, labels, num_classes=logits.shape[1], average="micro")
-        self._figures = {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}
-        self.log_dict(self._figures)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["figures"] = self._figures

@@ -5,12 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import time
-from collections.abc import Sized
 from pathlib import Path
-from typing import Any
-
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
 
 from kineflow.storage.files import atomic_file
 from kineflow.tracking.tracker import Tracker
@@ -45,50 +40,52 @@ class Curves:
             csv.writer(stream).writerows([("step", "name", "value"), *self.rows])
 
 
-class Monitor(Callback):
-    """Lightning's hooks, listened to; the module's ``terms`` are those of the step that has just been done."""
+class Monitor:
+    """Listens to a training: told of every batch, step and round as they come.
 
-    def __init__(self, steps: int, curves: Curves, tracker: Tracker) -> None:
+    Args:
+        steps: Of the whole training.
+        steps_done: Before this run of it.
+        curves: Where figures go, and to ``tracker``.
+    """
+
+    def __init__(self, steps: int, steps_done: int, curves: Curves, tracker: Tracker) -> None:
         self.steps, self.curves, self.tracker = steps, curves, tracker
+        self.curves.restore(steps_done)
         self._terms: list[dict[str, float]] = []
         self._started = self._line = self._ready = time.monotonic()
-        self._first_step = self._clips = 0
+        self._first_step = steps_done
+        self._clips = 0
         self._waited = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._started = self._line = self._ready = time.monotonic()
-        self._first_step = trainer.global_step
-        self.curves.restore(trainer.global_step)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+    def batch_came(self) -> None:
+        """The wait for a batch of clips is over."""
         self._waited += time.monotonic() - self._ready
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        self._clips += _size(batch["label"]) * processes.count()
-        terms: Any = module.terms
+    def step_done(self, step: int, terms: dict[str, float], *, clips: int) -> None:
+        """A step is done: its number, the terms of its loss, and the clips of all processes it has learnt from."""
+        self._clips += clips
         self._terms.append(terms)
         self._ready = time.monotonic()
-        if self._ready - self._line >= _SECONDS_BETWEEN_LINES and processes.is_first():
+        if self._ready - self._line >= _SECONDS_BETWEEN_LINES and processes.is_main_process():
             self._line = self._ready
-            _LOG.info("%s", self._status(trainer.global_step))
+            _LOG.info("%s", self._status(step))
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def round_done(self, step: int, validated: dict[str, float], *, learning_rate: float) -> None:
+        """A round is done and validated."""
         figures = {f"train/{name}": _mean(self._terms, name) for name in (self._terms[0] if self._terms else {})}
-        figures |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        figures["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        figures |= {**validated, "learning_rate": learning_rate}
         self._terms.clear()
-        if processes.is_first():
-            self._tell(trainer.global_step, figures)
+        if processes.is_main_process():
+            self._report(step, figures)
         self._ready = time.monotonic()
 
-    def _tell(self, step: int, figures: dict[str, float]) -> None:
+    def _report(self, step: int, figures: dict[str, float]) -> None:
         self.curves.add(step, figures)
         self.curves.save()
         self.tracker.log_metrics(figures, step)
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if name != "learning_rate")
-        _LOG.info("%s | %s", self._status(step), shown)
+        text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if name != "learning_rate")
+        _LOG.info("%s | %s", self._status(step), text)
 
     def rates(self) -> dict[str, float]:
         """Clips trained on a second, and the share of the time that the loop waited for clips."""
@@ -103,7 +100,3 @@ class Monitor(Callback):
 
 def _mean(rows: list[dict[str, float]], name: str) -> float:
     return sum(row[name] for row in rows) / len(rows)
-
-
-def _size(labels: Sized) -> int:
-    return len(labels)

@@ -3,7 +3,7 @@
 A decoder (:mod:`kineflow.models.flow_decoder`) learns TV-L1 flow from the features of one stage, at their resolution.
 The network in front of it never changes, so that the decoder's end-point error tells what the network knows of motion.
 Chosen here: the loss is the end-point error itself (or L1), a time step of features is compared with the mean of the
-fields that it spans, and errors are in px of the stored clip, from a frame to the next.
+flow frames that it spans, and errors are in px of the stored clip, from a frame to the next.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.stage_names import DecoderName
 from kineflow.models.stages import channels_at, features_at, features_at_each
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.quantise import scale_to_px
 from kineflow.storage.errors import KineflowError
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import OptimiserSettings
-from kineflow.training.tasks import Batch, Terms, network_input
+from kineflow.training.tasks import Batch, Terms, network_input, on_device
 
 ProbeLoss = Literal["end_point", "l1"]
 
-_STILL_LEVELS = (127, 128)  # the two around the middle of 0..255
+_STILL_VALUES = (127, 128)  # the two around the middle of 0..255
 
 
 class MotionProbe(nn.Module):
@@ -102,13 +103,6 @@ def features_for(probes: Sequence[MotionProbe], batch: Batch) -> list[Tensor]:
     return [features[probe.stage] for probe in probes]
 
 
-def fit_decoder(
-    probe: MotionProbe, batches: Iterable[Batch], *, steps: int, settings: OptimiserSettings
-) -> list[float]:
-    """:func:`fit_decoders` of one probe."""
-    return fit_decoders([probe], batches, steps=steps, settings=settings)[0]
-
-
 def fit_decoders(
     probes: Sequence[MotionProbe], batches: Iterable[Batch], *, steps: int, settings: OptimiserSettings
 ) -> list[list[float]]:
@@ -163,24 +157,24 @@ def fit_decoders(
     return errors
 
 
-def flow_px(levels: Tensor, bound_px: float) -> Tensor:
-    """Levels 0..255 to px, float32 of the same shape; the two levels around the middle are no motion.
+def flow_px(flow: Tensor, bound_px: float) -> Tensor:
+    """Flow 0..255 to px, float32 of the same shape; the two values around the middle are no motion.
 
-    255 is odd, so that no level means 0: still pixels are stored as 128, half a step off, and as 127 once a clip is
+    255 is odd, so that no value means 0: still pixels are stored as 128, half a step off, and as 127 once a clip is
     mirrored. Taken literally, a step's worth of motion would be everywhere, and mirroring would turn it round.
     """
-    px = levels.float() * (2 * bound_px / 255) - bound_px
-    still, mirrored = (levels == level for level in _STILL_LEVELS)
+    px = scale_to_px(flow.float(), bound_px)
+    still, mirrored = (flow == value for value in _STILL_VALUES)
     return px.masked_fill(still | mirrored, 0.0)
 
 
-def flow_target(levels: Tensor, size: Iterable[int], *, bound_px: float) -> Tensor:
-    """Flow at the resolution of features: resized bilinearly, averaged over the fields of each time step.
+def flow_target(flow: Tensor, size: Iterable[int], *, bound_px: float) -> Tensor:
+    """Flow at the resolution of features: resized bilinearly, averaged over the flow frames of each time step.
 
     Magnitudes stay those of the stored clip, px from a frame to the next, at whatever resolution.
 
     Args:
-        levels: uint8 [B,2,T,H,W], as samples have it.
+        flow: uint8 [B,2,T,H,W], as samples have it.
         size: T', H', W' of the features.
         bound_px: Of the flow set.
 
@@ -188,7 +182,7 @@ def flow_target(levels: Tensor, size: Iterable[int], *, bound_px: float) -> Tens
         float32 [B,2,T',H',W'].
     """
     steps, height, width = size
-    px = flow_px(levels, bound_px)
+    px = flow_px(flow, bound_px)
     over_time = F.adaptive_avg_pool3d(px, (steps, px.shape[3], px.shape[4]))  # [B,2,T',H,W]
     return F.interpolate(over_time, size=(steps, height, width), mode="trilinear", align_corners=False)
 
@@ -197,9 +191,3 @@ def end_point_errors(decoded: Tensor, target: Tensor) -> Tensor:
     """√((u - u*)² + (v - v*)²) of each cell: [B,2,T,H,W] twice → [B,T,H,W]. A perfect cell has a gradient of 0."""
     errors: Tensor = torch.linalg.vector_norm(decoded - target, dim=1)
     return errors
-
-
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on ``device``."""
-    moved: Batch = {name: values.to(device) for name, values in batch.items()}  # type: ignore[assignment, attr-defined]
-    return moved

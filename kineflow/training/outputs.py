@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kineflow.data.manifest import CLIPSET_FILE, MANIFEST_FILE, ClipSet
-from kineflow.flow.store import FLOWSET_FILE, INDEX_FILE, FlowSet
 from kineflow.models.bundle import save_bundle, weights_digest
 from kineflow.models.card import load_card
+from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, ClipSet
+from kineflow.sets.flow_set import FLOWSET_FILE, INDEX_FILE, FlowSet
 from kineflow.storage.files import atomic_folder, discard_work, sha256_of, work_folder
 from kineflow.training import processes
 from kineflow.training.jobs import Data, Trained
 from kineflow.training.monitor import CURVES_FILE
 from kineflow.training.settings import RunSettings
+
+_WORK_VERSION = 2  # raised where checkpoints of before cannot be gone on from
 
 
 def load_data(clips: Path, flow: Path | None) -> Data:
@@ -44,14 +46,14 @@ def training_work(
         described += [flow / INDEX_FILE, flow / FLOWSET_FILE]
     inputs = [*map(sha256_of, described), *((weights_digest(bundle), load_card(bundle)) for bundle in bundles)]
     deciding = [each.wherever_it_runs() if isinstance(each, RunSettings) else each for each in settings]
-    yield work_folder(model, *inputs, *deciding)
-    if processes.is_first():
+    yield work_folder(model, _WORK_VERSION, *inputs, *deciding)
+    if processes.is_main_process():
         discard_work(model)
 
 
 def save_trained(trained: Trained, model: Path, work: Path) -> None:
     """Write the bundle and its training curves, whole or not at all; of several processes the first does."""
-    if not processes.is_first():
+    if not processes.is_main_process():
         return
     with atomic_folder(model) as partial:
         save_bundle(partial, trained.network, trained.card)

@@ -1,4 +1,4 @@
-"""One training on several processes: which of them this is, what is its share, and what they tell each other.
+"""One training on several processes: which of them this is, what is its shard, and what they tell each other.
 
 torch's elastic launcher says it all in the environment (``RANK``, ``WORLD_SIZE``, …), so that steps need no arguments
 for it. In a process that was started alone, there is one, the first, and every function here is the identity. The
@@ -17,52 +17,56 @@ from typing import TYPE_CHECKING, Any
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 LOST_PROCESS = errno.ECONNRESET  # exit code; nothing was wrong here, and the same work may be tried again
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
-def number() -> int:
+def rank() -> int:
     """Of this process, from 0."""
-    return int(os.environ["RANK"]) if count() > 1 else 0
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
-def count_here() -> int:
-    """How many of them run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count() > 1 else 1
+def is_main_process() -> bool:
+    """Whether this is the process that writes files, talks to MLflow and says how it goes: the one of rank 0."""
+    return rank() == 0
 
 
-def is_first() -> bool:
-    """Whether this is the process that writes files, talks to MLflow and says how it goes."""
-    return number() == 0
-
-
-def share_of(total: int, process: int | None = None) -> range:
+def shard_of(total: int, of_rank: int | None = None) -> range:
     """Which of ``total`` things are for one process (this one if None): consecutive, each for exactly one of them."""
-    process = number() if process is None else process
-    return range(total * process // count(), total * (process + 1) // count())
+    of_rank = rank() if of_rank is None else of_rank
+    return range(total * of_rank // world_size(), total * (of_rank + 1) // world_size())
 
 
-def join(device: str) -> None:
-    """Meet the other processes, once in the life of this one: over NCCL on GPUs, over gloo on CPUs.
+def device_of(wanted: str) -> torch.device:
+    """Where this process computes: on the GPU of its rank on this machine, or on the CPU.
 
     Args:
-        device: ``cpu``, or else GPUs are used where there are any.
+        wanted: ``cpu``, or else GPUs are used where there are any.
     """
+    import torch
+
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0)
+
+
+def init_process_group(device: torch.device) -> None:
+    """Meet the other processes, once in the life of this one: over NCCL on GPUs, over gloo on CPUs."""
     import torch
     import torch.distributed as dist
 
-    if count() == 1 or dist.is_initialized():
+    if world_size() == 1 or dist.is_initialized():
         return
-    if device != "cpu" and torch.cuda.is_available():
-        gpu = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(gpu)
-        dist.init_process_group("nccl", device_id=gpu, **_meeting_place())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device, **_meeting_place())
     else:
         dist.init_process_group("gloo", **_meeting_place())
     atexit.register(dist.destroy_process_group)
@@ -83,22 +87,23 @@ def _meeting_place() -> dict[str, Any]:
     return {"store": store, "rank": rank, "world_size": size}
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Return when every process has come here."""
-    everywhere(True)
+    _answers_of_all(True)
 
 
-def everywhere(here: bool) -> list[bool]:
-    """What each process says, in their order."""
+def _answers_of_all(answer: bool) -> list[bool]:
+    """What each process answers, by rank."""
     import torch
     import torch.distributed as dist
 
-    if count() == 1:
-        return [here]
-    said = torch.tensor([here], dtype=torch.uint8, device=_device())
-    heard = [torch.empty_like(said) for _ in range(count())]
-    dist.all_gather(heard, said)
-    return [bool(each) for each in heard]
+    if world_size() == 1:
+        return [answer]
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    own = torch.tensor([answer], dtype=torch.uint8, device=device)
+    answers = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(answers, own)
+    return [bool(each) for each in answers]
 
 
 def require_shared(folder: Path) -> None:
@@ -107,50 +112,50 @@ def require_shared(folder: Path) -> None:
     Raises:
         KineflowError: One does not, in every process.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     marker = folder / ".seen"
-    if is_first():
+    if is_main_process():
         marker.touch()
-    wait_for_all()
-    seen = everywhere(marker.exists())
-    if is_first():
+    barrier()
+    seen = _answers_of_all(marker.exists())
+    if is_main_process():
         marker.unlink(missing_ok=True)
     if not all(seen):
         raise KineflowError(
-            f"process {seen.index(False)} of {count()} does not see what process 0 wrote",
+            f"process {seen.index(False)} of {world_size()} does not see what process 0 wrote",
             where=folder,
             remedy="let the step write to a folder that all machines share: checkpoints are read by all of them",
         )
 
 
-def mean(terms: Mapping[str, Tensor]) -> dict[str, float]:
+def all_reduce_mean(terms: Mapping[str, Tensor]) -> dict[str, float]:
     """Scalars as numbers, averaged over the processes."""
     import torch
     import torch.distributed as dist
 
-    if count() > 1:
+    if world_size() > 1:
         values = torch.stack([value.detach().float() for value in terms.values()])
         dist.all_reduce(values)
-        return dict(zip(terms, (values / count()).tolist(), strict=True))
+        return dict(zip(terms, (values / world_size()).tolist(), strict=True))
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
-def gathered(rows: Tensor, total: int) -> Tensor:
-    """The rows [total, …] of all processes in their order, each process giving those of its share.
+def all_gather(rows: Tensor, total: int) -> Tensor:
+    """The rows [total, …] of all processes by rank, each process giving those of its shard.
 
     Args:
-        rows: Of this process; what lies behind its share is left out.
+        rows: Of this process; what lies behind its shard is left out.
         total: Rows of all processes.
     """
     import torch
     import torch.distributed as dist
 
-    if count() == 1:
+    if world_size() == 1:
         return rows
-    sizes = [len(share_of(total, process)) for process in range(count())]
+    sizes = [len(shard_of(total, each)) for each in range(world_size())]
     padded = rows.new_zeros(max(sizes), *rows.shape[1:])
-    padded[: sizes[number()]] = rows[: sizes[number()]]
+    padded[: sizes[rank()]] = rows[: sizes[rank()]]
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
@@ -167,13 +172,7 @@ def is_lost_process(error: BaseException) -> bool:
 def lost_process() -> KineflowError:
     """The error to raise where :func:`is_lost_process`."""
     return KineflowError(
-        f"process {number()} of {count()} has lost another one, and cannot go on without it",
+        f"process {rank()} of {world_size()} has lost another one, and cannot go on without it",
         remedy="read what the other one says; run the same again to go on from the last round",
         exit_code=LOST_PROCESS,
     )
-
-
-def _device() -> str:
-    import torch.distributed as dist
-
-    return "cuda" if dist.get_backend() == "nccl" else "cpu"

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.draws import Draws, Pool
-from kineflow.data.manifest import ClipSet, Split
+from kineflow.data.batch_sampler import BatchSampler, Pool
+from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.composite import Parents, network_over, start_from
 from kineflow.training.feature_dataset import FeatureDataset
@@ -64,7 +65,7 @@ def train_recurrent(
     fitted = fit(
         StepwiseClassification(network, card.preprocessing, settings),
         train=train,
-        draws=Draws(
+        batch_sampler=BatchSampler(
             [Pool(tuple(range(train.items)), settings.batch_size)], steps=settings.validate_every_steps, seed=seed
         ),
         val=FeatureDataset(clip_set, clips_of(clip_set, Split.VAL), **common),

@@ -66,7 +66,7 @@ class StepwiseClassification(Classification):
 
     def _over_processes(self, of_share: Tensor) -> Tensor:
         """Of several processes' losses the mean is taken: what is to be a sum over clips weighs so much more."""
-        return of_share * processes.count() if self.settings.reduction == "sum" else of_share
+        return of_share * processes.world_size() if self.settings.reduction == "sum" else of_share
 
     @property
     def _sequence(self) -> SequenceNetwork:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.data.features import FeatureSet
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.network import ImageNetwork, VideoNetwork
 from kineflow.models.tsn import TSN
+from kineflow.sets.feature_set import FeatureSet
 from kineflow.storage.errors import KineflowError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -133,3 +133,9 @@ def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:
     """Normalised clips [B, C, T, S, S] of the modality that ``preprocessing`` names."""
     values = normalise(batch[preprocessing.modality], preprocessing)
     return values.contiguous(memory_format=torch.channels_last_3d)
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The same batch with its tensors on ``device``."""
+    tensors = cast(dict[str, torch.Tensor], batch)
+    return cast(Batch, {name: values.to(device, non_blocking=True) for name, values in tensors.items()})

@@ -8,10 +8,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from kineflow.data.batch_sampler import BatchSampler, Pool
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draws, Pool
-from kineflow.data.manifest import ClipSet, Split
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, Scalar
 from kineflow.models.learnt_flow import LearntFlow
@@ -19,9 +17,12 @@ from kineflow.models.network import VideoNetwork, require_same_tensors, shapes
 from kineflow.models.pwc_net import PWCNet
 from kineflow.models.registry import create_model
 from kineflow.models.weights import display_name, fetch_weights, read_weights
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import Modality
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 from kineflow.tracking.tracker import Tracker
@@ -191,5 +192,5 @@ def _pairs(
         may_flip=True,
         cache_bytes=settings.cache_mb << 20,
     )
-    draws = Draws([Pool(tuple(range(len(clips))), settings.batch_size)], steps=settings.steps, seed=seed)
-    return DataLoader(clips, batch_sampler=draws, num_workers=settings.workers)
+    sampler = BatchSampler([Pool(tuple(range(len(clips))), settings.batch_size)], steps=settings.steps, seed=seed)
+    return DataLoader(clips, batch_sampler=sampler, num_workers=settings.workers)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.manifest import Status
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.video.decode import MAX_FRAMES, MAX_PIXELS, open_video

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
-from kineflow.storage.config import Params
+from kineflow.storage.config import Params, RootFolder
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion
 from pipelines.cluster.resources import ClusterParams
 from pipelines.dag.graph import Graph
 from pipelines.dag.params import schema_of
-from pipelines.dag.sources import source_digest
 
 DATA_FOLDER = "data"  # what data.dvc tracks
 _FETCHED, _MEDIA = "data", "media"
 _MEDIA_ROOT = "media_root"  # of a section: where its step keeps stored clips, flow or features
-_DIGEST_DIGITS = 16
 
 
 def fetched_folder(cluster: ClusterParams) -> str:
@@ -33,21 +29,18 @@ def place_data(
     params: Mapping[str, Any],
     cluster: ClusterParams,
     data: DataVersion | None,
-    *,
-    digest: str | None = None,
 ) -> dict[str, Any]:
     """The parameters, with every local place in them changed for one on the cluster.
 
-    What lies in the folder that DVC tracks is found in the folder of its version on the volume. Stored clips and flow,
-    where no place is named for them, go to a folder named by all that decides what they are, so that runs which make
-    the same share them and others do not meet.
+    What lies in the folder that DVC tracks is found in the folder of its version on the volume. Stored clips, flow and
+    features, where no place is named for them, go to one place for all runs: they are named by what they are
+    (:mod:`kineflow.sets.media`), so that runs which make the same share them and others do not meet.
 
     Args:
         graph: The recipe's.
         params: Checked.
         cluster: Whose volume it is.
         data: Version of the tracked folder; None where the recipe does not read it.
-        digest: Put in place of the true digests of the steps' sources.
 
     Raises:
         KineflowError: A parameter names a file or folder that the cluster does not have.
@@ -68,9 +61,8 @@ def place_data(
             where=graph.recipe,
             remedy=f"name s3://…, a place below {cluster.volume.path}, or one below {DATA_FOLDER}/, tracked by DVC",
         )
-    steps = {key: task.step for task in graph.tasks for key in task.sections.values()}
     return {
-        key: value | {_MEDIA_ROOT: _media_of(key, value, moved, cluster, digest or _sources(steps[key]))}
+        key: value | {_MEDIA_ROOT: _media_of(schema[key], cluster)}
         if _keeps_media(schema[key]) and not value.get(_MEDIA_ROOT)
         else value
         for key, value in moved.items()
@@ -106,12 +98,7 @@ def _keeps_media(kind: type) -> bool:
     return inspect.isclass(kind) and issubclass(kind, Params) and _MEDIA_ROOT in kind.model_fields
 
 
-def _media_of(key: str, section: Any, params: Mapping[str, Any], cluster: ClusterParams, sources: str) -> str:
-    decides = json.dumps([params.get("ingestion"), section, sources])
-    digest = hashlib.sha256(decides.encode()).hexdigest()[:_DIGEST_DIGITS]
-    return f"{cluster.media or f'{cluster.volume.path}/{_MEDIA}'}/{key}-{digest}"
-
-
-def _sources(step: str) -> str:
-    """What decides a step's media beside its parameters: the code that makes them, and the clips they are made of."""
-    return source_digest("ingest") + source_digest(step)
+def _media_of(kind: type[Params], cluster: ClusterParams) -> str:
+    on_volume = f"{cluster.volume.path}/{_MEDIA}"
+    may_be_remote = get_args(RootFolder)[1] in kind.model_fields[_MEDIA_ROOT].metadata
+    return cluster.media if cluster.media and (may_be_remote or "://" not in cluster.media) else on_volume

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.fetch_data.dvc_command import run_dvc_command
-from components.fetch_data.params import check_remote, check_version
+from components.dvc.dvc_command import run_dvc_command
+from components.dvc.settings import check_remote, check_version
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 

@@ -14,14 +14,17 @@ from typing import Any
 
 import yaml
 
+from components.frontend.contract import step_names
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import current_project
 from pipelines.cluster.data import fetched_folder, place_data
 from pipelines.cluster.data_version import DataVersion
 from pipelines.cluster.resources import ClusterParams, give_resources, run_environment
 from pipelines.dag.fan_out import FanOut, fanned_out
-from pipelines.dag.graph import Graph, graph_of, step_names
+from pipelines.dag.graph import Graph, graph_of
 from pipelines.dag.package import set_defaults, stamp
 from pipelines.dag.recipes import load_pipeline
+from pipelines.dag.step_digest import step_digests
 
 
 def compile_for_cluster(
@@ -31,7 +34,6 @@ def compile_for_cluster(
     *,
     data: DataVersion | None,
     caching: bool = True,
-    digest: str | None = None,
 ) -> str:
     """The package as YAML of two documents: the pipeline, and what Kubernetes is asked for.
 
@@ -41,8 +43,6 @@ def compile_for_cluster(
         cluster: The section ``cluster``, with an image.
         data: Version of the data that DVC tracks, fetched first; None where the recipe's source is elsewhere.
         caching: Whether steps may take results of earlier runs; those with side effects never do.
-        digest: Put in place of the true source digests, so that a golden package does not change with every line of
-            code.
 
     Raises:
         KineflowError: No such recipe; no image is named; resources are given to a step that there is not; or a
@@ -55,11 +55,11 @@ def compile_for_cluster(
             "no image is named", where="cluster.image", remedy="build and push one, and name it by its digest"
         )
     graph = graph_of(recipe)
-    placed = place_data(graph, params, cluster, data, digest=digest)
+    placed = place_data(graph, params, cluster, data)
     traced = _trace(graph, placed, cluster, data, caching=caching)
     spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
     set_defaults(spec, placed)
-    stamp(spec, cluster.image, digest)
+    stamp(spec, cluster.image, step_digests(graph, params, current_project()))
     return yaml.safe_dump_all([spec, MessageToDict(traced.platform_spec)], sort_keys=True)
 
 
@@ -71,8 +71,7 @@ def _trace(
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
-    from components.close_run.component import close_run
-    from components.fetch_data.component import fetch_data
+    from components.frontend.kfp_components import close_run, fetch_data
 
     recipe = load_pipeline(graph.recipe)
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")

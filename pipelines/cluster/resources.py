@@ -12,21 +12,20 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.frontend import RECIPE, RUN_ID
-from components.trainjob_settings import (
-    TRAINJOB,
+from components.kubernetes.fields import (
     NodeResources,
     ObjectName,
+    PlainVariables,
+    PodSettings,
     Quantity,
-    Toleration,
-    TrainJobSettings,
-    VariableName,
     VolumeSettings,
 )
+from components.kubernetes.labels import KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
+from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.secrets import is_secret_name, mask_uri
+from kineflow.tracking.run_variables import RECIPE, RUN_ID
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
@@ -40,20 +39,13 @@ _LABEL_LENGTH = 63
 _S3_CACHE, _SPARE_MB = "/s3-cache", 256
 
 
-def _holds_no_secret(values: dict[str, str]) -> dict[str, str]:
-    for name, value in values.items():
-        if is_secret_name(name) or mask_uri(value) != value:
-            raise ValueError(f"a credential, {name}, is kept in a Kubernetes secret, and that is named under secrets")
-    return values
-
-
 def _is_by_digest(image: str) -> str:
     if image and not _BY_DIGEST.fullmatch(image):
         raise ValueError("must name an image by its digest, as registry/name@sha256:…: a tag can change under a cache")
     return image
 
 
-class StepResources(Params):
+class StepResources(NodeResources, PodSettings):
     """What one pod of a step gets."""
 
     cpu: Quantity = "1"
@@ -61,21 +53,6 @@ class StepResources(Params):
 
     memory: Quantity = "4Gi"
     """Most memory; a step that wants more is killed."""
-
-    gpus: int = Field(default=0, ge=0, le=64)
-    """Accelerators; a training section's ``devices`` should be the same."""
-
-    gpu_type: str = Field(default="nvidia.com/gpu", min_length=1, max_length=253)
-    """Resource name of the accelerators."""
-
-    shared_memory: Quantity | Annotated[str, Field(pattern="^$")] = ""
-    """Size of ``/dev/shm``, through which data-loading processes hand over clips; empty for the node's 64 MiB."""
-
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    """Labels of the nodes that will do."""
-
-    tolerations: tuple[Toleration, ...] = ()
-    """Taints of nodes that will do all the same."""
 
     timeout_sec: int = Field(default=86_400, ge=1)
     """After which the step is stopped and has failed."""
@@ -117,7 +94,8 @@ class ClusterParams(Params):
     """Shared by all steps, for fetched data and for stored clips and flow."""
 
     media: str = ""
-    """Folder on the volume, or ``s3://bucket/prefix``, for stored clips and flow; empty: ``media`` on the volume."""
+    """Folder on the volume, or ``s3://bucket/prefix``, for stored clips and flow; empty: ``media`` on the volume, where
+    features lie in any case."""
 
     s3_cache_mb: int = Field(default=20_000, ge=64)
     """Disk of a pod for what it has read of clips on S3, millions of bytes; used where ``media`` is there."""
@@ -125,7 +103,7 @@ class ClusterParams(Params):
     secrets: Secrets = Secrets()
     """Where credentials come from."""
 
-    environment: Annotated[dict[VariableName, str], AfterValidator(_holds_no_secret)] = Field(default_factory=dict)
+    environment: PlainVariables = Field(default_factory=dict)
     """Plain variables of every step, such as ``MLFLOW_TRACKING_URI`` and ``AWS_ENDPOINT_URL_S3``; no credentials."""
 
     user: int = Field(default=10001, ge=1)
@@ -226,10 +204,11 @@ def give_resources(
         kubernetes.use_secret_as_env(task, secret, {key: key for key in keys})
     if cluster.secrets.image_pull:
         kubernetes.set_image_pull_secrets(task, list(cluster.secrets.image_pull))
-    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
-    kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
-    kubernetes.use_field_path_as_env(task, "KINEFLOW_NAMESPACE", "metadata.namespace")
-    kubernetes.add_pod_label(task, "kineflow.io/task", name[:_LABEL_LENGTH])
+    run_label = f"metadata.labels['{KFP_RUN_LABEL}']"
+    kubernetes.use_field_path_as_env(task, RUN_ID, run_label)
+    kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", run_label)
+    kubernetes.use_field_path_as_env(task, NAMESPACE, "metadata.namespace")
+    kubernetes.add_pod_label(task, TASK_LABEL, name[:_LABEL_LENGTH])
     kubernetes.set_security_context(task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True)
     kubernetes.set_timeout(task, pod.timeout_sec)
     task.set_retry(

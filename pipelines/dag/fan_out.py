@@ -13,8 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from components.extract_flow.component import extract_flow as one_task
-from components.merge_flow.component import merge_flow
+from components.frontend.kfp_components import extract_flow as one_task
+from components.frontend.kfp_components import merge_flow
 
 
 @dataclass(frozen=True)
@@ -56,4 +56,4 @@ def extract_flow(*, clips: Any, params: Any, after: Any) -> Any:
         # No more at once: each waits for the one that many places before it.
         task.after(shards[number - into.at_once] if number >= into.at_once else after)
         shards.append(task.set_display_name(f"extract-flow-{number + 1}-of-{into.shards}"))
-    return merge_flow(**{f"shard_{number}": task.outputs["flow"] for number, task in enumerate(shards)})
+    return merge_flow(shards=[task.outputs["flow"] for task in shards])

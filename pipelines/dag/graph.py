@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.frontend.contract import Signature, load_step
+from components.frontend.kfp import fold_slots, module_in
 from pipelines.dag.recipes import load_pipeline
-from pipelines.dag.sources import ROOT
 
 METRICS = "system.Metrics"
 CLASSIFICATION = "system.ClassificationMetrics"
@@ -29,8 +30,9 @@ class Task:
     Attributes:
         name: What the recipe calls it (``teacher``).
         key: What KFP calls it (``train-2``).
-        step: The folder in ``components/`` that it runs (``train``).
-        inputs: Input artifacts by name.
+        step: The step that it runs (``train``).
+        module: Where that is (``components.train``).
+        inputs: Input artifacts by name; those of an input of several in their order.
         sections: Arguments that come from the parameter file: argument name to key of the file.
         constants: Arguments fixed by the recipe.
         outputs: Artifact type by output name, e.g. ``system.Model``.
@@ -40,11 +42,22 @@ class Task:
     name: str
     key: str
     step: str
-    inputs: Mapping[str, Produced]
+    module: str
+    inputs: Mapping[str, Produced | tuple[Produced, ...]]
     sections: Mapping[str, str]
     constants: Mapping[str, Any]
     outputs: Mapping[str, str]
     after: tuple[str, ...]
+
+    @property
+    def read(self) -> tuple[Produced, ...]:
+        """All that it reads of other tasks."""
+        return tuple(made for name in self.inputs for made in self.paths(name))
+
+    def paths(self, name: str) -> tuple[Produced, ...]:
+        """What an input reads: one output of another task, or several where it takes a list."""
+        given = self.inputs[name]
+        return (given,) if isinstance(given, Produced) else given
 
 
 @dataclass(frozen=True)
@@ -72,25 +85,28 @@ def read_graph(recipe: str, spec: Any) -> Graph:
     plain = MessageToDict(spec)
     tasks = plain["root"]["dag"]["tasks"]
     shown = {key: task["taskInfo"]["name"] for key, task in tasks.items()}
-    read = {shown[key]: _task(key, shown, task, plain["components"]) for key, task in tasks.items()}
+    read = {shown[key]: _task(key, shown, task, plain) for key, task in tasks.items()}
     parameters = tuple(sorted(plain["root"].get("inputDefinitions", {}).get("parameters", {})))
     return Graph(recipe, _runnable_order(read), parameters)
 
 
-def _task(key: str, shown: Mapping[str, str], task: Mapping[str, Any], components: Mapping[str, Any]) -> Task:
-    component = components[task["componentRef"]["name"]]
+def _task(key: str, shown: Mapping[str, str], task: Mapping[str, Any], spec: Mapping[str, Any]) -> Task:
+    component = spec["components"][task["componentRef"]["name"]]
+    module = module_in(spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["command"][-1])
     given = task.get("inputs", {})
     artifacts = {name: source["taskOutputArtifact"] for name, source in given.get("artifacts", {}).items()}
-    inputs = {
+    slots = {
         name: Produced(shown[source["producerTask"]], source["outputArtifactKey"]) for name, source in artifacts.items()
     }
+    inputs = fold_slots(Signature.of(load_step(module)), slots)
     parameters = sorted(given.get("parameters", {}).items())
-    read_from = {produced.task for produced in inputs.values()}
+    read_from = {produced.task for produced in slots.values()}
     return Task(
         name=task["taskInfo"]["name"],
         key=key,
-        step=step_of(component["executorLabel"]),
-        inputs=dict(sorted(inputs.items())),
+        step=module.rpartition(".")[2],
+        module=module,
+        inputs={name: tuple(made) if isinstance(made, list) else made for name, made in sorted(inputs.items())},
         sections={k: v["componentInputParameter"] for k, v in parameters if "componentInputParameter" in v},
         constants={k: v["runtimeValue"]["constant"] for k, v in parameters if "runtimeValue" in v},
         outputs={
@@ -107,18 +123,13 @@ def step_of(executor_label: str) -> str:
     return "_".join(words[:-1] if words[-1].isdigit() else words)
 
 
-def step_names() -> list[str]:
-    """All steps there are, whatever recipe uses them: the folders of ``components/``, sorted."""
-    return sorted(path.parent.name for path in (ROOT / "components").glob("*/step.py"))
-
-
 def _runnable_order(tasks: Mapping[str, Task]) -> tuple[Task, ...]:
     ordered: dict[str, Task] = {}
 
     def add(name: str) -> None:
         if name not in ordered:
             task = tasks[name]
-            for needed in sorted({*(produced.task for produced in task.inputs.values()), *task.after}):
+            for needed in sorted({*(produced.task for produced in task.read), *task.after}):
                 add(needed)
             ordered[name] = task
 

@@ -8,25 +8,25 @@ from typing import Any
 
 import yaml
 
-from components.image import IMAGE
+from components.frontend.image import IMAGE
 from kineflow.storage.files import atomic_file
-from pipelines.dag.graph import step_of
+from kineflow.storage.project import current_project
+from pipelines.dag.graph import graph_of, step_of
 from pipelines.dag.recipes import load_pipeline
-from pipelines.dag.sources import source_digest
+from pipelines.dag.step_digest import step_digests
 
-SOURCE_DIGEST = "KINEFLOW_SOURCE_DIGEST"
+STEP_DIGEST = "KINEFLOW_STEP_DIGEST"
 
 
-def compile_package(recipe: str, params: Mapping[str, Any], *, digest: str | None = None) -> str:
+def compile_package(recipe: str, params: Mapping[str, Any]) -> str:
     """The package as YAML, with ``params`` as the defaults of the pipeline's parameters.
 
-    Each task carries the digest of the source files it can import: KFP's caches look at the image's name and the
+    Each task carries the digest of the code that can reach its result: KFP's caches look at the image's name and the
     arguments, and would otherwise serve results of older code.
 
     Args:
         recipe: Name of the recipe.
         params: One value a parameter of the pipeline, already checked.
-        digest: Put in place of the true digests, so that a golden package does not change with every line of code.
 
     Raises:
         KineflowError: No such recipe.
@@ -35,7 +35,7 @@ def compile_package(recipe: str, params: Mapping[str, Any], *, digest: str | Non
 
     spec: dict[str, Any] = MessageToDict(load_pipeline(recipe).pipeline_spec)
     set_defaults(spec, params)
-    stamp(spec, IMAGE, digest)
+    stamp(spec, IMAGE, step_digests(graph_of(recipe), params, current_project()))
     return yaml.safe_dump(spec, sort_keys=True)
 
 
@@ -46,22 +46,22 @@ def set_defaults(spec: dict[str, Any], params: Mapping[str, Any]) -> None:
         inputs[name] |= {"defaultValue": value, "isOptional": True}
 
 
-def stamp(spec: dict[str, Any], image: str, digest: str | None = None) -> None:
-    """Give every task its image and the digest of the source files that it can import, in place.
+def stamp(spec: dict[str, Any], image: str, digests: Mapping[str, str]) -> None:
+    """Give every task its image and the digest of its step's code, in place.
 
     The digest stands in the environment, where a task can read it, and in the program text, where KFP's caches look.
 
     Args:
         spec: Of a pipeline.
         image: That all tasks run in.
-        digest: In place of the true ones.
+        digests: By step; what is no step of the recipe has none.
     """
     for label, executor in spec["deploymentSpec"]["executors"].items():
         container = executor["container"]
-        said = digest or source_digest(step_of(label))
         container["image"] = image
-        container["env"] = [*container.get("env", ()), {"name": SOURCE_DIGEST, "value": said}]
-        container["command"][-1] = f"\n# sources: {said}{container['command'][-1]}"
+        if digest := digests.get(step_of(label)):
+            container["env"] = [*container.get("env", ()), {"name": STEP_DIGEST, "value": digest}]
+            container["command"][-1] = f"\n# code: {digest}{container['command'][-1]}"
 
 
 def write_package(recipe: str, params: Mapping[str, Any], output: Path) -> Path:

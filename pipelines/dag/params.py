@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from components.frontend import Signature, check_seed, load_step
+from components.frontend.contract import Signature, load_step
+from components.frontend.run import check_seed
 from kineflow.storage.config import Params, parse_params, read_yaml
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import current_project
 from pipelines.dag.graph import Graph
-from pipelines.dag.sources import ROOT
 
 if TYPE_CHECKING:
     from pipelines.cluster.resources import ClusterParams
@@ -20,9 +21,10 @@ CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
 
 
 def demo_params(recipe: str) -> Path:
-    """The parameter file of a recipe's demo: ``params/<recipe>.yaml``, or ``params.yaml`` where that is missing."""
-    own = Path("params") / f"{recipe}.yaml"
-    return own if own.is_file() else Path("params.yaml")
+    """The project's parameter file for a recipe: ``params/<recipe>.yaml``, or ``params.yaml`` where that is missing."""
+    project = current_project()
+    own = project / "params" / f"{recipe}.yaml"
+    return own if own.is_file() else project / "params.yaml"
 
 
 def load_params(graph: Graph, path: Path) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def load_cluster(path: Path) -> ClusterParams | None:
     """
     from pipelines.cluster.resources import ClusterParams
 
-    own, common = read_yaml(path), ROOT / "params.yaml"
+    own, common = read_yaml(path), current_project() / "params.yaml"
     values = own.get(CLUSTER) or (read_yaml(common).get(CLUSTER) if common.is_file() else None)
     return None if values is None else parse_params(ClusterParams, values, where=CLUSTER)
 
@@ -85,7 +87,7 @@ def schema_of(graph: Graph) -> dict[str, type]:
     """
     schema: dict[str, type] = {}
     for task in graph.tasks:
-        signature = Signature.of(load_step(task.step))
+        signature = Signature.of(load_step(task.module))
         for argument, key in task.sections.items():
             kind = signature.sections.get(argument) or signature.values[argument]
             if schema.setdefault(key, kind) is not kind:

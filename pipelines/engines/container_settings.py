@@ -51,15 +51,17 @@ def open_to_group(paths: Iterable[Path]) -> None:
             path.chmod(stat.S_IMODE(status.st_mode) | owners >> 3)
 
 
-def step_mounts(inputs: Iterable[Path], store: Path | None) -> list[Mount]:
+def step_mounts(inputs: Iterable[Path], store: Path | None, media: Path | None = None) -> list[Mount]:
     """What a step's container sees beside its outputs.
 
     Args:
         inputs: Files and folders that steps read.
         store: SQLite file of the tracking store, None for a server. SQLite must be able to make files beside it, so its
             folder can be written to; what else lies there now is protected.
+        media: The project's store of media, which steps add to; None where there is no project.
     """
-    mounts = [Mount(path.resolve(), path.absolute()) for path in inputs]
+    mounts = [] if media is None else [Mount(media.resolve(), media, read_only=False)]
+    mounts += [Mount(path.resolve(), path.absolute()) for path in inputs]
     if store is not None:
         own = {store.name + suffix for suffix in _STORE_SUFFIXES} | {ARTIFACT_FOLDER}
         mounts.append(Mount(store.parent, store.parent, read_only=False))

@@ -1,9 +1,14 @@
-"""A recipe's DAG as DVC stages: what ``dvc.yaml`` holds is generated here and committed."""
+"""A recipe's DAG as DVC stages: what ``dvc.yaml`` and ``digests.yaml`` hold is generated here.
+
+A stage depends on its inputs, on its sections of the parameter file, and on one digest of the code that can reach its
+result (:mod:`pipelines.dag.step_digest`), so that DVC does again only what would come out otherwise.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,80 +17,86 @@ import yaml
 from kineflow.storage.files import atomic_file
 from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task, graph_of
 from pipelines.dag.params import load_params, local_inputs, schema_of
-from pipelines.dag.sources import ROOT, source_files
+from pipelines.dag.step_digest import task_digests
+from pipelines.engines.workspace import DVC_FILE, Workspace
+
+DIGESTS_FILE = "digests.yaml"
 
 _HEADER = """\
-# Generated from pipelines/{recipe}.py by `kineflow compile {recipe} --to dvc`; do not edit.
-# `kineflow run {recipe}` brings every stage up to date; only what changed is done again.
+# The recipe {recipe}, from pipelines/recipes/{recipe}.py by `kineflow compile {recipe} --to dvc`; do not edit.
+# `kineflow run {recipe}` brings every stage up to date; only what would come out otherwise is done again.
+"""
+_DIGESTS_HEADER = """\
+# The code that can reach each task's result, as a digest, by `kineflow compile {recipe} --to dvc`; do not edit.
 """
 _SUFFIXES = {HTML: ".html", METRICS: ".json", CLASSIFICATION: ".json"}
 
 
-def write_dvc_yaml(recipe: str, params_file: Path, folder: Path) -> Path:
-    """Write ``folder/dvc.yaml`` for a recipe; left untouched when it says the same already."""
-    path = folder / "dvc.yaml"
-    text = dvc_yaml(recipe, params_file, folder)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        with atomic_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    return path
+def write_dvc_files(recipe: str, workspace: Workspace) -> Path:
+    """Write ``dvc.yaml`` and ``digests.yaml`` of a workspace; a file that says the same already is left untouched.
+
+    Returns:
+        Path of ``dvc.yaml``.
+    """
+    for name, text in dvc_files(recipe, workspace).items():
+        path = workspace.folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with atomic_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+    return workspace.folder / DVC_FILE
 
 
-def dvc_yaml(recipe: str, params_file: Path, folder: Path) -> str:
-    """The text of ``dvc.yaml``.
+def dvc_files(recipe: str, workspace: Workspace) -> dict[str, str]:
+    """The texts of ``dvc.yaml`` and ``digests.yaml``, by name.
 
-    Args:
-        recipe: Name of the recipe.
-        params_file: Its parameter file.
-        folder: Where ``dvc.yaml`` and the folder ``outputs`` will lie, below the project's root or equal to it.
-            Commands run in the project's root, and paths in the file are relative to it.
+    Commands run in the project's folder, and paths are relative to it.
     """
     graph = graph_of(recipe)
-    values = load_params(graph, params_file)
-    places = _Places(folder=folder.resolve(), params_file=params_file.resolve())
-    stages = {task.name: _stage(task, graph, values, places) for task in graph.tasks}
-    return _HEADER.format(recipe=recipe) + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120)
+    values = load_params(graph, workspace.params_file)
+    stages = {task.name: _stage(task, graph, values, workspace) for task in graph.tasks}
+    digests = task_digests(graph, values, workspace.project)
+    return {
+        DVC_FILE: _HEADER.format(recipe=recipe) + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120),
+        DIGESTS_FILE: _DIGESTS_HEADER.format(recipe=recipe) + yaml.safe_dump(digests),
+    }
 
 
-def output_path(folder: Path, task: Task, output: str) -> Path:
-    """Where a task's output lies, when ``dvc.yaml`` lies in ``folder``."""
-    return folder / "outputs" / task.name / f"{output}{_SUFFIXES.get(task.outputs[output], '')}"
+def output_path(workspace: Workspace, task: Task, output: str) -> Path:
+    """Where a task's output lies."""
+    return workspace.outputs / task.name / f"{output}{_SUFFIXES.get(task.outputs[output], '')}"
 
 
-class _Places:
-    """Paths as DVC sees them (relative to the stage's working folder, the project's root)."""
-
-    def __init__(self, *, folder: Path, params_file: Path) -> None:
-        self.folder = folder
-        self.wdir = os.path.relpath(ROOT, folder)
-        self.params = os.path.relpath(params_file, ROOT)
-
-    def output(self, task: Task, name: str) -> str:
-        return os.path.relpath(output_path(self.folder, task, name), ROOT)
-
-
-def _stage(task: Task, graph: Graph, values: Mapping[str, Any], places: _Places) -> dict[str, Any]:
+def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
     tasks = {other.name: other for other in graph.tasks}
-    read = {name: places.output(tasks[made.task], made.output) for name, made in task.inputs.items()}
-    written = {name: places.output(task, name) for name in task.outputs}
-    gates = [places.output(tasks[name], output) for name in task.after for output in _gate(tasks[name])]
+
+    def place(of: Task, output: str) -> str:
+        return os.path.relpath(output_path(workspace, of, output), workspace.project)
+
+    read = {name: [place(tasks[made.task], made.output) for made in task.paths(name)] for name in task.inputs}
+    written = {name: place(task, name) for name in task.outputs}
+    gates = [place(tasks[name], output) for name in task.after for output in _gate(tasks[name])]
     arguments = [
-        *(f"--{_flag(name)} {path}" for name, path in (*read.items(), *written.items())),
-        *(f"--{_flag(name)} {places.params}:{key}" for name, key in task.sections.items()),
+        *(f"--{_flag(name)} {' '.join(paths)}" for name, paths in read.items()),
+        *(f"--{_flag(name)} {path}" for name, path in written.items()),
+        *(f"--{_flag(name)} {workspace.params}:{key}" for name, key in task.sections.items()),
         *(f"--{_flag(name)} {_constant(value)}" for name, value in task.constants.items()),
     ]
     schema = schema_of(graph)
     sources = [path for key in task.sections.values() for path in local_inputs(schema[key], values[key])]
     figures = {METRICS, CLASSIFICATION}
+    own_digests = os.path.relpath(workspace.folder / DIGESTS_FILE, workspace.project)
     stage: dict[str, Any] = {
-        "cmd": " ".join([f"python -m components.{task.step}", *arguments]),
-        "deps": sorted({*read.values(), *gates, *sources, *source_files(task.step)}),
-        "params": [{places.params: sorted(set(task.sections.values()))}] if task.sections else [],
+        "cmd": " ".join([f"python -m {task.module}", *arguments]),
+        "deps": sorted({*chain(*read.values()), *gates, *sources}),
+        "params": [
+            {own_digests: [task.name]},
+            *([{workspace.params: sorted(set(task.sections.values()))}] if task.sections else []),
+        ],
         "outs": [path for name, path in written.items() if task.outputs[name] not in figures],
         "metrics": [{path: {"cache": False}} for name, path in written.items() if task.outputs[name] in figures],
     }
-    if places.wdir != ".":
-        stage = {"wdir": places.wdir, **stage}
+    if workspace.folder != workspace.project:
+        stage = {"wdir": os.path.relpath(workspace.project, workspace.folder), **stage}
     return {key: value for key, value in stage.items() if value}
 
 

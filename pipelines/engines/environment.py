@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from components.frontend import RECIPE, RUN_ID
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import PROJECT
+from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from pipelines.dag.sources import ROOT
 
 _QUIET = {
@@ -52,8 +53,8 @@ def _close(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None
 _SHARED_CORES = {"OMP_WAIT_POLICY": "passive"}
 
 
-def step_environment() -> dict[str, str]:
-    """A copy of this process's environment, with what steps need."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+def step_environment(project: Path) -> dict[str, str]:
+    """A copy of this process's environment, with what steps need: Kineflow's code, and the project with its own."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), str(project), os.environ.get("PYTHONPATH")]))
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**_SHARED_CORES, **os.environ, **_QUIET, "PATH": programs, "PYTHONPATH": paths}
+    return {**_SHARED_CORES, **os.environ, **_QUIET, "PATH": programs, "PYTHONPATH": paths, PROJECT: str(project)}

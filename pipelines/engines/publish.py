@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.features import FEATURESET_FILE
-from kineflow.data.manifest import CLIPSET_FILE
-from kineflow.flow.store import FLOWSET_FILE
 from kineflow.models.card import CARD_FILE
+from kineflow.sets.clip_set import CLIPSET_FILE
+from kineflow.sets.feature_set import FEATURESET_FILE
+from kineflow.sets.flow_set import FLOWSET_FILE
 from kineflow.storage.client import split_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of

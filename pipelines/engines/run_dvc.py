@@ -11,10 +11,10 @@ from pathlib import Path
 from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import graph_of
-from pipelines.dag.sources import ROOT
-from pipelines.engines.dvc_stages import output_path, write_dvc_yaml
+from pipelines.engines.dvc_stages import output_path, write_dvc_files
 from pipelines.engines.environment import step_environment
 from pipelines.engines.outcome import Outcome
+from pipelines.engines.workspace import Workspace
 
 _RUNNING = re.compile(r"^Running stage '(?:.*:)?([^':]+)':")
 _SKIPPED = re.compile(r"^Stage '(?:.*:)?([^':]+)' (didn't change, skipping|is cached)")
@@ -29,29 +29,25 @@ _NOISE = re.compile(
 )
 
 
-def workspace_of(params_file: Path) -> Path:
-    """Where a parameter file's ``dvc.yaml`` and outputs lie: the root for ``params.yaml``, else ``runs/<name>``."""
-    return ROOT if params_file.resolve() == ROOT / "params.yaml" else ROOT / "runs" / params_file.stem
-
-
-def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
+def run_dvc(recipe: str, params_file: Path, project: Path, *, force: bool = False) -> Outcome:
     """Bring every stage of a recipe up to date.
 
     Args:
         recipe: Its name.
         params_file: Checked before anything runs.
+        project: Folder of the project.
         force: Do every stage again.
 
     Raises:
         KineflowError: A parameter is wrong, or a stage failed (its own message has been printed).
         KeyboardInterrupt: Ctrl-C; stages that were finished stay so.
     """
-    folder = workspace_of(params_file)
-    dvc_file = write_dvc_yaml(recipe, params_file, folder)
-    _remove_half_a_lock(ROOT / ".dvc" / "tmp" / "rwlock")
+    workspace = Workspace.of(recipe, params_file, project)
+    dvc_file = write_dvc_files(recipe, workspace)
+    _remove_half_a_lock(project / ".dvc" / "tmp" / "rwlock")
     command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else []), str(dvc_file)]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=step_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=project, env=step_environment(project), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     ran: list[str] = []
     failed, disk_is_full = None, False
@@ -77,7 +73,7 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
         raise
     if code:
         if disk_is_full:
-            raise full_disk(ROOT)
+            raise full_disk(project)
         where = ran[-1] if ran else "DVC"
         if failed is not None and failed < 0:
             raise KineflowError(
@@ -90,7 +86,8 @@ def run_dvc(recipe: str, params_file: Path, *, force: bool = False) -> Outcome:
             remedy="see its message above; run the same again to go on",
             exit_code=failed or 2,
         )
-    outputs = {task.name: {o: output_path(folder, task, o) for o in task.outputs} for task in graph_of(recipe).tasks}
+    tasks = graph_of(recipe).tasks
+    outputs = {task.name: {o: output_path(workspace, task, o) for o in task.outputs} for task in tasks}
     return Outcome(tuple(ran), outputs)
 
 

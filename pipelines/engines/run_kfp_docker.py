@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.frontend import RUN_ID
-from components.image import IMAGE
+from components.frontend.image import IMAGE
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.lineage import data_version, source_digest
+from kineflow.storage.project import PROJECT, current_project, find_project, media_folder
+from kineflow.tracking.lineage import data_version, tree_digest
+from kineflow.tracking.run_variables import RUN_ID
 from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.dag.graph import graph_of
 from pipelines.dag.params import local_inputs, schema_of
@@ -59,20 +60,35 @@ def run_kfp_docker(recipe: str, params: Mapping[str, Any], pipeline_root: Path) 
     inputs = [Path(name) for key, kind in kinds.items() for name in local_inputs(kind, params[key])]
     network = os.environ.get(NETWORK) or ("host" if needs_network(params, uri) else "none")
     environment = {**os.environ, "KINEFLOW_IMAGE": IMAGE, "MLFLOW_TRACKING_URI": uri}
-    environment |= {"KINEFLOW_DATA_VERSION": version} if (version := data_version(Path.cwd())) else {}
+    environment |= {"KINEFLOW_DATA_VERSION": version} if (version := data_version(current_project())) else {}
+    media = _media(pipeline_root)
+    environment |= {PROJECT: str(media.parent)} if media else {}
     user = step_user(os.getuid(), os.getgid())
     settings = run_settings(environment, network=network, user=user, folder=Path.cwd())
     inputs += named_files(settings["environment"])
 
     pipeline_root.mkdir(parents=True, exist_ok=True)
     if not os.getuid():
-        open_to_group([pipeline_root, *(store_files(store) if store else [])])
-    check_image(IMAGE, source_digest(ROOT))
-    with step_containers(settings, lambda: step_mounts(inputs, store)) as (runner, failed):
+        open_to_group([pipeline_root, *(store_files(store) if store else []), *_folders(media)])
+    check_image(IMAGE, tree_digest(ROOT))
+    with step_containers(settings, lambda: step_mounts(inputs, store, media)) as (runner, failed):
         try:
             return execute_recipe(recipe, params, runner, pipeline_root.absolute())
         except RunStoppedError as stopped:
             raise _failure(stopped, failed, task_names(recipe)) from None
+
+
+def _media(pipeline_root: Path) -> Path | None:
+    """The store of the project that outputs lie in, made where it is not there."""
+    project = find_project(pipeline_root)
+    if project is None:
+        return None
+    media_folder(project).mkdir(exist_ok=True)
+    return media_folder(project)
+
+
+def _folders(media: Path | None) -> list[Path]:
+    return [Path(below) for below, _, _ in os.walk(media)] if media else []
 
 
 def check_image(image: str, digest: str) -> None:
@@ -80,7 +96,7 @@ def check_image(image: str, digest: str) -> None:
 
     Args:
         image: Its name.
-        digest: Of the present source, :func:`kineflow.tracking.lineage.source_digest`.
+        digest: Of the present source, :func:`kineflow.tracking.lineage.tree_digest`.
 
     Raises:
         KineflowError: One of them is not so.

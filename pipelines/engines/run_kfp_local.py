@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kineflow.storage.environment import variables_set
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.project import current_project
 from pipelines.engines.environment import step_environment
 from pipelines.engines.kfp_execution import RunStoppedError, execute_recipe
 from pipelines.engines.outcome import Outcome
@@ -28,19 +28,7 @@ def run_kfp_local(recipe: str, params: Mapping[str, Any], pipeline_root: Path) -
     from kfp import local
 
     try:
-        with _environment(step_environment()):
+        with variables_set(step_environment(current_project())):
             return execute_recipe(recipe, params, local.SubprocessRunner(use_venv=False), pipeline_root)
     except RunStoppedError as stopped:
         raise KineflowError(f"the run stopped: {stopped}", remedy="see the failed task's message above") from None
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """KFP's subprocesses inherit this process's environment; give them ours while they run."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

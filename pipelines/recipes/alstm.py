@@ -18,14 +18,16 @@ flow out. The demo looks at flow, because its classes differ in nothing else.
 
 from kfp import dsl
 
-from components.choose_backbone.component import choose_backbone
-from components.evaluate.component import evaluate
-from components.extract_features.component import extract_features
-from components.ingest.component import ingest
-from components.pretrain_tsn.component import pretrain_tsn
-from components.register.component import register
-from components.train_recurrent.component import train_recurrent
-from components.validate.component import validate
+from components.frontend.kfp_components import (
+    choose_backbone,
+    evaluate,
+    extract_features,
+    ingest,
+    pretrain_tsn,
+    register,
+    train_recurrent,
+    validate,
+)
 from pipelines.dag.fan_out import extract_flow
 
 
@@ -71,11 +73,7 @@ def alstm(
     scored = evaluate(
         clips=clips,
         flow=fields,
-        first=models["attention"],
-        second=models["average"],
-        third=models["max"],
-        fourth=models["cube"],
-        fifth=models["penalised"],
+        models=[models["attention"], models["average"], models["max"], models["cube"], models["penalised"]],
         params=evaluation,
     )
     register(model=models["attention"], evaluation=scored.outputs["evaluation"], params=registration)

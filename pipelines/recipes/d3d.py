@@ -12,13 +12,7 @@ them is the teacher.
 
 from kfp import dsl
 
-from components.distill.component import distill
-from components.evaluate.component import evaluate
-from components.ingest.component import ingest
-from components.pretrain.component import pretrain
-from components.register.component import register
-from components.train.component import train
-from components.validate.component import validate
+from components.frontend.kfp_components import distill, evaluate, ingest, pretrain, register, train, validate
 from pipelines.dag.fan_out import extract_flow
 
 
@@ -71,10 +65,7 @@ def d3d(
     scored = evaluate(
         clips=clips,
         flow=fields,
-        first=taught_by,
-        second=plain,
-        third=students["distilled"],
-        fourth=students["student"],
+        models=[taught_by, plain, students["distilled"], students["student"]],
         params=evaluation,
     )
     register(model=students["student"], evaluation=scored.outputs["evaluation"], params=registration)

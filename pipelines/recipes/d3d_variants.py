@@ -23,16 +23,18 @@ All take the same steps on the same clips, unlabelled ones where they can. Only 
 
 from kfp import dsl
 
-from components.distill.component import distill
-from components.evaluate.component import evaluate
-from components.ingest.component import ingest
-from components.pretrain.component import pretrain
-from components.pretrain_learnt_flow.component import pretrain_learnt_flow
-from components.probe_motion.component import probe_motion
-from components.register.component import register
-from components.train.component import train
-from components.train_auxiliary.component import train_auxiliary
-from components.validate.component import validate
+from components.frontend.kfp_components import (
+    distill,
+    evaluate,
+    ingest,
+    pretrain,
+    pretrain_learnt_flow,
+    probe_motion,
+    register,
+    train,
+    train_auxiliary,
+    validate,
+)
 from pipelines.dag.fan_out import extract_flow
 
 
@@ -120,33 +122,19 @@ def d3d_variants(
     scored = evaluate(
         clips=clips,
         flow=fields,
-        first=plain,
-        second=models["student"],
-        third=models["mars"],
-        fourth=models["distil_only"],
-        fifth=models["auxiliary"],
-        sixth=taught_by,
+        models=[plain, models["student"], models["mars"], models["distil_only"], models["auxiliary"], taught_by],
         params=evaluation,
     )
     evaluate(
         clips=clips,
         flow=fields,
-        first=taught_by,
-        second=models["reverse"],
-        third=models["learnt_flow"],
-        fourth=plain,
-        fifth=models["student"],
+        models=[taught_by, models["reverse"], models["learnt_flow"], plain, models["student"]],
         params=flow_evaluation,
     ).set_display_name("evaluate-flow")
     probe_motion(
         clips=clips,
         flow=fields,
-        first=taught_by,
-        second=plain,
-        third=models["student"],
-        fourth=models["mars"],
-        fifth=models["distil_only"],
-        sixth=models["auxiliary"],
+        models=[taught_by, plain, models["student"], models["mars"], models["distil_only"], models["auxiliary"]],
         params=probes,
         seed=seed,
     )

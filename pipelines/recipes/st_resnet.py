@@ -15,13 +15,15 @@ are evaluated, and the late fusion of the two streams beside them.
 
 from kfp import dsl
 
-from components.evaluate.component import evaluate
-from components.ingest.component import ingest
-from components.pretrain_st_resnet.component import pretrain_st_resnet
-from components.pretrain_tsn.component import pretrain_tsn
-from components.register.component import register
-from components.train.component import train
-from components.validate.component import validate
+from components.frontend.kfp_components import (
+    evaluate,
+    ingest,
+    pretrain_st_resnet,
+    pretrain_tsn,
+    register,
+    train,
+    validate,
+)
 from pipelines.dag.fan_out import extract_flow
 
 
@@ -81,7 +83,5 @@ def st_resnet(
         .set_display_name("st_resnet_star")
         .outputs["model"]
     )
-    scored = evaluate(
-        clips=clips, flow=fields, first=seeing, second=moving, third=before, fourth=star, params=evaluation
-    )
+    scored = evaluate(clips=clips, flow=fields, models=[seeing, moving, before, star], params=evaluation)
     register(model=star, evaluation=scored.outputs["evaluation"], params=registration)

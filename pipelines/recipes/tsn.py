@@ -14,12 +14,7 @@ and takes nothing but the video.
 
 from kfp import dsl
 
-from components.evaluate.component import evaluate
-from components.ingest.component import ingest
-from components.pretrain_tsn.component import pretrain_tsn
-from components.register.component import register
-from components.train.component import train
-from components.validate.component import validate
+from components.frontend.kfp_components import evaluate, ingest, pretrain_tsn, register, train, validate
 from pipelines.dag.fan_out import extract_flow
 
 
@@ -64,10 +59,7 @@ def tsn(
         clips=clips,
         flow=fields,
         warped=warped_fields,
-        first=streams["rgb"],
-        second=streams["difference"],
-        third=streams["flow"],
-        fourth=streams["warped"],
+        models=[streams["rgb"], streams["difference"], streams["flow"], streams["warped"]],
         params=evaluation,
     )
     register(model=streams["difference"], evaluation=scored.outputs["evaluation"], params=registration)

@@ -16,15 +16,17 @@ VideoLSTM is registered: it takes frames and their flow.
 
 from kfp import dsl
 
-from components.evaluate.component import evaluate
-from components.extract_features.component import extract_features
-from components.ingest.component import ingest
-from components.localise.component import localise
-from components.pretrain_tsn.component import pretrain_tsn
-from components.register.component import register
-from components.train.component import train
-from components.train_recurrent.component import train_recurrent
-from components.validate.component import validate
+from components.frontend.kfp_components import (
+    evaluate,
+    extract_features,
+    ingest,
+    localise,
+    pretrain_tsn,
+    register,
+    train,
+    train_recurrent,
+    validate,
+)
 from pipelines.dag.fan_out import extract_flow
 
 
@@ -105,20 +107,13 @@ def videolstm(
     scored = evaluate(
         clips=clips,
         flow=fields,
-        first=frame_net,
-        second=flow_net,
-        third=parents["appearance"],
-        fourth=parents["motion_conv_lstm"],
-        fifth=parents["motion"],
-        sixth=both,
+        models=[frame_net, flow_net, parents["appearance"], parents["motion_conv_lstm"], parents["motion"], both],
         params=evaluation,
     )
     localise(
         clips=clips,
         flow=fields,
-        first=both,
-        second=parents["appearance"],
-        third=parents["motion"],
+        models=[both, parents["appearance"], parents["motion"]],
         params=localisation,
     )
     register(model=both, evaluation=scored.outputs["evaluation"], params=registration)

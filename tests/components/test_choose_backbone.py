@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.choose_backbone.step import choose_backbone
-from components.frontend import execute
-from components.pretrain_tsn.step import pretrain_tsn
+from components.choose_backbone import choose_backbone
+from components.frontend.run import execute
+from components.pretrain_tsn import pretrain_tsn
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.storage.errors import KineflowError
 
@@ -18,14 +18,14 @@ STREAMS = ("rgb", "difference", "flow")
 def initial(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("initial")
     folders = {name: folder / name for name in (*STREAMS, "warped")}
-    execute("pretrain_tsn", pretrain_tsn, {"params": NETWORK, "seed": 2, **folders})
+    execute(pretrain_tsn, {"params": NETWORK, "seed": 2, **folders})
     return {name: folders[name] for name in STREAMS}
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_stream_s_weights_as_they_are(initial: dict[str, Path], tmp_path: Path, stream: str) -> None:
     params = {"stream": stream, "fit": "crop", "short_side": 20, "crop": 16}
-    execute("choose_backbone", choose_backbone, {**initial, "params": params, "backbone": tmp_path / "backbone"})
+    execute(choose_backbone, {**initial, "params": params, "backbone": tmp_path / "backbone"})
     assert weights_digest(tmp_path / "backbone") == weights_digest(initial[stream])
     _, before = load_bundle(initial[stream])
     _, after = load_bundle(tmp_path / "backbone")
@@ -35,7 +35,7 @@ def test_the_stream_s_weights_as_they_are(initial: dict[str, Path], tmp_path: Pa
 
 
 def test_whole_frames_by_default(initial: dict[str, Path], tmp_path: Path) -> None:
-    execute("choose_backbone", choose_backbone, {**initial, "params": {}, "backbone": tmp_path / "backbone"})
+    execute(choose_backbone, {**initial, "params": {}, "backbone": tmp_path / "backbone"})
     network, card = load_bundle(tmp_path / "backbone")
     assert (card.preprocessing.modality, card.preprocessing.fit, card.preprocessing.crop) == ("rgb", "squash", 224)
     assert isinstance(network.stem.weight, torch.Tensor)
@@ -43,11 +43,10 @@ def test_whole_frames_by_default(initial: dict[str, Path], tmp_path: Path) -> No
 
 def test_stacks_of_frames_are_refused(initial: dict[str, Path], tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in (*STREAMS, "warped")}
-    execute("pretrain_tsn", pretrain_tsn, {"params": {**NETWORK, "flow_frames": 5}, **folders})
+    execute(pretrain_tsn, {"params": {**NETWORK, "flow_frames": 5}, **folders})
     given = {name: folders[name] for name in STREAMS}
     with pytest.raises(KineflowError, match="one frame"):
         execute(
-            "choose_backbone",
             choose_backbone,
             {**given, "params": {"stream": "flow"}, "backbone": tmp_path / "backbone"},
         )

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from components.distill.step import distill
-from components.frontend import execute
-from components.train.step import train
+from components.distill import distill
+from components.frontend.run import execute
+from components.train import train
 from kineflow.models.bundle import load_bundle
 
 PARAMS = {
@@ -21,14 +21,14 @@ def untracked(monkeypatch):
 def given(tiny_data, tiny_initial, tmp_path) -> dict:
     """A trained flow teacher, and all else that a student needs."""
     data = {"clips": tiny_data.clips, "flow": tiny_data.flow, "params": PARAMS}
-    execute("train", train, {**data, "initial": tiny_initial["flow"], "name": "teacher", "model": tmp_path / "teacher"})
+    execute(train, {**data, "initial": tiny_initial["flow"], "name": "teacher", "model": tmp_path / "teacher"})
     student = {"initial": tiny_initial["rgb"], "teacher": tmp_path / "teacher", "name": "student"}
     return {**data, **student, "distillation": {"weight": 2.0, "unlabelled_batch_size": 2}, "model": tmp_path / "model"}
 
 
 def test_students_with_and_without_unlabelled_clips(given, tmp_path):
-    result = execute("distill", distill, given)
-    execute("distill", distill, {**given, "use_unlabelled": True, "model": tmp_path / "other"})
+    result = execute(distill, given)
+    execute(distill, {**given, "use_unlabelled": True, "model": tmp_path / "other"})
     (labelled, card), (both, _) = (load_bundle(tmp_path / name) for name in ("model", "other"))
     assert (card.name, card.classes, card.lineage["teacher"]) == ("student", ("dark", "light"), "teacher")
     assert card.preprocessing.modality == "rgb"

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from components.evaluate.params import EvaluateParams
-from components.evaluate.step import evaluate
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from components.evaluate import evaluate
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.scores import Scores
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.evaluation.settings import EvaluateSettings
 from kineflow.models.bundle import save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
@@ -87,12 +90,11 @@ PARAMS = {
 
 
 def run(data, bundles, folder, *, flow=True, **changes):
-    names = ("first", "second", "third", "fourth", "fifth", "sixth")
     return evaluate(
         clips=data / "clips",
         flow=data / "flow" if flow else None,
-        **dict(zip(names, bundles, strict=False)),
-        params=parse_params(EvaluateParams, PARAMS | changes, where="evaluation"),
+        models=bundles,
+        params=parse_params(EvaluateSettings, PARAMS | changes, where="evaluation"),
         evaluation=folder / "evaluation",
         report=folder / "report.html",
     )
@@ -223,8 +225,8 @@ def test_a_clip_whose_bytes_are_gone_is_named(data, bundles, tmp_path):
     with pytest.raises(KineflowError, match=r"gone\.mp4"):
         evaluate(
             clips=tmp_path / "clips",
-            first=bundles["plain"],
-            params=EvaluateParams(),
+            models=[bundles["plain"]],
+            params=EvaluateSettings(),
             evaluation=tmp_path / "evaluation",
             report=tmp_path / "report.html",
         )
@@ -254,7 +256,7 @@ class TestTsn:
 
     def run(self, data, streams, out, warped):
         params = parse_params(
-            EvaluateParams,
+            EvaluateSettings,
             {
                 "clips_per_video": 4,
                 "crops": 10,
@@ -267,9 +269,8 @@ class TestTsn:
             },
             where="evaluation",
         )
-        given = dict(zip(("first", "second", "third"), streams.values(), strict=True))
         evaluate(
-            clips=data / "clips", flow=data / "flow", warped=warped, **given, params=params,
+            clips=data / "clips", flow=data / "flow", warped=warped, models=list(streams.values()), params=params,
             evaluation=out / "evaluation", report=out / "report.html",
         )  # fmt: skip
         return {name: Scores.load(out / "evaluation" / "scores" / f"{name}.parquet") for name in streams}

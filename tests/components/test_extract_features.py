@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from components.extract_features.step import extract_features
-from components.frontend import execute
-from kineflow.data.features import MEDIA_FOLDER, FeatureSet
-from kineflow.data.manifest import ClipSet, Split
-from kineflow.flow.store import FlowSet
+from components.extract_features import extract_features
+from components.frontend.run import execute
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.feature_set import FeatureSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
@@ -37,7 +38,7 @@ def given(tiny_data, tmp_path: Path) -> dict:
 
 
 def run(given: dict):
-    return execute("extract_features", extract_features, given)
+    return execute(extract_features, given)
 
 
 def test_writes_a_feature_set_and_nothing_else(given, tiny_data, tmp_path):
@@ -72,7 +73,7 @@ def test_media_elsewhere(given, tmp_path):
     first = run({**given, "params": params})
     features = FeatureSet.load(given["features"])
     assert features.media_root == str(tmp_path / "volume")
-    assert not (given["features"] / MEDIA_FOLDER).exists()
+    assert not (given["features"] / "media").exists()
     assert features.read("train-0", np.arange(2)).shape == (2, *SHAPE)
     again = run({**given, "params": params, "features": tmp_path / "again"})
     assert again.metrics["frames_per_second"] == 0 < first.metrics["frames_per_second"]

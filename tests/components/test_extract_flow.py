@@ -15,13 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
-from components.extract_flow.params import FlowParams
-from components.extract_flow.step import extract_flow
-from components.frontend import command
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.params import TVL1Params
-from kineflow.flow.quantise import dequantise
-from kineflow.flow.store import FlowSet, read_flow
+from components.extract_flow import extract_flow
+from components.frontend.command import command
+from kineflow.flow.settings import FlowSettings
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.quantise import dequantise
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.spec.tvl1 import TVL1Params, tvl1_params
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import iter_frames
@@ -57,12 +60,12 @@ def clips(tmp_path: Path) -> Path:
 
 
 def test_a_flow_set_comes_out(clips: Path, tmp_path: Path) -> None:
-    result = extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
+    result = extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "flow")
     flow = FlowSet.load(tmp_path / "flow")
     assert flow.bound_px == 5.0
     assert flow.usable_ids() == {f"walk/{n}" for n in range(4)}
     assert flow.params["algorithm"] == "tvl1"
-    assert flow.params["warps"] == TVL1Params.preset("fast").warps
+    assert flow.params["warps"] == tvl1_params("fast").warps
     for n in range(4):
         levels = read_flow(flow.locate(f"walk/{n}"))
         assert levels.shape == (3 + n, 32, 32, 2)
@@ -76,13 +79,13 @@ def test_a_flow_set_comes_out(clips: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_else_is_left(clips: Path, tmp_path: Path) -> None:
-    extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
+    extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "flow")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "flow"]
     assert sorted(path.name for path in (tmp_path / "flow").iterdir()) == ["flow.parquet", "flowset.json", "media"]
 
 
 def test_media_may_lie_elsewhere(clips: Path, tmp_path: Path) -> None:
-    params = FlowParams(**FAST, media_root=str(tmp_path / "volume"))
+    params = FlowSettings(**FAST, media_root=str(tmp_path / "volume"))
     extract_flow(clips=clips, params=params, flow=tmp_path / "flow")
     assert sorted(path.name for path in (tmp_path / "flow").iterdir()) == ["flow.parquet", "flowset.json"]
     assert FlowSet.load(tmp_path / "flow").locate("walk/0").is_relative_to(tmp_path / "volume")
@@ -103,7 +106,7 @@ def test_bad_clips_are_listed(clips: Path, tmp_path: Path) -> None:
     rejected = dataclasses.replace(like, clip_id="rejected", path="", status=Status.TRUNCATED, reason="cut")
     dataclasses.replace(listed, clips=(*listed.clips, *extra, rejected)).save(clips)
 
-    result = extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
+    result = extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "flow")
     assert (result.metrics["clips"], result.metrics["failed"]) == (5, 2)
     flow = FlowSet.load(tmp_path / "flow")
     assert flow.entries["one"].status is Status.SHORT
@@ -116,10 +119,10 @@ def test_bad_clips_are_listed(clips: Path, tmp_path: Path) -> None:
 def test_no_good_clip_is_an_error_that_says_why(tmp_path: Path) -> None:
     clips = save_clips(tmp_path / "clips", {"one": moving(1)})
     with pytest.raises(KineflowError, match="one: 1 frame"):
-        extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
+        extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "flow")
     ClipSet((), (), str(clips / "media")).save(clips)
     with pytest.raises(KineflowError, match="no usable clip"):
-        extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
+        extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "flow")
     assert not (tmp_path / "flow").exists()
 
 
@@ -148,7 +151,7 @@ def test_a_run_may_be_killed_at_any_moment(clips: Path, tmp_path: Path, media: s
     clips = save_clips(tmp_path / "many", {f"walk/{n}": moving(10, seed=n).repeat(4, axis=0) for n in range(9)})
     params = {"media_root": str(tmp_path / "volume")} if media == "elsewhere" else {}
     work = tmp_path / ("volume" if media == "elsewhere" else ".flow-work")
-    extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "expected")
+    extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "expected")
 
     kept: dict[str, int] = {}
     for finished in (1, 5):
@@ -162,7 +165,7 @@ def test_a_run_may_be_killed_at_any_moment(clips: Path, tmp_path: Path, media: s
         assert kept.items() <= now.items()  # none was written again
         kept = now
 
-    result = extract_flow(clips=clips, params=FlowParams(**FAST, **params), flow=tmp_path / "flow")
+    result = extract_flow(clips=clips, params=FlowSettings(**FAST, **params), flow=tmp_path / "flow")
     assert result.metrics["clips"] == 9
     stored = Path(FlowSet.load(tmp_path / "flow").media_root)
     assert {path.stat().st_ino for path in files_below(stored).values()} >= set(kept.values())
@@ -195,11 +198,11 @@ def test_work_under_other_parameters_is_not_taken_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("kineflow.data.media.put_in_place", interrupt)
+        patched.setattr("kineflow.sets.media.put_in_place", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "flow")
+            extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "flow")
     assert not (tmp_path / "flow").exists()
-    other = extract_flow(clips=clips, params=FlowParams(**{**FAST, "bound_px": 9.0}), flow=tmp_path / "flow")
+    other = extract_flow(clips=clips, params=FlowSettings(**{**FAST, "bound_px": 9.0}), flow=tmp_path / "flow")
     assert other.metrics["pairs_per_second"] > 0
     assert len(list((tmp_path / "flow").rglob("*.mp4"))) == 4
 
@@ -210,10 +213,8 @@ def test_every_parameter_of_the_algorithm_can_be_given() -> None:
         "outer_iterations": 2, "inner_iterations": 3, "check_every": 4, "median": 3, "gamma": 1.0,
         "presmoothing": 0.8, "cubic_sharpness": -0.5, "border": "clamp",
     }  # fmt: skip
-    assert set(given) == {field.name for field in dataclasses.fields(TVL1Params)}
-    assert FlowParams(**given).overrides() == given
-    assert FlowParams().overrides() == {}
-    assert dataclasses.asdict(TVL1Params.preset("fast", **FlowParams(**given).overrides())) == given
+    assert set(given) == set(TVL1Params.model_fields)
+    assert FlowSettings(preset="fast", **given).tvl1.model_dump() == given
 
 
 @pytest.mark.parametrize(
@@ -223,31 +224,37 @@ def test_every_parameter_of_the_algorithm_can_be_given() -> None:
 )  # fmt: skip
 def test_impossible_parameters_are_named(key: str, value: object) -> None:
     with pytest.raises(KineflowError, match=f"flow.{key}"):
-        parse_params(FlowParams, {key: value}, where="flow")
+        parse_params(FlowSettings, {key: value}, where="flow")
 
 
 def test_a_missing_gpu_is_said_in_words(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(KineflowError, match="no device 'cuda:0'"):
-        extract_flow(clips=clips, params=FlowParams(**{**FAST, "device": "cuda"}), flow=tmp_path / "flow")
+        extract_flow(clips=clips, params=FlowSettings(**{**FAST, "device": "cuda"}), flow=tmp_path / "flow")
+
+
+def test_a_solver_that_cannot_run_here_is_refused_before_any_work(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match=r"flow\.solver: the solver 'cluster' cannot: .*GPU"):
+        extract_flow(clips=clips, params=FlowSettings(**FAST, solver="cluster"), flow=tmp_path / "flow")
+    assert not list(tmp_path.glob("*flow*"))
 
 
 def shard_of(clips: Path, folder: Path, shard: str, **params: Any) -> Path:
     extract_flow(
-        clips=clips, params=FlowParams(**FAST, **params), shard=shard, flow=folder / shard.replace("/", "-of-")
+        clips=clips, params=FlowSettings(**FAST, **params), shard=shard, flow=folder / shard.replace("/", "-of-")
     )
     return folder / shard.replace("/", "-of-")
 
 
 def test_splits_may_be_left_out_and_all_of_them(clips: Path, tmp_path: Path) -> None:
     for number, splits in enumerate(([], ["val"], ["train"])):
-        params, flow = FlowParams(**FAST, splits=splits), tmp_path / str(number)
+        params, flow = FlowSettings(**FAST, splits=splits), tmp_path / str(number)
         result = extract_flow(clips=clips, params=params, flow=flow)
         assert len(FlowSet.load(flow).usable_ids()) == result.metrics["clips"] == (4 if "train" in splits else 0)
 
 
 def test_shards_do_the_whole(clips: Path, tmp_path: Path) -> None:
-    extract_flow(clips=clips, params=FlowParams(**FAST), flow=tmp_path / "whole")
+    extract_flow(clips=clips, params=FlowSettings(**FAST), flow=tmp_path / "whole")
     flows = [FlowSet.load(shard_of(clips, tmp_path, f"{index}/2")) for index in range(2)]
     whole = FlowSet.load(tmp_path / "whole")
     assert {**flows[0].entries, **flows[1].entries} == whole.entries
@@ -261,7 +268,7 @@ def test_shards_with_one_media_root_are_joined_by_a_run_of_the_whole(clips: Path
     volume = str(tmp_path / "volume")
     for index in range(3):
         shard_of(clips, tmp_path, f"{index}/3", media_root=volume)
-    result = extract_flow(clips=clips, params=FlowParams(**FAST, media_root=volume), flow=tmp_path / "flow")
+    result = extract_flow(clips=clips, params=FlowSettings(**FAST, media_root=volume), flow=tmp_path / "flow")
     assert result.metrics["pairs_per_second"] == 0  # all of it was there
     assert FlowSet.load(tmp_path / "flow").usable_ids() == {f"walk/{n}" for n in range(4)}
 
@@ -276,7 +283,7 @@ def test_a_shard_may_have_no_good_clip(tmp_path: Path) -> None:
 def test_the_command_takes_a_shard(clips: Path, tmp_path: Path, shard: str, code: int) -> None:
     arguments = ["--clips", str(clips), "--flow", str(tmp_path / "flow"), "--params", json.dumps(FAST)]
     with pytest.raises(SystemExit) as ended:
-        command("extract_flow", [*arguments, "--shard", shard])
+        command(extract_flow, [*arguments, "--shard", shard])
     assert ended.value.code == code
     assert (tmp_path / "flow").exists() == (code == 0)
     if code == 0:
@@ -291,7 +298,7 @@ def test_flow_of_another_tool_is_indexed_and_not_computed(clips: Path, tmp_path:
             for axis, level in (("x", 200), ("y", 50)):
                 plane = np.full((32, 32), level, np.uint8)
                 cv2.imwrite(str(folder / f"flow_{axis}_{field + 1:05d}.jpg"), plane)
-    params = FlowParams(**FAST, existing=str(tmp_path / "planes"))
+    params = FlowSettings(**FAST, existing=str(tmp_path / "planes"))
     result = extract_flow(clips=clips, params=params, flow=tmp_path / "flow")
     assert (result.metrics["clips"], result.metrics["failed"], result.metrics["pairs"]) == (3, 1, 3 + 4 + 5)
     flow = FlowSet.load(tmp_path / "flow")
@@ -302,7 +309,7 @@ def test_flow_of_another_tool_is_indexed_and_not_computed(clips: Path, tmp_path:
 
 
 def test_existing_flow_is_an_input_of_the_run(tmp_path: Path) -> None:
-    assert local_inputs(FlowParams, {"existing": "planes"}) == ["planes"]
+    assert local_inputs(FlowSettings, {"existing": "planes"}) == ["planes"]
 
 
 def test_a_pan_has_no_warped_flow(tmp_path: Path) -> None:
@@ -314,7 +321,7 @@ def test_a_pan_has_no_warped_flow(tmp_path: Path) -> None:
     clips = save_clips(tmp_path / "clips", {"pan": np.stack([world[:160, 60 - 2 * t : 252 - 2 * t] for t in range(3)])})
     mean_u = {}
     for motion in ("kept", "removed"):
-        params = FlowParams(**{**FAST, "preset": "capped"}, camera_motion=motion)
+        params = FlowSettings(**{**FAST, "preset": "capped"}, camera_motion=motion)
         extract_flow(clips=clips, params=params, flow=tmp_path / motion)
         flow = FlowSet.load(tmp_path / motion)
         assert flow.params["camera_motion"] == motion
@@ -331,7 +338,7 @@ def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
         frames = [cv2.resize(frame, (80, 60), interpolation=cv2.INTER_AREA) for frame in iter_frames(path, stop=6)]
         videos[path.stem] = np.stack(frames)
     clips = save_clips(tmp_path / "clips", videos)
-    result = extract_flow(clips=clips, params=FlowParams(**{**FAST, "preset": "capped"}), flow=tmp_path / "flow")
+    result = extract_flow(clips=clips, params=FlowSettings(**{**FAST, "preset": "capped"}), flow=tmp_path / "flow")
     assert (result.metrics["clips"], result.metrics["pairs"]) == (9, 45)
     flow = FlowSet.load(tmp_path / "flow")
     spread = [read_flow(flow.locate(clip_id)).std() for clip_id in videos]

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from components.fetch_data.dvc_command import run_dvc_command
-from components.fetch_data.fetch import COMPLETE_FILE
-from components.fetch_data.lease import lease
-from components.fetch_data.params import FetchDataParams
-from components.fetch_data.step import fetch_data
+from components.dvc.dvc_command import run_dvc_command
+from components.dvc.fetch import COMPLETE_FILE
+from components.dvc.lease import lease
+from components.dvc.settings import FetchDataSettings
+from components.fetch_data import fetch_data
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from tests.swift import Swift
@@ -51,12 +51,12 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Pushed:
     return Pushed(project, remote, version)
 
 
-def params(pushed: Pushed, into: Path, **more: object) -> FetchDataParams:
+def params(pushed: Pushed, into: Path, **more: object) -> FetchDataSettings:
     values = {"remote": str(pushed.remote), "version": pushed.version, "into": str(into)} | more
-    return parse_params(FetchDataParams, values, where="params")
+    return parse_params(FetchDataSettings, values, where="params")
 
 
-def fetched(chosen: FetchDataParams, output: Path) -> dict[str, object]:
+def fetched(chosen: FetchDataSettings, output: Path) -> dict[str, object]:
     fetch_data(params=chosen, data=output)
     content: dict[str, object] = json.loads(output.read_text())
     return content
@@ -212,7 +212,7 @@ def test_a_listing_that_leads_outside_or_takes_the_marks_name_is_refused(
 def test_impossible_params_are_refused(pushed: Pushed, tmp_path: Path, changed: dict[str, object], said: str) -> None:
     values = params(pushed, tmp_path).model_dump() | changed
     with pytest.raises(KineflowError, match=said):
-        parse_params(FetchDataParams, values, where="params")
+        parse_params(FetchDataSettings, values, where="params")
 
 
 @pytest.mark.parametrize(
@@ -326,9 +326,9 @@ def test_a_living_owner_keeps_its_lease(tmp_path: Path) -> None:
 def test_fetched_data_can_be_ingested(tmp_path: Path) -> None:
     import numpy as np
 
-    from components.ingest.params import IngestParams
-    from components.ingest.step import ingest
-    from kineflow.data.manifest import ClipSet
+    from components.ingest import ingest
+    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.sets.clip_set import ClipSet
     from kineflow.video.encode import write_video
 
     project = tmp_path / "project"
@@ -344,21 +344,8 @@ def test_fetched_data_can_be_ingested(tmp_path: Path) -> None:
     version = (project / "data.dvc").read_text().split("md5: ")[1].split()[0]
 
     values = {"remote": str(tmp_path / "remote"), "version": version, "into": str(tmp_path / "cache")}
-    told = fetched(parse_params(FetchDataParams, values, where="params"), tmp_path / "data.json")
+    told = fetched(parse_params(FetchDataSettings, values, where="params"), tmp_path / "data.json")
     assert os.access(told["path"], os.R_OK)  # type: ignore[arg-type]
-    ingest(params=IngestParams(source=str(told["path"]), short_side=32, workers=1), clips=tmp_path / "clips")
+    ingest(params=IngestSettings(source=str(told["path"]), short_side=32, workers=1), clips=tmp_path / "clips")
 
     assert sorted(clip.source for clip in ClipSet.load(tmp_path / "clips").clips) == ["a.mp4", "b.mp4"]
-
-
-@pytest.mark.slow
-def test_the_component_is_the_step(pushed: Pushed, tmp_path: Path) -> None:
-    from kfp import dsl
-
-    from components.fetch_data.component import fetch_data as component
-
-    artifact = dsl.Artifact(uri=str(tmp_path / "artifact"))
-    artifact.path = str(tmp_path / "artifact")  # type: ignore[misc]
-    component.python_func(params=params(pushed, tmp_path / "into").model_dump(), data=artifact)
-
-    assert json.loads((tmp_path / "artifact").read_text())["version"] == pushed.version

@@ -16,11 +16,13 @@ import av
 import numpy as np
 import pytest
 
-from components.ingest.params import IngestParams
-from components.ingest.step import ingest
+from components.ingest import ingest
+from kineflow.data.ingest_settings import IngestSettings
 from kineflow.data.ingestion import clip_ids
 from kineflow.data.layouts import ListedClip
-from kineflow.data.manifest import ClipSet, Split, Status
+from kineflow.sets.clip_set import ClipSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
@@ -66,7 +68,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def run(source: Path, clips: Path, **params: object) -> ClipSet:
-    ingest(params=IngestParams(source=str(source), **params), clips=clips)
+    ingest(params=IngestSettings(source=str(source), **params), clips=clips)
     return ClipSet.load(clips)
 
 
@@ -76,14 +78,14 @@ def left_over(folder: Path, *known: str) -> set[str]:
 
 class TestClipSet:
     def test_rows_and_media(self, source: Path, tmp_path: Path) -> None:
-        result = ingest(params=IngestParams(source=str(source), val_share=0), clips=tmp_path / "clips")
+        result = ingest(params=IngestSettings(source=str(source), val_share=0), clips=tmp_path / "clips")
         clip_set = ClipSet.load(tmp_path / "clips")
         assert clip_set.classes == ("a", "b")
-        assert [(c.clip_id, c.path, c.label, c.group, c.split.value, c.source) for c in clip_set.clips] == [
-            ("a/one", "a/one.mp4", "a", "a/one", "train", "a/one.mp4"),
-            ("a/two", "a/two.mp4", "a", "a/two", "test", "a/two.mp4"),
-            ("b/one", "b/one.mp4", "b", "b/one", "train", "b/one.mp4"),
-            ("b/two", "b/two.mp4", None, "b/two", "unlabelled", "b/two.avi"),
+        assert [(c.clip_id, c.label, c.group, c.split.value, c.source) for c in clip_set.clips] == [
+            ("a/one", "a", "a/one", "train", "a/one.mp4"),
+            ("a/two", "a", "a/two", "test", "a/two.mp4"),
+            ("b/one", "b", "b/one", "train", "b/one.mp4"),
+            ("b/two", None, "b/two", "unlabelled", "b/two.avi"),
         ]
         for clip in clip_set.clips:
             stored = index_video(clip_set.locate(clip))
@@ -119,7 +121,8 @@ class TestClipSet:
         write_clip(source / "long.mp4", level=20, frames=100)
         rows = ("long.mp4,a,train,0,2", "long.mp4,b,train,2,", "long.mp4,b,test,3.96,5", "long.mp4,b,val,,")
         write_csv(source, *rows, header="path,label,split,start,end")
-        clips = {clip.clip_id: clip for clip in run(source, tmp_path / "clips").clips}
+        clip_set = run(source, tmp_path / "clips")
+        clips = {clip.clip_id: clip for clip in clip_set.clips}
         facts = {name: (clip.frames, clip.status.value) for name, clip in clips.items()}
         assert facts == {
             "long_0-2000ms": (50, "ok"),
@@ -130,7 +133,7 @@ class TestClipSet:
         assert {clip.group for clip in clips.values()} == {"long"}
         assert len({clip.sha256 for clip in clips.values()}) == 4
         assert clips["long_3960-5000ms"].reason == "1 frames in the part that is listed, fewer than 2"
-        second = read_frames(tmp_path / "clips" / "media" / "long_2000-endms.mp4")
+        second = read_frames(clip_set.locate(clips["long_2000-endms"]))
         assert np.abs(second.mean(axis=(1, 2, 3)) - np.arange(70, 120)).max() < 3
 
     def test_media_elsewhere(self, source: Path, tmp_path: Path) -> None:
@@ -147,7 +150,7 @@ class TestClipSet:
         write_csv(source, *rows, "b/one.mp4,a,test")
         held = {}
         for seed in (0, 0, 1):
-            ingest(params=IngestParams(source=str(source), val_share=0.3), seed=seed, clips=tmp_path / "clips")
+            ingest(params=IngestSettings(source=str(source), val_share=0.3), seed=seed, clips=tmp_path / "clips")
             clip_set = ClipSet.load(tmp_path / "clips")
             found = tuple(clip.clip_id for clip in clip_set.usable(Split.VAL))
             assert len(found) == 3
@@ -187,7 +190,6 @@ class TestLayouts:
             "wave/Film [x]!",
             "wave/Film [x]!_wave_f_cm_np1_fr_med_0.avi",
         )
-        assert clip.path == f"{clip.clip_id}.mp4"
         assert clip.clip_id.startswith("wave/Film__x___wave_f_cm_np1_fr_med_0-")
 
     def test_kinetics(self, tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ class TestBadInput:
         write_clip(source / "single.mp4", frames=1)
         rows = [f"{name}.mp4,a,train" for name in (*bad, "single", "gone")]
         write_csv(source, "a/one.mp4,a,train", *rows)
-        result = ingest(params=IngestParams(source=str(source)), clips=tmp_path / "clips")
+        result = ingest(params=IngestSettings(source=str(source)), clips=tmp_path / "clips")
         assert (result.metrics["clips"], result.metrics["rejected"]) == (1, 5)
 
         clip_set = ClipSet.load(tmp_path / "clips")
@@ -274,7 +276,7 @@ class TestBadInput:
     def test_params_are_checked(self) -> None:
         with pytest.raises(KineflowError, match="media cannot be kept at an address of 'gs'") as caught:
             parse_params(
-                IngestParams, {"media_root": "gs://b", "layout": "ucf11", "crf": 52, "shortside": 3}, where="ingest"
+                IngestSettings, {"media_root": "gs://b", "layout": "ucf11", "crf": 52, "shortside": 3}, where="ingest"
             )
         assert all(key in str(caught.value) for key in ("ingest.layout", "ingest.crf", "ingest.shortside"))
 
@@ -330,7 +332,7 @@ class TestInterruption:
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr("kineflow.data.ingestion.put_in_place", breaks)
+            patch.setattr("kineflow.sets.media.put_in_place", breaks)
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             with pytest.raises(KineflowError if full else type(error)) as caught:
                 run(source, tmp_path / "clips", workers=1)
@@ -339,7 +341,7 @@ class TestInterruption:
         assert left_over(tmp_path) == {".clips-work"}
 
         (work,) = (tmp_path / ".clips-work").iterdir()
-        min(work.glob("*.mp4")).unlink()
+        min(work.rglob("*.mp4")).unlink()
         assert len(run(source, tmp_path / "clips").usable()) == 6
         assert (len(encoded), len(indexed)) == (7, 6)
         assert left_over(tmp_path, "clips") == set()
@@ -348,7 +350,7 @@ class TestInterruption:
         self, source: Path, tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("kineflow.data.ingestion.put_in_place", lambda *_: 1 / 0)
+            patch.setattr("kineflow.sets.media.put_in_place", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 run(source, tmp_path / "clips", short_side=64)
         clip_set = run(source, tmp_path / "clips", short_side=16)
@@ -389,7 +391,7 @@ class TestInterruption:
         assert running.returncode != 0
         assert "KeyboardInterrupt" in messages
         assert left_over(tmp_path) == {".clips-work"}
-        work = [path.name for path in tmp_path.glob(".clips-work/*/*.mp4")]
+        work = [path.name for path in tmp_path.glob(".clips-work/**/*.mp4")]
         assert len(work) < 12
         assert not [name for name in work if "partial" in name]
 
@@ -398,22 +400,22 @@ SLOW_INGEST = """
 import time
 from pathlib import Path
 from kineflow.data import ingestion
-from components.ingest.params import IngestParams
-from components.ingest.step import ingest
+from kineflow.data.ingest_settings import IngestSettings
+from components.ingest import ingest
 
 store_video = ingestion.store_video
 def slow(*args, **options):
     store_video(*args, **options)
     time.sleep(0.2)
 ingestion.store_video = slow
-ingest(params=IngestParams(source={source!r}), clips=Path({clips!r}))
+ingest(params=IngestSettings(source={source!r}), clips=Path({clips!r}))
 """
 
 
 def wait_for_work(folder: Path, *, at_least: int, process: subprocess.Popen[str]) -> int:
     """Wait until the process has finished some videos; how many."""
     for _ in range(3000):
-        finished = [p for p in folder.glob(".clips-work/*/*.mp4") if not p.name.startswith(".")]
+        finished = [p for p in folder.glob(".clips-work/**/*.mp4") if not p.name.startswith(".")]
         if len(finished) >= at_least:
             return len(finished)
         assert process.poll() is None, "the process ended before it could be stopped"
@@ -446,7 +448,7 @@ def test_from_s3_is_as_from_a_folder(source: Path, tmp_path: Path, s3: str) -> N
     for path in source.rglob("*"):
         if path.is_file():
             client.upload_file(str(path), "ingested", f"set/{path.relative_to(source).as_posix()}")
-    from_s3 = IngestParams(source="s3://ingested/set", endpoint_url=s3)
+    from_s3 = IngestSettings(source="s3://ingested/set", endpoint_url=s3)
     ingest(params=from_s3, clips=tmp_path / "from_s3")
     assert ClipSet.load(tmp_path / "from_s3").clips == run(source, tmp_path / "from_folder").clips
 

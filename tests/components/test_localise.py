@@ -12,19 +12,23 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from components.contract import StepResult
-from components.frontend import execute
-from components.localise.step import localise
-from kineflow.data.boxes import Track, write_boxes
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from components.frontend.contract import StepResult
+from components.frontend.run import execute
+from components.localise import localise
+from kineflow.data.boxes import Track
 from kineflow.evaluation.attention.compare import in_turn
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
+from tests.boxes_file import write_boxes
 
 CLASSES = ("left", "right")
 FRAMES, SIDE = 7, 32
@@ -93,12 +97,12 @@ def run(data: Path, folder: Path, *models: Path, flow: bool = True, **params: An
     given = {
         "clips": data / "clips",
         **({"flow": data / "flow"} if flow else {}),
-        **dict(zip(("first", "second", "third", "fourth"), models, strict=False)),
+        "models": list(models),
         "params": params,
         "localisation": folder / "localisation",
         "report": folder / "report.html",
     }
-    return execute("localise", localise, given)
+    return execute(localise, given)
 
 
 @pytest.fixture(scope="module")

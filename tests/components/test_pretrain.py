@@ -9,10 +9,10 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from components.pretrain.params import PretrainParams
-from components.pretrain.step import pretrain
+from components.pretrain import pretrain
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.card import load_card
+from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.registry import create_model
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
@@ -32,7 +32,7 @@ class Listener:
 
 
 def run(folder: Path, *, seed: int = 0, **params: Any) -> tuple[Path, Path]:
-    pretrain(params=PretrainParams(**SMALL | params), seed=seed, rgb=folder / "rgb", flow=folder / "flow")
+    pretrain(params=PretrainSettings(**SMALL | params), seed=seed, rgb=folder / "rgb", flow=folder / "flow")
     return folder / "rgb", folder / "flow"
 
 
@@ -85,7 +85,7 @@ def test_a_published_checkpoint_is_where_rgb_starts(tmp_path: Path, architecture
     published = checkpoint(tmp_path / "s3d.pth", "s3d")
     listener = Listener()
     result = pretrain(
-        params=PretrainParams(**SMALL, **published, architecture=architecture),
+        params=PretrainSettings(**SMALL, **published, architecture=architecture),
         tracker=listener,
         rgb=tmp_path / "rgb",
         flow=tmp_path / "flow",
@@ -131,11 +131,11 @@ def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
 )
 def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None:
     with pytest.raises(KineflowError) as caught:
-        parse_params(PretrainParams, values, where="pretrain")
+        parse_params(PretrainSettings, values, where="pretrain")
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize("architecture", get_args(PretrainParams.model_fields["architecture"].annotation))
+@pytest.mark.parametrize("architecture", get_args(PretrainSettings.model_fields["architecture"].annotation))
 def test_params_and_networks_agree(architecture: str, tmp_path: Path) -> None:
     """Every network can be pretrained, and takes every value that its parameters allow."""
     for values in ({}, {"stem_temporal_stride": 1, "stem_spatial_stride": 1, "norm_momentum": 1.0}):
@@ -143,5 +143,5 @@ def test_params_and_networks_agree(architecture: str, tmp_path: Path) -> None:
 
 
 def test_params_and_step_import_no_torch() -> None:
-    code = "import sys, components.pretrain.step; sys.exit('torch' in sys.modules)"
+    code = "import sys, components.pretrain; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from components.frontend import execute
-from components.pretrain_learnt_flow.step import pretrain_learnt_flow
-from components.train.step import train
+from components.frontend.run import execute
+from components.pretrain_learnt_flow import pretrain_learnt_flow
+from components.train import train
 from kineflow.models.bundle import load_bundle
 from kineflow.models.learnt_flow import LearntFlow
 from kineflow.models.pwc_net import PWCNet
@@ -35,13 +35,13 @@ def stream(tiny_data, tiny_initial, tmp_path_factory: pytest.TempPathFactory) ->
     """A trained flow stream."""
     folder = tmp_path_factory.mktemp("stream") / "teacher"
     given = {"clips": tiny_data.clips, "flow": tiny_data.flow, "initial": tiny_initial["flow"], "params": TRAINING}
-    execute("train", train, {**given, "name": "teacher", "model": folder})
+    execute(train, {**given, "name": "teacher", "model": folder})
     return folder
 
 
 def start(tiny_data: Any, stream: Path, model: Path, **params: Any) -> Any:
     given = {"clips": tiny_data.clips, "flow": tiny_data.flow, "stream": stream, "params": {**PARAMS, **params}}
-    return execute("pretrain_learnt_flow", pretrain_learnt_flow, {**given, "name": "start", "seed": 1, "model": model})
+    return execute(pretrain_learnt_flow, {**given, "name": "start", "seed": 1, "model": model})
 
 
 def test_the_stream_is_kept_behind_an_estimator_that_has_learnt(tiny_data, stream: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_stream_is_kept_behind_an_estimator_that_has_learnt(tiny_data, strea
 def test_training_tunes_estimator_and_stream_together(tiny_data, stream: Path, tmp_path: Path) -> None:
     start(tiny_data, stream, tmp_path / "initial")
     given = {"clips": tiny_data.clips, "initial": tmp_path / "initial", "params": TRAINING, "name": "learnt-flow"}
-    execute("train", train, {**given, "model": tmp_path / "model"})
+    execute(train, {**given, "model": tmp_path / "model"})
     before, after = (load_bundle(tmp_path / name)[0] for name in ("initial", "model"))
     assert isinstance(before, LearntFlow)
     assert isinstance(after, LearntFlow)
@@ -78,7 +78,7 @@ def test_training_tunes_estimator_and_stream_together(tiny_data, stream: Path, t
 def test_a_frozen_estimator_is_not_tuned(tiny_data, stream: Path, tmp_path: Path) -> None:
     start(tiny_data, stream, tmp_path / "initial", frozen=True)
     given = {"clips": tiny_data.clips, "initial": tmp_path / "initial", "params": TRAINING, "name": "learnt-flow"}
-    execute("train", train, {**given, "model": tmp_path / "model"})
+    execute(train, {**given, "model": tmp_path / "model"})
     before, after = (load_bundle(tmp_path / name)[0].state_dict() for name in ("initial", "model"))
     assert all(torch.equal(value, after[name]) for name, value in before.items() if name.startswith("estimator."))
     assert not torch.equal(before["stream.features.0.0.0.weight"], after["stream.features.0.0.0.weight"])

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from components.pretrain_st_resnet.params import PretrainSTResNetParams
-from components.pretrain_st_resnet.step import pretrain_st_resnet
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
-from components.train.params import TrainParams
-from components.train.step import train
-from kineflow.flow.source import FlowSource
+from components.pretrain_st_resnet import pretrain_st_resnet
+from components.pretrain_tsn import pretrain_tsn
+from components.train import train
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
 from kineflow.models.card import load_card
+from kineflow.models.pretrain_st_resnet_settings import PretrainSTResNetSettings
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.registry import create_model
 from kineflow.models.st_resnet import STResNet
 from kineflow.models.tsn import TSN
+from kineflow.spec.flow_source import FlowSource
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
+from kineflow.training.settings import TrainSettings
 
 FIELDS = 2
 CLASSES = ("dark", "light")
@@ -34,7 +34,7 @@ def make_streams(folder: Path, *, classes: tuple[str, ...] = CLASSES, **params: 
     """Bundles of an appearance and a motion stream as training leaves them, with weights that it has not seen."""
     values = {"backbone": "resnet50", "segments": 1, "width": 0.125, "output_stride": 8, "flow_frames": FIELDS}
     folders = {name: folder / "initial" / name for name in ("rgb", "difference", "flow", "warped")}
-    pretrain_tsn(params=PretrainTsnParams(**(values | {"cross_modality": False} | params)), **folders)
+    pretrain_tsn(params=PretrainTsnSettings(**(values | {"cross_modality": False} | params)), **folders)
     streams = {}
     for number, (name, initial) in enumerate((("appearance", "rgb"), ("motion", "flow"))):
         network, card = load_bundle(folders[initial])
@@ -56,7 +56,7 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Path]:
     def run(*, seed: int = 0, folder: str = "initial", parents: dict[str, Path], **params: Any) -> Path:
-        pretrain_st_resnet(**parents, params=PretrainSTResNetParams(**params), seed=seed, initial=tmp_path / folder)
+        pretrain_st_resnet(**parents, params=PretrainSTResNetSettings(**params), seed=seed, initial=tmp_path / folder)
         return tmp_path / folder
 
     return run
@@ -125,13 +125,13 @@ def test_the_star_has_the_weights_of_the_network_before_it(streams: dict[str, Pa
     assert card.lineage == {"before": "initial-st_resnet", "before_weights_sha256": weights_digest(before)}
 
 
-def settings(**changes: Any) -> TrainParams:
+def settings(**changes: Any) -> TrainSettings:
     values = {
         "frames": 3, "short_side": 16, "crop": 12, "steps": 2, "validate_every_steps": 1, "batch_size": 3,
         "flip": False, "stride_frames_max": 2, "test_frames": 5, "short": "closer",
         "optimiser": {"name": "sgd", "learning_rate": 1e-3},
     }  # fmt: skip
-    return TrainParams(**(values | changes))
+    return TrainSettings(**(values | changes))
 
 
 def test_it_is_trained_and_goes_on_to_the_star(tiny_data: Any, streams: dict[str, Path], tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_it_is_trained_and_goes_on_to_the_star(tiny_data: Any, streams: dict[str
 
     def trained(parents: dict[str, Path], name: str, *, seed: int = 0, **joining: Any) -> Path:
         initial, model = tmp_path / f"{name}-initial", tmp_path / name
-        pretrain_st_resnet(**parents, params=PretrainSTResNetParams(**joining), seed=seed, initial=initial)
+        pretrain_st_resnet(**parents, params=PretrainSTResNetSettings(**joining), seed=seed, initial=initial)
         train(
             clips=tiny_data.clips, flow=tiny_data.flow, initial=initial, params=settings(), name=name, seed=seed,
             model=model,
@@ -238,10 +238,10 @@ def test_the_star_keeps_the_injection(streams: dict[str, Path], run: Callable[..
 )
 def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None:
     with pytest.raises(KineflowError) as caught:
-        parse_params(PretrainSTResNetParams, values, where="join")
+        parse_params(PretrainSTResNetSettings, values, where="join")
     assert named in str(caught.value)
 
 
 def test_params_and_step_import_no_torch() -> None:
-    code = "import sys, components.pretrain_st_resnet.step; sys.exit('torch' in sys.modules)"
+    code = "import sys, components.pretrain_st_resnet; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

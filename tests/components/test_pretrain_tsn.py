@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
+from components.pretrain_tsn import pretrain_tsn
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.normalisation import CAFFE, TORCHVISION
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.registry import create_backbone
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
@@ -22,7 +22,7 @@ STREAMS = ("rgb", "difference", "flow", "warped")
 
 def run(folder: Path, *, seed: int = 0, **params: Any) -> dict[str, Path]:
     folders = {name: folder / name for name in STREAMS}
-    pretrain_tsn(params=PretrainTsnParams(**{"width": 0.125} | params), seed=seed, **folders)
+    pretrain_tsn(params=PretrainTsnSettings(**{"width": 0.125} | params), seed=seed, **folders)
     return folders
 
 
@@ -110,10 +110,10 @@ def test_the_seed_decides_every_weight(tmp_path: Path) -> None:
 )
 def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None:
     with pytest.raises(KineflowError) as caught:
-        parse_params(PretrainTsnParams, values, where="network")
+        parse_params(PretrainTsnSettings, values, where="network")
     assert named in str(caught.value)
 
 
 def test_params_and_step_import_no_torch() -> None:
-    code = "import sys, components.pretrain_tsn.step; sys.exit('torch' in sys.modules)"
+    code = "import sys, components.pretrain_tsn; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

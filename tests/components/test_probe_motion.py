@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from components.contract import StepResult
-from components.frontend import execute
-from components.probe_motion.step import probe_motion
-from kineflow.data.manifest import ClipSet, Split
+from components.frontend.contract import StepResult
+from components.frontend.run import execute
+from components.probe_motion import probe_motion
 from kineflow.evaluation import probing
 from kineflow.evaluation.probe_results import load_errors
 from kineflow.models.bundle import save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
 PARAMS = {
@@ -57,9 +58,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def run(data: Any, bundles: dict[str, Path], out: Path, *, seed: int = 1, **changes: Any) -> StepResult:
-    places = dict(zip(("first", "second", "third"), bundles.values(), strict=False))
-    given = {"clips": data.clips, "flow": data.flow, "params": {**PARAMS, **changes}, "seed": seed, **places}
-    return execute("probe_motion", probe_motion, {**given, "probes": out / "probes", "report": out / "report.html"})
+    places = {"clips": data.clips, "flow": data.flow, "models": list(bundles.values())}
+    written = {"probes": out / "probes", "report": out / "report.html"}
+    return execute(probe_motion, {**places, **written, "params": {**PARAMS, **changes}, "seed": seed})
 
 
 @pytest.fixture(scope="module")

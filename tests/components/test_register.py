@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.frontend import Signature
-from components.register.params import RegisterParams
-from components.register.step import register
+from components.register import register
 from kineflow.models.bundle import save_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
-from kineflow.registry import aliases as registry
+from kineflow.registry.registration_settings import RegistrationSettings
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
@@ -47,7 +45,7 @@ def _in_a_fresh_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Path) -> None:
-    params = RegisterParams(name="demo", min_gain=0.05, floors={"top1": 0.5}, tags={"recipe": "d3d"})
+    params = RegistrationSettings(name="demo", min_gain=0.05, floors={"top1": 0.5}, tags={"recipe": "d3d"})
     written = tmp_path / "out" / "registration.json"
     with open_step_run("register", params={}, experiment="d3d") as run:
         result = register(model=model, evaluation=evaluation, params=params, tracker=run, registration=written)
@@ -84,16 +82,9 @@ def test_a_model_that_was_not_evaluated_is_refused_and_nothing_is_written(
     (evaluation / "metrics.json").write_text('{"plain": {"top1": 1}, "data": {"version": "d", "clips": 1}}')
     written = tmp_path / "registration.json"
     with pytest.raises(KineflowError, match="'student' was not evaluated; there are 'plain'"):
-        register(model=model, evaluation=evaluation, params=RegisterParams(name="demo"), registration=written)
+        register(model=model, evaluation=evaluation, params=RegistrationSettings(name="demo"), registration=written)
     assert not written.exists()
     assert not (tmp_path / "mlflow.db").exists()
-
-
-def test_the_front_ends_find_its_inputs_and_outputs() -> None:
-    signature = Signature.of(register)
-    assert signature.inputs == ("model", "evaluation")
-    assert signature.outputs == ("registration",)
-    assert dict(signature.sections) == {"params": RegisterParams}
 
 
 @pytest.mark.parametrize(
@@ -108,16 +99,11 @@ def test_the_front_ends_find_its_inputs_and_outputs() -> None:
 )
 def test_impossible_parameters_are_named(values: dict[str, object], fault: str) -> None:
     with pytest.raises(KineflowError, match=fault):
-        parse_params(RegisterParams, values, where="registration")
-
-
-def test_the_name_is_checked_here_as_the_registry_does() -> None:
-    [constraint] = RegisterParams.model_fields["name"].metadata
-    assert constraint.pattern == registry.NAME_PATTERN
+        parse_params(RegistrationSettings, values, where="registration")
 
 
 def test_importing_the_step_is_cheap() -> None:
     module = inspect.getsource(inspect.getmodule(register) or register)
     before_the_function = module.split("def register")[0]
     assert "mlflow" not in before_the_function
-    assert "kineflow.registry.registration" not in before_the_function
+    assert "kineflow.registry.registration import" not in before_the_function

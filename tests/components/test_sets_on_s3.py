@@ -15,20 +15,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from components.extract_flow.params import FlowParams
-from components.extract_flow.step import extract_flow
-from components.ingest.params import IngestParams
-from components.ingest.step import ingest
-from components.merge_flow.step import merge_flow
+from components.extract_flow import extract_flow
+from components.ingest import ingest
+from components.merge_flow import merge_flow
 from kineflow.data import ingestion
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.manifest import Clip, ClipSet, Split
+from kineflow.data.ingest_settings import IngestSettings
 from kineflow.evaluation.protocol import score_clips
 from kineflow.flow.extraction.shards import Shard
-from kineflow.flow.store import FlowSet, read_flow
+from kineflow.flow.settings import FlowSettings
 from kineflow.models.card import ModelCard
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import RemoteFile
@@ -59,8 +61,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``clips`` and ``flow`` made from the source, all on the local disk."""
     folder = tmp_path_factory.mktemp("local")
-    ingest(params=IngestParams(source=str(source)), clips=folder / "clips")
-    extract_flow(clips=folder / "clips", params=FlowParams(**FAST), flow=folder / "flow")
+    ingest(params=IngestSettings(source=str(source)), clips=folder / "clips")
+    extract_flow(clips=folder / "clips", params=FlowSettings(**FAST), flow=folder / "flow")
     return folder
 
 
@@ -71,12 +73,12 @@ def remote(swift: Swift, source: Path, tmp_path_factory: pytest.TempPathFactory)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (swift.environment | {"KINEFLOW_CACHE_DIR": str(folder / "cache")}).items():
             patch.setenv(name, value)
-        ingest(params=IngestParams(source=str(source), media_root=f"{root}/clips/"), clips=folder / "clips")
-        params = FlowParams(**FAST, media_root=f"{root}/flow")
+        ingest(params=IngestSettings(source=str(source), media_root=f"{root}/clips/"), clips=folder / "clips")
+        params = FlowSettings(**FAST, media_root=f"{root}/flow")
         for index in range(2):
             shard = folder / "shards" / f"{index}"
             extract_flow(clips=folder / "clips", params=params, shard=f"{index}/2", flow=shard)
-        merge_flow(shards=folder / "shards", flow=folder / "flow")
+        merge_flow(shards=[folder / "shards" / name for name in ("0", "1")], flow=folder / "flow")
     return folder
 
 
@@ -172,14 +174,15 @@ class TestAgain:
             raise AssertionError("encoded again")
 
         monkeypatch.setattr(ingestion, "store_video", never)
+        monkeypatch.setattr(ingestion, "index_video", never)
         there = ClipSet.load(remote / "clips")
-        params = IngestParams(source=str(source), media_root=there.media_root)
+        params = IngestSettings(source=str(source), media_root=there.media_root)
         result = ingest(params=params, clips=tmp_path / "clips")
         assert ClipSet.load(tmp_path / "clips") == there
         assert result.metrics["bytes"] == sum(
-            len(content) for key, content in objects(swift, there.media_root).items() if "/clips/" in key
+            len(content) for key, content in objects(swift, there.media_root).items() if "/clips/clips/" in key
         )
-        flow = FlowParams(**FAST, media_root=FlowSet.load(remote / "flow").media_root)
+        flow = FlowSettings(**FAST, media_root=FlowSet.load(remote / "flow").media_root)
         again = extract_flow(clips=tmp_path / "clips", params=flow, flow=tmp_path / "flow")
         assert again.metrics["pairs_per_second"] == 0
         assert FlowSet.load(tmp_path / "flow") == FlowSet.load(remote / "flow")
@@ -189,7 +192,7 @@ class TestAgain:
     ) -> None:
         first = ClipSet.load(remote / "clips")
         before = objects(swift, first.media_root)
-        params = IngestParams(source=str(source), media_root=first.media_root, short_side=24)
+        params = IngestSettings(source=str(source), media_root=first.media_root, short_side=24)
         ingest(params=params, clips=tmp_path / "clips")
         second, after = ClipSet.load(tmp_path / "clips"), objects(swift, first.media_root)
         assert {clip.path for clip in first.clips}.isdisjoint(clip.path for clip in second.clips)
@@ -210,7 +213,7 @@ class TestBadNetwork:
         self, swift: Swift, remote: Path, local: Path, tmp_path: Path, proxy: CuttingProxy
     ) -> None:
         root = f"s3://{swift.make_bucket()}/flow"
-        params = FlowParams(**FAST, media_root=root)
+        params = FlowSettings(**FAST, media_root=root)
         proxy.cut_after(sent=20_000, stay_down=True)
         with pytest.raises(StorageError):
             extract_flow(clips=remote / "clips", params=params, flow=tmp_path / "flow")
@@ -223,14 +226,14 @@ class TestBadNetwork:
     def test_an_outage_stops_the_ingestion_and_it_goes_on_later(
         self, swift: Swift, source: Path, local: Path, tmp_path: Path, proxy: CuttingProxy
     ) -> None:
-        params = IngestParams(source=str(source), media_root=f"s3://{swift.make_bucket()}/clips", workers=1)
+        params = IngestSettings(source=str(source), media_root=f"s3://{swift.make_bucket()}/clips", workers=1)
         proxy.cut_after(sent=8_000, stay_down=True)
         with pytest.raises(StorageError):
             ingest(params=params, clips=tmp_path / "clips")
         assert not (tmp_path / "clips").exists()
         proxy.mend()
         ingest(params=params, clips=tmp_path / "clips")
-        stored = objects(swift, params.media_root)
+        stored = {key: content for key, content in objects(swift, params.media_root).items() if key.endswith(".mp4")}
         assert len(stored) == 4
         here = ClipSet.load(local / "clips")
         assert sorted(stored.values()) == sorted(here.locate(clip).read_bytes() for clip in here.clips)
@@ -241,7 +244,7 @@ def test_the_source_may_be_there_too(swift: Swift, source: Path, local: Path, tm
     bucket = swift.make_bucket()
     for path in source.rglob("*.*"):
         swift.client().upload_file(str(path), bucket, f"raw videos/{path.relative_to(source).as_posix()}")
-    params = IngestParams(source=f"s3://{bucket}/raw videos", media_root=f"s3://{bucket}/clips")
+    params = IngestSettings(source=f"s3://{bucket}/raw videos", media_root=f"s3://{bucket}/clips")
     ingest(params=params, clips=tmp_path / "clips")
     found, expected = (ClipSet.load(folder / "clips").clips for folder in (tmp_path, local))
     assert [dataclasses.replace(clip, path="") for clip in found] == [
@@ -271,7 +274,7 @@ class TestCredentials:
     @pytest.mark.parametrize("key", ["media_root", "source", "annotations"])
     def test_in_an_address_are_refused_and_not_shown(self, key: str) -> None:
         with pytest.raises(KineflowError, match="credentials") as caught:
-            parse_params(IngestParams, {key: "s3://AKIDAKID:verysecret@bucket/x"}, where="ingest")
+            parse_params(IngestSettings, {key: "s3://AKIDAKID:verysecret@bucket/x"}, where="ingest")
         assert "verysecret" not in str(caught.value)
 
     @pytest.mark.parametrize("kind", ["clips", "flow"])

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from components.frontend import execute
-from components.train.step import train
+from components.frontend.run import execute
+from components.train import train
 from kineflow.models.bundle import load_bundle
 from kineflow.storage.errors import KineflowError
 
@@ -42,7 +42,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 
 
 def test_writes_a_model_and_nothing_else(given):
-    result = execute("train", train, given)
+    result = execute(train, given)
     _, card = load_bundle(given["model"])
     assert card.name == "plain"
     assert {path.name for path in given["model"].iterdir()} == {"model.safetensors", "model.json", "curves.csv"}
@@ -53,7 +53,7 @@ def test_writes_a_model_and_nothing_else(given):
 
 
 def test_the_flow_stream(given, tiny_data, tiny_initial):
-    execute("train", train, {**given, "initial": tiny_initial["flow"], "flow": tiny_data.flow})
+    execute(train, {**given, "initial": tiny_initial["flow"], "flow": tiny_data.flow})
     assert load_bundle(given["model"])[1].preprocessing.modality == "flow"
 
 
@@ -61,7 +61,7 @@ def test_an_interrupted_run_leaves_no_model_and_goes_on_next_time(given, tmp_pat
     from kineflow.storage.config import parse_params
     from kineflow.training.settings import TrainSettings
 
-    execute("train", train, {**given, "model": tmp_path / "undisturbed"})
+    execute(train, {**given, "model": tmp_path / "undisturbed"})
     arguments = {**given, "params": parse_params(TrainSettings, PARAMS, where="params")}
     with pytest.raises(KeyboardInterrupt):
         train(**arguments, tracker=InterruptsAt(4))
@@ -75,6 +75,6 @@ def test_an_interrupted_run_leaves_no_model_and_goes_on_next_time(given, tmp_pat
 @pytest.mark.parametrize("missing", ["clips", "initial"])
 def test_inputs_that_are_not_there(given, tmp_path, missing):
     with pytest.raises(KineflowError) as caught:
-        execute("train", train, {**given, missing: tmp_path / "absent"})
+        execute(train, {**given, missing: tmp_path / "absent"})
     assert str(tmp_path / "absent") in str(caught.value)
     assert not given["model"].exists()

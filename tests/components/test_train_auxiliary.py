@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from components.frontend import execute
-from components.train_auxiliary.step import train_auxiliary
+from components.frontend.run import execute
+from components.train_auxiliary import train_auxiliary
 from kineflow.models.bundle import load_bundle
 from kineflow.models.s3d import S3D
 from kineflow.storage.errors import KineflowError
@@ -32,7 +32,7 @@ def given(tiny_data, tiny_initial, tmp_path) -> dict[str, Any]:
 
 
 def test_the_student_alone_is_written_and_loads_like_any_other(given, tmp_path) -> None:
-    result = execute("train_auxiliary", train_auxiliary, given)
+    result = execute(train_auxiliary, given)
     network, card = load_bundle(tmp_path / "model")
     assert isinstance(network, S3D)
     assert (card.name, card.architecture, card.classes) == ("auxiliary", "s3d", ("dark", "light"))
@@ -55,7 +55,7 @@ def test_the_weight_and_unlabelled_clips_make_a_difference_and_the_seed_decides(
     }
     stems = {}
     for name, changes in variants.items():
-        execute("train_auxiliary", train_auxiliary, {**given, **changes, "model": tmp_path / name})
+        execute(train_auxiliary, {**given, **changes, "model": tmp_path / name})
         stems[name] = load_bundle(tmp_path / name)[0].stem.weight
     assert torch.equal(stems["same"], stems["again"])
     assert not torch.equal(stems["same"], stems["heavier"])
@@ -72,5 +72,5 @@ def test_a_stage_that_the_network_does_not_have(given, tmp_path, tiny_initial) -
     save_bundle(tmp_path / "short", short, card)
     changes = {"initial": tmp_path / "short", "auxiliary": {"stage": "Mixed3c"}}
     with pytest.raises(KineflowError, match="no stage 'Mixed3c'"):
-        execute("train_auxiliary", train_auxiliary, {**given, **changes})
+        execute(train_auxiliary, {**given, **changes})
     assert not (tmp_path / "model").exists()

@@ -3,16 +3,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.extract_features.step import extract_features
-from components.frontend import execute
-from components.train_recurrent.params import RecurrentParams
-from components.train_recurrent.step import train_recurrent
+from components.extract_features import extract_features
+from components.frontend.run import execute
+from components.train_recurrent import train_recurrent
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
+from kineflow.training.recurrent_settings import RecurrentSettings
 
 SMALL = {"hidden": 4, "head_width": 8}
 PARAMS = {"frames": 3, "steps": 4, "validate_every_steps": 2, "batch_size": 3}
@@ -30,7 +30,7 @@ def streams(tiny_data, tmp_path_factory) -> dict[str, tuple[Path, Path]]:
         save_bundle(folder / modality, network, ModelCard(modality, "tsn", hyperparameters, (), seen))
         made[modality] = folder / f"{modality}-features", folder / modality
         given = {"clips": tiny_data.clips, "flow": tiny_data.flow, "backbone": folder / modality, "params": {}}
-        execute("extract_features", extract_features, {**given, "features": made[modality][0]})
+        execute(extract_features, {**given, "features": made[modality][0]})
     return made
 
 
@@ -43,7 +43,7 @@ def given(tiny_data, streams, tmp_path) -> dict:
 
 
 def run(given: dict):
-    return execute("train_recurrent", train_recurrent, given)
+    return execute(train_recurrent, given)
 
 
 def test_writes_a_model_and_nothing_else(given):
@@ -109,7 +109,7 @@ class InterruptsAt:
 
 def test_an_interrupted_run_leaves_no_model_and_goes_on_next_time(given, tmp_path):
     run({**given, "model": tmp_path / "undisturbed"})
-    arguments = {**given, "params": parse_params(RecurrentParams, given["params"], where="params")}
+    arguments = {**given, "params": parse_params(RecurrentSettings, given["params"], where="params")}
     with pytest.raises(KeyboardInterrupt):
         train_recurrent(**arguments, tracker=InterruptsAt(4))
     assert not given["model"].exists()

@@ -5,14 +5,15 @@ import sys
 
 import pytest
 
-from components.validate.params import ValidateParams
-from components.validate.step import failed_report, validate
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.validation.checks import Limits
+from components.validate import failed_report, validate
+from kineflow.data.validation.settings import ValidationSettings
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 
-PARAMS = ValidateParams(min_clips_per_class=1)
+PARAMS = ValidationSettings(min_clips_per_class=1)
 
 
 def make_clip(clip_id, split, label):
@@ -45,7 +46,7 @@ def test_a_good_set_gives_a_report_and_figures(tmp_path):
 
 def test_warnings_do_not_stop_but_are_shown_logged_and_counted(tmp_path, caplog):
     report = tmp_path / "report.html"
-    result = validate(clips=make_set(tmp_path / "clips"), params=ValidateParams(), report=report)
+    result = validate(clips=make_set(tmp_path / "clips"), params=ValidationSettings(), report=report)
     assert result.metrics["failed_warnings"] == 1
     assert not [record for record in caplog.records if record.name.startswith("great_expectations")]
     assert result.summary == (f"17 of 18 checks passed, the others are warnings: see {report}")
@@ -77,10 +78,6 @@ def test_no_clip_set_is_a_clear_error(tmp_path):
         validate(clips=tmp_path, params=PARAMS, report=tmp_path / "report.html")
 
 
-def test_params_and_limits_have_the_same_fields_and_defaults():
-    assert Limits(**ValidateParams().model_dump()) == Limits()
-
-
 @pytest.mark.parametrize(
     "values",
     [{"min_frames": 0}, {"max_class_ratio": 0.5}, {"max_rejected_share": 1.5}, {"min_short_side": -1},
@@ -88,10 +85,10 @@ def test_params_and_limits_have_the_same_fields_and_defaults():
 )  # fmt: skip
 def test_impossible_params_are_refused(values):
     with pytest.raises(KineflowError, match=next(iter(values))):
-        parse_params(ValidateParams, values, where="params.yaml: validate")
+        parse_params(ValidationSettings, values, where="params.yaml: validate")
 
 
 def test_importing_the_step_costs_nothing():
     heavy = "{'great_expectations', 'pandas', 'pyarrow', 'torch', 'mlflow'}"
-    code = f"import sys, components.validate.step; assert not {heavy} & set(sys.modules)"
+    code = f"import sys, components.validate; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

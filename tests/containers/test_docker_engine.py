@@ -13,9 +13,10 @@ from typing import Any
 import mlflow
 import pytest
 
-from kineflow.data.manifest import ClipSet
 from kineflow.evaluation.scores import Scores
-from kineflow.flow.store import FlowSet, read_flow
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
 from pipelines.dag.graph import graph_of
 from tests.pipelines.conftest import Project, make_project
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from kineflow import __version__
-from kineflow.data.schema import DATA_SCHEMA_VERSION
-from kineflow.tracking.lineage import git_tags, source_digest
+from kineflow.spec.schema import DATA_SCHEMA_VERSION
+from kineflow.tracking.lineage import git_tags, tree_digest
 
 pytestmark = pytest.mark.containers
 
@@ -28,7 +28,7 @@ def test_labels_lead_back_to_the_code_and_the_data_schema(inspected: dict[str, A
     assert labels["org.opencontainers.image.revision"].removesuffix("-dirty") == commit
     assert labels["org.opencontainers.image.version"] == __version__
     assert labels["kineflow.data-schema-version"] == str(DATA_SCHEMA_VERSION)
-    assert labels["kineflow.source-digest"] == source_digest(ROOT)
+    assert labels["kineflow.source-digest"] == tree_digest(ROOT)
     assert f"KINEFLOW_GIT_COMMIT={labels['org.opencontainers.image.revision']}" in inspected["Config"]["Env"]
 
 

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from components.image import IMAGE
+from components.frontend.image import IMAGE
 from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, pods, secret_keys
 from tests.deploy.mlflow_server import mlflow_server
 from tests.deploy.postgres import PASSWORD, Postgres

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import yaml
 
-from components.trainjob import run_trainjob
-from components.trainjob_api import GROUP, PLURAL, VERSION, TrainJobs
-from components.trainjob_settings import TRAINJOB, TrainJobSettings
-from components.trainjob_spec import job_name
+from components.launch.trainjob import run_trainjob
+from components.launch.trainjob_api import GROUP, PLURAL, VERSION, TrainJobs
+from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
+from components.launch.trainjob_spec import job_name
 from kineflow.storage.errors import KineflowError
-from tests.components.fake_cluster import RUNTIME, definition, now
+from tests.components.launch.fake_cluster import RUNTIME, definition, now
 
 pytestmark = pytest.mark.kube_api
 
 NAMESPACE = "kineflow"
+PATHS: dict[str, Any] = {"inputs": ("clips", "flow", "initial"), "outputs": ("model",)}  # of the step train
 # Of the runtimes, the server need only know that they are: what is in them is Kubeflow's own concern.
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
@@ -140,12 +141,14 @@ def jobs(objects: Any) -> list[str]:
 def test_our_job_is_stored_whole_with_the_servers_defaults_and_goes_when_it_is_complete(trainer, given, request):
     controller = Controller(trainer, job_name(request.node.name, "train", "plain"), "Complete", "JobsCompleted")
     controller.start()
-    assert run_trainjob("train", given, nodes=2, devices=1) == {"val/top1": 0.5}
+    assert run_trainjob("components.train", given, **PATHS, nodes=2, devices=1) == {"val/top1": 0.5}
     spec = controller.seen["spec"]
     assert spec["suspend"] is False
     assert spec["managedBy"] == "trainer.kubeflow.org/trainjob-controller"
     assert spec["runtimeRef"]["apiGroup"] == GROUP
-    golden = yaml.safe_load((Path(__file__).parents[1] / "components" / "golden" / "trainjob.yaml").read_text())
+    golden = yaml.safe_load(
+        (Path(__file__).parents[1] / "components" / "launch" / "golden" / "trainjob.yaml").read_text()
+    )
     assert shape(golden["spec"]) <= shape(spec), "the server has dropped something that it does not know"
     assert not jobs(trainer)
     assert given["model"].is_dir()
@@ -155,7 +158,7 @@ def test_a_status_that_says_failed_ends_the_wait_and_the_job(trainer, given, req
     controller = Controller(trainer, job_name(request.node.name, "train", "plain"), "Failed", "DeadlineExceeded")
     controller.start()
     with pytest.raises(KineflowError, match="DeadlineExceeded: it is over"):
-        run_trainjob("train", given, nodes=2, devices=1)
+        run_trainjob("components.train", given, **PATHS, nodes=2, devices=1)
     assert not jobs(trainer)
 
 
@@ -191,7 +194,7 @@ def test_a_second_job_of_a_name_is_a_conflict_that_the_launcher_takes_over(train
     from kubeflow.trainer import CustomTrainerContainer
     from kubeflow.trainer.options import Name, TrainerCommand
 
-    from components.trainjob_api import AlreadyThereError
+    from components.launch.trainjob_api import AlreadyThereError
 
     container, options = CustomTrainerContainer(image="kineflow"), [Name("twice"), TrainerCommand(["true"])]
     ours = TrainJobs()

@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.video.index import index_video
 
 ROOT = Path(__file__).resolve().parents[2]

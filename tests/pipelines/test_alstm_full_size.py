@@ -10,19 +10,21 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from components.choose_backbone.params import BackboneParams
-from components.choose_backbone.step import choose_backbone
-from components.extract_features.params import FeatureParams
-from components.extract_features.step import extract_features
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
-from components.train_recurrent.params import RecurrentParams
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from components.choose_backbone import choose_backbone
+from components.extract_features import extract_features
+from components.pretrain_tsn import pretrain_tsn
+from kineflow.data.batch_sampler import SampleRef
+from kineflow.data.feature_settings import FeatureSettings
+from kineflow.models.backbone_settings import BackboneSettings
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
+from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.training.composite import network_over
 from kineflow.training.feature_dataset import FeatureDataset
 from kineflow.training.optimisers import build_optimiser
+from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.streams import Stream, load_stream
 from kineflow.video.index import index_video
@@ -70,12 +72,12 @@ def clip_set(shared_data: Path) -> ClipSet:
 def stream(paper: dict[str, Any], clip_set: ClipSet, tmp_path_factory: pytest.TempPathFactory) -> Stream:
     folder = tmp_path_factory.mktemp("alstm")
     from_scratch = {key: value for key, value in paper["network"].items() if key not in ("checkpoint", "sha256")}
-    params = PretrainTsnParams(**{**from_scratch, "normalisation": "half_range"})  # the checkpoint's own
+    params = PretrainTsnSettings(**{**from_scratch, "normalisation": "half_range"})  # the checkpoint's own
     initial = {name: folder / name for name in ("rgb", "difference", "flow")}
     pretrain_tsn(params=params, warped=folder / "warped", **initial)
-    choose_backbone(params=BackboneParams(**paper["backbone"]), backbone=folder / "backbone", **initial)
+    choose_backbone(params=BackboneSettings(**paper["backbone"]), backbone=folder / "backbone", **initial)
     clip_set.save(folder / "clips")
-    features = FeatureParams(**{**paper["features"], "media_root": "", "batch_frames": 32})
+    features = FeatureSettings(**{**paper["features"], "media_root": "", "batch_frames": 32})
     extract_features(
         clips=folder / "clips", backbone=folder / "backbone", params=features, features=folder / "features"
     )
@@ -85,7 +87,7 @@ def stream(paper: dict[str, Any], clip_set: ClipSet, tmp_path_factory: pytest.Te
 @pytest.mark.long
 @pytest.mark.parametrize("section", list(PARAMETERS))
 def test_one_step_of_training(paper: dict[str, Any], clip_set: ClipSet, stream: Stream, section: str) -> None:
-    settings = RecurrentParams(**paper[section])
+    settings = RecurrentSettings(**paper[section])
     assert stream.features.shape == (1024, 7, 7)
     network, card = network_over([stream], settings, CLASSES, name=section, seed=0)
     assert sum(parameter.numel() for parameter in network.sequence.parameters()) == PARAMETERS[section]
@@ -99,7 +101,7 @@ def test_one_step_of_training(paper: dict[str, Any], clip_set: ClipSet, stream: 
         every_window=settings.windows == "every",
     )
     assert clips.items == 2 * 3
-    batch = default_collate([clips[Draw(number, (0,))] for number in (0, 5)])
+    batch = default_collate([clips[SampleRef(number, (0,))] for number in (0, 5)])
     assert batch["features"].shape == (2, 30, 1024, 7, 7)
     assert batch["label"].tolist() == [0, 1]
 

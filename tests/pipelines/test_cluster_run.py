@@ -15,7 +15,7 @@ import mlflow
 import pytest
 import yaml
 
-from kineflow.flow.store import FlowSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.tracking.store import prepare_store
 from pipelines.cluster.data_version import read_data_version
 from pipelines.cluster.package import compile_for_cluster

@@ -11,24 +11,27 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from components.pretrain.params import PretrainParams
-from components.pretrain.step import pretrain
-from components.probe_motion.params import ProbeParams
-from components.train_auxiliary.params import AuxiliaryParams, TrainParams
+from components.pretrain import pretrain
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.evaluation.probe_settings import ProbeSettings
 from kineflow.models.bundle import load_bundle
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.learnt_flow import learnt_flow
+from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.s3d import S3D
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
 from kineflow.training.motion_probe import MotionProbe, features_for, fit_decoders
 from kineflow.training.optimisers import build_optimiser
-from kineflow.training.settings import DistillSettings
+from kineflow.training.settings import DistillSettings, TrainSettings
 from kineflow.training.tasks import Distillation
+from kineflow.training.variant_settings import AuxiliarySettings
 from kineflow.video.index import index_video
 from pipelines.dag.graph import graph_of
 from pipelines.dag.params import load_params
@@ -52,14 +55,14 @@ def paper() -> dict[str, Any]:
 def initial(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("initial")
     folders = {name: folder / name for name in ("rgb", "flow")}
-    pretrain(params=PretrainParams(**paper["network"]), **folders)
+    pretrain(params=PretrainSettings(**paper["network"]), **folders)
     return folders
 
 
 @pytest.fixture(scope="module")
 def batch(paper: dict[str, Any], shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One clip as the recipe's trainings see it, and flow that pans."""
-    settings, flow = TrainParams(**paper["student"]), tmp_path_factory.mktemp("flow")
+    settings, flow = TrainSettings(**paper["student"]), tmp_path_factory.mktemp("flow")
     index = index_video(shared_data / "clips" / CLIP)
     clip = Clip(
         CLIP, CLIP, CLASSES[0], CLIP, Split.TRAIN, index.frames, 25.0, index.width, index.height, 0, CLIP, Status.OK,
@@ -77,7 +80,7 @@ def batch(paper: dict[str, Any], shared_data: Path, tmp_path_factory: pytest.Tem
         flow_set=FlowSet(paper["flow"]["bound_px"], {CLIP: entry}, str(flow)),
         may_flip=settings.flip,
     )
-    collated: dict[str, Any] = default_collate([clips[Draw(0, (0,))]])
+    collated: dict[str, Any] = default_collate([clips[SampleRef(0, (0,))]])
     assert collated["rgb"].shape == (1, 3, 64, 224, 224)
     assert collated["flow"].shape == (1, 2, 64, 224, 224)
     return collated
@@ -85,7 +88,7 @@ def batch(paper: dict[str, Any], shared_data: Path, tmp_path_factory: pytest.Tem
 
 @pytest.mark.long
 def test_probes_of_every_stage(paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]) -> None:
-    settings, bound_px = ProbeParams(**paper["probes"]), paper["flow"]["bound_px"]
+    settings, bound_px = ProbeSettings(**paper["probes"]), paper["flow"]["bound_px"]
     assert settings.stages == tuple(PROBED)
     network, card = load_bundle(initial["rgb"])
     seen = dataclasses.replace(card.preprocessing, frames=64)
@@ -118,7 +121,7 @@ def test_decoders_answer_at_the_size_of_the_features(paper: dict[str, Any]) -> N
 def test_one_step_with_an_auxiliary_decoder(
     paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]
 ) -> None:
-    settings, auxiliary = TrainParams(**paper["student"]), AuxiliaryParams(**paper["auxiliary"])
+    settings, auxiliary = TrainSettings(**paper["student"]), AuxiliarySettings(**paper["auxiliary"])
     network, card = load_bundle(initial["rgb"])
     network.reset_classifier(len(CLASSES))
     task = AuxiliaryDecoding(
@@ -161,7 +164,7 @@ def test_learnt_flow_of_a_whole_clip(paper: dict[str, Any]) -> None:
 def test_one_step_of_d3d_itself(paper: dict[str, Any], initial: dict[str, Path], batch: dict[str, Any]) -> None:
     own = load_params(graph_of("d3d"), ROOT / "params" / "d3d_ucf101.yaml")
     assert {key: own[key] for key in ("network", "student")} == {key: paper[key] for key in ("network", "student")}
-    settings, distillation = TrainParams(**own["student"]), DistillSettings(**own["distillation"])
+    settings, distillation = TrainSettings(**own["student"]), DistillSettings(**own["distillation"])
     (student, seen), (teacher, taught) = (load_bundle(initial[name]) for name in ("rgb", "flow"))
     for network in (student, teacher):
         network.reset_classifier(len(CLASSES))

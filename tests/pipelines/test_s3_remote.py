@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kineflow.data.manifest import ClipSet
+from kineflow.sets.clip_set import ClipSet
 from tests.swift import Swift
 
 if TYPE_CHECKING:

@@ -11,21 +11,22 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from components.pretrain_st_resnet.params import PretrainSTResNetParams
-from components.pretrain_st_resnet.step import pretrain_st_resnet
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
-from components.train.params import TrainParams
+from components.pretrain_st_resnet import pretrain_st_resnet
+from components.pretrain_tsn import pretrain_tsn
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import ClipSet
 from kineflow.data.windows import needed_of, prepare_windows
-from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.pretrain_st_resnet_settings import PretrainSTResNetSettings
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.st_resnet import STResNet
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.sampling import ClipSpec
 from kineflow.training.optimisers import build_optimiser
+from kineflow.training.settings import TrainSettings
 from kineflow.training.two_stream import TwoStream
 from kineflow.video.decode import read_frames
 from pipelines.dag.graph import graph_of
@@ -46,7 +47,7 @@ def initial(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("initial")
     folders = {name: folder / name for name in ("rgb", "difference", "flow", "warped")}
     from_scratch = {key: value for key, value in paper["network"].items() if key not in ("checkpoint", "sha256")}
-    pretrain_tsn(params=PretrainTsnParams(**{**from_scratch, "normalisation": "torchvision"}), **folders)
+    pretrain_tsn(params=PretrainTsnSettings(**{**from_scratch, "normalisation": "torchvision"}), **folders)
     for name in ("rgb", "flow"):
         network, card = load_bundle(folders[name])
         network.reset_classifier(len(CLASSES))
@@ -55,12 +56,12 @@ def initial(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     pretrain_st_resnet(
         appearance=folders["rgb"],
         motion=folders["flow"],
-        params=PretrainSTResNetParams(**paper["join"]),
+        params=PretrainSTResNetSettings(**paper["join"]),
         initial=joined["st_resnet"],
     )
     pretrain_st_resnet(
         before=joined["st_resnet"],
-        params=PretrainSTResNetParams(**paper["join_star"]),
+        params=PretrainSTResNetSettings(**paper["join_star"]),
         initial=joined["st_resnet_star"],
     )
     return joined
@@ -79,7 +80,7 @@ def test_one_step_of_training(
     steps: int,
     answers: int,
 ) -> None:
-    settings = TrainParams(**paper[section])
+    settings = TrainSettings(**paper[section])
     network, card = load_bundle(initial[section])
     assert isinstance(network, STResNet)
     assert sum(parameter.numel() for parameter in network.parameters()) == 58_624_394
@@ -101,7 +102,7 @@ def test_one_step_of_training(
         flow_set=flow_set,
         may_flip=settings.flip,
     )
-    batch = default_collate([samples[Draw(number, (number,))] for number in range(clips)])
+    batch = default_collate([samples[SampleRef(number, (number,))] for number in range(clips)])
     assert batch["rgb_flow"].shape == (clips, 23, steps, 224, 224)
 
     task = TwoStream(network, card.preprocessing).train()
@@ -125,7 +126,7 @@ def test_whole_frames_are_tested_over_25_steps(
     paper: dict[str, Any], initial: dict[str, Path], real_data: tuple[ClipSet, FlowSet]
 ) -> None:
     """The network takes what the evaluation hands it: 256 px on the shorter side, and its mirror image."""
-    settings, (clip_set, flow_set) = TrainParams(**paper["st_resnet_star"]), real_data
+    settings, (clip_set, flow_set) = TrainSettings(**paper["st_resnet_star"]), real_data
     network, card = load_bundle(initial["st_resnet_star"])
     assert isinstance(network, STResNet)
     clip = clip_set.clips[0]

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
-from components.train.params import TrainParams
+from components.pretrain_tsn import pretrain_tsn
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import ClipSet
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.sampling import ClipSpec
 from kineflow.training.optimisers import build_optimiser
+from kineflow.training.settings import TrainSettings
 from kineflow.training.tasks import Classification
 from pipelines.dag.graph import graph_of
 from pipelines.dag.params import load_params
@@ -38,7 +38,7 @@ def streams(paper: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("streams")
     folders = {name: folder / name for name in ("rgb", "difference", "flow", "warped")}
     from_scratch = {key: value for key, value in paper["network"].items() if key not in ("checkpoint", "sha256")}
-    params = PretrainTsnParams(**{**from_scratch, "normalisation": "caffe"})  # the checkpoint's own
+    params = PretrainTsnSettings(**{**from_scratch, "normalisation": "caffe"})  # the checkpoint's own
     pretrain_tsn(params=params, **folders)
     return folders
 
@@ -56,7 +56,7 @@ def test_one_step_of_training(
     section: str,
     planes: int,
 ) -> None:
-    settings = TrainParams(**paper[section])
+    settings = TrainSettings(**paper[section])
     network, card = load_bundle(streams[stream])
     network.reset_classifier(len(CLASSES))
     assert network.stem.in_channels == planes
@@ -71,7 +71,7 @@ def test_one_step_of_training(
     clips = ClipDataset(
         clip_set, clip_set.clips, modalities=(modality,), geometry=geometry, flow_set=flow_set, may_flip=settings.flip
     )
-    batch = default_collate([clips[Draw(number, (number,))] for number in range(2)])
+    batch = default_collate([clips[SampleRef(number, (number,))] for number in range(2)])
     assert batch[modality].shape == (2, planes // settings.frames, 3 * settings.frames, 224, 224)
 
     task = Classification(network, card.preprocessing, partial_norms=settings.partial_norms).train()

@@ -13,16 +13,19 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from components.extract_features.params import FeatureParams
-from components.extract_features.step import extract_features
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from components.extract_features import extract_features
+from components.pretrain_tsn import pretrain_tsn
+from kineflow.data.batch_sampler import SampleRef
+from kineflow.data.feature_settings import FeatureSettings
 from kineflow.models.over_frames import OverFrames
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.videolstm import ConvALSTM, ConvLSTM, VideoLSTM, warm_start
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.training.composite import network_over
 from kineflow.training.feature_dataset import FeatureDataset
 from kineflow.training.optimisers import build_optimiser
@@ -71,7 +74,7 @@ def streams(paper: dict[str, Any], data: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("streams")
     folders = {name: folder / name for name in ("rgb", "difference", "flow", "warped")}
     from_scratch = {key: value for key, value in paper["network"].items() if key not in ("checkpoint", "sha256")}
-    pretrain_tsn(params=PretrainTsnParams(**{**from_scratch, "cross_modality": False}), **folders)
+    pretrain_tsn(params=PretrainTsnSettings(**{**from_scratch, "cross_modality": False}), **folders)
     found = {}
     for role, name in (("appearance", "rgb"), ("motion", "flow")):
         _as_trained(folders[name], paper["spatial"])
@@ -79,7 +82,7 @@ def streams(paper: dict[str, Any], data: Path, tmp_path_factory: pytest.TempPath
             clips=data / "clips",
             flow=data / "flow" if role == "motion" else None,
             backbone=folders[name],
-            params=FeatureParams(batch_frames=10),
+            params=FeatureSettings(batch_frames=10),
             features=folder / role,
         )
         found[role] = load_stream(folder / role, folders[name])
@@ -141,7 +144,7 @@ def test_one_step_of_training(
         feature_sets=dict(zip(network.sequence.inputs, (streams[role].features for role in roles), strict=True)),
         spec=ClipSpec(settings.frames, settings.stride_frames),
     )
-    batch = default_collate([clips[Draw(0, (0,))]])
+    batch = default_collate([clips[SampleRef(0, (0,))]])
     assert {key: tuple(batch[key].shape) for key in network.sequence.inputs} == dict.fromkeys(
         network.sequence.inputs, (1, STEPS, 512, 7, 7)
     )

@@ -59,8 +59,9 @@ def _alone(what: str, size: int, folder: Path) -> dict[str, float]:
 
 
 def _write(size: int, folder: Path) -> dict[str, float]:
-    from kineflow.data.manifest import MANIFEST_FILE, ClipSet, Status
-    from kineflow.flow.store import INDEX_FILE, FlowEntry, FlowSet
+    from kineflow.sets.clip_set import MANIFEST_FILE, ClipSet
+    from kineflow.sets.flow_set import INDEX_FILE, FlowEntry, FlowSet
+    from kineflow.spec.status import Status
 
     clips = tuple(_clips(size))
     classes = tuple(f"class {number:03}" for number in range(400))
@@ -81,7 +82,9 @@ def _clips(size: int) -> Iterator[Any]:
     """Rows as those of Kinetics: names of eleven letters and two times, a hash that does not compress."""
     import random
 
-    from kineflow.data.manifest import Clip, Split, Status
+    from kineflow.sets.clip_set import Clip
+    from kineflow.spec.split import Split
+    from kineflow.spec.status import Status
 
     rng = random.Random(0)
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -96,8 +99,8 @@ def _clips(size: int) -> Iterator[Any]:
 
 
 def _read_manifest(_: int, folder: Path) -> dict[str, float]:
-    from kineflow.data.manifest import ClipSet
     from kineflow.flow.extraction.shards import Shard
+    from kineflow.sets.clip_set import ClipSet
 
     before, read = _resident(), []
     load_s = cpu_seconds(lambda: read.append(ClipSet.load(folder)))
@@ -109,7 +112,7 @@ def _read_manifest(_: int, folder: Path) -> dict[str, float]:
 
 
 def _read_flow(_: int, folder: Path) -> dict[str, float]:
-    from kineflow.flow.store import FlowSet
+    from kineflow.sets.flow_set import FlowSet
 
     before, read = _resident(), []
     load_s = cpu_seconds(lambda: read.append(FlowSet.load(folder)))
@@ -117,11 +120,11 @@ def _read_flow(_: int, folder: Path) -> dict[str, float]:
 
 
 def _draws(size: int, _: Path) -> dict[str, float]:
-    from kineflow.data.draws import Draws, Pool
+    from kineflow.data.batch_sampler import BatchSampler, Pool
 
     before = _resident()
     pool = Pool(tuple(range(size)), per_batch=16)
-    first_s = cpu_seconds(lambda: next(iter(Draws([pool], steps=1, seed=0))))
+    first_s = cpu_seconds(lambda: next(iter(BatchSampler([pool], steps=1, seed=0))))
     return {"draws_s": first_s, "draws_memory": _peak() - before}
 
 

@@ -15,16 +15,19 @@ from flow_tables.pairs import shared_data
 from scale_model.figures import Media
 from scale_model.measuring.clocks import cpu_seconds
 
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.params import PRESETS
-from kineflow.flow.quantise import quantise
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.modality import Modality
+from kineflow.spec.quantise import quantise
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.spec.tvl1 import PRESETS
 from kineflow.video.decode import iter_luma, read_frames
 from kineflow.video.index import index_video
 from kineflow.video.store import Part, StoredForm, store_video
@@ -111,7 +114,7 @@ def _samples(stored: Path, flow: Path, frames: int, quick: bool) -> dict[str, fl
 
     def ms(modality: Modality, geometry: Geometry) -> float:
         data = ClipDataset(clips, [clip], modalities=(modality,), geometry=geometry, flow_set=fields, may_flip=True)
-        return 1000 * _median_s([partial(data.__getitem__, Draw(0, (n,))) for n in range(4 if quick else 12)])
+        return 1000 * _median_s([partial(data.__getitem__, SampleRef(0, (n,))) for n in range(4 if quick else 12)])
 
     return {f"{name}_cpu_ms_a_sample": ms(*asked) for name, asked in GEOMETRIES.items()}
 

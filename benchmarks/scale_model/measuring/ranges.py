@@ -16,10 +16,11 @@ from scale_model.figures import Ranges
 from scale_model.measuring.counting_server import BUCKET, counting_server
 from scale_model.measuring.media import FILES, GEOMETRIES, described, levels_of
 
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.dataset import ClipDataset
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import ClipSet
-from kineflow.flow.store import FlowSet, write_flow
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowSet
 from kineflow.video.decode import iter_luma, read_frames
 from kineflow.video.index import index_video
 from kineflow.video.store import Part, StoredForm, store_video
@@ -85,7 +86,7 @@ def _read(data: ClipDataset, name: str, draws: int, size: int) -> dict[str, floa
     before = traffic()
     for seed in range(draws):
         with _empty_cache():
-            data[Draw(0, (seed,))]
+            data[SampleRef(0, (seed,))]
     asked = traffic() - before
     return {
         f"{name}_requests_a_sample": asked.requests / draws,

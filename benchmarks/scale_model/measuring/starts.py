@@ -21,7 +21,7 @@ def measure(quick: bool) -> Starts:
     python = [sys.executable, "-m"]
     print("starts", file=sys.stderr)
     helped = median_command([*python, "components.extract_flow", "--help"], repeats, cwd=_ROOT, env=_ENV)
-    imports = "import components.train.step, kineflow.training.jobs, lightning.pytorch"
+    imports = "import components.train, kineflow.training.jobs"
     trained = median_command([sys.executable, "-c", imports], repeats, cwd=_ROOT, env=_ENV)
     with tempfile.TemporaryDirectory() as folder:
         clips = _clip_set(Path(folder))
@@ -44,7 +44,9 @@ def measure(quick: bool) -> Starts:
 
 
 def _clip_set(folder: Path) -> Path:
-    from kineflow.data.manifest import Clip, ClipSet, Split, Status
+    from kineflow.sets.clip_set import Clip, ClipSet
+    from kineflow.spec.split import Split
+    from kineflow.spec.status import Status
     from kineflow.video.encode import write_video
 
     media = folder / "clips" / "media"

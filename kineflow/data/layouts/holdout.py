@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kineflow.data.layouts.rows import ListedClip
-from kineflow.data.manifest import Split
+from kineflow.spec.split import Split
 
 
 def hold_out(clips: Sequence[ListedClip], *, val_share: float, seed: int) -> tuple[ListedClip, ...]:

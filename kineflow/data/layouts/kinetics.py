@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
-from kineflow.data.manifest import Split
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import Line, ListedClip, Listing, Lists, Videos, checked_once, checked_path
-from kineflow.data.manifest import Split
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
 

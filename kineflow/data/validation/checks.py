@@ -1,4 +1,4 @@
-"""What validation takes (limits) and what it gives (checks), without the library that evaluates them."""
+"""What validation gives, without the library that evaluates it."""
 
 from __future__ import annotations
 
@@ -15,30 +15,6 @@ class Severity(StrEnum):
 
     CRITICAL = "critical"  # stops it
     WARNING = "warning"  # is shown and recorded
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where acceptable ends.
-
-    Attributes:
-        min_frames: Fewest frames of a usable clip.
-        min_clips_per_class: Fewest clips of a class in the split train; fewer is a warning.
-        max_class_ratio: Largest ratio of the biggest to the smallest class in train; more is a warning.
-        max_rejected_share: Largest share of rejected clips, 0 to 1; more is critical, any at all a warning.
-        min_short_side: Fewest pixels of a usable clip's shorter side; 0 for no floor.
-        require_every_class_in: Splits in which every class must occur. ``val`` is required only where the set has
-            a clip of that split: not every data set has one.
-        allow_duplicates_within_split: Accept the same content twice in one split without a warning.
-    """
-
-    min_frames: int = 2
-    min_clips_per_class: int = 5
-    max_class_ratio: float = 5.0
-    max_rejected_share: float = 0.05
-    min_short_side: int = 0
-    require_every_class_in: tuple[str, ...] = ("train", "val", "test")
-    allow_duplicates_within_split: bool = False
 
 
 @dataclass(frozen=True)

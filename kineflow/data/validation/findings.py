@@ -1,6 +1,6 @@
 """Faults that show only across rows: plain functions from the manifest to what was found.
 
-Each takes the manifest as a data frame (columns as the fields of :class:`kineflow.data.manifest.Clip`) and returns a
+Each takes the manifest as a data frame (columns as the fields of :class:`kineflow.sets.clip_set.Clip`) and returns a
 :class:`Finding`; an empty finding means that all is well.
 """
 

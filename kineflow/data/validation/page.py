@@ -15,8 +15,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.manifest import ClipSet, Split, Status
 from kineflow.data.validation.checks import Validation
+from kineflow.sets.clip_set import ClipSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 
 _CLASSES_OPEN = 24  # longer tables of classes start folded
 _REJECTED_SHOWN = 50

@@ -24,9 +24,12 @@ import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.row_conditions import Column
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.data.validation import expectations as ours
-from kineflow.data.validation.checks import ROWS_SHOWN, Check, Limits, Severity, Validation
+from kineflow.data.validation.checks import ROWS_SHOWN, Check, Severity, Validation
+from kineflow.data.validation.settings import ValidationSettings
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 
 _NUMBERS = {"frames": "int", "width": "int", "height": "int", "rotation": "int", "fps": "float"}
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Clip))
@@ -46,13 +49,14 @@ class Rule:
     expectations: tuple[Any, ...]
 
 
-def rules(clip_set: ClipSet, limits: Limits) -> list[Rule]:
+def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
     """The suite: every rule, in the order in which a reader wants to see it."""
     critical, warning = Severity.CRITICAL, Severity.WARNING
     classes, train = list(clip_set.classes), Split.TRAIN.value
     usable = Column("status") == Status.OK.value
     labelled = [split.value for split in Split if split is not Split.UNLABELLED]
-    required = [s for s in limits.require_every_class_in if s != Split.VAL or clip_set.usable(Split.VAL)]
+    named: tuple[str, ...] = limits.require_every_class_in
+    required = [s for s in named if s != Split.VAL or clip_set.usable(Split.VAL)]
 
     every = [
         Rule(

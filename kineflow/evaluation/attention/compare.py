@@ -17,7 +17,6 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.manifest import Clip, ClipSet
 from kineflow.evaluation.attention.figures import Figure, Located, figures_of, figures_of_frame, locate
 from kineflow.evaluation.attention.maps import Watched, check_watchable, watch_clips
 from kineflow.evaluation.attention.page import Looked, Shown
@@ -35,9 +34,10 @@ from kineflow.evaluation.attention.strips import (
 from kineflow.evaluation.attention.truth import ClipTruth, TruthOf, clips_and_truth
 from kineflow.evaluation.report.strips import flow_strip
 from kineflow.evaluation.results import check_names
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import load_card
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.video.decode import read_frames
 
 METRICS_FILE = "metrics.json"

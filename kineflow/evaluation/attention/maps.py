@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from kineflow.data.manifest import Clip, ClipSet
 from kineflow.data.windows import needed_of, prepare_windows
-from kineflow.flow.store import FlowSet, read_flow
 from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.models.over_frames import OverFrames, tap_of
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, Indices, windows_at

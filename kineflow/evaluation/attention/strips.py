@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.data.manifest import Clip
 from kineflow.evaluation.attention.maps import Part, Watched
 from kineflow.evaluation.localisation import Floats, Tube, enlarge, smooth
 from kineflow.evaluation.report.strips import jpeg_strip
+from kineflow.sets.clip_set import Clip
 
 TRUE, TUBE = (87, 199, 150), (255, 176, 32)  # RGB; both are told apart on dark and on light frames
 PICTURES = 8

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.data.boxes import Track, read_boxes
-from kineflow.data.manifest import Clip, ClipSet, Split
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.localisation import TrueTube, Tube
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.synth.boxes import track_of_masks
 from kineflow.synth.dataset import truth_path

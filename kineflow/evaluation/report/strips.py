@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kineflow.data.manifest import Clip, ClipSet, Status
 from kineflow.evaluation.examples import pick_examples
 from kineflow.evaluation.report.page import Example
 from kineflow.evaluation.results import Evaluation
-from kineflow.flow.quantise import dequantise
-from kineflow.flow.store import FlowSet, read_flow
-from kineflow.flow.wheel import flow_to_rgb
+from kineflow.flow.flow_colours import flow_to_rgb
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.quantise import dequantise
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
@@ -54,8 +56,8 @@ def clip_strip(clip_set: ClipSet, clip: Clip, *, pictures: int, height: int) -> 
 
 def flow_strip(flow_set: FlowSet, clip: Clip, *, pictures: int, height: int) -> bytes:
     """Flow at the frames of :func:`clip_strip`, as colours (hue: direction; strength: speed within this clip)."""
-    levels = read_flow(flow_set.locate(clip.clip_id), _places(clip, pictures))
-    flow_px = dequantise(levels, flow_set.bound_px)  # [T, H, W, 2]
+    flow = read_flow(flow_set.locate(clip.clip_id), _places(clip, pictures))
+    flow_px = dequantise(flow, flow_set.bound_px)  # [T, H, W, 2]
     speeds = np.linalg.norm(flow_px, axis=-1)
     fastest = max(float(np.quantile(speeds, _FULL_COLOUR_QUANTILE)), 1.0)
     return jpeg_strip(flow_to_rgb(flow_px, max_px=fastest), height=height)

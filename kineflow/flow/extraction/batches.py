@@ -26,12 +26,12 @@ class Batch:
     Attributes:
         room: Pairs that it can take.
         parts: Consecutive frames of a clip, uint8 [n + 1, H, W] for n pairs.
-        levels: uint8 [pairs, H, W, 2], once solved.
+        flow: uint8 [pairs, H, W, 2], once solved.
     """
 
     room: int
     parts: list[np.ndarray] = field(default_factory=list)
-    levels: Future[np.ndarray] = field(default_factory=Future)
+    flow: Future[np.ndarray] = field(default_factory=Future)
     on_used: Callable[[], None] = lambda: None
     _unused: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,7 +65,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Piece:
-    """The pairs of one clip in a batch: ``batch.levels.result()[start:stop]``."""
+    """The pairs of one clip in a batch: ``batch.flow.result()[start:stop]``."""
 
     batch: Batch
     start: int

@@ -9,8 +9,8 @@ from queue import Queue
 
 import numpy as np
 
-from kineflow.flow.extraction.crew import Channel, Crew
 from kineflow.flow.extraction.jobs import ClipError, Job
+from kineflow.flow.extraction.workers import Channel, Workers
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media
 from kineflow.storage.ranges import StorageError
@@ -54,11 +54,11 @@ def decode(decoding: Decoding) -> None:
         decoding.frames.close()
 
 
-def in_order(jobs: Iterable[Job], decoders: Queue[Decoding], crew: Crew, *, ahead: int) -> Iterator[Decoding]:
+def in_order(jobs: Iterable[Job], decoders: Queue[Decoding], workers: Workers, *, ahead: int) -> Iterator[Decoding]:
     """Have clips decoded, up to ``ahead`` of them before they are asked for; yields them in the order of ``jobs``."""
     waiting: deque[Decoding] = deque()
     for job in jobs:
-        waiting.append(Decoding(job, Channel(crew, _CHUNKS_AHEAD)))
+        waiting.append(Decoding(job, Channel(workers, _CHUNKS_AHEAD)))
         decoders.put(waiting[-1])
         if len(waiting) > ahead:
             yield waiting.popleft()

@@ -12,10 +12,11 @@ import av.error
 import numpy as np
 
 from kineflow.flow.extraction.batches import Piece
-from kineflow.flow.extraction.crew import Channel, Crew
 from kineflow.flow.extraction.jobs import ClipError, Job, failed
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.store import FlowEntry, write_flow
+from kineflow.flow.extraction.workers import Channel, Workers
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry
 from kineflow.storage.errors import KineflowError
 
 
@@ -27,22 +28,22 @@ class Encoding:
     pieces: Channel[Piece]
 
 
-def encode(encoding: Encoding, settings: ExtractSettings, crew: Crew) -> FlowEntry:
+def encode(encoding: Encoding, settings: ExtractSettings, workers: Workers) -> FlowEntry:
     """Encode a clip as its pairs are solved; a clip that fails is an entry with the reason.
 
     Raises:
         KineflowError: The disk is full, the folder is not writable, or S3 does not take the result.
     """
-    job, fields = encoding.job, _fields(encoding.pieces, crew)
+    job, flow_frames = encoding.job, _flow_frames(encoding.pieces, workers)
     try:
-        write_flow(job.target, fields, fps=job.clip.fps, crf=settings.crf, gop=settings.gop)
+        write_flow(job.target, flow_frames, fps=job.clip.fps, crf=settings.crf, gop=settings.gop)
     except ClipError as failure:
         return failed(job.clip, str(failure))
     except (KineflowError, av.error.FFmpegError) as error:
         if isinstance(error, KineflowError) and error.exit_code == errno.ENOSPC:
             raise
         with suppress(ClipError):
-            deque(fields, maxlen=0)  # the rest is solved all the same: free its memory
+            deque(flow_frames, maxlen=0)  # the rest is solved all the same: free its memory
         return failed(job.clip, f"its flow could not be encoded: {error}")
     except OSError as error:
         raise KineflowError(
@@ -52,8 +53,8 @@ def encode(encoding: Encoding, settings: ExtractSettings, crew: Crew) -> FlowEnt
     return job.done()
 
 
-def _fields(pieces: Channel[Piece], crew: Crew) -> Iterator[np.ndarray]:
-    """Levels uint8 [H, W, 2] of one pair after the other."""
+def _flow_frames(pieces: Channel[Piece], workers: Workers) -> Iterator[np.ndarray]:
+    """Flow uint8 [H, W, 2] of one pair after the other."""
     for piece in pieces:
-        yield from crew.result(piece.batch.levels)[piece.start : piece.stop]
+        yield from workers.result(piece.batch.flow)[piece.start : piece.stop]
         piece.batch.release()

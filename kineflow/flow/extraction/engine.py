@@ -1,7 +1,8 @@
 """Flow of all clips of a set: decode, solve in full batches, encode, each on its own threads.
 
-The flow of a clip is a file named by the clip and by a key of all that the flow depends on. A file that is there is
-whole and right, so work that was killed goes on where it stopped, and a change of parameters never meets old files.
+The flow of a clip is a file named by a key of all that it depends on. A file that is there is whole and right, so work
+that was killed goes on where it stopped, and a change of parameters never meets old files. Clips of the same bytes
+share one file.
 Frames go through in small pieces, with bounded queues between the stages: memory does not grow with the clips.
 
 ::
@@ -25,21 +26,22 @@ from queue import Queue
 
 import torch
 
-from kineflow.data.manifest import Clip, ClipSet, Status
 from kineflow.flow.extraction.batches import Batch, Filler, pairs_in_batch
-from kineflow.flow.extraction.crew import Budget, Channel, Crew
 from kineflow.flow.extraction.decoding import Decoding, decode, in_order
 from kineflow.flow.extraction.encoding import Encoding, encode
 from kineflow.flow.extraction.jobs import ClipError, Job, plan
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.extraction.solving import Solver, solvers_of
-from kineflow.flow.store import FlowEntry
+from kineflow.flow.extraction.solving import BatchSolver, solvers_of
+from kineflow.flow.extraction.workers import Budget, Channel, Workers
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowEntry
+from kineflow.spec.status import Status
 from kineflow.storage.progress import track
 from kineflow.storage.stores import LocalStore, MediaStore
 
 _LOG = logging.getLogger(__name__)
 _AHEAD_BYTES_A_CODER = 2**26  # decoded or solved, and not yet encoded
-_BYTES_A_PIXEL = 4  # of a pair in a batch: two frames, then two levels
+_BYTES_A_PIXEL = 4  # of a pair in a batch: two frames, then u and v
 _SOLVERS_A_CODER = 16  # on a CPU, where solving takes most of the time
 _ABANDONED_SECONDS = 24 * 3600.0
 
@@ -87,7 +89,7 @@ def extract_set(
         _LOG.info("flow: %d clips were done before", done)
     # Clips of one size follow one another, so that they can share batches.
     jobs = sorted(
-        (item for item in planned if isinstance(item, Job)),
+        {item.path: item for item in reversed(planned) if isinstance(item, Job)}.values(),
         key=lambda job: (job.clip.height, job.clip.width, job.clip.clip_id),
     )
     if not jobs:
@@ -101,7 +103,12 @@ def extract_set(
         extracted.seconds,
         ", ".join(f"{role} {spent:.1f}" for role, spent in sorted(extracted.cpu_seconds.items())),
     )
-    return dataclasses.replace(extracted, entries=tuple(_by_clip([*entries, *extracted.entries])))
+    path_of = {job.clip.clip_id: job.path for job in jobs}
+    made = {path_of[entry.clip_id]: entry for entry in extracted.entries}
+    for item in planned:
+        if isinstance(item, Job):
+            entries.append(dataclasses.replace(made[item.path], clip_id=item.clip.clip_id))
+    return dataclasses.replace(extracted, entries=tuple(_by_clip(entries)))
 
 
 def _by_clip(entries: Iterable[FlowEntry]) -> list[FlowEntry]:
@@ -141,22 +148,22 @@ def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> Extracted:
     pairs = {job.clip.clip_id: job.pairs for job in jobs}
     start = time.monotonic()
 
-    with _one_thread_an_operation(on_cpu), Crew() as crew:
+    with _one_thread_an_operation(on_cpu), Workers() as workers:
 
         def open_batch(height: int, width: int) -> Batch:
             room = pairs_in_batch(height * width, settings.batch_pairs, on_cpu=on_cpu)
             weight = _BYTES_A_PIXEL * room * height * width
-            crew.take(memory, weight)
+            workers.take(memory, weight)
             return Batch(room, on_used=lambda: memory.give_back(weight))
 
         def decode_each() -> None:
-            for decoding in crew.items(to_decode):
+            for decoding in workers.items(to_decode):
                 decode(decoding)
 
         def fill() -> None:
-            filler = Filler(open_batch, lambda batch: crew.put(to_solve, batch))
-            for decoding in in_order(jobs, to_decode, crew, ahead=coders):
-                encoding = Encoding(decoding.job, Channel(crew))
+            filler = Filler(open_batch, lambda batch: workers.put(to_solve, batch))
+            for decoding in in_order(jobs, to_decode, workers, ahead=coders):
+                encoding = Encoding(decoding.job, Channel(workers))
                 to_encode.put(encoding)
                 try:
                     for frames in decoding.frames:
@@ -168,20 +175,20 @@ def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> Extracted:
                     encoding.pieces.close()
             filler.flush()
 
-        def solve_each(solver: Solver) -> None:
-            for batch in crew.items(to_solve):
-                batch.levels.set_result(solver.solve(*batch.frames()))
+        def solve_each(solver: BatchSolver) -> None:
+            for batch in workers.items(to_solve):
+                batch.flow.set_result(solver.solve(*batch.frames()))
 
         def encode_each() -> None:
-            for encoding in crew.items(to_encode):
-                finished.put(encode(encoding, settings, crew))
+            for encoding in workers.items(to_encode):
+                finished.put(encode(encoding, settings, workers))
 
-        crew.hire("decode", decode_each, count=coders)
-        crew.hire("fill", fill)
+        workers.start("decode", decode_each, count=coders)
+        workers.start("fill", fill)
         for solver in solvers:
-            crew.hire("solve", partial(solve_each, solver), count=solver.feeders)
-        crew.hire("encode", encode_each, count=coders)
-        results = (crew.get(finished) for _ in jobs)
+            workers.start("solve", partial(solve_each, solver), count=solver.feeders)
+        workers.start("encode", encode_each, count=coders)
+        results = (workers.get(finished) for _ in jobs)
         entries = list(
             track(results, total=sum(pairs.values()), what="flow", unit="pair", size=lambda e: pairs[e.clip_id])
         )
@@ -193,7 +200,7 @@ def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> Extracted:
         pairs=sum(entry.fields for entry in entries),
         seconds=seconds,
         solver_busy_share=min(1.0, busy / (seconds * len(solvers))),
-        cpu_seconds=crew.cpu_seconds(),
+        cpu_seconds=workers.cpu_seconds(),
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.data.manifest import Clip, ClipSet, Status
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.store import FlowEntry
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowEntry
+from kineflow.sets.indexed import MissingMediaError
+from kineflow.sets.media import FLOW, media_path
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, digest_of
 from kineflow.storage.ranges import StorageError
@@ -57,15 +60,16 @@ def plan(clips: ClipSet, clip: Clip, store: MediaStore, settings: ExtractSetting
 
     Raises:
         StorageError: S3 does not answer; that is no fault of the clip.
+        MissingMediaError: Nor is that its file was removed.
     """
     if clip.frames < LEAST_FRAMES:
         return failed(clip, f"{clip.frames} frame has no motion to measure", Status.SHORT)
     try:
         source = clips.locate(clip)
-        path = f"{clip.clip_id}-{settings.key(digest_of(source))}.mp4"
+        path = media_path(FLOW, settings.key(digest_of(source)), ".mp4")
         job = Job(clip, source, path, store)
         _ = job.target  # it lies inside the store
-    except StorageError:
+    except (StorageError, MissingMediaError):
         raise
     except KineflowError as error:
         return failed(clip, error.problem)

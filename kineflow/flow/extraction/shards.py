@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from kineflow.data.manifest import Clip
-from kineflow.flow.store import FlowEntry, FlowSet
+from kineflow.sets.clip_set import Clip
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.storage.client import S3_SCHEME, split_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import check_root, is_remote

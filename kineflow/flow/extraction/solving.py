@@ -14,13 +14,14 @@ from torch import Tensor
 
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.spec.quantise import quantise_tensor
 from kineflow.storage.errors import KineflowError
 
 _cuda: Any = torch.cuda  # typed in some versions of torch and not in others
 _GPU_FEEDERS = 2  # while the batch of one is solved, that of the other is copied
 
 
-class Solver:
+class BatchSolver:
     """Solves batches on one device.
 
     On a GPU several threads feed it: each has a stream of its own, on which it copies its batch in, solves and copies
@@ -39,7 +40,7 @@ class Solver:
         self.busy_seconds = 0.0
 
     def solve(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Levels uint8 [N, H, W, 2] of the flow between frames uint8 [N, H, W].
+        """Flow uint8 [N, H, W, 2] between frames uint8 [N, H, W].
 
         Raises:
             KineflowError: The device has too little memory for the batch.
@@ -48,8 +49,8 @@ class Solver:
             with torch.inference_mode(), self._turns.own_stream():
                 frames = [_upload(stack, self._device) for stack in (first, second)]
                 with self._turns.turn() as turn:
-                    levels = to_levels(_flow(frames[0], frames[1], self._settings), self._settings.bound_px)
-                downloaded = _download(levels)
+                    flow = _uint8_flow(frames[0], frames[1], self._settings)
+                downloaded = _download(flow)
         except torch.OutOfMemoryError:
             raise KineflowError(
                 f"{len(first)} pairs of {first.shape[2]}x{first.shape[1]} do not fit into the memory of {self._device}",
@@ -60,25 +61,27 @@ class Solver:
         return downloaded
 
 
-def solvers_of(settings: ExtractSettings) -> list[Solver]:
+def solvers_of(settings: ExtractSettings) -> list[BatchSolver]:
     """One solver a GPU; on a CPU one a worker."""
     devices = settings.devices * settings.workers if settings.on_cpu else settings.devices
-    return [Solver(device, settings) for device in devices]
+    return [BatchSolver(device, settings) for device in devices]
 
 
-def to_levels(flow_px: Tensor, bound_px: float) -> Tensor:
-    """What :func:`kineflow.flow.quantise.quantise` gives, computed where the flow is: [N, 2, H, W] to [N, H, W, 2]."""
-    levels = (flow_px + bound_px).mul_(255 / (2 * bound_px)).round_().clamp_(0, 255)
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+def _uint8_flow(first: Tensor, second: Tensor, settings: ExtractSettings) -> Tensor:
+    """Flow uint8 [N, H, W, 2], on the device of the frames."""
+    return quantise_tensor(_flow(first, second, settings), settings.bound_px).permute(0, 2, 3, 1).contiguous()
 
 
 def _flow(first: Tensor, second: Tensor, settings: ExtractSettings) -> Tensor:
+    """Flow float32 [N, 2, H, W], px."""
     if settings.camera_motion == "kept":
-        return tvl1_flow(first, second, settings.tvl1, device=first.device)
+        return tvl1_flow(first, second, settings.tvl1, device=first.device, solver=settings.solver)
     from kineflow.flow.warped import warped_flow
 
     threads = 1 if settings.on_cpu else settings.workers  # they look for the camera's motion, on the CPU in any case
-    return warped_flow(first, second, settings.tvl1, device=first.device, threads=threads).warped
+    return warped_flow(
+        first, second, settings.tvl1, device=first.device, solver=settings.solver, threads=threads
+    ).warped
 
 
 def _upload(frames: np.ndarray, device: torch.device) -> Tensor:
@@ -86,13 +89,13 @@ def _upload(frames: np.ndarray, device: torch.device) -> Tensor:
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _download(levels: Tensor) -> np.ndarray:
+def _download(flow: Tensor) -> np.ndarray:
     """Copy to the host; only the calling thread waits for it, and with it for all that its stream was given."""
-    if levels.device.type == "cpu":
-        return levels.numpy()
-    host = torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True)
-    host.copy_(levels, non_blocking=True)
-    _cuda.current_stream(levels.device).synchronize()
+    if flow.device.type == "cpu":
+        return flow.numpy()
+    host = torch.empty(flow.shape, dtype=flow.dtype, pin_memory=True)
+    host.copy_(flow, non_blocking=True)
+    _cuda.current_stream(flow.device).synchronize()
     return host.numpy()
 
 

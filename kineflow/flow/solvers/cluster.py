@@ -39,10 +39,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kineflow.flow.params import TVL1Params
 from kineflow.flow.solvers import runtime_compile
 from kineflow.flow.solvers.imaging import central_gradient
 from kineflow.flow.solvers.pyramid import pyramid
+from kineflow.spec.tvl1 import TVL1Params
 from kineflow.storage.errors import KineflowError
 
 SOURCE = Path(__file__).with_name("cluster.cu")

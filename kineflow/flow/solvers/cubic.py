@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kineflow.flow.params import OPENCV_SHARPNESS, Border
+from kineflow.spec.tvl1 import OPENCV_SHARPNESS, Border
 
 _REACH = 2  # pixels beyond the image that the cubic kernel can still see something of
 

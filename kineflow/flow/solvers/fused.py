@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kineflow.flow.params import TVL1Params
 from kineflow.flow.solvers import fused_kernels as kernels
 from kineflow.flow.solvers.imaging import gaussian_blur
 from kineflow.flow.solvers.pyramid import level_sizes
+from kineflow.spec.tvl1 import TVL1Params
 
 _MEDIANS = (1, 3, 5)  # what OpenCV filters in float
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kineflow.flow.params import TVL1Params
 from kineflow.flow.solvers.cubic import CubicSampler
 from kineflow.flow.solvers.imaging import central_gradient, median_filter, resize_bilinear
 from kineflow.flow.solvers.pyramid import pyramid
+from kineflow.spec.tvl1 import TVL1Params
 
 _LEAST_SQUARED_GRADIENT = torch.finfo(torch.float32).eps
 _CPU_CHUNK_PIXELS = 1 << 17  # pairs of one lockstep batch on a CPU: few enough to stay near its caches

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kineflow.flow.params import LEAST_SIDE_PX, TVL1Params
 from kineflow.flow.solvers.imaging import gaussian_blur, resize_bilinear
+from kineflow.spec.tvl1 import LEAST_SIDE_PX, TVL1Params
 
 
 def level_sizes(height: int, width: int, params: TVL1Params) -> list[tuple[int, int]]:

@@ -28,6 +28,12 @@ def why_not() -> str:
     """Why nothing can be compiled here; empty when it can."""
     if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
         return "cuda-bindings is not installed (pip install cuda-bindings)"
+    from cuda.bindings import nvrtc
+
+    try:
+        nvrtc.nvrtcVersion()  # loads it
+    except RuntimeError:
+        return "CUDA's compiler NVRTC is not there; a CUDA build of PyTorch brings it"
     return ""
 
 

@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from kineflow.flow.params import TVL1Params
 from kineflow.flow.solvers.imaging import resize_bilinear
 from kineflow.flow.solvers.pyramid import pyramid
+from kineflow.spec.tvl1 import TVL1Params
 
 _MEDIANS = (1, 3, 5)
 _L2_SHARE = 0.75  # of the cache for the pairs at work; not yet tuned on a GPU

@@ -18,9 +18,9 @@ import torch
 import triton
 from torch import Tensor
 
-from kineflow.flow.params import TVL1Params
 from kineflow.flow.solvers import triton_kernels as kernels
 from kineflow.flow.solvers.imaging import central_gradient
+from kineflow.spec.tvl1 import TVL1Params
 
 _LOG = logging.getLogger(__name__)
 _THREADS = 128  # a program, one pixel each

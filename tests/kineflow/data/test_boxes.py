@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.data.boxes import COLUMNS, Track, read_boxes, write_boxes
+from kineflow.data.boxes import COLUMNS, Track, read_boxes
 from kineflow.storage.errors import KineflowError
+from tests.boxes_file import write_boxes
 
 HEADER = ",".join(COLUMNS)
 ROW = "a/b,3,10,20,30,60,jump,320,240"

@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
@@ -89,13 +92,13 @@ class TestCentre:
 
 
 class TestDraws:
-    def draws(self, count: int = 24) -> list[Draw]:
-        return [Draw(number % 2, (3, 0, number)) for number in range(count)]
+    def samples(self, count: int = 24) -> list[SampleRef]:
+        return [SampleRef(number % 2, (3, 0, number)) for number in range(count)]
 
     def test_rgb_and_flow_share_window_view_and_flip(self, clip_set, flow_set):
         clips, flips = dataset(clip_set, flow_set, may_flip=True), []
-        for draw in self.draws():
-            sample = clips[draw]
+        for sample in self.samples():
+            sample = clips[sample]
             brightness, u = sample["rgb"][0].int(), sample["flow"][0].int()
             flips.append(bool(brightness[0, 0, 0] > brightness[0, 0, -1]))
             assert (brightness - (255 - u if flips[-1] else u)).abs().max() <= 2 * TOLERANCE
@@ -103,22 +106,24 @@ class TestDraws:
 
     def test_windows_and_views_vary(self, clip_set):
         clips = dataset(clip_set)
-        corners = {int(clips[draw]["rgb"][0, 0, 0, 0]) for draw in self.draws()}
+        corners = {int(clips[sample]["rgb"][0, 0, 0, 0]) for sample in self.samples()}
         assert len(corners) > 10
 
     def test_nothing_is_mirrored_unless_it_may_be(self, clip_set):
         clips = dataset(clip_set)
-        assert all((clips[draw]["rgb"][0, 0, 0].int().diff() > 0).all() for draw in self.draws())
+        assert all((clips[sample]["rgb"][0, 0, 0].int().diff() > 0).all() for sample in self.samples())
 
-    def test_a_draw_gives_the_same_sample_always(self, clip_set, flow_set):
+    def test_a_reference_gives_the_same_sample_always(self, clip_set, flow_set):
         first, second = (dataset(clip_set, flow_set, may_flip=True) for _ in range(2))
-        for draw in reversed(self.draws(8)):
-            assert torch.equal(first[draw]["rgb"], first[draw]["rgb"])
-            assert torch.equal(first[draw]["flow"], second[draw]["flow"])
+        for sample in reversed(self.samples(8)):
+            assert torch.equal(first[sample]["rgb"], first[sample]["rgb"])
+            assert torch.equal(first[sample]["flow"], second[sample]["flow"])
 
     def test_the_last_frame_has_no_field_and_is_never_seen(self, clip_set):
         clips = dataset(clip_set, geometry=Geometry(ClipSpec(FRAMES - 1), HEIGHT, 8))
-        times = {int(clips[draw]["rgb"][0, -1].min()) - int(clips[draw]["rgb"][0, 0].min()) for draw in self.draws(6)}
+        times = {
+            int(clips[sample]["rgb"][0, -1].min()) - int(clips[sample]["rgb"][0, 0].min()) for sample in self.samples(6)
+        }
         assert max(times) <= 8 * (FRAMES - 2) + TOLERANCE
 
     def test_flow_stored_smaller_than_the_clip(self, clip_set, flow_set, tmp_path):
@@ -126,16 +131,16 @@ class TestDraws:
         small = {name: write_fields(tmp_path / "small", name, height=10, width=14) for name in "ab"}
         flow_set = dataclasses.replace(flow_set, entries=small, media_root=str(tmp_path / "small"))
         clips = dataset(clip_set, flow_set, geometry=Geometry(ClipSpec(2), short_side=15, crop=15))
-        for draw in self.draws(40):
-            assert clips[draw]["flow"].shape == (2, 2, 15, 15)
-            assert clips[draw]["rgb"].shape == (3, 2, 15, 15)
+        for sample in self.samples(40):
+            assert clips[sample]["flow"].shape == (2, 2, 15, 15)
+            assert clips[sample]["rgb"].shape == (3, 2, 15, 15)
 
 
 class TestLabels:
     def test_index_of_the_class_or_minus_one(self, clip_set):
         clips = dataset(clip_set)
         assert [int(clips[number]["label"]) for number in range(2)] == [1, -1]
-        assert int(clips[Draw(1, (0,))]["label"]) == -1
+        assert int(clips[SampleRef(1, (0,))]["label"]) == -1
 
     def test_samples_collate(self, clip_set, flow_set):
         (batch,) = DataLoader(dataset(clip_set, flow_set), batch_size=2)
@@ -153,7 +158,7 @@ class TestCache:
     def test_gives_the_same_samples(self, clip_set, flow_set):
         plain = dataset(clip_set, flow_set, may_flip=True)
         cached = dataset(clip_set, flow_set, may_flip=True, cache_bytes=1 << 20)
-        for key in [0, 1, *(Draw(number % 2, (number,)) for number in range(6))] * 2:
+        for key in [0, 1, *(SampleRef(number % 2, (number,)) for number in range(6))] * 2:
             for modality in ("rgb", "flow"):
                 assert torch.equal(plain[key][modality], cached[key][modality])
 
@@ -162,7 +167,7 @@ class TestCache:
         first = cached[0]["rgb"]
         self.remove_videos(clip_set)
         assert torch.equal(cached[0]["rgb"], first)
-        assert cached[Draw(0, (1,))]["rgb"].shape == first.shape
+        assert cached[SampleRef(0, (1,))]["rgb"].shape == first.shape
 
     def test_a_sample_that_is_changed_leaves_the_cache_alone(self, clip_set):
         cached = dataset(clip_set, cache_bytes=1 << 20)
@@ -224,7 +229,7 @@ class TestFramesWithFlow:
     def test_it_is_mirrored_as_a_whole(self, clip_set, flow_set):
         clips, flips = self.stacked(clip_set, flow_set), set()
         for number in range(12):
-            sample = clips[Draw(0, (3, 0, number))]["rgb_flow"].int()
+            sample = clips[SampleRef(0, (3, 0, number))]["rgb_flow"].int()
             flips.add(flip := bool(sample[0, 0, 0, 0] > sample[0, 0, 0, -1]))
             assert (sample[0] - (255 - sample[5] if flip else sample[5])).abs().max() <= 2 * TOLERANCE
         assert flips == {False, True}
@@ -242,7 +247,7 @@ class TestFramesWithFlow:
 def test_strides_of_random_windows_are_drawn_from_a_range(clip_set):
     geometry = Geometry(ClipSpec(3, stride_frames=1), HEIGHT, 8, stride_frames_max=4)
     clips = dataset(clip_set, geometry=geometry)
-    strides = {round(float(clips[Draw(0, (number,))]["rgb"][0].float().mean(dim=(1, 2)).diff()[0]) / 8)
+    strides = {round(float(clips[SampleRef(0, (number,))]["rgb"][0].float().mean(dim=(1, 2)).diff()[0]) / 8)
                for number in range(40)}  # fmt: skip
     assert strides == {1, 2, 3, 4}
     assert clips[0]["rgb"][0].float().mean(dim=(1, 2)).diff().tolist() == pytest.approx([8, 8], abs=1)

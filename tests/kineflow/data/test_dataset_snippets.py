@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draw
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.data.segments import middle_snippets, random_snippets
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
@@ -61,7 +64,7 @@ def test_validation_sees_the_middle_of_each_segment(sets, modality, length):
 
 
 def test_training_sees_what_its_seed_says(sets):
-    sample = dataset(sets, "flow", length=5)[Draw(0, (4, 2))]
+    sample = dataset(sets, "flow", length=5)[SampleRef(0, (4, 2))]
     expected = random_snippets(FRAMES - 1, ClipSpec(5), 3, np.random.default_rng((4, 2))).reshape(-1)
     np.testing.assert_allclose(moments(sample["flow"]), expected, atol=1)
 
@@ -79,14 +82,14 @@ def test_differences_are_of_one_crop(sets):
     for seed in range(10):
         jitter = Jitter((1, 0.75, 0.5))
         data = dataset(sets, "rgb_difference", length=5, jitter=jitter, crop=8, may_flip=True)
-        sample = data[Draw(0, (seed,))]["rgb_difference"]
+        sample = data[SampleRef(0, (seed,))]["rgb_difference"]
         assert sample.shape == (3, 15, 8, 8)
         assert (sample.amax(dim=(2, 3)) - sample.amin(dim=(2, 3))).max() <= 2 * TOLERANCE
 
 
 def test_a_mirrored_clip_of_flow_has_u_turned_round(sets):
     data = dataset(sets, "warped_flow", length=5, may_flip=True)
-    samples = [data[Draw(0, (seed,))]["warped_flow"] for seed in range(20)]
+    samples = [data[SampleRef(0, (seed,))]["warped_flow"] for seed in range(20)]
     rising = [bool(sample[0, 0, 0, -1].int() > sample[0, 0, 0, 0].int()) for sample in samples]
     assert all(rising)  # 255 − (16 + t² + 4 x), mirrored, rises to the right again
     highest = {int(sample[0].max()) > 150 for sample in samples}
@@ -97,7 +100,7 @@ def test_a_mirrored_clip_of_flow_has_u_turned_round(sets):
 @pytest.mark.parametrize(("modality", "length"), [("rgb", 1), ("rgb_difference", 5), ("flow", 5)])
 def test_a_clip_shorter_than_its_snippets_repeats(sets, modality, length):
     data = dataset(sets, modality, length=length)
-    for key in (1, Draw(1, (0,))):
+    for key in (1, SampleRef(1, (0,))):
         assert data[key][modality].shape[1] == 3 * length
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from kineflow.data.layouts import Listing, hold_out, list_clips, open_lists
 from kineflow.data.layouts.hmdb51 import group_of
 from kineflow.data.layouts.rows import ListedClip
-from kineflow.data.manifest import Split
 from kineflow.data.source import LocalSource
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
 

@@ -124,18 +124,3 @@ def test_a_network_that_takes_bgr_gets_its_figures_in_that_order():
     seen = transforms.normalise(clips, caffe)
     assert seen.shape == clips.shape
     assert seen[1, :, 4, 3, 3].tolist() == [100 - 104, (150 - 117) / 2, (200 - 123) / 4]
-    frames = np.broadcast_to(np.uint8([200, 150, 100]), (5, 8, 8, 3))
-    torch.testing.assert_close(transforms.prepare_rgb(frames, caffe), seen[0])
-
-
-@pytest.mark.parametrize(("prepare", "preprocessing"), [(transforms.prepare_rgb, RGB), (transforms.prepare_flow, FLOW)])
-def test_prepared_clips_are_resized_centre_cropped_and_normalised(prepare, preprocessing):
-    channels = len(preprocessing.mean)
-    frames = np.zeros((3, 16, 24, channels), np.uint8)
-    frames[:, 4:12, 8:16] = 64  # the middle half of the height
-    prepared = prepare(frames, preprocessing)
-    assert prepared.shape == (channels, 3, 4, 4)
-    assert prepared.dtype == torch.float32
-    expected = [(64 - mean) / std for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)]
-    assert prepared[:, 1, 2, 2].tolist() == pytest.approx(expected)
-    assert prepared[:, 1, 0, 0].tolist() == pytest.approx(expected)

@@ -8,10 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.validation.checks import ROWS_SHOWN, Check, Limits, Severity, Validation, one_line
+from kineflow.data.validation.checks import ROWS_SHOWN, Check, Severity, Validation, one_line
+from kineflow.data.validation.settings import ValidationSettings
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 
-LIMITS = Limits(min_frames=8, min_clips_per_class=2, max_class_ratio=2, max_rejected_share=0.2, min_short_side=48)
+LIMITS = ValidationSettings(
+    min_frames=8, min_clips_per_class=2, max_class_ratio=2, max_rejected_share=0.2, min_short_side=48
+)
 
 
 def make_clip(clip_id, split, label, **values):
@@ -139,7 +144,7 @@ def test_faults_of_the_whole_set_say_what_was_seen(name, clip_set, observed):
 
 def test_too_many_rejected_clips_are_critical():
     lost = [clip.clip_id for clip in make_set().clips if clip.clip_id.endswith("2")]
-    limits = dataclasses.replace(LIMITS, min_clips_per_class=1)
+    limits = LIMITS.model_copy(update={"min_clips_per_class": 1})
     validation, _ = run(changed(make_set(), dict.fromkeys(lost, REJECTED)), limits)
     assert [check.name for check in validation.failed_critical] == ["rejected_share"]
     assert [check.name for check in validation.warnings] == ["none_rejected"]
@@ -157,7 +162,7 @@ def test_a_set_of_rejected_clips_has_nothing_usable():
 def test_a_set_without_val_is_accepted_and_copies_may_be_allowed():
     clip_set = without(make_set(), lambda clip: clip.split != "val")
     copies = {"unlabelled/1": {"sha256": SAME}, "unlabelled/3": {"sha256": SAME}}
-    limits = dataclasses.replace(LIMITS, allow_duplicates_within_split=True, min_short_side=0)
+    limits = LIMITS.model_copy(update={"allow_duplicates_within_split": True, "min_short_side": 0})
     validation, _ = run(changed(clip_set, copies), limits)
     assert failed(validation) == {}
     assert not {"large_enough", "content_once_in_a_split"} & {check.name for check in validation.checks}

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from kineflow.data.crops import Crops
-from kineflow.data.manifest import Clip, Split, Status
 from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
 from kineflow.models.over_frames import OverFrames
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import Clip
 from kineflow.spec.sampling import ClipSpec, Indices, dense_clips, uniform_clips
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 
 LENGTHS = (9, 3, 14)
 

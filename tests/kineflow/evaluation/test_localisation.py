@@ -11,7 +11,6 @@ from kineflow.evaluation.localisation import (
     Detection,
     TrueTube,
     Tube,
-    attention_entropy,
     attention_inside,
     average_precisions,
     box_iou,
@@ -198,15 +197,6 @@ def test_attention_inside_counts_covered_parts_of_cells() -> None:
     np.testing.assert_allclose(attention_inside(attention, mask), [0.5 + 0.15])
     np.testing.assert_allclose(attention_inside(7 * attention, mask), [0.65])
     np.testing.assert_allclose(attention_inside(np.full((1, 7, 7), 1 / 49), np.ones((1, 64, 64), bool)), [1])
-
-
-def test_entropy_of_the_time_averaged_attention() -> None:
-    even, still = np.full((3, 7, 7), 1 / 49), np.zeros((3, 7, 7))
-    still[:, 2, 2] = 1
-    moving = np.eye(3).reshape(3, 3)
-    assert attention_entropy(even) == pytest.approx(math.log(49))
-    assert attention_entropy(still) == 0
-    assert attention_entropy(moving) == pytest.approx(math.log(3))  # peaked at every step, even over time
 
 
 def test_entropy_of_each_map() -> None:

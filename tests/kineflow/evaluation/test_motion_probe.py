@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,19 +10,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from kineflow.data.batch_sampler import BatchSampler, Pool
 from kineflow.data.dataset import ClipDataset, Geometry
-from kineflow.data.draws import Draws, Pool
-from kineflow.data.manifest import ClipSet, Split
 from kineflow.evaluation.fusion import fuse
-from kineflow.evaluation.motion_probe import ProbeErrors, errors_of_each, mean_over_clips, probe_errors, summarise_probe
+from kineflow.evaluation.motion_probe import ProbeErrors, errors_of_each, mean_over_clips, summarise_probe
 from kineflow.evaluation.scores import Scores
-from kineflow.flow.quantise import quantise
-from kineflow.flow.store import FlowSet
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.quantise import quantise
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
-from kineflow.training.motion_probe import MotionProbe, fit_decoder, flow_px
+from kineflow.training.motion_probe import MotionProbe, fit_decoders, flow_px
 from kineflow.training.settings import OptimiserSettings
 
 BOUND_PX = 20.0
@@ -48,9 +50,13 @@ def probe() -> MotionProbe:
     return MotionProbe(network, flow, stage="Conv2b", decoder="simple", bound_px=BOUND_PX)
 
 
+def errors_of(probe: MotionProbe, clips: Any, batch_size: int) -> ProbeErrors:
+    return errors_of_each([probe], clips, batch_size=batch_size)[0]
+
+
 def test_predicting_no_motion_errs_by_the_mean_magnitude_of_the_flow() -> None:
     clips = Clips(5)
-    errors = probe_errors(probe(), clips, batch_size=2)
+    errors = errors_of(probe(), clips, 2)
     magnitudes = torch.linalg.vector_norm(flow_px(clips.levels, BOUND_PX), dim=1).mean(dim=(1, 2, 3))
     np.testing.assert_allclose(errors.still, magnitudes, rtol=1e-5)
     np.testing.assert_array_equal(errors.decoded, errors.still)  # a new decoder says that nothing moves
@@ -59,9 +65,9 @@ def test_predicting_no_motion_errs_by_the_mean_magnitude_of_the_flow() -> None:
 def test_errors_are_those_of_each_clip_however_they_are_batched() -> None:
     trained, clips = probe(), Clips(5)
     batches = [{"flow": Clips(8, seed=seed).levels} for seed in range(40)]
-    fit_decoder(trained, batches, steps=40, settings=OptimiserSettings(learning_rate=0.1))
+    fit_decoders([trained], batches, steps=40, settings=OptimiserSettings(learning_rate=0.1))
     trained.train()
-    together, alone = (probe_errors(trained, clips, batch_size=size) for size in (5, 1))
+    together, alone = (errors_of(trained, clips, size) for size in (5, 1))
     np.testing.assert_allclose(together.decoded, alone.decoded, rtol=1e-4)
     assert not trained.training
     single = trained.loss({"flow": clips.levels[3:4]})["end_point_error"]
@@ -72,10 +78,10 @@ def test_errors_are_those_of_each_clip_however_they_are_batched() -> None:
 def test_several_probes_are_measured_as_each_alone() -> None:
     first, second, clips = probe(), probe(), Clips(5)
     second.backbone = first.backbone
-    fit_decoder(second, [{"flow": Clips(8).levels}], steps=1, settings=OptimiserSettings(learning_rate=0.1))
+    fit_decoders([second], [{"flow": Clips(8).levels}], steps=1, settings=OptimiserSettings(learning_rate=0.1))
     both = errors_of_each([first, second], clips, batch_size=2)
     for errors, made in zip(both, (first, second), strict=True):
-        alone = probe_errors(made, clips, batch_size=2)
+        alone = errors_of(made, clips, 2)
         np.testing.assert_array_equal(errors.decoded, alone.decoded)
         np.testing.assert_array_equal(errors.still, alone.still)
     assert not np.array_equal(both[0].decoded, both[1].decoded)
@@ -94,9 +100,9 @@ def test_clips_of_a_clip_set_and_a_flow_set(tiny_data) -> None:
     rgb = Preprocessing("rgb", 4, 1, 16, 8, mean=(128.0,) * 3, std=(64.0,) * 3)
     network = create_model("s3d_g", num_classes=0, width=0.125)
     task = MotionProbe(network, rgb, stage="Mixed3b", decoder="pwc", bound_px=flow_set.bound_px)
-    batches = DataLoader(clips, batch_sampler=Draws([Pool((0, 1, 2, 3), 2)], steps=3, seed=0))
-    assert len(fit_decoder(task, batches, steps=3, settings=OptimiserSettings(learning_rate=1e-4))) == 3
-    summary = summarise_probe(probe_errors(task, clips, batch_size=3))
+    batches = DataLoader(clips, batch_sampler=BatchSampler([Pool((0, 1, 2, 3), 2)], steps=3, seed=0))
+    assert len(fit_decoders([task], batches, steps=3, settings=OptimiserSettings(learning_rate=1e-4))[0]) == 3
+    summary = summarise_probe(errors_of(task, clips, 3))
     assert summary.clips == 4
     assert 0 < summary.error.value < 1.5 * summary.still.value
 

@@ -10,18 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.evaluation.protocol import score_clips
 from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.params import PRESETS
-from kineflow.flow.source import FlowSource
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
 from kineflow.serving.predict import predict_video
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.spec.tvl1 import PRESETS
 from kineflow.storage.errors import KineflowError
 from kineflow.video import store
 from kineflow.video.encode import write_video
@@ -29,7 +31,7 @@ from kineflow.video.index import index_video
 
 CLASSES = ("left", "right", "spin")
 SHORT_SIDE, BOUND_PX = 48, 8.0
-SOURCE = FlowSource(dataclasses.asdict(PRESETS["fast"]), BOUND_PX, short_side=SHORT_SIDE)
+SOURCE = FlowSource(PRESETS["fast"].model_dump(), BOUND_PX, short_side=SHORT_SIDE)
 CHANNELS = {"flow": 2, "warped_flow": 2, "rgb_flow": 3}
 
 
@@ -140,11 +142,11 @@ def test_bytes_give_what_the_file_gives(video: Path) -> None:
 
 
 def test_memory_does_not_grow_with_windows(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kineflow.flow import of_video
+    from kineflow.flow import flow_of_video
     from kineflow.serving import predict
 
     read: list[int] = []
-    for module in (predict, of_video):
+    for module in (predict, flow_of_video):
 
         def counted(*arguments, original=module.read_frames, **keywords):
             frames = original(*arguments, **keywords)

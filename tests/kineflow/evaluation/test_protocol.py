@@ -7,16 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
-from kineflow.data.transforms import prepare_flow, prepare_rgb
 from kineflow.evaluation.protocol import score_clips
-from kineflow.flow.store import FlowEntry, FlowSet, read_flow, write_flow
 from kineflow.models.card import ModelCard
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow, write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, uniform_clips
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
+from tests.centre_crop import centre_crop
 
 CLASSES = ("jump", "run", "sit")
 LENGTHS = {"a": 12, "b": 20, "c": 5, "d": 9}
@@ -92,12 +95,12 @@ def score(clip_set, flow_set=None, *, modality="rgb", split=Split.TEST, clips_pe
     )
 
 
-def by_hand(clip_set, name, read, prepare, modality, windows=3):
+def by_hand(name, read, modality, windows=3):
     network, wanted = Probe(3 if modality == "rgb" else 2).eval(), card(modality).preprocessing
     answers = []
     for indices in uniform_clips(LENGTHS[name] - 1, ClipSpec(4, 2), windows):
         with torch.inference_mode():
-            answers.append(network(prepare(read(indices.tolist()), wanted)[None]).softmax(dim=1)[0])
+            answers.append(network(centre_crop(read(indices.tolist()), wanted)[None]).softmax(dim=1)[0])
     return torch.stack(answers).mean(dim=0).numpy()
 
 
@@ -106,7 +109,7 @@ def test_rgb_scores_are_the_mean_softmax_over_windows(clip_set, windows):
     scores = score(clip_set, clips_per_video=windows)
     for place, name in enumerate("abc"):
         path = clip_set.locate(clip_set.clips[place])
-        expected = by_hand(clip_set, name, lambda i, p=path: read_frames(p, i), prepare_rgb, "rgb", windows)
+        expected = by_hand(name, lambda i, p=path: read_frames(p, i), "rgb", windows)
         assert np.allclose(scores.probabilities()[place], expected, atol=1e-5)
 
 
@@ -114,7 +117,7 @@ def test_flow_scores_are_the_mean_softmax_over_windows(clip_set, flow_set):
     scores = score(clip_set, flow_set, modality="flow")
     for place, name in enumerate("abc"):
         path = flow_set.locate(name)
-        expected = by_hand(clip_set, name, lambda i, p=path: read_flow(p, i), prepare_flow, "flow")
+        expected = by_hand(name, lambda i, p=path: read_flow(p, i), "flow")
         assert np.allclose(scores.probabilities()[place], expected, atol=1e-5)
 
 
@@ -199,7 +202,7 @@ class TestSnippets:
         answers = []
         for indices in uniform_clips(LENGTHS["a"] - 1, ClipSpec(4, 2), 3):
             with torch.inference_mode():
-                answers.append(network(prepare_rgb(read_frames(path, indices.tolist()), wanted)[None])[0])
+                answers.append(network(centre_crop(read_frames(path, indices.tolist()), wanted)[None])[0])
         assert np.allclose(scores.logits[0], torch.stack(answers).mean(dim=0), atol=1e-5)
         assert not np.allclose(scores.probabilities()[0], score(clip_set).probabilities()[0], atol=1e-3)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kineflow.evaluation.ranking import average_precision, mean_average_precision
+from kineflow.evaluation.ranking import average_precision
 
 
 def test_average_precision_is_the_mean_precision_at_the_right_ones() -> None:
@@ -14,10 +14,3 @@ def test_average_precision_is_the_mean_precision_at_the_right_ones() -> None:
     assert average_precision(scores, truth) == pytest.approx((1 / 1 + 2 / 4) / 2)
     assert average_precision(scores, ~truth) == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert math.isnan(average_precision(scores, np.zeros(4, bool)))
-
-
-def test_map_averages_over_the_classes_that_occur() -> None:
-    scores = np.array([[0.9, 0.2, 0.5], [0.8, 0.7, 0.4]])
-    truth = np.array([[True, True, False], [False, False, False]])
-    assert mean_average_precision(scores, truth) == pytest.approx((1 + 1 / 2) / 2)
-    assert math.isfinite(mean_average_precision(scores, truth))

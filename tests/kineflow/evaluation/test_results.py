@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from kineflow.data.manifest import Clip, Split, Status
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.results import (
     Evaluated,
@@ -20,6 +19,9 @@ from kineflow.evaluation.results import (
 )
 from kineflow.evaluation.scores import Scores
 from kineflow.registry.policy import read_evaluation
+from kineflow.sets.clip_set import Clip
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 
 LABELS = [0, 0, 1, 1]

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.flow import jpeg_layout
 from kineflow.flow.jpeg_layout import export_jpeg_flow, import_jpeg_flow, index_jpeg_flow
-from kineflow.flow.jpeg_planes import read_jpeg_flow, write_jpeg_flow
-from kineflow.flow.store import FlowEntry, FlowSet, read_flow, write_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import read_flow, write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.sets.jpeg_planes import read_jpeg_flow, write_jpeg_flow
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from pipelines.cli import app
 
@@ -99,8 +102,8 @@ def test_two_folders_of_one_name_are_not_guessed_between(tmp_path: Path) -> None
     ("frames", "message"),
     [
         (FRAMES - 1, "one too many"),
-        (FRAMES + 1, "4 fields for 6 frames, where 5 are expected"),
-        (2, "4 fields for 2 frames, where 1 are expected"),
+        (FRAMES + 1, "4 flow frames for 6 frames, where 5 are expected"),
+        (2, "4 flow frames for 2 frames, where 1 are expected"),
     ],
 )
 def test_a_wrong_count_is_told(tmp_path: Path, frames: int, message: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from kineflow.flow import preview as module
-from kineflow.flow.params import PRESETS
 from kineflow.flow.preview import PreviewSettings, preview
+from kineflow.spec.tvl1 import PRESETS
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames, read_video
 from kineflow.video.encode import write_video
@@ -225,6 +225,11 @@ def test_one_frame_is_refused(tmp_path: Path) -> None:
 def test_a_missing_device_is_named(clip: Path, tmp_path: Path, device: str) -> None:
     with pytest.raises(KineflowError, match=device):
         preview(clip, tmp_path / "out.mp4", settings(device=device))
+
+
+def test_a_solver_that_cannot_run_here_is_refused(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match="'cluster' cannot"):
+        preview(clip, tmp_path / "out.mp4", settings(solver="cluster"))
 
 
 @pytest.mark.parametrize("values", [{"seconds": 0.0}, {"seconds": float("nan")}, {"max_px": -1.0}])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import cv2
@@ -13,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kineflow.flow.params import PRESETS, TVL1Params
 from kineflow.flow.tvl1 import choose_solver, tvl1_flow, why_not
+from kineflow.spec.tvl1 import PRESETS, TVL1Params, tvl1_params
 from kineflow.storage.errors import KineflowError
 
 BORDER = 12  # px left out where content has moved out of the frame
@@ -145,7 +144,7 @@ def test_no_pairs_give_no_flow() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (15, 15), (16, 17), (23, 64), (31, 7)])
 @pytest.mark.parametrize("name", PRESETS)
 def test_any_size_gives_finite_flow(name: str, size: tuple[int, int]) -> None:
-    params = dataclasses.replace(PRESETS[name], outer_iterations=1)
+    params = tvl1_params(name, outer_iterations=1)
     flow = tvl1_flow(*pair((1.0, 0.5), size=size), params)
     assert flow.shape == (1, 2, *size)
     assert flow.isfinite().all()
@@ -165,7 +164,7 @@ def test_a_pair_does_not_depend_on_its_batch(name: str) -> None:
     shifts = [(0.0, 0.0), (4.0, 2.0), (0.3, -0.1), (-3.0, 3.0), (0.02, 0.0), (1.5, -0.75)]
     second = texture(shifts, size=(37, 43))
     first = second[:1].expand(len(shifts), -1, -1)
-    params = dataclasses.replace(PRESETS[name], outer_iterations=min(3, PRESETS[name].outer_iterations))
+    params = tvl1_params(name, outer_iterations=min(3, PRESETS[name].outer_iterations))
     together = tvl1_flow(first, second, params)
     alone = torch.cat([tvl1_flow(first[n : n + 1], second[n : n + 1], params) for n in range(len(shifts))])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
@@ -208,7 +207,7 @@ def test_the_median_is_of_its_size(size: int) -> None:
         InnerIterations=5,
     )  # fmt: skip
     differences = {
-        own: float((tvl1_flow(first, second, dataclasses.replace(short, median=own)) - reference).abs().mean())
+        own: float((tvl1_flow(first, second, short.model_copy(update={"median": own})) - reference).abs().mean())
         for own in (1, 3, 5)
     }
     assert differences[size] < 0.01 * min(differences[other] for other in differences if other != size), differences
@@ -229,7 +228,7 @@ def test_presmoothing_helps_against_noise() -> None:
     rng = torch.Generator().manual_seed(1)
     noisy = [(frame.float() + 15 * torch.randn(frame.shape, generator=rng)).clamp(0, 255) for frame in (first, second)]
     plain, smoothed = (
-        end_point_error(tvl1_flow(*noisy, TVL1Params.preset("capped", presmoothing=sigma)), (1.5, -0.75)).mean()
+        end_point_error(tvl1_flow(*noisy, tvl1_params("capped", presmoothing=sigma)), (1.5, -0.75)).mean()
         for sigma in (0.0, 1.0)
     )
     assert smoothed < plain
@@ -252,7 +251,7 @@ def test_transposed_frames_swap_u_and_v(shift: tuple[float, float], seed: int) -
 @given(shift=shifts, seed=st.integers(0, 1000))
 def test_mirrored_frames_mirror_and_negate_u(shift: tuple[float, float], seed: int) -> None:
     # Only nearly: differences are one-sided. One level, because the coarser ones start at the left edge.
-    params = TVL1Params.preset("fast", scales=1)
+    params = tvl1_params("fast", scales=1)
     first, second = pair(shift, size=(40, 48), seed=seed)
     flow = tvl1_flow(first, second, params)
     mirrored = tvl1_flow(first.flip(2), second.flip(2), params).flip(3) * torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)
@@ -332,12 +331,12 @@ def test_refuses_what_are_not_pairs(shapes: tuple[tuple[int, ...], tuple[int, ..
 )  # fmt: skip
 def test_refuses_impossible_parameters(values: dict[str, object]) -> None:
     with pytest.raises(KineflowError, match=next(iter(values))):
-        TVL1Params(**values)  # type: ignore[arg-type]
+        tvl1_params(**values)
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(KineflowError, match="opencv, cuda, capped, fast"):
-        TVL1Params.preset("slow")
+        tvl1_params("slow")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

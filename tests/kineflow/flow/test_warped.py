@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from kineflow.flow.camera import WARP_MARGIN_PX
-from kineflow.flow.params import PRESETS
 from kineflow.flow.tvl1 import tvl1_flow
 from kineflow.flow.warped import WarpedFlow, warped_flow
+from kineflow.spec.tvl1 import PRESETS
 from kineflow.storage.errors import KineflowError
 from kineflow.synth.motions import clip_times, find_motion
 from kineflow.synth.render import render_clip

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.models.alstm import ALSTM, TRAINING, AdditiveAttention, CubeRegression, LocationAttention
+from kineflow.models.alstm import ALSTM, AdditiveAttention, CubeRegression, LocationAttention
 from kineflow.models.recurrent import LSTMCell
 from kineflow.storage.errors import KineflowError
 
@@ -240,15 +240,6 @@ def test_a_multi_label_network_scores_classes_one_by_one() -> None:
 def test_impossible_values_of_the_regression_are_named(wrong: dict[str, int]) -> None:
     with pytest.raises(KineflowError, match=next(iter(wrong))):
         CubeRegression(num_classes=K, in_channels=C, **wrong)
-
-
-def test_published_training() -> None:
-    assert (TRAINING["ucf11"].optimiser, TRAINING["ucf11"].learning_rate) == ("adam", 2e-4)
-    assert (TRAINING["hmdb51"].optimiser, TRAINING["hmdb51"].learning_rate) == ("sgd", 1e-5)
-    assert (TRAINING["hollywood2"].optimiser, TRAINING["hollywood2"].learning_rate) == ("sgd", 1e-4)
-    assert [TRAINING[name].scored_steps for name in ("ucf11", "hmdb51", "hollywood2")] == [30, 16, 16]
-    for training in TRAINING.values():
-        assert (training.batch_size, training.steps, training.epochs, training.l2) == (128, 30, 15, 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kineflow.models.bundle import load_backbone, load_bundle, save_bundle, weights_digest
+from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
 from kineflow.models.card import ModelCard, load_card
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_backbone, create_model
@@ -262,43 +262,16 @@ def test_metrics_that_are_no_figures_are_refused() -> None:
         dataclasses.replace(CARD, metrics={"val/top1": float("nan")})
 
 
-BACKBONE = ModelCard(
-    name="initial-rgb",
-    architecture="bn_inception",
-    hyperparameters={"width": 0.125, "dropout": 0.8, "output_stride": 16},
-    classes=(),
-    preprocessing=Preprocessing("rgb", 1, 1, 72, 64, (104.0, 117.0, 123.0), (1.0,) * 3, channel_order="bgr"),
-)
-
-
-@pytest.mark.parametrize(("classes", "channels"), [((), 3), (("clap", "wave"), 3), ((), 20)])
-def test_a_backbone_comes_back_as_it_was(tmp_path: Path, classes: tuple[str, ...], channels: int) -> None:
-    flow = dataclasses.replace(RGB, modality="flow", frames=1, mean=(127.5,) * channels, std=(1.0,) * channels)
-    card = dataclasses.replace(
-        BACKBONE, classes=classes, preprocessing=flow if channels != 3 else BACKBONE.preprocessing
-    )
-    original = create_backbone("bn_inception", num_classes=len(classes), in_channels=channels, **card.hyperparameters)
-    save_bundle(tmp_path / "model", original, card)
-    network, loaded = load_backbone(tmp_path / "model")
-    assert loaded == card
-    assert not network.training
-    x = torch.randn(1, channels, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        torch.testing.assert_close(network(x), original.eval()(x), rtol=0, atol=0)
-
-
-def test_models_and_backbones_are_not_taken_for_each_other(folder: Path, tmp_path: Path) -> None:
-    save_bundle(tmp_path / "backbone", create_backbone("bn_inception", **BACKBONE.hyperparameters), BACKBONE)
+def test_a_backbone_alone_is_no_model(tmp_path: Path) -> None:
+    """Networks for images are kept inside of networks for clips."""
+    card = dataclasses.replace(CARD, architecture="bn_inception")
     with pytest.raises(KineflowError, match="for images and not for clips"):
-        load_bundle(tmp_path / "backbone")
-    with pytest.raises(KineflowError, match="no backbone"):
-        load_backbone(folder)
-    with pytest.raises(KineflowError, match="no backbone"):
-        save_bundle(tmp_path / "model", create_backbone("bn_inception", **BACKBONE.hyperparameters), CARD)
+        save_bundle(tmp_path / "model", create_backbone("bn_inception", width=0.125), card)
 
 
 def test_the_channel_order_is_part_of_the_card(tmp_path: Path) -> None:
-    save_bundle(tmp_path / "model", create_backbone("bn_inception", **BACKBONE.hyperparameters), BACKBONE)
+    caffe = dataclasses.replace(CARD, preprocessing=dataclasses.replace(RGB, channel_order="bgr"))
+    save_bundle(tmp_path / "model", network_of(caffe), caffe)
     stored = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
     assert stored["preprocessing"]["channel_order"] == "bgr"
     assert load_card(tmp_path / "model").preprocessing.channel_order == "bgr"

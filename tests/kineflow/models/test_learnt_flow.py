@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kineflow.flow.quantise import quantise
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.learnt_flow import LearntFlow, learnt_flow
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.quantise import quantise
 from kineflow.storage.errors import KineflowError
 
 BOUND_PX = 20.0

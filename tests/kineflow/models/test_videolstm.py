@@ -11,7 +11,6 @@ from kineflow.models.conv_lstm import ConvLSTMCell
 from kineflow.models.map_attention import InitialMaps, MapAttention
 from kineflow.models.recurrent import LSTMCell, SequenceNetwork
 from kineflow.models.videolstm import (
-    TRAINING,
     AdditiveALSTM,
     ConvALSTM,
     ConvLSTM,
@@ -377,18 +376,6 @@ def test_parents_that_do_not_fit_are_refused_and_change_nothing(network: Callabl
 
 def test_a_flow_parent_with_small_kernels_fits_the_released_bottom() -> None:
     warm_start(a_videolstm(), flow=a_conv_lstm(in_channels=M, kernel=1), appearance=a_conv_alstm())
-
-
-def test_published_training() -> None:
-    epochs = {name: training.epochs for name, training in TRAINING.items()}
-    assert epochs == {
-        "vgg_lstm": 200, "vgg_alstm": 200, "conv_lstm": 200, "conv_lstm_flow": 300, "conv_alstm": 300,
-        "motion_alstm": 400, "videolstm": 400,
-    }  # fmt: skip
-    for training in TRAINING.values():
-        assert (training.optimiser, training.learning_rate, training.smoothing) == ("rmsprop", 1e-3, 0.9)
-        assert (training.batch_size, training.steps, training.scored_steps, training.l2) == (128, 30, 30, 0.0)
-        assert training.epsilon == pytest.approx(1e-6**0.5)
 
 
 @pytest.mark.parametrize(

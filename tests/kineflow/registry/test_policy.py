@@ -73,11 +73,10 @@ class TestLaws:
 
     @given(EVALUATIONS, GATES)
     def test_the_first_champion_needs_the_floors_only(self, candidate: Evaluation, gate: Gate) -> None:
-        no_floors = Gate(gate.primary_metric, gate.min_gain)
+        no_floors = Gate(primary_metric=gate.primary_metric, min_gain=gate.min_gain)
         assert decide(candidate, None, no_floors).allowed
-        assert decide(candidate, None, gate).allowed == decide(candidate, candidate, Gate(
-            gate.primary_metric, 0.0, gate.floors, gate.per_class_floor
-        )).allowed  # fmt: skip
+        a_tie_is_enough = gate.model_copy(update={"min_gain": 0.0})
+        assert decide(candidate, None, gate).allowed == decide(candidate, candidate, a_tie_is_enough).allowed
 
 
 class TestReasons:

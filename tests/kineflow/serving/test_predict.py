@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from kineflow.data.transforms import prepare_rgb
 from kineflow.models.card import ModelCard
 from kineflow.serving.predict import predict_video
 from kineflow.spec.preprocessing import Preprocessing
@@ -13,6 +12,7 @@ from kineflow.spec.sampling import ClipSpec, uniform_clips
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
+from tests.centre_crop import centre_crop
 
 WANTED = Preprocessing("rgb", 4, 2, 36, 32, (128.0,) * 3, (64.0,) * 3)
 CARD = ModelCard("student", "tiny", {}, ("dark", "light"), WANTED)
@@ -48,7 +48,7 @@ def test_averages_the_softmax_over_windows_spread_over_the_video(brightening: Pa
 
     frames = read_frames(brightening)
     windows = uniform_clips(len(frames) - 1, ClipSpec(4, 2), 3)
-    expected = [prepare_rgb(frames[window], WANTED) for window in windows]
+    expected = [centre_crop(frames[window], WANTED) for window in windows]
     assert [tuple(clip.shape) for clip in network.seen] == [(1, 3, 4, 32, 32)] * 3
     for seen, wanted in zip(network.seen, expected, strict=True):
         torch.testing.assert_close(seen[0], wanted)
@@ -80,8 +80,10 @@ def test_a_video_of_one_frame_is_repeated(tmp_path: Path) -> None:
 
 
 def test_agrees_with_the_test_protocol(brightening: Path) -> None:
-    from kineflow.data.manifest import Clip, ClipSet, Split, Status
     from kineflow.evaluation.protocol import score_clips
+    from kineflow.sets.clip_set import Clip, ClipSet
+    from kineflow.spec.split import Split
+    from kineflow.spec.status import Status
 
     frames = len(read_frames(brightening))
     clip = Clip(
@@ -144,8 +146,10 @@ def test_real_clips_get_probabilities(shared_data: Path) -> None:
 
 @pytest.mark.parametrize("modality", ["rgb", "rgb_difference"])
 def test_scores_of_snippets_are_averaged_before_the_softmax(brightening: Path, modality: str) -> None:
-    from kineflow.data.manifest import Clip, ClipSet, Split, Status
     from kineflow.evaluation.protocol import score_clips
+    from kineflow.sets.clip_set import Clip, ClipSet
+    from kineflow.spec.split import Split
+    from kineflow.spec.status import Status
 
     card = dataclasses.replace(CARD, preprocessing=dataclasses.replace(WANTED, modality=modality, segments=3))
     frames = len(read_frames(brightening))

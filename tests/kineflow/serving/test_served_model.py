@@ -16,13 +16,13 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import _parse_json_data
 
-from kineflow.flow.source import FlowSource
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard, load_card
 from kineflow.registry.policy import Evaluation
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video
 from kineflow.serving.served_model import LIMITS, example_video, load_video_model, save_video_model, scored_row
+from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 from kineflow.video.index import index_video

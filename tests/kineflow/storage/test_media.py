@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.media import RemoteFile, check_root, digest_of, locate, media_at
+from kineflow.storage.media import RemoteFile, check_root, digest_of, locate
 from kineflow.storage.ranges import traffic
 from kineflow.storage.upload import upload_file
 from tests.swift import Swift
@@ -69,13 +69,6 @@ def test_what_is_located_is_below_the_prefix_for_every_reader_of_addresses(path:
     parts = place.uri.split("/")
     assert parts[:4] == ["s3:", "", "bucket", "clips"]
     assert not {"", ".", ".."} & set(parts[4:])
-
-
-def test_an_address_is_a_file_of_its_kind() -> None:
-    assert media_at("a/b.mp4") == Path("a/b.mp4")
-    assert media_at("s3://bucket/a b.mp4") == RemoteFile("s3://bucket/a b.mp4")
-    with pytest.raises(KineflowError, match="'gs'"):
-        media_at("gs://bucket/a.mp4")
 
 
 def test_a_remote_file_travels_to_workers() -> None:

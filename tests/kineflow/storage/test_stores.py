@@ -12,7 +12,7 @@ import pytest
 from kineflow.storage.client import s3_client
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.ranges import StorageError
-from kineflow.storage.stores import LocalStore, RemoteStore, open_store
+from kineflow.storage.stores import LocalStore, RemoteStore
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift
 
@@ -48,11 +48,6 @@ def keys(client: Any, root: str) -> dict[str, int]:
 def make(store: RemoteStore | LocalStore, path: str, content: bytes) -> None:
     store.work_path(path).parent.mkdir(parents=True, exist_ok=True)
     store.work_path(path).write_bytes(content)
-
-
-def test_a_root_says_what_it_is(root: str, tmp_path: Path) -> None:
-    assert isinstance(open_store(root, tmp_path), RemoteStore)
-    assert open_store(str(tmp_path / "a" / ".." / "b"), tmp_path).root == str(tmp_path / "b")
 
 
 def test_a_folder_holds_what_is_written(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.lineage import data_version, environment_tags, git_tags, lineage_tags, source_digest
+from kineflow.tracking.lineage import data_version, environment_tags, git_tags, lineage_tags, tree_digest
 
 DATA_DVC = "outs:\n- md5: {}\n  size: 10\n  nfiles: 2\n  hash: md5\n  path: data\n"
 
@@ -75,31 +75,31 @@ def test_environment_names_versions_but_not_the_machine() -> None:
 class TestSourceDigest:
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
-        for name in ("kineflow/a.py", "components/train/step.py", "kineflow/notes.txt", "tests/test_a.py"):
+        for name in ("kineflow/a.py", "components/train.py", "kineflow/notes.txt", "tests/test_a.py"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("x = 1\n")
         return tmp_path
 
-    @pytest.mark.parametrize("name", ["kineflow/a.py", "components/train/step.py"])
+    @pytest.mark.parametrize("name", ["kineflow/a.py", "components/train.py"])
     def test_changes_with_any_source_file(self, source: Path, name: str) -> None:
-        before = source_digest(source)
+        before = tree_digest(source)
         (source / name).write_text("x = 2\n")
-        assert source_digest(source) != before
+        assert tree_digest(source) != before
 
     def test_changes_with_a_file_s_name(self, source: Path) -> None:
-        before = source_digest(source)
+        before = tree_digest(source)
         (source / "kineflow/a.py").rename(source / "kineflow/b.py")
-        assert source_digest(source) != before
+        assert tree_digest(source) != before
 
     @pytest.mark.parametrize("name", ["kineflow/notes.txt", "tests/test_a.py"])
     def test_does_not_change_with_other_files(self, source: Path, name: str) -> None:
-        before = source_digest(source)
+        before = tree_digest(source)
         (source / name).write_text("y\n")
-        assert source_digest(source) == before
+        assert tree_digest(source) == before
 
     def test_elsewhere_it_is_that_of_the_installed_source(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        assert source_digest(tmp_path / "empty") == source_digest(Path(__file__).resolve().parents[3])
+        assert tree_digest(tmp_path / "empty") == tree_digest(Path(__file__).resolve().parents[3])
 
 
 def test_lineage_tags_hold_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +109,6 @@ def test_lineage_tags_hold_what_is_known(tmp_path: Path, monkeypatch: pytest.Mon
     tags = lineage_tags(tmp_path)
     assert tags["dvc.data.md5"] == "a" * 32
     assert tags["dvc.stage"] == "train@rgb"
-    assert tags["source.digest"] == source_digest(tmp_path)
+    assert tags["source.digest"] == tree_digest(tmp_path)
     assert "kfp.run_id" not in tags
     assert "git.commit" not in tags

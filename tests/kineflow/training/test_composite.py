@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from kineflow.data.features import FeatureSet, FeatureSource, Tap
-from kineflow.flow.source import FlowSource
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_backbone
+from kineflow.sets.feature_set import FeatureSet, FeatureSource, Tap
+from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 from kineflow.training.composite import Parents, composite_input, network_over, start_from

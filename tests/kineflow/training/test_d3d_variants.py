@@ -8,18 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kineflow.flow.quantise import quantise
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
 from kineflow.models.stages import features_at
-from kineflow.training.d3d_variants import (
-    D3D,
-    DISTIL_ONLY,
-    MARS,
-    REVERSE,
-    AuxiliaryDecoding,
-    StudentWithDecoder,
-)
+from kineflow.spec.quantise import quantise
+from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
 from kineflow.training.motion_probe import end_point_errors, flow_target
 from kineflow.training.optimisers import parameter_groups
 from kineflow.training.settings import DistillSettings, OptimiserSettings
@@ -60,22 +53,13 @@ def answering(task: AuxiliaryDecoding) -> AuxiliaryDecoding:
 
 
 class TestSettings:
-    def test_what_differs_from_d3d(self) -> None:
-        def changed(variant: DistillSettings) -> dict[str, object]:
-            return {name: value for name, value in variant.model_dump().items() if value != D3D.model_dump()[name]}
-
-        assert (D3D.weight, D3D.layer, D3D.direction, D3D.label_weight) == (1.0, "logits", "flow_to_rgb", 1.0)
-        assert changed(DISTIL_ONLY) == {"label_weight": 0}
-        assert changed(REVERSE) == {"direction": "rgb_to_flow"}
-        assert changed(MARS) == {"layer": "features", "weight": 50}
-
     def test_mars_is_fifty_times_the_mean_square_over_pooled_features(self, tiny_network, rgb, flow, batch) -> None:
         task = Distillation(
             tiny_network(dropout=0.0),
             rgb,
             teacher=tiny_network(channels=2, seed=1),
             teacher_preprocessing=flow,
-            settings=MARS,
+            settings=DistillSettings(layer="features", weight=50),
         )
         seen, taught = (batch["rgb"].float() - 128) / 64, (batch["flow"].float() - 128) / 32
         pooled = [
@@ -95,7 +79,7 @@ class TestSettings:
                 rgb,
                 teacher=tiny_network(channels=2, seed=1),
                 teacher_preprocessing=flow,
-                settings=DISTIL_ONLY,
+                settings=DistillSettings(label_weight=0),
             )
             losses.append(task.loss({**batch, "label": labels})["loss"])
         torch.testing.assert_close(*losses)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from kineflow.data.draws import Draw
-from kineflow.data.features import FeatureEntry, FeatureSet, FeatureSource, write_features
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.batch_sampler import SampleRef
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.feature_set import FeatureEntry, FeatureSet, FeatureSource, write_features
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.training.feature_dataset import FeatureDataset
 
@@ -63,15 +65,15 @@ def test_strides(features: FeatureSet) -> None:
 
 def test_random_windows_depend_on_the_draw_alone(features: FeatureSet) -> None:
     clips = dataset(features)
-    found = {tuple(moments(clips[Draw(0, (5, number))])) for number in range(60)}
+    found = {tuple(moments(clips[SampleRef(0, (5, number))])) for number in range(60)}
     assert found == {(start, start + 1, start + 2) for start in range(5)}
-    assert moments(clips[Draw(0, (5, 1))]) == moments(dataset(features, cache_bytes=1 << 20)[Draw(0, (5, 1))])
+    assert moments(clips[SampleRef(0, (5, 1))]) == moments(dataset(features, cache_bytes=1 << 20)[SampleRef(0, (5, 1))])
 
 
 def test_every_window_is_an_item(features: FeatureSet) -> None:
     clips = dataset(features, every_window=True)
     assert clips.items == 5 + 2 + 1
-    found = [clips[Draw(number, (0,))] for number in range(clips.items)]
+    found = [clips[SampleRef(number, (0,))] for number in range(clips.items)]
     assert [moments(sample) for sample in found] == [
         [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [0, 1, 2], [1, 2, 3], [0, 1, 1],
     ]  # fmt: skip
@@ -93,13 +95,13 @@ def test_cached_clips_are_not_read_again(features: FeatureSet) -> None:
     for name in ("a", "b"):
         features.locate(name).unlink()
     assert moments(clips[0]) == [2, 3, 4]
-    with pytest.raises(KineflowError, match="damaged"):
+    with pytest.raises(KineflowError, match="gone"):
         clips[1]
 
 
 def test_two_inputs_are_of_the_same_moments(features: FeatureSet) -> None:
     clips = dataset(features, feature_sets={"appearance": features, "motion": features})
-    sample = clips[Draw(0, (1, 2))]
+    sample = clips[SampleRef(0, (1, 2))]
     assert sample.keys() == {"appearance", "motion", "label"}
     assert torch.equal(sample["appearance"], sample["motion"])
 

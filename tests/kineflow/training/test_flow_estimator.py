@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kineflow.flow.quantise import quantise
 from kineflow.models.pwc_net import PWCNet
+from kineflow.spec.quantise import quantise
 from kineflow.storage.errors import KineflowError
 from kineflow.training.flow_estimator import fit_estimator, level_errors
 from kineflow.training.settings import OptimiserSettings

@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.pretrain_tsn.params import PretrainTsnParams
-from components.pretrain_tsn.step import pretrain_tsn
-from kineflow.data.manifest import ClipSet, Split
+from components.pretrain_tsn import pretrain_tsn
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.params import TVL1Params
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import load_card
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.registry import create_model
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.split import Split
+from kineflow.spec.tvl1 import TVL1Params, tvl1_params
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training.jobs import Data, Trained, distil_student, train_network
@@ -258,11 +259,11 @@ class TestCards:
             7.0,
             data.flow_set.entries,
             data.flow_set.media_root,
-            ExtractSettings(tvl1=TVL1Params.preset("fast"), bound_px=7.0).described(),
+            ExtractSettings(tvl1=tvl1_params("fast"), bound_px=7.0).described(),
         )
         source = train(Data(data.clip_set, made), tiny_initial["flow"], tmp_path / "a").card.flow
         assert (source.bound_px, source.camera_motion, source.short_side) == (7.0, "kept", 16)
-        assert TVL1Params(**source.tvl1) == TVL1Params.preset("fast")
+        assert TVL1Params(**source.tvl1) == tvl1_params("fast")
         assert train(data, tiny_initial["flow"], tmp_path / "b").card.flow is None  # of another tool
         assert train(Data(data.clip_set, made), tiny_initial["rgb"], tmp_path / "c").card.flow is None
 
@@ -274,7 +275,7 @@ class TestSnippets:
     def streams(self, tmp_path_factory) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp("streams")
         folders = {name: folder / name for name in ("rgb", "difference", "flow", "warped")}
-        params = PretrainTsnParams(
+        params = PretrainTsnSettings(
             backbone="resnet50", width=0.125, output_stride=8, flow_frames=2, difference_frames=2
         )
         pretrain_tsn(params=params, **folders)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kineflow.data.draws import Draw, Draws, Pool
+from kineflow.data.batch_sampler import BatchSampler, Pool, SampleRef
 from kineflow.storage.errors import KineflowError
 from kineflow.training.loop import Fitted, fit
 from kineflow.training.settings import DistillSettings, TrainSettings
@@ -38,11 +38,11 @@ class Clips(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        if isinstance(key, Draw):
+    def __getitem__(self, key: int | SampleRef) -> dict[str, torch.Tensor]:
+        if isinstance(key, SampleRef):
             self.before_reading()
             self.drawn.append(key)
-        return self.samples[key.clip if isinstance(key, Draw) else key]
+        return self.samples[key.clip if isinstance(key, SampleRef) else key]
 
 
 class Recorder:
@@ -74,15 +74,15 @@ def settings(**changes) -> TrainSettings:
     return TrainSettings(**(values | changes))
 
 
-def new_draws(seed: int = 5) -> Draws:
-    return Draws([Pool(tuple(range(CLIPS)), BATCH)], steps=STEPS_A_ROUND, seed=seed)
+def new_sampler(seed: int = 5) -> BatchSampler:
+    return BatchSampler([Pool(tuple(range(CLIPS)), BATCH)], steps=STEPS_A_ROUND, seed=seed)
 
 
 def train(task: Classification, work: Path, *, clips: Clips | None = None, val: Clips | None = None, **given) -> Fitted:
     return fit(
         task,
         train=clips or Clips(CLIPS, seed=0),
-        draws=given.pop("draws", new_draws()),
+        batch_sampler=given.pop("batch_sampler", new_sampler()),
         val=val or Clips(6, seed=1),
         settings=given.pop("settings", settings()),
         seed=5,
@@ -116,7 +116,7 @@ class TestLearning:
         recorder = Recorder()
         fitted = train(
             task, tmp_path, settings=settings(steps=60, validate_every_steps=20), tracker=recorder,
-            draws=Draws([Pool(tuple(range(CLIPS)), BATCH)], steps=20, seed=5),
+            batch_sampler=BatchSampler([Pool(tuple(range(CLIPS)), BATCH)], steps=20, seed=5),
         )  # fmt: skip
         assert recorder.heard[60]["train/loss"] < 0.5 * recorder.heard[20]["train/loss"]
         assert fitted.metrics["val/top1"] == 1.0
@@ -124,17 +124,17 @@ class TestLearning:
         assert 0 <= fitted.metrics["data_wait_share"] <= 1
 
     def test_layers_that_differ_in_training_are_in_training_mode(self, task, tmp_path):
-        """A bundle is loaded in evaluation mode, and Lightning leaves modes as they are."""
+        """A bundle is loaded in evaluation mode."""
         fitted = train(task, tmp_path)
         assert task.network.norm.num_batches_tracked == fitted.best_step
 
     def test_every_round_has_its_own_batches(self, task, tmp_path):
         clips = Clips(CLIPS, seed=0)
         train(task, tmp_path, clips=clips)
-        expected, draws = [], new_draws()
+        expected, sampler = [], new_sampler()
         for number in range(ROUNDS):
-            draws.set_epoch(number)
-            expected += [draw for batch in draws for draw in batch]
+            sampler.set_epoch(number)
+            expected += [sample for batch in sampler for sample in batch]
         assert clips.drawn == expected
 
     def test_weights_depend_on_the_seed_alone(self, tiny_network, rgb, tmp_path):
@@ -152,7 +152,7 @@ class TestLearning:
         optimiser |= {"warmup_share": 0, "clip_gradient_norm": 1e-3}
         train(
             task, tmp_path, settings=settings(steps=1, validate_every_steps=1, optimiser=optimiser),
-            draws=Draws([Pool(tuple(range(CLIPS)), BATCH)], steps=1, seed=5),
+            batch_sampler=BatchSampler([Pool(tuple(range(CLIPS)), BATCH)], steps=1, seed=5),
         )  # fmt: skip
         learnt = [name for name, _ in task.network.named_parameters()]
         moved = torch.cat([(task.network.state_dict()[name] - before[name]).flatten() for name in learnt])
@@ -329,7 +329,7 @@ def test_both_terms_are_tracked(tiny_network, rgb, flow, tmp_path):
     assert same(weights(task.teacher), teacher)
 
 
-class TestLightningIsNotNoticed:
+class TestSurroundings:
     def test_nothing_is_said_and_nothing_is_left_in_the_folder(self, task, tmp_path, monkeypatch, capfd, caplog):
         (tmp_path / "here").mkdir()
         monkeypatch.chdir(tmp_path / "here")
@@ -358,7 +358,13 @@ class TestLightningIsNotNoticed:
         finally:
             signal.signal(signal.SIGINT, before)
         assert not torch.are_deterministic_algorithms_enabled()
-        assert logging.getLogger("lightning.pytorch").level != logging.ERROR
+        assert torch.utils.deterministic.fill_uninitialized_memory
+
+    def test_a_request_to_end_is_an_interrupt(self, task, tmp_path):
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            train(task, tmp_path, tracker=Recorder(hear=lambda step: signal.raise_signal(signal.SIGTERM)))
+        assert signal.getsignal(signal.SIGTERM) is before
 
     def test_progress_is_said_with_rate_and_time_left(self, task, tmp_path, caplog):
         with caplog.at_level(logging.INFO, logger="kineflow"):

@@ -11,16 +11,15 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kineflow.flow.quantise import dequantise, quantise
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.registry import create_model
 from kineflow.models.stages import features_at
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.quantise import dequantise, quantise
 from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import (
     MotionProbe,
     end_point_errors,
-    fit_decoder,
     fit_decoders,
     flow_px,
     flow_target,
@@ -149,7 +148,7 @@ class TestMotionProbe:
     def test_only_the_decoder_learns(self, probe: Build) -> None:
         task = probe()
         frozen, learnt = weights(task.backbone), weights(task.network)
-        fit_decoder(task, [batch(seed) for seed in range(3)], steps=3, settings=FAST)
+        fit_decoders([task], [batch(seed) for seed in range(3)], steps=3, settings=FAST)
         assert all(p.grad is None and not p.requires_grad for p in task.backbone.parameters())
         assert all(torch.equal(value, frozen[name]) for name, value in task.backbone.state_dict().items())
         assert not all(torch.equal(value, learnt[name]) for name, value in task.network.state_dict().items())
@@ -162,7 +161,7 @@ class TestMotionProbe:
 
     def test_a_network_that_sees_flow_gives_it_back(self, probe: Build) -> None:
         task = probe("flow", stage="Conv2b")
-        errors = fit_decoder(task, [batch(seed, clips=8) for seed in range(60)], steps=60, settings=FAST)
+        errors = fit_decoders([task], [batch(seed, clips=8) for seed in range(60)], steps=60, settings=FAST)[0]
         with torch.no_grad():
             final = task.loss(batch(99, clips=16))["end_point_error"]
         assert final < 0.5 * errors[0]  # before the first step, nothing moved
@@ -170,7 +169,7 @@ class TestMotionProbe:
     def test_noise_tells_nothing_of_motion(self, probe: Build) -> None:
         """The frames of these clips are unrelated: what would be decoded from them would be a leak of the target."""
         task = probe("rgb", stage="Conv2b")
-        fit_decoder(task, [batch(seed, clips=8) for seed in range(60)], steps=60, settings=FAST)
+        fit_decoders([task], [batch(seed, clips=8) for seed in range(60)], steps=60, settings=FAST)
         with torch.no_grad():
             final = task.loss(batch(99, clips=16))["end_point_error"]
         assert final > 0.8 * torch.linalg.vector_norm(flow_px(batch(99, clips=16)["flow"], BOUND_PX), dim=1).mean()
@@ -196,18 +195,18 @@ def test_decoders_learn_a_flow_that_lies_in_the_features(name: Any, learning_rat
 class TestFitDecoder:
     def test_batches_that_run_out(self, probe: Build) -> None:
         with pytest.raises(KineflowError, match="2 batches for 3 steps"):
-            fit_decoder(probe(), [batch(), batch()], steps=3, settings=FAST)
+            fit_decoders([probe()], [batch(), batch()], steps=3, settings=FAST)
 
     def test_a_loss_that_is_no_number(self, probe: Build) -> None:
         task = probe()
         with torch.no_grad():
             next(task.network.parameters()).fill_(float("nan"))
         with pytest.raises(KineflowError, match="became nan at step 0"):
-            fit_decoder(task, [batch()], steps=1, settings=FAST)
+            fit_decoders([task], [batch()], steps=1, settings=FAST)
 
     def test_it_ends_in_evaluation_mode_with_an_error_for_each_step(self, probe: Build) -> None:
         task = probe()
-        errors = fit_decoder(task, (batch(seed) for seed in range(9)), steps=2, settings=FAST)
+        errors = fit_decoders([task], (batch(seed) for seed in range(9)), steps=2, settings=FAST)[0]
         assert len(errors) == 2
         assert not task.network.training
 
@@ -224,7 +223,7 @@ class TestFitDecoder:
         )
         task = probe(decoder="simple")
         before = torch.nn.utils.parameters_to_vector(task.network.parameters())
-        fit_decoder(task, [batch(), batch()], steps=2, settings=settings)
+        fit_decoders([task], [batch(), batch()], steps=2, settings=settings)
         moved = torch.nn.utils.parameters_to_vector(task.network.parameters()) - before
         assert moved.norm().item() == pytest.approx(1.1e-3, rel=1e-2)  # a whole step, and a tenth of one
 
@@ -244,7 +243,7 @@ class TestSeveralProbesOfOneNetwork:
         courses = fit_decoders(together, [batch(seed) for seed in range(3)], steps=3, settings=settings)
         for made, course, (stage, decoder) in zip(together, courses, self.SITES, strict=True):
             alone = probe(stage=stage, decoder=decoder)
-            assert course == fit_decoder(alone, [batch(seed) for seed in range(3)], steps=3, settings=settings)
+            assert course == fit_decoders([alone], [batch(seed) for seed in range(3)], steps=3, settings=settings)[0]
             for mine, own in zip(made.network.parameters(), alone.network.parameters(), strict=True):
                 assert torch.equal(mine, own)
             assert not made.training

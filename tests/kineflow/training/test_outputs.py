@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kineflow.data.manifest import ClipSet
-from kineflow.flow.store import FlowSet
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import load_card
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
 from kineflow.storage.errors import KineflowError
 from kineflow.training.jobs import Trained
 from kineflow.training.loop import Fitted

@@ -49,7 +49,7 @@ def test_only_the_first_norm_s_statistics_move_whoever_calls_train(kind: str) ->
     assert trained.network.backbone.dropout.training
 
 
-def test_lightning_s_call_from_outside_keeps_them_frozen() -> None:
+def test_a_call_from_a_module_around_it_keeps_them_frozen() -> None:
     trained = task("statistics")
     outer = nn.ModuleDict({"task": trained})
     outer.eval()

@@ -10,55 +10,54 @@ from hypothesis import strategies as st
 
 from kineflow.training import processes
 
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 
 
 @pytest.fixture
 def started_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the environment that torch's launcher gives a process."""
 
-    def start(number: int | None, count: int = 1, here: int | None = None) -> None:
+    def start(rank: int | None, world_size: int = 1) -> None:
         for variable in VARIABLES:
             monkeypatch.delenv(variable, raising=False)
-        if number is not None:
-            monkeypatch.setenv("RANK", str(number))
-            monkeypatch.setenv("WORLD_SIZE", str(count))
-            monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here or count))
+        if rank is not None:
+            monkeypatch.setenv("RANK", str(rank))
+            monkeypatch.setenv("WORLD_SIZE", str(world_size))
 
     start(None)
     return start
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(total=st.integers(0, 200), count=st.integers(1, 17))
-def test_shares_are_everything_once_in_order_and_of_like_size(started_as, total: int, count: int) -> None:
-    started_as(0, count)
-    shares = [processes.share_of(total, number) for number in range(count)]
-    assert [item for share in shares for item in share] == list(range(total))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+@given(total=st.integers(0, 200), world_size=st.integers(1, 17))
+def test_shards_are_everything_once_in_order_and_of_like_size(started_as, total: int, world_size: int) -> None:
+    started_as(0, world_size)
+    shards = [processes.shard_of(total, rank) for rank in range(world_size)]
+    assert [item for shard in shards for item in shard] == list(range(total))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 def test_a_process_that_was_started_alone_is_the_first_and_only_one(started_as) -> None:
-    assert (processes.count(), processes.number(), processes.count_here()) == (1, 0, 1)
-    assert processes.is_first()
-    assert processes.share_of(5) == range(5)
+    assert (processes.world_size(), processes.rank()) == (1, 0)
+    assert processes.is_main_process()
+    assert processes.shard_of(5) == range(5)
 
 
 def test_alone_nothing_is_said_and_everything_is_kept(started_as, tmp_path: Path) -> None:
     rows = torch.rand(3, 2, requires_grad=True)
-    assert processes.gathered(rows, 3) is rows
-    assert processes.mean({"loss": rows.sum()}) == {"loss": rows.sum().item()}
-    processes.wait_for_all()
-    processes.join("cpu")
+    assert processes.all_gather(rows, 3) is rows
+    assert processes.all_reduce_mean({"loss": rows.sum()}) == {"loss": rows.sum().item()}
+    processes.barrier()
+    processes.init_process_group(torch.device("cpu"))
     processes.require_shared(tmp_path)
     assert not torch.distributed.is_initialized()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_launcher_says_which_process_this_is(started_as) -> None:
-    started_as(5, 8, here=4)
-    assert (processes.count(), processes.number(), processes.count_here()) == (8, 5, 4)
-    assert not processes.is_first()
+    started_as(5, 8)
+    assert (processes.world_size(), processes.rank()) == (8, 5)
+    assert not processes.is_main_process()
 
 
 @pytest.mark.parametrize(

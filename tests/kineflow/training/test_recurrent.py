@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from kineflow.data.features import FeatureEntry, FeatureSet, FeatureSource, write_features
-from kineflow.data.manifest import ClipSet, Split, Status
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_backbone
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.feature_set import FeatureEntry, FeatureSet, FeatureSource, write_features
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training.jobs import Trained

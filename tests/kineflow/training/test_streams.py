@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kineflow.data.features import FeatureSet, FeatureSource
 from kineflow.models.bundle import save_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.sets.feature_set import FeatureSet, FeatureSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 from kineflow.training.streams import load_image_network, load_stream

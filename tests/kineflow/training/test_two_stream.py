@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from kineflow.models.st_resnet import StreamScores, STResNet, st_resnet
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
-from kineflow.training import two_stream
 from kineflow.training.tasks import Batch
-from kineflow.training.two_stream import Phase, TwoStream, stream_losses
+from kineflow.training.two_stream import TwoStream, stream_losses
 
 FIELDS = 2
 
@@ -70,20 +69,6 @@ def test_each_stream_learns_from_its_own_answers() -> None:
         assert stream.grad is not None
         expected = (stream.softmax(dim=2) - torch.nn.functional.one_hot(torch.tensor([1, 3]), 4)[:, None]) / 2
         torch.testing.assert_close(stream.grad, expected.detach())
-
-
-def test_looks_at_each_video_are_epochs_times_their_factor() -> None:
-    """The authors' epochs look too few when the factor is forgotten."""
-    looks = {
-        name: getattr(two_stream, name).looks
-        for name in ("APPEARANCE", "APPEARANCE_HMDB51", "MOTION", "ST_RESNET", "ST_RESNET_STAR")
-    }
-    assert looks == {"APPEARANCE": 60, "APPEARANCE_HMDB51": 40, "MOTION": 400, "ST_RESNET": 80, "ST_RESNET_STAR": 2}
-
-
-@pytest.mark.parametrize("phase", [two_stream.ST_RESNET, two_stream.ST_RESNET_STAR])
-def test_joined_networks_normalise_over_four_clips(phase: Phase) -> None:
-    assert phase.clips_per_norm == 4
 
 
 def test_the_task_trains_the_answers_of_both_streams_at_every_step() -> None:

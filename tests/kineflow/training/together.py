@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kineflow.data.draws import Draw, Draws, Pool
+from kineflow.data.batch_sampler import BatchSampler, Pool, SampleRef
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
@@ -59,8 +59,8 @@ class Clips(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        return self.samples[key.clip if isinstance(key, Draw) else key]
+    def __getitem__(self, key: int | SampleRef) -> dict[str, torch.Tensor]:
+        return self.samples[key.clip if isinstance(key, SampleRef) else key]
 
 
 class Small(nn.Module):
@@ -111,7 +111,7 @@ def trained(
     fitted = fit(
         task,
         train=Clips(LABELLED + UNLABELLED, seed=0, **shapes),
-        draws=Draws(pools, steps=2, seed=5),
+        batch_sampler=BatchSampler(pools, steps=2, seed=5),
         val=Clips(val, seed=1, **shapes),
         settings=run,
         seed=5,
@@ -178,7 +178,7 @@ def not_finite_in_one_process(work: Path) -> dict[str, Any]:
     class Breaks(Classification):
         def loss(self, batch: Any) -> Any:
             terms = super().loss(batch)
-            return {**terms, "loss": terms["loss"] * (float("nan") if processes.number() else 1.0)}
+            return {**terms, "loss": terms["loss"] * (float("nan") if processes.rank() else 1.0)}
 
     return trained(Breaks(small(), seen("rgb", 3)), work)
 
@@ -191,31 +191,31 @@ def masks(work: Path) -> dict[str, Any]:
         lambda layer, given, out: kept.append((out != 0).float()) if layer.training else None
     )
     trained(Classification(network, seen("rgb", 3)), work)
-    every = processes.gathered(torch.stack(kept).transpose(0, 1).contiguous(), 4)
+    every = processes.all_gather(torch.stack(kept).transpose(0, 1).contiguous(), 4)
     return {"masks": every}  # [4,S,F], the first two of the first process
 
 
 def normalisation(work: Path) -> dict[str, Any]:
     """Outputs, gradients and running statistics of one layer, for parts far from 0 and unlike each other."""
-    processes.join("cpu")
+    processes.init_process_group(torch.device("cpu"))
     torch.manual_seed(0)
     everything = torch.randn(6, 3, 2, 4, 4) * 2 + 100 + torch.arange(6.0).reshape(6, 1, 1, 1, 1)
     wanted, layer = torch.randn_like(everything), nn.BatchNorm3d(3, momentum=0.3)
     nn.init.normal_(layer.weight), nn.init.normal_(layer.bias)
     found: dict[str, Any] = {}
-    mine = processes.share_of(6)
+    mine = processes.shard_of(6)
     rows = slice(mine.start, mine.stop)
     for mode in ("training", "frozen"):
         x = everything[rows].clone().requires_grad_()
         layer.zero_grad()
         layer.train(mode == "training")
-        if processes.count() > 1:
+        if processes.world_size() > 1:
             with synchronised_norms(layer):
                 y = layer(x)
         else:
             y = layer(x)
         (y * wanted[rows]).sum().backward()
-        found |= {f"{mode} output": processes.gathered(y.detach(), 6), f"{mode} dx": processes.gathered(x.grad, 6)}
+        found |= {f"{mode} output": processes.all_gather(y.detach(), 6), f"{mode} dx": processes.all_gather(x.grad, 6)}
         for name, parameter in layer.named_parameters():
             found[f"{mode} d{name}"] = _summed(parameter.grad)
     return found | {name: value.clone() for name, value in layer.named_buffers()}
@@ -223,7 +223,7 @@ def normalisation(work: Path) -> dict[str, Any]:
 
 def _summed(gradient: torch.Tensor) -> torch.Tensor:
     total = gradient.clone()
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         torch.distributed.all_reduce(total)
     return total
 
@@ -255,5 +255,5 @@ if __name__ == "__main__":
             found = scenario(out / "work" / name)
         except KineflowError as error:
             found = {"error": str(error)}
-        if processes.is_first():
+        if processes.is_main_process():
             torch.save(found, out / f"{name}.pt")

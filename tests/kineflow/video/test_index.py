@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from kineflow.data.manifest import Status
+from kineflow.spec.status import Status
 from kineflow.video.encode import write_video
 from kineflow.video.index import index_video
 

@@ -51,30 +51,22 @@ def test_places_that_the_cluster_does_not_have_are_all_named(changes: dict[str, 
     assert said in error.value.problem
 
 
-def test_stored_clips_and_flow_go_to_the_volume_in_a_folder_of_what_they_are() -> None:
-    def roots(data: Any = DATA, **changes: Any) -> tuple[str, str]:
-        placed = place_data(GRAPH, params(**changes), cluster(), data)
-        return placed["ingestion"]["media_root"], placed["flow"]["media_root"]
-
-    clips, flow = roots()
-    assert clips.startswith("/cache/media/ingestion-")
-    assert flow.startswith("/cache/media/flow-")
-    assert roots() == (clips, flow)
-    assert roots(flow={"bound_px": 9.0}) == (clips, roots(flow={"bound_px": 9.0})[1])
-    assert roots(flow={"bound_px": 9.0})[1] != flow
-    other_clips, other_flow = roots(ingestion={"short_side": 32})
-    assert (other_clips != clips, other_flow != flow) == (True, True)
-    other_data = roots(data=type(DATA)("f" * 32 + ".dir", DATA.remote))
-    assert (other_data[0] != clips, other_data[1] != flow) == (True, True)
-
-
-def test_media_may_go_to_s3() -> None:
-    placed = place_data(GRAPH, params(), cluster(media="s3://bucket/media"), DATA)
-    assert placed["flow"]["media_root"].startswith("s3://bucket/media/flow-")
-
-
-@pytest.mark.parametrize("recipe", ["alstm", "videolstm"])
-def test_features_go_to_the_volume_too(recipe: str) -> None:
+@pytest.mark.parametrize("media", ["", "/cache/ours", "s3://bucket/media"])
+@pytest.mark.parametrize("recipe", ["d3d", "alstm", "videolstm"])
+def test_media_of_all_runs_go_to_one_place(recipe: str, media: str) -> None:
     graph = graph_of(recipe)
-    placed = place_data(graph, load_params(graph, ROOT / demo_params(recipe)), cluster(), DATA)
-    assert placed["features"]["media_root"].startswith("/cache/media/features-")
+    given = load_params(graph, ROOT / demo_params(recipe))
+    placed = place_data(graph, given, cluster(media=media), DATA)
+    roots = {
+        key: value["media_root"] for key, value in placed.items() if isinstance(value, dict) and "media_root" in value
+    }
+    assert {"ingestion", "flow"} <= set(roots)
+    features = {roots.pop(key) for key in list(roots) if key not in ("ingestion", "flow")}
+    assert set(roots.values()) == {media or "/cache/media"}
+    # A backbone's features are read from a disk only.
+    assert features <= {"/cache/media" if "://" in media else media or "/cache/media"}
+
+
+def test_a_place_that_is_named_stays() -> None:
+    given = params(ingestion={"source": "s3://bucket/videos"}, flow={"media_root": "/cache/elsewhere"})
+    assert place_data(GRAPH, given, cluster(), None)["flow"]["media_root"] == "/cache/elsewhere"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.fetch_data.dvc_command import run_dvc_command
+from components.dvc.dvc_command import run_dvc_command
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion, check_pushed, is_pushed, read_data_version
 

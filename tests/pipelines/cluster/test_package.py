@@ -14,8 +14,10 @@ from pipelines.cluster.resources import WITH_SIDE_EFFECTS
 from pipelines.dag.graph import graph_of
 from pipelines.dag.params import demo_params, load_cluster, load_params
 from pipelines.dag.recipes import recipe_names
-from pipelines.dag.sources import ROOT, source_digest
+from pipelines.dag.sources import ROOT
+from pipelines.dag.step_digest import step_digests
 from tests.pipelines.clusters import DATA, IMAGE, cluster
+from tests.pipelines.dag.test_package import without_digests
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cluster_d3d.yaml"
 
@@ -45,7 +47,7 @@ def tasks_of(pipeline: Any) -> dict[str, Any]:
 
 
 def test_the_package_is_the_golden_one() -> None:
-    assert compiled(digest="golden") == GOLDEN.read_text(), __doc__
+    assert without_digests(compiled()) == GOLDEN.read_text(), __doc__
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
@@ -54,9 +56,7 @@ def test_every_recipe_compiles_at_full_size_with_its_own_cluster_section(recipe:
     section = load_cluster(path)
     assert section is not None
     named = section.model_copy(update={"image": IMAGE})
-    pipeline, platform = yaml.safe_load_all(
-        compile_for_cluster(recipe, load_params(graph, path), named, data=None, digest="golden")
-    )
+    pipeline, platform = yaml.safe_load_all(compile_for_cluster(recipe, load_params(graph, path), named, data=None))
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(executors) == set(pipeline["deploymentSpec"]["executors"])
     assert "fetch-data" not in tasks_of(pipeline)
@@ -143,8 +143,9 @@ def test_caches_are_keyed_on_source_and_data_and_off_where_there_are_side_effect
             continue
         step = task["componentRef"]["name"].removeprefix("comp-").rstrip("-0123456789").replace("-", "_")
         assert task["cachingOptions"] == ({} if step in WITH_SIDE_EFFECTS else {"enableCache": True}), name
+    digests = step_digests(graph_of("d3d"), load_params(graph_of("d3d"), ROOT / "params.yaml"), ROOT)
     program = pipeline["deploymentSpec"]["executors"]["exec-train"]["container"]["command"][-1]
-    assert program.startswith(f"\n# sources: {source_digest('train')}\n")
+    assert program.startswith(f"\n# code: {digests['train']}\n")
     given = pipeline["root"]["inputDefinitions"]["parameters"]["ingestion"]["defaultValue"]["source"]
     assert DATA.md5.removesuffix(".dir") in given
 
@@ -192,4 +193,4 @@ def test_two_compilations_are_the_same() -> None:
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(compiled(digest="golden"))
+    GOLDEN.write_text(without_digests(compiled()))

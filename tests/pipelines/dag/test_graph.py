@@ -20,7 +20,7 @@ def test_the_recipe_names_its_tasks_by_meaning() -> None:
 def test_tasks_come_after_all_they_need() -> None:
     done: set[str] = set()
     for task in graph_of("d3d").tasks:
-        assert {made.task for made in task.inputs.values()} | set(task.after) <= done
+        assert {made.task for made in task.read} | set(task.after) <= done
         done.add(task.name)
 
 
@@ -34,6 +34,13 @@ def test_the_student_learns_from_the_flow_teacher_and_needs_no_other_network() -
     }
     assert "flow" not in tasks["plain"].inputs
     assert tasks["teacher"].inputs["initial"] == Produced("pretrain", "flow")
+
+
+def test_an_input_of_several_is_one_argument_in_the_order_of_the_recipe() -> None:
+    (scored,) = (task for task in graph_of("d3d").tasks if task.step == "evaluate")
+    models = [Produced(name, "model") for name in ("teacher", "plain", "distilled", "student")]
+    assert scored.inputs.keys() == {"clips", "flow", "models"}
+    assert scored.inputs["models"] == tuple(models)
 
 
 def test_plain_and_students_differ_in_the_teacher_alone() -> None:

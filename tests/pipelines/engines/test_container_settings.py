@@ -37,6 +37,19 @@ def test_only_the_store_can_be_written_to_in_its_folder(project: Path) -> None:
     assert all(mount.read_only for mount in mounts.values())
 
 
+def test_media_are_added_to_where_they_lie(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    disk = tmp_path_factory.mktemp("disk")
+    (project / "media").symlink_to(disk)
+    mounts = step_mounts([project / "data"], project / "mlflow.db", project / "media")
+    assert [mount for mount in mounts if mount.target == project / "media"] == [
+        Mount(disk, project / "media", read_only=False)
+    ]
+    (project / "media").unlink()
+    (project / "media").mkdir()
+    mounts = step_mounts([], project / "mlflow.db", project / "media")
+    assert [mount.read_only for mount in mounts if mount.target == project / "media"] == [False]
+
+
 def test_data_are_read_only_and_mounted_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     mounts = step_mounts([Path("data"), project / "data"], project / "mlflow.db")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kineflow.data.manifest import CLIPSET_FILE
 from kineflow.models import remote_bundle
 from kineflow.models.bundle import WEIGHTS_FILE, weights_digest
 from kineflow.models.card import CARD_FILE, load_card
 from kineflow.models.remote_bundle import local_bundle
 from kineflow.serving.served_model import example_video
+from kineflow.sets.clip_set import CLIPSET_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.upload import upload_folder
 from pipelines.engines.outcome import Outcome

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.dag.graph import Produced, Task, graph_of
 from pipelines.dag.params import load_params, schema_of
-from pipelines.dag.sources import ROOT, source_files
+from pipelines.dag.sources import ROOT
 
 FILES = ("alstm.yaml", "alstm_ucf101.yaml")
 MODELS = ("attention", "average", "max", "cube", "penalised")
@@ -92,8 +92,3 @@ def test_training_is_the_paper_s(paper: dict[str, Any]) -> None:
     assert (paper["evaluation"]["windows"], paper["evaluation"]["vote"]) == ("dense", "average")
     assert (paper["backbone"]["stream"], paper["backbone"]["fit"], paper["backbone"]["crop"]) == ("rgb", "squash", 224)
     assert paper["network"]["backbone"] == "googlenet"
-
-
-def test_caches_know_the_networks() -> None:
-    assert {"kineflow/models/googlenet.py", "kineflow/data/features.py"} <= set(source_files("extract_features"))
-    assert {"kineflow/models/alstm.py", "kineflow/models/over_frames.py"} <= set(source_files("train_recurrent"))

@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 
-from kineflow.training import two_stream
-from kineflow.training.two_stream import Phase
 from pipelines.dag.graph import Produced, Task, graph_of
 from pipelines.dag.params import load_params, schema_of
-from pipelines.dag.sources import ROOT, source_files
+from pipelines.dag.sources import ROOT
 
 FILES = ("st_resnet.yaml", "st_resnet_ucf101.yaml")
 VIDEOS = 9537  # training split 1 of UCF101
@@ -87,14 +85,9 @@ def test_training_has_the_paper_s_three_steps(
 
 
 def test_all_four_networks_are_evaluated(tasks: dict[str, Task], paper: dict[str, Any]) -> None:
-    read = {key: source.task for key, source in tasks["evaluate"].inputs.items()}
-    assert [read[place] for place in ("first", "second", "third", "fourth")] == [
-        "appearance",
-        "motion",
-        "st_resnet",
-        "st_resnet_star",
-    ]
-    assert (read["clips"], read["flow"]) == ("ingest", "extract-flow")
+    read = {key: [made.task for made in tasks["evaluate"].paths(key)] for key in tasks["evaluate"].inputs}
+    assert read["models"] == ["appearance", "motion", "st_resnet", "st_resnet_star"]
+    assert (read["clips"], read["flow"]) == (["ingest"], ["extract-flow"])
     assert [fusion["models"] for fusion in paper["evaluation"]["fusion"]] == [["appearance", "motion"]]
     assert paper["evaluation"]["fusion"][0]["average"] == "logits"
 
@@ -104,42 +97,47 @@ def test_nothing_is_trained_before_validation_has_passed(tasks: dict[str, Task])
 
 
 @pytest.mark.parametrize(
-    ("section", "phase"),
+    ("section", "rates", "looks_an_epoch", "batch_size"),
     [
-        ("appearance", two_stream.APPEARANCE),
-        ("motion", two_stream.MOTION),
-        ("st_resnet", two_stream.ST_RESNET),
-        ("st_resnet_star", two_stream.ST_RESNET_STAR),
+        ("appearance", (1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4), 10, 256),
+        ("motion", (1e-2, 1e-3, 1e-4, 1e-5), 100, 128),
+        ("st_resnet", (1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4, 1e-5, 1e-5), 10, 128),
+        ("st_resnet_star", (1e-4, 1e-5), 1, 128),
     ],
 )
-def test_schedules_are_the_authors(paper: dict[str, Any], section: str, phase: Phase) -> None:
+def test_schedules_are_the_authors(
+    paper: dict[str, Any], section: str, rates: tuple[float, ...], looks_an_epoch: int, batch_size: int
+) -> None:
+    """As their files have them for UCF101: a rate for each of their epochs."""
     settings, optimiser = paper[section], paper[section]["optimiser"]
-    scale = settings["batch_size"] / phase.batch_size  # a smaller batch has a smaller rate, and more steps
-    assert settings["steps"] * settings["batch_size"] / VIDEOS == pytest.approx(phase.looks, rel=0.005)
-    assert optimiser["learning_rate"] == pytest.approx(phase.learning_rates[0] * scale)
-    epochs = len(phase.learning_rates)
-    assert [round(share * epochs, 2) for share in optimiser["milestones"]] == [
-        epoch for epoch in range(1, epochs) if phase.learning_rates[epoch] < phase.learning_rates[epoch - 1]
+    scale = settings["batch_size"] / batch_size  # a smaller batch has a smaller rate, and more steps
+    looks = len(rates) * looks_an_epoch
+    assert settings["steps"] * settings["batch_size"] / VIDEOS == pytest.approx(looks, rel=0.005)
+    assert optimiser["learning_rate"] == pytest.approx(rates[0] * scale)
+    assert [round(share * len(rates), 2) for share in optimiser["milestones"]] == [
+        epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]
     ]
     assert (optimiser["name"], optimiser["schedule"]) == ("sgd", "steps")
-    assert (optimiser["momentum"], optimiser["weight_decay"]) == (phase.momentum, phase.weight_decay)
-    assert optimiser["bias_rate"] == 2
+    assert (optimiser["momentum"], optimiser["weight_decay"], optimiser["bias_rate"]) == (0.9, 5e-4, 2)
     assert settings["crop"] == 224
-    if phase.frames > 1:
-        assert settings["frames"] == phase.frames
-        assert (settings["stride_frames"], settings["stride_frames_max"]) == phase.strides_frames
-        assert settings["batch_size"] >= phase.clips_per_norm
-        assert (settings["test_frames"], settings["test_stride_frames"]) == (
-            two_stream.TEST_FRAMES,
-            two_stream.TEST_STRIDE_FRAMES,
-        )
-        assert (settings["short"], settings["short_side"]) == ("closer", two_stream.TEST_SHORT_SIDE_PX)
+
+
+@pytest.mark.parametrize(("section", "frames", "strides"), [("st_resnet", 5, (5, 15)), ("st_resnet_star", 11, (1, 15))])
+def test_joined_networks_see_the_authors_clips(
+    paper: dict[str, Any], section: str, frames: int, strides: tuple[int, int]
+) -> None:
+    settings = paper[section]
+    assert settings["frames"] == frames
+    assert (settings["stride_frames"], settings["stride_frames_max"]) == strides
+    assert settings["batch_size"] >= 4, "normalisation takes its statistics over four clips"
+    assert (settings["test_frames"], settings["test_stride_frames"]) == (25, 15)
+    assert (settings["short"], settings["short_side"]) == ("closer", 256)
 
 
 def test_the_networks_are_the_paper_s(paper: dict[str, Any]) -> None:
     network = paper["network"]
     assert (network["width"], network["output_stride"], network["flow_frames"]) == (1.0, 32, 10)
-    assert (network["rgb_dropout"], network["flow_dropout"]) == (two_stream.APPEARANCE.dropout, 0.8)
+    assert (network["rgb_dropout"], network["flow_dropout"]) == (0.0, 0.8)
     assert network["cross_modality"]
     assert paper["join"] == {
         "injection": "add",
@@ -150,8 +148,3 @@ def test_the_networks_are_the_paper_s(paper: dict[str, Any]) -> None:
         "dropout": 0.0,
     }
     assert paper["evaluation"]["crops"] == "whole"
-
-
-def test_caches_know_the_networks() -> None:
-    for step in ("pretrain_st_resnet", "train"):
-        assert {"kineflow/models/st_resnet.py", "kineflow/models/resnet.py"} <= set(source_files(step))

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.dag.graph import Produced, Task, graph_of
 from pipelines.dag.params import load_params, schema_of
-from pipelines.dag.sources import ROOT, source_files
+from pipelines.dag.sources import ROOT
 
 FILES = ("tsn.yaml", "tsn_ucf101.yaml")
 
@@ -105,8 +105,3 @@ def test_schedules_are_the_paper_s(paper: dict[str, Any]) -> None:
     assert paper["temporal"]["optimiser"]["stem_rate"] == 5
     assert paper["spatial"]["optimiser"]["stem_rate"] == 1
     assert (paper["network"]["rgb_dropout"], paper["network"]["flow_dropout"]) == (0.8, 0.7)
-
-
-def test_caches_know_the_backbones() -> None:
-    assert {"kineflow/models/bn_inception.py", "kineflow/models/tsn.py"} <= set(source_files("pretrain_tsn"))
-    assert "kineflow/models/bn_inception.py" in source_files("train")

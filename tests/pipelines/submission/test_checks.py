@@ -173,7 +173,7 @@ def from_data(params: ParamsFile) -> Path:
 
 @pytest.mark.slow
 def test_data_must_be_pushed_and_then_go_into_the_package(kfp: KfpServer, params: ParamsFile, with_data: Path) -> None:
-    from components.fetch_data.dvc_command import run_dvc_command
+    from components.dvc.dvc_command import run_dvc_command
 
     run_dvc_command(["add", "--quiet", "data"], with_data)
     git(with_data, "add", ".")

@@ -6,12 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from kineflow.data.manifest import Clip, Split, Status
 from kineflow.evaluation.attention.figures import Judgement, Located, figures_of, figures_of_frame, locate
 from kineflow.evaluation.attention.maps import Part, Watched
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.truth import ClipTruth
 from kineflow.evaluation.localisation import Detection, TrueTube, Tube, video_map
+from kineflow.sets.clip_set import Clip
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 
 FRAMES, WIDTH, HEIGHT = 4, 40, 32
 CLIP = Clip("v", "v.mp4", "run", "g", Split.TEST, FRAMES, 25.0, WIDTH, HEIGHT, 0, "", Status.OK, "", "v")

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.evaluation.attention.maps import Part, Watched, consecutive_windows, part_seen, watch_clips
 from kineflow.models.card import ModelCard
 from kineflow.models.over_frames import OverFrames
+from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 

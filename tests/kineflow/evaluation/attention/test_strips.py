@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from kineflow.data.manifest import Clip, Split, Status
 from kineflow.evaluation.attention.maps import Part, Watched
 from kineflow.evaluation.attention.strips import (
     PICTURE_PX,
@@ -17,6 +16,9 @@ from kineflow.evaluation.attention.strips import (
     strip,
 )
 from kineflow.evaluation.localisation import Tube
+from kineflow.sets.clip_set import Clip
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 
 CLIP = Clip("v", "v.mp4", "run", "g", Split.TEST, 20, 25.0, 56, 56, 0, "", Status.OK, "", "v")
 

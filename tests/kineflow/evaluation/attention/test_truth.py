@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.data.boxes import Track, write_boxes
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
+from kineflow.data.boxes import Track
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.truth import clips_and_truth
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.synth.boxes import box_of_mask
 from kineflow.synth.dataset import truth_path
 from kineflow.synth.truth import Truth, save_truth
+from tests.boxes_file import write_boxes
 
 
 def clip_of(name: str, split: Split = Split.TEST) -> Clip:

@@ -3,9 +3,12 @@
 import cv2
 import numpy as np
 
-from kineflow.data.manifest import Clip, ClipSet, Split, Status
 from kineflow.evaluation.report.strips import clip_strip, flow_strip, jpeg_strip, wheel_key
-from kineflow.flow.store import FlowEntry, FlowSet, write_flow
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_file import write_flow
+from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.video.encode import write_video
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)

@@ -38,9 +38,9 @@ def test_each_pair_is_solved_once_and_found_again(shapes: list[tuple[tuple[int, 
         first, second = batch.frames()
         assert len({part.shape[1:] for part in batch.parts}) == 1
         assert 0 < len(first) == len(second) == batch.pairs <= room
-        batch.levels.set_result(np.stack((first, second), axis=-1))
+        batch.flow.set_result(np.stack((first, second), axis=-1))
     for frames, of_clip in zip(clips, pieces, strict=True):
-        found = np.concatenate([piece.batch.levels.result()[piece.start : piece.stop] for piece in of_clip])
+        found = np.concatenate([piece.batch.flow.result()[piece.start : piece.stop] for piece in of_clip])
         np.testing.assert_array_equal(found, np.stack((frames[:-1], frames[1:]), axis=-1))
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.params import PRESETS
+from kineflow.flow.settings import FlowSettings
+from kineflow.spec.tvl1 import PRESETS
+from kineflow.storage.errors import KineflowError
 
 
-def test_batches_threads_and_devices_are_not_part_of_the_key() -> None:
-    other = ExtractSettings(batch_pairs=99, workers=7, devices=("cuda:0", "cuda:1"))
+def test_batches_solvers_threads_and_devices_are_not_part_of_the_key() -> None:
+    other = ExtractSettings(batch_pairs=99, solver="portable", workers=7, devices=("cuda:0", "cuda:1"))
     assert other.key("a") == ExtractSettings().key("a") != ExtractSettings().key("b")
 
 
@@ -25,7 +27,38 @@ def test_all_that_changes_the_flow_is(changes: dict[str, Any]) -> None:
     assert dataclasses.replace(ExtractSettings(), **changes).key("a") != ExtractSettings().key("a")
 
 
-def test_equal_parameters_keep_their_key() -> None:
-    """Or else every finished file of every user would be computed again; a new format version may change it."""
-    settings = ExtractSettings(tvl1=PRESETS["capped"], bound_px=20.0, crf=10, gop=12)
-    assert (settings.described()["format"], settings.key("clip")) == (2, "56259f2b67ef")
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({}, "5b3c07d44845"),
+        ({"preset": "cuda"}, "8a71b3f6f90d"),
+        ({"preset": "capped", "tau": None}, "a648435552af"),
+        ({"preset": "fast", "solver": "portable", "workers": 3}, "04ba1294cc26"),
+        (
+            {
+                "preset": "fast",
+                "tau": 0.2,
+                "lambda_": 0.1,
+                "camera_motion": "removed",
+                "bound_px": 8,
+                "crf": 0,
+                "gop": 4,
+            },
+            "8e8127c71a43",
+        ),
+    ],
+)
+def test_equal_parameters_keep_their_key(section: dict[str, Any], key: str) -> None:
+    """Or else every finished file of every user would be computed again; a new version of flow may change it."""
+    settings = ExtractSettings.of(FlowSettings(device="cpu", **section))
+    assert (settings.described()["format"], settings.key("0" * 64)) == (2, key)
+
+
+@pytest.mark.parametrize(
+    ("solver", "reason"),
+    [("triton", "CUDA device"), ("cluster", "NVIDIA GPU"), ("fused", "gamma")],
+)
+def test_a_solver_that_cannot_run_here_is_refused(solver: str, reason: str) -> None:
+    section = FlowSettings(device="cpu", solver=solver, gamma=1.0 if solver == "fused" else 0.0)
+    with pytest.raises(KineflowError, match=f"flow.solver: the solver '{solver}' cannot: .*{reason}"):
+        ExtractSettings.of(section)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.data.manifest import Clip, Split, Status
 from kineflow.flow.extraction.shards import Shard, merge_shards
-from kineflow.flow.store import FlowEntry, FlowSet
+from kineflow.sets.clip_set import Clip
+from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 
 
@@ -89,6 +91,8 @@ def test_shards_with_media_of_their_own(shards: list[Path], tmp_path: Path) -> N
     assert (merged.bound_px, merged.params) == (20.0, {"warps": 5})
     for index in range(3):
         for c in Shard(index, 3).of(CLIPS):
+            (tmp_path / f"{index}" / "media").mkdir(exist_ok=True)
+            (tmp_path / f"{index}" / "media" / f"{c.clip_id}.mp4").touch()
             assert merged.locate(c.clip_id) == tmp_path / f"{index}" / "media" / f"{c.clip_id}.mp4"
     assert merge_shards(shards[::-1]) == merged
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
+from kineflow.flow import tvl1
 from kineflow.flow.extraction import solving
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.flow.extraction.solving import Solver, solvers_of, to_levels
-from kineflow.flow.params import PRESETS
-from kineflow.flow.quantise import dequantise, quantise
+from kineflow.flow.extraction.solving import BatchSolver, solvers_of
+from kineflow.spec.flow_source import CameraMotion
+from kineflow.spec.quantise import dequantise, quantise
+from kineflow.spec.tvl1 import PRESETS, SolverChoice
 from kineflow.storage.errors import KineflowError
 
 SETTINGS = ExtractSettings(tvl1=PRESETS["fast"], bound_px=5.0)
@@ -29,23 +30,35 @@ def moving(frames: int) -> np.ndarray:
     return np.stack([world[:, 60 - t : 100 - t] for t in range(frames)]).astype(np.uint8)
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.01, 1000), st.floats(0.001, 3))
-def test_levels_are_those_of_numpy(seed: int, bound_px: float, spread: float) -> None:
-    flow = np.random.default_rng(seed).normal(0, spread * bound_px, (3, 2, 5, 4)).astype(np.float32)
-    levels = to_levels(torch.from_numpy(flow), bound_px)
-    assert levels.is_contiguous()
-    np.testing.assert_array_equal(levels.numpy(), quantise(flow, bound_px).transpose(0, 2, 3, 1))
-
-
 def test_flow_is_the_motion() -> None:
     frames = moving(4)
-    solver = Solver("cpu", SETTINGS)
+    solver = BatchSolver("cpu", SETTINGS)
     levels = solver.solve(frames[:-1], frames[1:])
-    assert (levels.shape, levels.dtype) == ((3, 32, 40, 2), np.uint8)
+    assert (levels.shape, levels.dtype, levels.flags.c_contiguous) == ((3, 32, 40, 2), np.uint8, True)
     u, v = np.moveaxis(dequantise(levels, 5.0)[:, 8:-8, 8:-8], -1, 0)
     assert abs(u.mean() - 1) < 0.1
     assert abs(v.mean()) < 0.1
     assert solver.busy_seconds > 0
+
+
+@pytest.mark.parametrize("camera_motion", ["kept", "removed"])
+@pytest.mark.parametrize("solver", get_args(SolverChoice))
+def test_the_solver_asked_for_solves(
+    solver: SolverChoice, camera_motion: CameraMotion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of both flows; a GPU's solvers are stood in for."""
+    asked: list[str] = []
+
+    def module(name: str) -> SimpleNamespace:
+        asked.append(name)
+        return SimpleNamespace(
+            solve=lambda first, *_: torch.zeros(len(first), 2, *first.shape[1:]), why_not=lambda *_: ""
+        )
+
+    monkeypatch.setattr(tvl1, "_module", module)
+    settings = ExtractSettings(tvl1=PRESETS["fast"], camera_motion=camera_motion, solver=solver)
+    BatchSolver("cpu", settings).solve(moving(3)[:-1], moving(3)[1:])
+    assert set(asked) == {"fused" if solver == "auto" else solver}
 
 
 def test_the_camera_s_motion_can_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +73,8 @@ def test_the_camera_s_motion_can_be_removed(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(warped, "warped_flow", fake)
     settings = ExtractSettings(tvl1=PRESETS["fast"], bound_px=5.0, camera_motion="removed")
-    levels = Solver("cpu", settings).solve(frames[:-1], frames[1:])
-    np.testing.assert_array_equal(levels, to_levels(expected, 5.0).numpy())
+    flow = BatchSolver("cpu", settings).solve(frames[:-1], frames[1:])
+    np.testing.assert_array_equal(flow, quantise(expected.permute(0, 2, 3, 1).numpy(), 5.0))
 
 
 def test_too_large_a_batch_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +83,7 @@ def test_too_large_a_batch_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(solving, "tvl1_flow", full)
     with pytest.raises(KineflowError, match="5 pairs of 40x32") as caught:
-        Solver("cpu", SETTINGS).solve(moving(6)[:-1], moving(6)[1:])
+        BatchSolver("cpu", SETTINGS).solve(moving(6)[:-1], moving(6)[1:])
     assert "batch_pairs" in str(caught.value)
 
 
@@ -129,7 +142,7 @@ class FakeEvent:
 def test_on_a_gpu_solves_follow_one_another_on_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, frames = FakeCuda(), moving(3)
     monkeypatch.setattr(solving, "_cuda", cuda)
-    solver = Solver("cpu", SETTINGS)
+    solver = BatchSolver("cpu", SETTINGS)
     solver._turns = solving._GpuTurns(torch.device("cpu"))
     monkeypatch.setattr(
         solving, "tvl1_flow", lambda first, *_, **__: (cuda.told.append(("solve",)), torch.zeros(2, 2, 32, 40))[1]
@@ -153,9 +166,9 @@ def test_on_a_gpu_solves_follow_one_another_on_streams_of_their_own(monkeypatch:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_gives_what_the_cpu_gives() -> None:
     frames = moving(9)
-    solver = Solver("cuda:0", SETTINGS)
+    solver = BatchSolver("cuda:0", SETTINGS)
     levels = [solver.solve(frames[:-1], frames[1:]) for _ in range(2)]
     np.testing.assert_array_equal(levels[0], levels[1])
-    expected = Solver("cpu", SETTINGS).solve(frames[:-1], frames[1:])
+    expected = BatchSolver("cpu", SETTINGS).solve(frames[:-1], frames[1:])
     assert np.abs(levels[0].astype(int) - expected).mean() < 0.5
     assert solver.busy_seconds > 0

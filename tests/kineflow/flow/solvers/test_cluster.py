@@ -5,24 +5,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import re
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from kineflow.flow.params import PRESETS, TVL1Params
 from kineflow.flow.solvers import cluster, portable, runtime_compile
+from kineflow.spec.tvl1 import PRESETS, TVL1Params
 from kineflow.storage.errors import KineflowError
 
 HARNESS = Path(__file__).with_name("cuda_on_cpu.h")
@@ -125,7 +127,7 @@ def short(name: str, **changes: object) -> TVL1Params:
         "outer_iterations": min(2, preset.outer_iterations),
         "inner_iterations": min(25, preset.inner_iterations),
     }
-    return dataclasses.replace(preset, **(fewer | changes))  # type: ignore[arg-type]
+    return preset.model_copy(update=fewer | changes)
 
 
 @needs_compiler
@@ -184,7 +186,7 @@ def test_the_stop_rule_saves_iterations_and_is_the_portable_one() -> None:
     loose = short("capped", epsilon=0.05, scales=2, warps=2)
     ours = run_kernel(first, second, loose)
     assert_same_flow(ours, portable.solve(first, second, loose))
-    never = run_kernel(first, second, dataclasses.replace(loose, epsilon=0))
+    never = run_kernel(first, second, loose.model_copy(update={"epsilon": 0}))
     assert (ours - never).norm(dim=1).mean() > 0.01
 
 
@@ -194,7 +196,7 @@ def test_the_stop_rule_looks_only_every_few_iterations() -> None:
     rarely = short("capped", epsilon=0.05, check_every=7, scales=2, warps=2)
     ours = run_kernel(first, second, rarely)
     assert_same_flow(ours, portable.solve(first, second, rarely))
-    always = run_kernel(first, second, dataclasses.replace(rarely, check_every=1))
+    always = run_kernel(first, second, rarely.model_copy(update={"check_every": 1}))
     assert (ours - always).norm(dim=1).mean() > 0.01
 
 
@@ -333,3 +335,15 @@ def test_an_older_gpu_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
     assert "9.0" in cluster.why_not(TVL1Params(), torch.device("cuda"))
+
+
+def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_found() -> None:
+        raise RuntimeError("libnvrtc.so")
+
+    for name in ("cuda", "cuda.bindings"):
+        module = ModuleType(name)
+        module.__spec__, module.__path__ = ModuleSpec(name, None), []
+        monkeypatch.setitem(sys.modules, name, module)
+    sys.modules["cuda.bindings"].nvrtc = SimpleNamespace(nvrtcVersion=not_found)  # type: ignore[attr-defined]
+    assert "NVRTC" in runtime_compile.why_not()

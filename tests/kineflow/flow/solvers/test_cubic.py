@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kineflow.flow.params import Border
 from kineflow.flow.solvers.cubic import CubicSampler
+from kineflow.spec.tvl1 import Border
 
 CATMULL_ROM = -0.5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -15,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kineflow.flow.params import OPENCV_SHARPNESS, PRESETS, TVL1Params
 from kineflow.flow.solvers import fused, portable
 from kineflow.flow.solvers import fused_kernels as kernels
 from kineflow.flow.solvers.cubic import CubicSampler
 from kineflow.flow.solvers.imaging import central_gradient
+from kineflow.spec.tvl1 import OPENCV_SHARPNESS, PRESETS, TVL1Params, tvl1_params
 
 FIXED = TVL1Params(epsilon=0.0, outer_iterations=1, inner_iterations=20)
 CPU = torch.device("cpu")
@@ -51,7 +50,7 @@ def test_as_the_portable_solver(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_as_the_portable_solver(name: str) -> None:
-    params = dataclasses.replace(PRESETS[name], outer_iterations=min(3, PRESETS[name].outer_iterations))
+    params = tvl1_params(name, outer_iterations=min(3, PRESETS[name].outer_iterations))
     first, second = frames(3, 50, 61)
     difference = (fused.solve(first, second, params) - portable.solve(first, second, params)).abs()
     assert difference.mean() < 0.02  # measured: up to 0.007; a pair may stop one iteration later
@@ -83,7 +82,7 @@ def test_pairs_threads_and_runs_do_not_matter() -> None:
 @pytest.mark.slow
 def test_compiled_anew_or_before_gives_the_same_bits(tmp_path: Path) -> None:
     program = (
-        "import hashlib, torch; from kineflow.flow.solvers import fused; from kineflow.flow.params import PRESETS;"
+        "import hashlib, torch; from kineflow.flow.solvers import fused; from kineflow.spec.tvl1 import PRESETS;"
         "first = torch.randint(0, 256, (1, 40, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8);"
         "flow = fused.solve(first, first.roll(1, 2), PRESETS['capped']);"
         "print(hashlib.sha256(flow.numpy().tobytes()).hexdigest())"

@@ -22,11 +22,11 @@ if DEVICE == "cpu":
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from kineflow.flow.params import Border, TVL1Params  # noqa: E402
 from kineflow.flow.solvers import fused, portable, triton_batch, triton_level  # noqa: E402
 from kineflow.flow.solvers.cubic import CubicSampler  # noqa: E402
 from kineflow.flow.solvers.imaging import central_gradient, median_filter  # noqa: E402
 from kineflow.flow.solvers.triton_level import Level, Tiling  # noqa: E402
+from kineflow.spec.tvl1 import Border, TVL1Params, tvl1_params  # noqa: E402
 
 ROUNDING_PX = 1e-3  # measured: up to 5e-5
 SHIFTS = [(1.5, -0.75), (0.0, 0.0), (-2.0, 1.0)]
@@ -128,7 +128,7 @@ def test_the_stop_rule_in_blocks(outer: int, inner: int) -> None:
 def test_a_settled_warp_is_launched_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     launched: list[tuple[int, int]] = []
     monkeypatch.setattr(Level, "_launch", lambda self, first, last: launched.append((first, last)))
-    level = Level(Tiling.of(18, 26), 2, TVL1Params.preset("cuda"), torch.device("cpu"))
+    level = Level(Tiling.of(18, 26), 2, tvl1_params("cuda"), torch.device("cpu"))
     level._made[0], level._started[:] = 12, torch.tensor([0, -1])
     level._warp()
     assert launched == [(1, 30)]
@@ -142,14 +142,14 @@ def test_a_settled_warp_is_launched_no_further(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("name", ["opencv", "cuda", "capped"])
 def test_presets(name: str) -> None:
     short = {"outer_iterations": 2, "inner_iterations": 15} if name == "opencv" else {}
-    params = TVL1Params.preset(name, warps=2, epsilon=0.03, **short)
+    params = tvl1_params(name, warps=2, epsilon=0.03, **short)
     assert_as_portable(*pairs(*SHIFTS), params)
 
 
 @pytest.mark.parametrize("looked_every", [1, 2])
 def test_the_stop_rule_stops_at_its_first_look(looked_every: int) -> None:
     stopping = TVL1Params(scales=1, warps=2, epsilon=1e30, outer_iterations=2, inner_iterations=3)
-    stopping = TVL1Params(**{**vars(stopping), "check_every": looked_every})
+    stopping = stopping.model_copy(update={"check_every": looked_every})
     first, second = pairs(SHIFTS[0])
     _, work = triton_batch.solve_counted(first, second, stopping)
     assert work.tolist() == [looked_every * stopping.warps * first[0].numel()]
@@ -178,13 +178,13 @@ def test_a_pair_depends_on_nothing_but_itself() -> None:
 
 def test_a_second_run_gives_the_same_bits() -> None:
     first, second = pairs(SHIFTS[0])
-    params = TVL1Params(**{**vars(ONE_LEVEL), "epsilon": 0.01})
+    params = ONE_LEVEL.model_copy(update={"epsilon": 0.01})
     assert torch.equal(triton_batch.solve(first, second, params), triton_batch.solve(first, second, params))
 
 
 @pytest.mark.parametrize("preset", ["capped", "cuda", "fast"])
 def test_flat_and_equal_frames_do_not_move(preset: str) -> None:
-    params = TVL1Params.preset(preset, warps=2)
+    params = tvl1_params(preset, warps=2)
     flat, texture = torch.full((1, 18, 26), 90, dtype=torch.uint8, device=DEVICE), pairs((0, 0))[0]
     first = torch.cat((flat, flat, texture))
     second = torch.cat((flat, flat + 100, texture))
@@ -293,7 +293,7 @@ def _in_fresh_python(program: str) -> str:
 def test_without_an_interpreter_the_cpu_is_refused() -> None:
     program = """
 import torch
-from kineflow.flow.params import TVL1Params
+from kineflow.spec.tvl1 import TVL1Params
 from kineflow.flow.tvl1 import why_not
 print(why_not("triton", TVL1Params(), torch.device("cpu")))
 """
@@ -353,7 +353,7 @@ def test_on_a_gpu_as_the_other_solvers() -> None:
 @needs_gpu
 @pytest.mark.parametrize("preset", ["opencv", "capped"])
 def test_on_a_gpu_sub_batches_and_graphs_change_nothing(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = TVL1Params.preset(preset)
+    params = tvl1_params(preset)
     first, second = pairs(*SHIFTS, *SHIFTS, size=(90, 132))
     whole, work = triton_batch.solve_counted(first, second, params)
     parts, work_of_parts = triton_batch.solve_counted(first, second, params, working_set_bytes=0)

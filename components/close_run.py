@@ -1,0 +1,43 @@
+"""The step ``close_run``: what a run on a cluster does last, however it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+from components.frontend.command import command
+from components.frontend.contract import FileOutput, StepResult, UntrackedResult
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.closing_settings import CloseRunSettings
+from kineflow.tracking.run_variables import RUN_ID
+
+
+def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResult:
+    """Close the run's record, as failed with the last log lines of what failed.
+
+    Kubeflow's own word for how a run ended does not reach an exit task, so it is put together from what the steps
+    have told the tracking store and from the pods that failed. The step is not part of the record that it closes.
+
+    Args:
+        params: How much of a log is kept.
+        closed: JSON file to write: status, and the last words of each step that failed.
+
+    Raises:
+        KineflowError: The step is not part of a run, or the tracking store cannot be used.
+    """
+    from components.kubernetes.failed_pods import failed_pods
+    from kineflow.storage.files import atomic_file
+    from kineflow.tracking.closing import close_pipeline_run
+
+    run_id = os.environ.get(RUN_ID, "")
+    if not run_id:
+        raise KineflowError("there is no run to close", where=RUN_ID, remedy="this step is the last one of a run")
+    ended = close_pipeline_run(run_id, failed_pods(run_id, lines=params.log_lines))
+    with atomic_file(closed) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
+    return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
+
+
+if __name__ == "__main__":
+    command(close_run)

@@ -1,0 +1,148 @@
+"""The step ``extract_flow``: the optical flow of every usable clip of a clip set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.frontend.command import command
+from components.frontend.contract import DatasetInput, DatasetOutput, MeasuredResult, StepResult
+from kineflow.flow.settings import FlowSettings
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+if TYPE_CHECKING:
+    from kineflow.sets.clip_set import Clip, ClipSet
+    from kineflow.sets.flow_set import FlowEntry
+
+_FAILED_SHOWN = 10
+
+
+def extract_flow(
+    *,
+    clips: DatasetInput,
+    params: FlowSettings,
+    shard: str = "0/1",
+    tracker: Tracker = NULL_TRACKER,
+    flow: DatasetOutput,
+) -> MeasuredResult:
+    """Extract the optical flow of every clip, or of those of one shard.
+
+    Only usable clips get flow.
+
+    Work that was interrupted is kept and found again by the next run with the same parameters. Shards that wrote to
+    one ``media_root`` are joined by a run of the whole set with that ``media_root``, which finds their work done, or
+    by the step merge_flow.
+
+    Args:
+        clips: Clip set.
+        params: The algorithm, and how to store its result; or where flow lies that there is already.
+        shard: Which part of the clips, counted from 0: 0/4 to 3/4 are four parts that take about as long.
+        tracker: Told the algorithm and the devices.
+        flow: Flow set to write: an index; the flow videos lie where ``media_root`` says.
+
+    Raises:
+        KineflowError: There is no usable clip, not one could be extracted, a device is not there, or the solver cannot
+            run on it. Single clips that fail are rows of the index with a status.
+    """
+    from kineflow.flow.extraction.shards import Shard
+    from kineflow.sets.clip_set import ClipSet
+
+    part = Shard.parse(shard)
+    clip_set = ClipSet.load(clips)
+    usable = clip_set.usable()
+    if not usable:
+        raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
+    wanted = [clip for clip in usable if clip.split in params.splits]
+    chosen, shown = part.of(wanted), part.described(wanted)
+    if params.existing:
+        return _index_existing(chosen, params, shown, tracker=tracker, flow=flow)
+    return _compute(clip_set, chosen, params, shown, tracker=tracker, flow=flow)
+
+
+def _compute(
+    clip_set: ClipSet,
+    chosen: list[Clip],
+    params: FlowSettings,
+    shard: dict[str, object],
+    *,
+    tracker: Tracker,
+    flow: Path,
+) -> MeasuredResult:
+    from kineflow.flow.extraction.engine import extract_set
+    from kineflow.flow.extraction.settings import ExtractSettings
+    from kineflow.sets.flow_set import FlowSet
+    from kineflow.sets.media import open_media
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.files import atomic_folder
+
+    settings = ExtractSettings.of(params)
+    told = settings.described()
+    tracker.set_tags({"flow": f"{params.algorithm} {params.preset}", "device": ",".join(settings.devices)})
+
+    with translate_full_disk(flow.parent), open_media(params.media_root, flow) as media:
+        extracted = extract_set(clip_set, chosen, media.store, settings)
+        good, failed = _judged(extracted.entries, shard)
+        paths = [entry.path for entry in good]
+        stored_bytes = media.bytes_of(paths)
+        with atomic_folder(flow) as partial:
+            entries = {entry.clip_id: entry for entry in extracted.entries}
+            media_root = media.settle(paths, partial)
+            FlowSet(params.bound_px, entries, media_root, {**told, **shard}).save(partial)
+
+    pairs = sum(entry.fields for entry in good)
+    return StepResult(
+        metrics={
+            "clips": len(good),
+            "failed": len(failed),
+            "pairs": pairs,
+            "pairs_per_second": extracted.pairs_per_second,
+            "solver_busy_share": extracted.solver_busy_share,
+            "bytes": stored_bytes,
+        },
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} pairs ({extracted.pairs_per_second:.0f} a second, "
+        f"solver busy {extracted.solver_busy_share:.0%}), {stored_bytes / 1e6:.1f} MB",
+    )
+
+
+def _index_existing(
+    chosen: list[Clip], params: FlowSettings, shard: dict[str, object], *, tracker: Tracker, flow: Path
+) -> MeasuredResult:
+    from kineflow.flow.jpeg_layout import index_jpeg_flow
+    from kineflow.sets.flow_set import FlowSet
+    from kineflow.storage.files import atomic_folder
+
+    root = Path(params.existing).resolve()
+    tracker.set_tags({"flow": "existing"})
+    entries = index_jpeg_flow(root, chosen)
+    good, failed = _judged(entries.values(), shard)
+    with atomic_folder(flow) as partial:
+        told = {"algorithm": "unknown", "layout": "jpeg"}
+        FlowSet(params.bound_px, entries, str(root), {**told, **shard}).save(partial)
+    pairs = sum(entry.fields for entry in good)
+    return StepResult(
+        metrics={"clips": len(good), "failed": len(failed), "pairs": pairs},
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in {root}",
+    )
+
+
+def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[list[FlowEntry], list[FlowEntry]]:
+    """Good and failed entries; a set without a good one is an error, a shard without one is not: others have them."""
+    from kineflow.spec.status import Status
+
+    listed = list(entries)
+    good = [entry for entry in listed if entry.status is Status.OK]
+    failed = [entry for entry in listed if entry.status is not Status.OK]
+    if listed and not good and not shard:
+        shown = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
+        more = len(failed) - len(shown)
+        raise KineflowError(
+            "\n".join(["no clip has flow", *shown, *([f"  … and {more} more"] if more else [])]),
+            remedy="replace these clips",
+        )
+    return good, failed
+
+
+if __name__ == "__main__":
+    command(extract_flow)

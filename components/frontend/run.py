@@ -1,0 +1,109 @@
+"""Executing a step: its parameters checked before anything runs, tracked, on as many processes as they ask for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from components.frontend.contract import Signature, Step, StepResult, module_of
+from components.launch.launcher import requested_processes, run_on_processes
+from components.launch.worker import check_worker, is_main_process, is_worker
+from kineflow.sets.clip_set import MANIFEST_FILE
+from kineflow.storage.config import parse_params
+from kineflow.storage.disk import translate_full_disk
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
+from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.tracker import NULL_TRACKER
+
+_MOST_SEED = 2**31 - 1  # what every generator takes, and a KFP number (a double) holds exactly
+_LOG = logging.getLogger("kineflow")
+
+
+def execute(step: Step, given: Mapping[str, Any]) -> StepResult:
+    """Check the parameters of a step, then run it, tracked if tracking is on.
+
+    A training that asks for several processes is run on them, and tracked by the first of them
+    (:mod:`components.launch.launcher`).
+
+    Args:
+        step: The function.
+        given: Arguments by name; parameter sections as plain mappings.
+
+    Raises:
+        KineflowError: Parameters do not fit, or as the step raises it.
+    """
+    signature = Signature.of(step)
+    checked = {key: parse_params(kind, given.get(key, {}), where=key) for key, kind in signature.sections.items()}
+    plain = {key: given[key] for key in (*signature.inputs, *signature.outputs, *signature.values) if key in given}
+    check_seed(plain.get("seed", 0))
+    _check_lists(signature, plain)
+    requested = requested_processes(checked.values())
+    if is_worker():
+        check_worker(module_of(step), is_training=requested is not None)
+    elif requested and requested != (1, 1):
+        known = plain | {key: given[key] for key in signature.sections if key in given}
+        nodes, devices = requested
+        figures = run_on_processes(
+            module_of(step),
+            known,
+            inputs=tuple(signature.inputs),
+            outputs=tuple(signature.outputs),
+            nodes=nodes,
+            devices=devices,
+        )
+        return StepResult(metrics=figures, summary=f"trained by {nodes * devices} processes")
+    written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
+    with _tracked(step, given, signature) as tracker, translate_full_disk(written):
+        _record_inputs(tracker, plain)
+        result = step(**checked, **plain, **({"tracker": tracker} if signature.takes_tracker else {}))
+        _LOG.info("%s: %s", given.get("name", step.__name__), result.summary)
+        record = getattr(tracker, "record", None)
+        if record:
+            record(result.metrics, result.artifacts, result.tags)
+    return result
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that some generator would refuse later.
+
+    Raises:
+        KineflowError: It is negative, or above 2**31 - 1.
+    """
+    if not 0 <= seed <= _MOST_SEED:
+        raise KineflowError(f"a whole number from 0 to {_MOST_SEED} is expected, not {seed}", where="seed")
+
+
+def _check_lists(signature: Signature, given: Mapping[str, Any]) -> None:
+    for name, between in signature.lists.items():
+        count = len(given.get(name, ()))
+        if name in given and not between.least <= count <= between.most:
+            raise KineflowError(f"{between.least} to {between.most} paths are expected, not {count}", where=name)
+
+
+def _record_inputs(tracker: Any, given: Mapping[str, Any]) -> None:
+    log_dataset = getattr(tracker, "log_dataset", None)
+    manifest = given["clips"] / MANIFEST_FILE if "clips" in given else None
+    if log_dataset and manifest and manifest.is_file():
+        log_dataset("clips", version=sha256_of(manifest), source=str(given["clips"]))
+
+
+def _tracked(step: Step, given: Mapping[str, Any], signature: Signature) -> AbstractContextManager[Any]:
+    """A tracked run of this step, when it is part of a run of a recipe or a tracking store is named."""
+    wanted = any(os.environ.get(variable) for variable in (RUN_ID, "DVC_STAGE", "MLFLOW_TRACKING_URI"))
+    if not (wanted and signature.shown.tracked and is_main_process()):
+        return nullcontext(NULL_TRACKER)
+    from kineflow.tracking.runs import open_step_run
+
+    settings = {key: given[key] for key in (*signature.sections, *signature.values) if key in given}
+    return open_step_run(
+        str(given.get("name", step.__name__)),
+        params=settings,
+        experiment=os.environ.get(RECIPE, "kineflow"),
+        tags={"component": step.__name__},
+        pipeline_run_id=os.environ.get(RUN_ID),
+    )

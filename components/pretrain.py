@@ -1,0 +1,111 @@
+"""Initial weights of the RGB and of the flow stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.frontend.command import command
+from components.frontend.contract import ModelOutput, StepResult
+from kineflow.models.pretrain_settings import PretrainSettings
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+if TYPE_CHECKING:
+    from kineflow.models.card import Scalar
+    from kineflow.models.network import VideoNetwork
+    from kineflow.spec.preprocessing import Preprocessing
+
+
+def pretrain(
+    *, params: PretrainSettings, seed: int = 0, tracker: Tracker = NULL_TRACKER, rgb: ModelOutput, flow: ModelOutput
+) -> StepResult:
+    """Make the initial weights of each modality.
+
+    They are model bundles without a classifier: training adds one for its own classes.
+
+    Args:
+        params: See :class:`PretrainSettings`.
+        seed: Decides every weight that is not loaded; the flow stream draws its own.
+        tracker: Told where the weights came from.
+        rgb: Folder of the RGB stream's bundle, 3 channels.
+        flow: Folder of the flow stream's bundle, 2 channels.
+
+    Raises:
+        KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
+    """
+    from kineflow.models.bundle import save_bundle
+    from kineflow.models.card import ModelCard
+    from kineflow.models.cross_modality import initialise_across_modality
+    from kineflow.models.weights import from_scratch, load_published
+
+    rgb_network = _fresh_network(params, in_channels=3, seed=seed)
+    origin, told = from_scratch(seed), "from scratch"
+    if params.checkpoint:
+        origin, told = load_published(rgb_network, params.checkpoint, params.sha256)
+    summary = f"{params.architecture} {told}"
+
+    flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
+    flow_origin = from_scratch(seed + 1)
+    if params.flow_from_rgb:
+        initialise_across_modality(flow_network, rgb_network)
+        flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}
+
+    for folder, network, preprocessing, lineage in (
+        (rgb, rgb_network, _rgb_input(params), origin),
+        (flow, flow_network, _flow_input(params), flow_origin),
+    ):
+        card = ModelCard(
+            name=f"initial-{preprocessing.modality}",
+            architecture=params.architecture,
+            hyperparameters=_hyperparameters(params),
+            classes=(),
+            preprocessing=preprocessing,
+            lineage=lineage,
+        )
+        save_bundle(folder, network, card)
+
+    tracker.set_tags(origin)
+    parameters = sum(parameter.numel() for parameter in rgb_network.parameters())
+    return StepResult(
+        metrics={"parameters": float(parameters)},
+        summary=f"{summary}; flow {'by the cross-modality rule' if params.flow_from_rgb else 'from scratch'}",
+        tags=origin,
+    )
+
+
+def _fresh_network(params: PretrainSettings, *, in_channels: int, seed: int) -> VideoNetwork:
+    import torch
+
+    from kineflow.models.registry import create_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **_hyperparameters(params))
+
+
+def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
+    return {
+        "width": params.width,
+        "dropout": params.dropout,
+        "stem_temporal_stride": params.stem_temporal_stride,
+        "stem_spatial_stride": params.stem_spatial_stride,
+        "norm_momentum": params.norm_momentum,
+        "last_stage": params.last_stage,
+    }
+
+
+def _rgb_input(params: PretrainSettings) -> Preprocessing:
+    from kineflow.spec.preprocessing import Preprocessing
+
+    # The geometry is the paper's; training writes its own into the models it makes.
+    return Preprocessing("rgb", 64, 1, 256, 224, mean=params.rgb_mean, std=params.rgb_std)
+
+
+def _flow_input(params: PretrainSettings) -> Preprocessing:
+    from kineflow.spec.preprocessing import Preprocessing
+
+    mean, std = (params.flow_mean,) * 2, (params.flow_std,) * 2
+    return Preprocessing("flow", 64, 1, 256, 224, mean=mean, std=std)
+
+
+if __name__ == "__main__":
+    command(pretrain)

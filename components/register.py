@@ -1,0 +1,61 @@
+"""Register a student: model and evaluation in, a version in the registry out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from components.frontend.command import command
+from components.frontend.contract import DatasetInput, FileOutput, ModelInput, StepResult
+from kineflow.registry.registration_settings import RegistrationSettings
+from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+
+def register(
+    *,
+    model: ModelInput,
+    evaluation: DatasetInput,
+    params: RegistrationSettings,
+    tracker: Tracker = NULL_TRACKER,
+    registration: FileOutput,
+) -> StepResult:
+    """Register a model with its evaluation and its lineage.
+
+    It becomes the new candidate. The same weights with the same evaluation data give the same version. Nothing is
+    promoted: that is ``kineflow promote NAME``, which asks for what is set here.
+
+    Args:
+        model: Bundle of the student.
+        evaluation: DatasetInput of the evaluate step, in which the student has figures.
+        params: Name, and the gate of a later promotion.
+        tracker: The model belongs to its run.
+        registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store.
+    """
+    from kineflow.models.card import load_card
+    from kineflow.registry.policy import read_evaluation
+    from kineflow.registry.registration import register_student
+    from kineflow.storage.files import atomic_file
+
+    shown = read_evaluation(evaluation, load_card(model).name)
+    registered = register_student(
+        model,
+        name=params.name,
+        evaluation=shown,
+        gate=params.gate,
+        run_id=getattr(tracker, "run_id", None),
+        tags=params.tags,
+    )
+    content = dataclasses.asdict(registered) | {"model_uri": registered.model_uri}
+    with atomic_file(registration) as partial:
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    age = "new" if registered.created else "registered before"
+    return StepResult(
+        metrics=registered.metrics,
+        summary=f"{params.name} version {registered.version} ({age}) is the candidate; "
+        f"make it the champion with: kineflow promote {params.name}",
+        tags={"registered.model": params.name, "registered.version": registered.version},
+    )
+
+
+if __name__ == "__main__":
+    command(register)

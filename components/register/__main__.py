@@ -1,4 +1,0 @@
-from components.frontend import command
-
-if __name__ == "__main__":
-    command("register")

@@ -1,0 +1,82 @@
+"""The step ``validate``: bad data ends the run here, with a page that says why."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from components.frontend.command import command
+from components.frontend.contract import DatasetInput, HtmlOutput, MeasuredResult, StepResult
+from kineflow.data.validation.settings import ValidationSettings
+from kineflow.sets.clip_set import ClipSet
+from kineflow.spec.split import Split
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import atomic_file
+
+_LOG = logging.getLogger(__name__)
+
+
+def validate(
+    *,
+    clips: DatasetInput,
+    params: ValidationSettings,
+    report: HtmlOutput,
+) -> MeasuredResult:
+    """Stop the run when the clip set would spoil it.
+
+    It is held against a suite of Great Expectations.
+
+    Args:
+        clips: Folder of the clip set.
+        params: The limits.
+        report: The HTML page to write: a summary and the suite's data docs, self-contained.
+
+    Raises:
+        KineflowError: A critical check failed. ``report`` is then absent, and the page lies beside it, as
+            ``<report>.failed.html``.
+    """
+    os.environ["GX_ANALYTICS_ENABLED"] = "False"
+    from kineflow.data.validation.checks import one_line
+    from kineflow.data.validation.page import render_page
+    from kineflow.data.validation.suite import manifest_frame, rules, run_suite, verdict
+
+    clip_set = ClipSet.load(clips)
+    checked = rules(clip_set, params)
+    result = run_suite(manifest_frame(clip_set), checked)
+    validation = verdict(checked, result)
+    for check in validation.warnings:
+        _LOG.warning("  ! %s (%s)", one_line(check), check.detail)
+
+    page = failed_report(report) if validation.failed_critical else report
+    with atomic_file(page) as partial:
+        partial.write_text(render_page(clip_set, validation, result), encoding="utf-8")
+    if validation.failed_critical:
+        report.unlink(missing_ok=True)
+        raise KineflowError(validation.message(), where=clips, remedy=f"open {page}: it shows every check and row")
+    failed_report(report).unlink(missing_ok=True)
+
+    usable = {split: len(clip_set.usable(split)) for split in Split}
+    return StepResult(
+        metrics={
+            "checks": len(validation.checks),
+            "failed_warnings": len(validation.warnings),
+            "clips": sum(usable.values()),
+            "clips_rejected": len(clip_set.clips) - sum(usable.values()),
+            **{f"clips_{split}": count for split, count in usable.items()},
+        },
+        summary=f"{len(validation.checks)} checks passed"
+        if not validation.warnings
+        else f"{len(validation.checks) - len(validation.warnings)} of {len(validation.checks)} checks passed, "
+        f"the others are warnings: see {report}",
+        artifacts={"validation.html": report},
+    )
+
+
+def failed_report(report: Path) -> Path:
+    """Where the page lies when validation failed: an engine removes the outputs of a failed step, but not this."""
+    return report.with_name(f"{report.stem}.failed.html")
+
+
+if __name__ == "__main__":
+    command(validate)

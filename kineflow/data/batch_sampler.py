@@ -1,0 +1,97 @@
+"""Which clips a training step sees: batches drawn from one seed, the same after a resume as without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from kineflow.storage.errors import KineflowError
+
+
+class SampleRef(NamedTuple):
+    """One item of a batch: which clip, and the seed of its random window and view."""
+
+    clip: int
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Clips (indices into a data set) of which every batch takes ``per_batch``."""
+
+    clips: tuple[int, ...]
+    per_batch: int
+
+
+class BatchSampler:
+    """Batches of one round of training, drawn from one or several pools.
+
+    Each pool is walked in shuffled passes, so that every clip is seen once before any is seen twice. A round is what
+    lies between two validations; round ``n`` depends on (seed, n) only, so training resumed at a round boundary sees
+    what it would have seen. The loop sets ``round`` before it iterates.
+
+    Args:
+        pools: E.g. the labelled clips, and the unlabelled ones.
+        steps: Batches a round.
+        seed: Of all draws.
+        rank, world_size: Which shard of every batch is drawn, and of how many; see :meth:`shard`.
+    """
+
+    def __init__(self, pools: list[Pool], *, steps: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.pools, self.steps, self.seed = pools, steps, seed
+        self.rank, self.world_size = rank, world_size
+        self.round = 0
+
+    def shard(self, rank: int, world_size: int) -> BatchSampler:
+        """The batches of one of several processes that train on every batch together.
+
+        Each gets as many of every pool, so that each process's part is composed as the whole batch is. All shards of a
+        batch together are the batch.
+
+        Args:
+            rank: Of the process, from 0.
+            world_size: How many processes there are.
+
+        Raises:
+            KineflowError: A pool's part of a batch cannot be shared evenly.
+        """
+        for pool in self.pools:
+            if pool.per_batch % world_size:
+                raise KineflowError(
+                    f"{pool.per_batch} clips a step cannot be shared evenly by {world_size} processes",
+                    remedy="make batch_size, and unlabelled_batch_size where it is used, a multiple of the number of "
+                    "processes (nodes × devices): both count the clips of all processes together",
+                )
+        return BatchSampler(self.pools, steps=self.steps, seed=self.seed, rank=rank, world_size=world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the round."""
+        self.round = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[SampleRef]]:
+        walks = [self._walk(number, pool) for number, pool in enumerate(self.pools)]
+        for _ in range(self.steps):
+            batch = [list(islice(walk, pool.per_batch)) for pool, walk in zip(self.pools, walks, strict=True)]
+            yield [sample for of_pool in batch for sample in self._own(of_pool)]
+
+    def _own(self, samples: list[SampleRef]) -> list[SampleRef]:
+        size = len(samples) // self.world_size
+        return samples[self.rank * size : (self.rank + 1) * size]
+
+    def _walk(self, number: int, pool: Pool) -> Iterator[SampleRef]:
+        """Samples of one pool from the round's first on, pass after pass without end."""
+        serial = self.round * self.steps * pool.per_batch
+        first_pass, done = divmod(serial, len(pool.clips))
+        for shuffled_pass in count(first_pass):
+            order = np.random.default_rng((self.seed, number, shuffled_pass)).permutation(len(pool.clips))
+            for place in order[done:].tolist():
+                yield SampleRef(pool.clips[place], (self.seed, number, serial))
+                serial += 1
+            done = 0

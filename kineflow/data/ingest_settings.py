@@ -1,0 +1,51 @@
+"""How videos become a clip set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from kineflow.storage.config import Params, RootFolder
+
+
+class IngestSettings(Params):
+    """Where the videos are, how they are listed, and the form in which they are stored."""
+
+    source: RootFolder = Field("data", json_schema_extra={"is_input": True})
+    """Folder, or ``s3://bucket/prefix``, that holds the videos."""
+
+    layout: Literal["csv", "ucf101", "hmdb51", "kinetics"] = "csv"
+    """How the lists are written."""
+
+    annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
+    """Folder or CSV file with the lists; empty: below ``source`` (``clips.csv`` for the layout csv)."""
+
+    split_number: int = Field(1, ge=1, le=3)
+    """Which official split of UCF101 or HMDB51."""
+
+    val_share: float = Field(0.1, ge=0, lt=1)
+    """Share of a class's training groups held out as val, where the lists have no val split; 0 holds out none."""
+
+    short_side: int = Field(256, ge=16, le=4096)
+    """Longest the shorter side of a stored clip may be, in pixels; smaller videos keep their size."""
+
+    gop: int = Field(12, ge=1, le=250)
+    """Most frames from one key frame to the next: fewer seek faster and take more space."""
+
+    crf: int = Field(18, ge=0, le=51)
+    """x264's constant rate factor: 0 is lossless, 18 looks it, higher is smaller."""
+
+    min_frames: int = Field(2, ge=1)
+    """Fewest frames of a clip; shorter ones are rejected."""
+
+    workers: int = Field(2, ge=1, le=256)
+    """Videos decoded and encoded at a time."""
+
+    endpoint_url: str = ""
+    """Of the S3 server of ``source`` and ``annotations``, where the environment or ``~/.aws/config`` names another one;
+    stored videos go to the latter, where later steps look for them."""
+
+    media_root: RootFolder = ""
+    """Where the stored videos are kept: a folder, such as a shared volume, or ``s3://bucket/prefix``; empty: in the
+    project's store ``media``, or outside of a project inside the clip set."""

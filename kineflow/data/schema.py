@@ -1,4 +1,0 @@
-"""The version of everything Kineflow keeps on disk for other steps to read; images are labelled with it."""
-
-# Raised when a clip set, flow set, feature set or model bundle changes such that an older Kineflow cannot read it.
-DATA_SCHEMA_VERSION = 1

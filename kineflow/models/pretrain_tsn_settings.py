@@ -1,0 +1,64 @@
+"""Initial weights of a TSN's streams."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kineflow.storage.config import Params
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class PretrainTsnSettings(Params):
+    """The network of all streams of a TSN, and the weights they start from."""
+
+    backbone: Literal["bn_inception", "googlenet", "resnet50", "vgg16"] = "bn_inception"
+    """Network that looks at a snippet."""
+
+    width: float = Field(1.0, gt=0, le=16)
+    """Multiplies the channels of every layer; 1 is the papers', and what published checkpoints have."""
+
+    output_stride: Literal[8, 16, 32] = 32
+    """How many times smaller the last map is than the frame; 8 or 16 for frames of 32 to 112 pixels."""
+
+    segments: int = Field(3, ge=1, le=64)
+    """Snippets of a video that are seen in training."""
+
+    consensus: Literal["average", "max", "weighted"] = "average"
+    """What makes one score of the snippets' scores."""
+
+    flow_frames: int = Field(5, ge=1, le=64)
+    """Flow fields a snippet."""
+
+    difference_frames: int = Field(5, ge=1, le=64)
+    """Differences of successive frames a snippet."""
+
+    rgb_dropout: Dropout = 0.8
+    """Probability that a pooled feature is dropped, in the RGB and the difference stream."""
+
+    flow_dropout: Dropout = 0.7
+    """The same in the flow streams."""
+
+    checkpoint: str = Field("", json_schema_extra={"is_input": True})
+    """Path or https URL of published weights of the backbone for RGB; empty: from scratch."""
+
+    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
+    """Of the checkpoint's file, hex; required with a checkpoint."""
+
+    cross_modality: bool = True
+    """Start the other streams from the RGB stream's weights by the cross-modality rule; else from weights of their
+    own. It is for weights that have learnt something."""
+
+    normalisation: Literal["auto", "caffe", "torchvision", "half_range"] = "auto"
+    """Of the input; ``auto`` is the checkpoint's own, told by its file's name, and torchvision's from scratch."""
+
+    flow_still: float = Field(128.0, ge=0, le=255)
+    """Level of no motion, subtracted from the flow; 128 in the paper, 127.5 keeps mirrored clips symmetric."""
+
+    @model_validator(mode="after")
+    def _checkpoint_has_hash(self) -> Self:
+        if bool(self.checkpoint) != bool(self.sha256):
+            raise ValueError("checkpoint and sha256 go together: give both, or neither to start from scratch")
+        return self

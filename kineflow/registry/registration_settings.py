@@ -1,0 +1,23 @@
+"""Under which name a model is registered, and what is asked of it later."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kineflow.registry.aliases import NAME_PATTERN
+from kineflow.registry.policy import Gate
+
+
+class RegistrationSettings(Gate):
+    """Under which name a model is registered, and what promoting it will ask for."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    """Of the registered model: letters, digits, ``.``, ``_`` and ``-``."""
+
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Further facts to keep with the version."""
+
+    @property
+    def gate(self) -> Gate:
+        """What promoting it will ask for, alone."""
+        return Gate.model_validate(self.model_dump(include=set(Gate.model_fields)))

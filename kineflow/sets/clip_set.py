@@ -1,0 +1,112 @@
+"""The clip set: one row a clip, and where the bytes of the clips lie.
+
+A clip set on disk is a small folder: ``manifest.parquet`` (one row a clip, columns as the fields of :class:`Clip`)
+and ``clipset.json`` (class names in order of their index, and the root of the media). The heavy bytes lie below the
+root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kineflow.sets.indexed import SetFiles
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.storage.media import Media
+
+MANIFEST_FILE = "manifest.parquet"
+CLIPSET_FILE = "clipset.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One row of the manifest.
+
+    Attributes:
+        clip_id: Unique, stable, safe as a relative path without suffix (e.g. ``Archery/v_Archery_g01_c01``).
+        path: Of the clip below the set's media root; empty when the clip was rejected.
+        label: Class name, or None for an unlabelled clip.
+        group: Clips cut from one source share it, and no group may lie in two splits.
+        split: See :class:`Split`.
+        frames: Count of frames decoded (never the header's word).
+        fps: Mean frame rate, frames per second.
+        width, height: In pixels, as stored (after rotation has been applied).
+        rotation: Degrees by which the source asked to be turned; 0 in stored clips unless kept as they were.
+        sha256: Of the source file's bytes (of the trimmed interval's key, for trimmed clips), hex.
+        status: See :class:`Status`; only ``ok`` clips are used.
+        reason: Why the status is not ``ok``; empty otherwise.
+        source: Where the clip came from: a path below the source root, or a URI.
+    """
+
+    clip_id: str
+    path: str
+    label: str | None
+    group: str
+    split: Split
+    frames: int
+    fps: float
+    width: int
+    height: int
+    rotation: int
+    sha256: str
+    status: Status
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """A manifest and its media root.
+
+    Attributes:
+        classes: Class names; a label's index is its place here.
+        clips: All clips, the rejected ones too, ordered by ``clip_id``.
+        media_root: Folder or ``s3://`` prefix below which ``Clip.path`` leads to the bytes.
+    """
+
+    classes: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    media_root: str
+
+    def usable(self, *splits: Split) -> list[Clip]:
+        """Clips with status ``ok``, of the given splits (of all, when none is given)."""
+        return [clip for clip in self.clips if clip.status is Status.OK and (not splits or clip.split in splits)]
+
+    def label_index(self, clip: Clip) -> int:
+        """Index of the clip's class, or -1 for an unlabelled clip, whatever its row says of a label."""
+        unlabelled = clip.label is None or clip.split is Split.UNLABELLED
+        return -1 if unlabelled else self.classes.index(clip.label)
+
+    def locate(self, clip: Clip) -> Media:
+        """Where a clip's bytes are, to be given to any function that reads videos.
+
+        Raises:
+            KineflowError: The path leads outside the media root.
+            MissingMediaError: A local file is not there any more.
+        """
+        return CLIP_FILES.locate(self.media_root, clip)
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest and ``clipset.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
+        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes})
+
+    @classmethod
+    def load(cls, folder: Path) -> ClipSet:
+        """Read a clip set.
+
+        Raises:
+            KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, or it is of a
+                later version.
+        """
+        clips, root, classes = CLIP_FILES.load(folder, lambda described: tuple(described["classes"]))
+        return cls(classes, tuple(clips), root)
+
+
+CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=2)
+
+
+def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Sorted class names that occur among the clips."""
+    return tuple(sorted({clip.label for clip in clips if clip.label is not None}))
