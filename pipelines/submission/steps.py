@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
 from pipelines.submission.states import State, state_of
@@ -114,15 +115,6 @@ def _message(task: Mapping[str, Any]) -> str:
 
 
 def _in_order(tasks: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    ordered: dict[str, Any] = {}
-
-    def add(key: str) -> None:
-        if key in ordered or key not in tasks:
-            return
-        for needed in sorted(tasks[key].get("dependentTasks", [])):
-            add(needed)
-        ordered[key] = tasks[key]
-
-    for key in sorted(tasks):
-        add(key)
-    return list(ordered.items())
+    """Tasks after those that they wait for, and by name where they wait for nothing."""
+    needed = {key: sorted(set(task.get("dependentTasks", [])) & tasks.keys()) for key, task in sorted(tasks.items())}
+    return [(key, tasks[key]) for key in TopologicalSorter(needed).static_order()]
