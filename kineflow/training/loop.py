@@ -128,7 +128,7 @@ def _train(
         monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
         if not processes.is_main_process():
             continue
-        score = _score(figures, settings.select_by)
+        score = _score(figures, settings.monitor)
         if score > best_score or not (work / _BEST).exists():
             best_score = score
             kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
@@ -138,9 +138,9 @@ def _train(
     return monitor.rates()
 
 
-def _score(figures: dict[str, float], select_by: str) -> float:
+def _score(figures: dict[str, float], monitor: str) -> float:
     """How good a round is: the higher the better, NaN worst."""
-    score = figures[f"val/{select_by}"] * (1 if select_by == "top1" else -1)
+    score = figures[f"val/{monitor}"] * (1 if monitor == "top1" else -1)
     return -math.inf if math.isnan(score) else score
 
 

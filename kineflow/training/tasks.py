@@ -114,7 +114,7 @@ class Distillation(Classification):
         logits, learnt = self._student(batch, pre_logits)
         cross_entropy = self.label_loss(logits, batch["label"])
         distance = F.mse_loss(learnt, taught.to(learnt.dtype))
-        loss = self.settings.label_weight * cross_entropy + self.settings.weight * distance
+        loss = self.settings.ce_weight * cross_entropy + self.settings.kd_weight * distance
         return {"loss": loss, "cross_entropy": cross_entropy.detach(), "distillation": distance.detach()}
 
     def _student(self, batch: Batch, pre_logits: bool) -> tuple[torch.Tensor, torch.Tensor]:

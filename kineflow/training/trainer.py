@@ -68,7 +68,7 @@ class Trainer:
         if not math.isfinite(means["loss"]):
             raise KineflowError(
                 f"the loss became {means['loss']} at step {self.steps_done}",
-                remedy="lower optimiser.learning_rate or distillation.weight, or set optimiser.clip_gradient_norm",
+                remedy="lower optimiser.learning_rate or distillation.kd_weight, or set optimiser.clip_gradient_norm",
             )
         self._optimiser.zero_grad()
         self._scaler.scale(terms["loss"]).backward()  # type: ignore[no-untyped-call]

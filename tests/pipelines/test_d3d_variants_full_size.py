@@ -152,7 +152,7 @@ def test_one_step_with_an_auxiliary_decoder(
 
 @pytest.mark.long
 def test_learnt_flow_of_a_whole_clip(paper: dict[str, Any]) -> None:
-    hyper = {key: value for key, value in paper["network"].items() if key in ("width", "norm_momentum")}
+    hyper = {key: value for key, value in paper["network"].items() if key in ("width", "bn_momentum")}
     with torch.device("meta"):
         network = learnt_flow(num_classes=101, bound_px=paper["flow"]["bound_px"], **hyper)
         clips = torch.empty(1, 3, 64, 224, 224)

@@ -216,7 +216,7 @@ class TestFitDecoder:
             learning_rate=1.0,
             momentum=0,
             weight_decay=0,
-            warmup_share=0,
+            warmup_ratio=0,
             schedule="steps",
             milestones=(0.5,),
             clip_gradient_norm=1e-3,

@@ -74,11 +74,11 @@ class TestClassification:
 
 
 class TestDistillation:
-    @pytest.mark.parametrize(("label_weight", "weight"), [(1.0, 1.0), (0.5, 3.0), (0.0, 1.0)])
+    @pytest.mark.parametrize(("ce_weight", "kd_weight"), [(1.0, 1.0), (0.5, 3.0), (0.0, 1.0)])
     def test_the_loss_is_cross_entropy_and_mean_squared_error_of_logits(
-        self, tiny_network, rgb, flow, batch, label_weight, weight
+        self, tiny_network, rgb, flow, batch, ce_weight, kd_weight
     ):
-        task = distillation(tiny_network, rgb, flow, weight=weight, label_weight=label_weight)
+        task = distillation(tiny_network, rgb, flow, kd_weight=kd_weight, ce_weight=ce_weight)
         seen, taught = normalised(task, batch)
         student, teacher = task.network(seen), task.teacher(taught)
         cross_entropy = F.cross_entropy(student[:3], batch["label"][:3])
@@ -86,10 +86,10 @@ class TestDistillation:
         terms = task.loss(batch)
         torch.testing.assert_close(terms["cross_entropy"], cross_entropy)
         torch.testing.assert_close(terms["distillation"], distance)
-        torch.testing.assert_close(terms["loss"], label_weight * cross_entropy + weight * distance)
+        torch.testing.assert_close(terms["loss"], ce_weight * cross_entropy + kd_weight * distance)
 
     def test_features_are_pooled_and_the_cross_entropy_stays(self, tiny_network, rgb, flow, batch):
-        task = distillation(tiny_network, rgb, flow, layer="features", weight=50)
+        task = distillation(tiny_network, rgb, flow, layer="features", kd_weight=50)
         seen, taught = normalised(task, batch)
         student, teacher = (
             network.forward_features(clips).mean(dim=(2, 3, 4))
@@ -100,13 +100,13 @@ class TestDistillation:
         torch.testing.assert_close(terms["cross_entropy"], F.cross_entropy(task.network(seen)[:3], batch["label"][:3]))
 
     def test_features_do_not_pull_at_the_classifier(self, tiny_network, rgb, flow, batch):
-        task = distillation(tiny_network, rgb, flow, layer="features", label_weight=0)
+        task = distillation(tiny_network, rgb, flow, layer="features", ce_weight=0)
         task.loss(batch)["loss"].backward()
         assert not task.network.classifier.weight.grad.any()
         assert task.network.conv.weight.grad.any()
 
     def test_without_weight_it_is_plain_classification(self, tiny_network, rgb, flow, batch):
-        task = distillation(tiny_network, rgb, flow, weight=0, label_smoothing=0.1)
+        task = distillation(tiny_network, rgb, flow, kd_weight=0, label_smoothing=0.1)
         plain = Classification(tiny_network(dropout=0.0), rgb, label_smoothing=0.1)
         for each in (task, plain):
             each.train()
