@@ -87,17 +87,18 @@ def extract_features(
             entries = {entry.clip_id: entry for entry in extracted.entries}
             FeatureSet(source, extracted.shape, entries, media_root).save(partial)
 
-    moments, failed = sum(entry.moments for entry in good), len(extracted.entries) - len(good)
+    time_steps, failed = sum(entry.moments for entry in good), len(extracted.entries) - len(good)
     return StepResult(
         metrics={
             "clips": len(good),
             "failed": failed,
-            "frames": moments,
-            "frames_per_second": extracted.moments_per_second,
+            "frames": time_steps,
+            "frames_per_second": extracted.time_steps_per_second,
             "bytes": stored_bytes,
         },
-        summary=f"{len(good)} clips, {failed} failed, {moments} frames ({extracted.moments_per_second:.0f} a second) "
-        f"to {'x'.join(map(str, extracted.shape))} each, {stored_bytes / 1e6:.1f} MB",
+        summary=f"{len(good)} clips, {failed} failed, {time_steps} frames "
+        f"({extracted.time_steps_per_second:.0f} a second) to {'x'.join(map(str, extracted.shape))} each, "
+        f"{stored_bytes / 1e6:.1f} MB",
     )
 
 

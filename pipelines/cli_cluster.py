@@ -81,14 +81,14 @@ def submit(
         from pipelines.dag.params import demo_params
         from pipelines.submission.checks import check_all
         from pipelines.submission.cron import six_fields
-        from pipelines.submission.submit import Wish
+        from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
 
         if watch and schedule is not None:
             raise KineflowError(
                 "--watch and --schedule: a schedule starts no run to watch now", remedy="leave one of them out"
             )
-        wish = Wish(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
+        options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
         told = _console(as_json)
         package, server = check_all(
             recipe,
@@ -99,7 +99,7 @@ def submit(
             caching=not no_cache,
             allow_dirty=allow_dirty,
         )
-        done = submitted(server, package, wish)
+        done = submitted(server, package, options)
         _say(told, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
         _say(told, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")
         _say(told, f"page     {done.url}")

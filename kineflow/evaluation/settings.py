@@ -63,7 +63,7 @@ class EvaluateSettings(Params):
             their logits, for TSN), or ``majority`` of their best classes (ALSTM's released code).
         crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
             the whole frame and its mirror image. Mirror images are for where left and right are not different classes.
-        batch_size: Crops of windows a forward pass.
+        batch_size: Views, crops of windows, a forward pass.
         workers: Decoding processes; 0 decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.
         imported: Scores of other tools, such as IDT's, that fusions may name.

@@ -106,7 +106,7 @@ def promote(
         shown, gate = _evaluation_of(candidate), gate or _gate_of(candidate)
         decision = decide(shown, held, gate, other_data_allowed=other_data_allowed)
         if decision.allowed and not dry_run:
-            _crown(client, name, number, before, by=by or _user())
+            _set_champion(client, name, number, before, by=by or _user())
     return Promotion(name, number, before, decision, applied=decision.allowed and not dry_run)
 
 
@@ -162,7 +162,7 @@ def _version(client: Any, name: str, version: str | None, uri: str) -> Any:
     return found
 
 
-def _crown(client: Any, name: str, version: str, before: str | None, *, by: str) -> None:
+def _set_champion(client: Any, name: str, version: str, before: str | None, *, by: str) -> None:
     """Tags first: a version that bears the alias always says since when, through whom, and what it replaced."""
     facts = {
         "promoted_at": _now(),

@@ -17,7 +17,7 @@ from kineflow.models.stages import channels_at, features_at, features_from
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.motion_probe import end_point_errors, flow_target
 from kineflow.training.settings import PartialNorms
-from kineflow.training.tasks import Batch, Classification, Terms
+from kineflow.training.tasks import Batch, Classification, Losses
 
 
 class AuxiliaryDecoding(Classification):
@@ -56,7 +56,7 @@ class AuxiliaryDecoding(Classification):
         super().__init__(self_taught, preprocessing, label_smoothing=label_smoothing, partial_norms=partial_norms)
         self.bound_px, self.weight = bound_px, weight
 
-    def loss(self, batch: Batch) -> Terms:
+    def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss``, and both terms before weighting."""
         assert isinstance(self.network, StudentWithDecoder)
         logits, decoded = self.network.both(self.inputs(batch))

@@ -109,7 +109,7 @@ def _train(
 ) -> dict[str, float]:
     """Do the rounds that are left, checkpoint each; gives the rates of the work."""
     clips_of_val, world_size = len(val), processes.world_size()  # type: ignore[arg-type]
-    validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the answers are not used
+    validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the logits are not used
     train_batches = _loader(train, settings, batch_sampler=batch_sampler)
     val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
     best_score = -math.inf
@@ -122,8 +122,8 @@ def _train(
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
         for batch in train_batches:
             monitor.batch_came()
-            terms = trainer.step(batch)
-            monitor.step_done(trainer.steps_done, terms, clips=len(batch["label"]) * world_size)
+            losses = trainer.step(batch)
+            monitor.step_done(trainer.steps_done, losses, clips=len(batch["label"]) * world_size)
         figures = trainer.validate(val_batches, clips_of_val)
         monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
         if not processes.is_main_process():

@@ -34,8 +34,8 @@ def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[di
     """Trainable parameters by weight decay and learning rate; the first group has the plain rate and the decay.
 
     Weights of two or more dimensions decay, norms and biases do not. Biases learn ``bias_lr_mult`` times as fast as the
-    rest, and the stem ``stem_lr_mult`` times as fast as it would otherwise: with 2 and 5 the stem's bias has the factor 10
-    of TSN's Caffe models.
+    rest, and the stem ``stem_lr_mult`` times as fast as it would otherwise: with 2 and 5 the stem's bias has the
+    factor 10 of TSN's Caffe models.
     """
     biases = {
         id(layer.bias)

@@ -164,7 +164,8 @@ class DistillSettings(Params):
     """What a student learns from its teacher (D3D §3; MARS for pooled features).
 
     Attributes:
-        kd_weight: λ of L = ``ce_weight`` · CE + λ · MSE. The mean squared error is taken over classes (or features) and clips.
+        kd_weight: λ of L = ``ce_weight`` · CE + λ · MSE. The mean squared error is taken over classes (or
+            features) and clips.
         layer: ``logits`` (D3D) or ``features``, the pooled activations before the classifier (MARS, α = 50).
         direction: Which modality teaches which; checked against the teacher and the initial weights.
         ce_weight: Weight of the cross entropy; 0 distils only.

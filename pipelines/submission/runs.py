@@ -22,7 +22,7 @@ _LOG = logging.getLogger("kineflow")
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """What is to be run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Order:
         return body | ({"service_account": self.service_account} if self.service_account else {})
 
 
-def start_run(server: Server, order: Order) -> dict[str, Any]:
+def start_run(server: Server, request: RunRequest) -> dict[str, Any]:
     """Start a run; one, however often the connection is cut.
 
     The API knows no key that would make a repeated request harmless. So the run is looked for by its marker before it
@@ -71,8 +71,8 @@ def start_run(server: Server, order: Order) -> dict[str, Any]:
     try:
         run, repeated = server.create(
             server.runs.run_service_create_run,
-            lambda: next(iter(_started(server, order)), None),
-            run=order.body(),
+            lambda: next(iter(_started(server, request)), None),
+            run=request.body(),
         )
     except (CutOffError, KeyboardInterrupt) as stop:
         unknown = "whether the run was started is not known; look with `kineflow runs list` before submitting again"
@@ -80,7 +80,7 @@ def start_run(server: Server, order: Order) -> dict[str, Any]:
             raise KeyboardInterrupt(unknown) from None
         raise KineflowError(stop.problem, where=stop.where, remedy=unknown, exit_code=stop.exit_code) from None
     if repeated:  # a request that was given up may have taken effect after we had looked for it
-        first, *others = sorted(_started(server, order), key=lambda each: str(each.get("created_at", ""))) or [run]
+        first, *others = sorted(_started(server, request), key=lambda each: str(each.get("created_at", ""))) or [run]
         for other in others:
             _LOG.warning("run %s was started twice over a bad connection; cancelling the second", first["run_id"])
             cancel_run(server, str(other["run_id"]))
@@ -132,9 +132,9 @@ def cancel_run(server: Server, run_id: str) -> bool:
     return True
 
 
-def _started(server: Server, order: Order) -> list[dict[str, Any]]:
+def _started(server: Server, request: RunRequest) -> list[dict[str, Any]]:
     answer = server.read(
         server.runs.run_service_list_runs,
-        experiment_id=order.experiment_id, filter=named(order.name), sort_by="created_at desc", page_size=_PAGE,
+        experiment_id=request.experiment_id, filter=named(request.name), sort_by="created_at desc", page_size=_PAGE,
     )  # fmt: skip
-    return [run for run in answer.get("runs", []) if order.marker in run.get("description", "")]
+    return [run for run in answer.get("runs", []) if request.marker in run.get("description", "")]

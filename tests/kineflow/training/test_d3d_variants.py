@@ -94,10 +94,10 @@ class TestAuxiliaryDecoding:
         target = flow_target(batch["flow"], features.shape[2:], bound_px=BOUND_PX)
         error = end_point_errors(task.network.decoder(features), target).mean()  # all five: flow needs no label
         cross_entropy = F.cross_entropy(task.network.student(clips)[:3], batch["label"][:3])
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["cross_entropy"], cross_entropy)
-        torch.testing.assert_close(terms["end_point_error"], error)
-        torch.testing.assert_close(terms["loss"], cross_entropy + 0.3 * error)
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["cross_entropy"], cross_entropy)
+        torch.testing.assert_close(losses["end_point_error"], error)
+        torch.testing.assert_close(losses["loss"], cross_entropy + 0.3 * error)
 
     def test_decoding_teaches_the_student_up_to_its_stage(self, rgb, batch) -> None:
         task = answering(auxiliary(rgb))

@@ -54,10 +54,10 @@ class TestClassification:
     def test_cross_entropy_is_over_labelled_rows_only(self, tiny_network, rgb, batch):
         task = Classification(tiny_network(), rgb)
         logits = task.network(task.inputs(batch))
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["loss"], F.cross_entropy(logits[:3], batch["label"][:3]))
-        torch.testing.assert_close(terms["cross_entropy"], terms["loss"])
-        assert not terms["cross_entropy"].requires_grad
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["loss"], F.cross_entropy(logits[:3], batch["label"][:3]))
+        torch.testing.assert_close(losses["cross_entropy"], losses["loss"])
+        assert not losses["cross_entropy"].requires_grad
 
     def test_label_smoothing(self, tiny_network, rgb, batch):
         task = Classification(tiny_network(), rgb, label_smoothing=0.3)
@@ -83,10 +83,10 @@ class TestDistillation:
         student, teacher = task.network(seen), task.teacher(taught)
         cross_entropy = F.cross_entropy(student[:3], batch["label"][:3])
         distance = ((student - teacher) ** 2).mean()  # over all five clips: a teacher needs no label
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["cross_entropy"], cross_entropy)
-        torch.testing.assert_close(terms["distillation"], distance)
-        torch.testing.assert_close(terms["loss"], ce_weight * cross_entropy + kd_weight * distance)
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["cross_entropy"], cross_entropy)
+        torch.testing.assert_close(losses["distillation"], distance)
+        torch.testing.assert_close(losses["loss"], ce_weight * cross_entropy + kd_weight * distance)
 
     def test_features_are_pooled_and_the_cross_entropy_stays(self, tiny_network, rgb, flow, batch):
         task = distillation(tiny_network, rgb, flow, layer="features", kd_weight=50)
@@ -95,9 +95,9 @@ class TestDistillation:
             network.forward_features(clips).mean(dim=(2, 3, 4))
             for network, clips in ((task.network, seen), (task.teacher, taught))
         )
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["distillation"], F.mse_loss(student, teacher))
-        torch.testing.assert_close(terms["cross_entropy"], F.cross_entropy(task.network(seen)[:3], batch["label"][:3]))
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["distillation"], F.mse_loss(student, teacher))
+        torch.testing.assert_close(losses["cross_entropy"], F.cross_entropy(task.network(seen)[:3], batch["label"][:3]))
 
     def test_features_do_not_pull_at_the_classifier(self, tiny_network, rgb, flow, batch):
         task = distillation(tiny_network, rgb, flow, layer="features", ce_weight=0)
@@ -116,10 +116,10 @@ class TestDistillation:
 
     def test_unlabelled_clips_alone_teach_through_the_teacher(self, tiny_network, rgb, flow, batch):
         task = distillation(tiny_network, rgb, flow)
-        terms = task.loss(rows(batch, 3, 4))
-        terms["loss"].backward()
-        assert terms["cross_entropy"].item() == 0
-        assert terms["distillation"].item() > 0
+        losses = task.loss(rows(batch, 3, 4))
+        losses["loss"].backward()
+        assert losses["cross_entropy"].item() == 0
+        assert losses["distillation"].item() > 0
         assert task.network.conv.weight.grad.any()
         assert all(parameter.grad.isfinite().all() for parameter in task.network.parameters())
 

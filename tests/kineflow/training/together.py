@@ -177,8 +177,8 @@ def not_finite_in_one_process(work: Path) -> dict[str, Any]:
 
     class Breaks(Classification):
         def loss(self, batch: Any) -> Any:
-            terms = super().loss(batch)
-            return {**terms, "loss": terms["loss"] * (float("nan") if processes.rank() else 1.0)}
+            losses = super().loss(batch)
+            return {**losses, "loss": losses["loss"] * (float("nan") if processes.rank() else 1.0)}
 
     return trained(Breaks(small(), seen("rgb", 3)), work)
 
