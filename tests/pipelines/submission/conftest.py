@@ -18,7 +18,7 @@ from pipelines.cluster import package as cluster_package
 from pipelines.submission import checks, follow, server
 from pipelines.submission.access import Access
 from pipelines.submission.checks import Package
-from pipelines.submission.submit import Submission, RunOptions
+from pipelines.submission.submit import RunOptions, Submission
 from pipelines.submission.submit import submit as submit_package
 from tests.pipelines.submission.kfp_server import KfpServer, kfp_server
 
