@@ -50,7 +50,7 @@ def extract_features(
     from kineflow.storage.disk import translate_full_disk
     from kineflow.storage.errors import KineflowError
     from kineflow.storage.files import atomic_folder
-    from kineflow.training.feature_extraction import Clips, extract
+    from kineflow.training.feature_extraction import ClipsAndFlow, extract
     from kineflow.training.streams import load_image_network
 
     clip_set = ClipSet.load(clips)
@@ -68,7 +68,7 @@ def extract_features(
         extracted = extract(
             network,
             source,
-            Clips(clip_set, flow_set),
+            ClipsAndFlow(clip_set, flow_set),
             chosen,
             media.store,
             batch_frames=params.batch_frames,

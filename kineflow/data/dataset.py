@@ -22,7 +22,7 @@ from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
-Source = Literal["rgb", "flow"]
+StoredPart = Literal["rgb", "flow"]
 
 
 class Sample(TypedDict):
@@ -158,7 +158,7 @@ class ClipDataset(Dataset[Sample]):
     def _read(self, clip: Clip, indices: Indices, *, is_flow: bool) -> Pixels:
         if not len(indices):
             return np.zeros((0, 0, 0, 0), dtype=np.uint8)
-        source: Source = "flow" if is_flow else "rgb"
+        source: StoredPart = "flow" if is_flow else "rgb"
         whole = self._cache.get(clip.clip_id, source)
         if whole is None and self._cache.has_room(_decoded_bytes(clip, channels=2 if is_flow else 3)):
             whole = self._decode(clip, source, None)
@@ -168,7 +168,7 @@ class ClipDataset(Dataset[Sample]):
             return read
         return transforms.resize_short_side(read, self.geometry.short_side)
 
-    def _decode(self, clip: Clip, source: Source, indices: list[int] | None) -> Pixels:
+    def _decode(self, clip: Clip, source: StoredPart, indices: list[int] | None) -> Pixels:
         if source == "rgb":
             return read_frames(self.clip_set.locate(clip), indices)
         assert self.flow_set is not None  # checked once, in __init__
@@ -182,13 +182,13 @@ class _DecodedClips:
         self._left = budget
         self._clips: dict[tuple[str, str], transforms.Frames] = {}
 
-    def get(self, clip_id: str, source: Source) -> transforms.Frames | None:
+    def get(self, clip_id: str, source: StoredPart) -> transforms.Frames | None:
         return self._clips.get((clip_id, source))
 
     def has_room(self, size: int) -> bool:
         return size <= self._left
 
-    def put(self, clip_id: str, source: Source, frames: transforms.Frames) -> None:
+    def put(self, clip_id: str, source: StoredPart, frames: transforms.Frames) -> None:
         self._clips[clip_id, source] = frames
         self._left -= frames.nbytes
 

@@ -42,7 +42,7 @@ from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import ClipSpec, Indices, Layout, clips_laid_out
+from kineflow.spec.sampling import ClipSpec, Indices, WindowLayout, clips_laid_out
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -60,7 +60,7 @@ def score_clips(
     clips_per_video: int,
     batch_size: int,
     crops: Crops = 1,
-    layout: Layout = "even",
+    layout: WindowLayout = "even",
     view_aggregation: ViewAggregation = "average",
     device: torch.device | str = "cpu",
     workers: int = 0,

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kineflow.data.crops import Crops
-from kineflow.spec.sampling import Layout
+from kineflow.spec.sampling import WindowLayout
 from kineflow.storage.config import Params
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -76,7 +76,7 @@ class EvaluateSettings(Params):
 
     split: Literal["train", "val", "test"] = "test"
     clips_per_video: int = Field(4, ge=1, le=100)
-    windows: Layout = "even"
+    windows: WindowLayout = "even"
     view_aggregation: Literal["average", "majority"] = "average"
     crops: Crops = 1
     batch_size: int = Field(16, ge=1, le=4096)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from kineflow.storage.config import Params
 
-Level = Annotated[float, Field(ge=0, le=255)]
+PixelValue = Annotated[float, Field(ge=0, le=255)]
 Spread = Annotated[float, Field(gt=0, le=255)]
 
 
@@ -50,13 +50,13 @@ class PretrainSettings(Params):
     flow_from_rgb: bool = True
     """Start the flow stream from the RGB stream's weights by the cross-modality rule; else from weights of its own."""
 
-    rgb_mean: tuple[Level, Level, Level] = (114.75, 114.75, 114.75)
+    rgb_mean: tuple[PixelValue, PixelValue, PixelValue] = (114.75, 114.75, 114.75)
     """Of each channel, 0..255; a checkpoint wants the figures it was trained with."""
 
     rgb_std: tuple[Spread, Spread, Spread] = (57.375, 57.375, 57.375)
     """Of each channel, in units of 0..255."""
 
-    flow_mean: Level = 127.5
+    flow_mean: PixelValue = 127.5
     """Of the quantised flow of both directions; 127.5 is no motion, and keeps mirrored clips symmetric."""
 
     flow_std: Spread = 32.0

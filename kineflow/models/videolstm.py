@@ -46,10 +46,10 @@ from kineflow.models.alstm import ALSTM, AdditiveAttention, as_regions, shape_of
 from kineflow.models.conv_lstm import ConvLSTMCell, unroll
 from kineflow.models.frame_networks import FrameNetwork, frame_network, register_frame_network
 from kineflow.models.map_attention import (
+    AttentionNormalisation,
     InitialMaps,
     InitialVectors,
     MapAttention,
-    Normalisation,
     conv_head,
     draw_kernel,
     draw_matrix,
@@ -214,7 +214,7 @@ class ConvALSTM(SequenceNetwork):
         head_width: int = 1024,
         dropout: float = 0.7,
         pool: bool = False,
-        normalisation: Normalisation = "softmax",
+        normalisation: AttentionNormalisation = "softmax",
         rescale: bool = False,
     ) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class VideoLSTM(SequenceNetwork):
         head_width: int = 1024,
         dropout: float = 0.7,
         pool: bool = False,
-        normalisation: Normalisation = "softmax",
+        normalisation: AttentionNormalisation = "softmax",
         rescale: bool = False,
         top_feeds: TopFeeds = "bottom",
     ) -> None:

@@ -22,7 +22,7 @@ from kineflow.registry.aliases import (
     check_name,
     store_errors,
 )
-from kineflow.registry.policy import Decision, Evaluation, Gate, decide
+from kineflow.registry.policy import Decision, Gate, Measured, decide
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri
@@ -177,10 +177,10 @@ def _set_champion(client: Any, name: str, version: str, before: str | None, *, b
     client.set_registered_model_alias(name, CHAMPION, version)
 
 
-def _evaluation_of(version: Any) -> Evaluation:
+def _evaluation_of(version: Any) -> Measured:
     try:
         metrics = {str(key): float(value) for key, value in json.loads(version.tags[METRICS_TAG]).items()}
-        return Evaluation(metrics, version.tags[DATA_TAG], int(version.tags.get(CLIPS_TAG, 0)))
+        return Measured(metrics, version.tags[DATA_TAG], int(version.tags.get(CLIPS_TAG, 0)))
     except (KeyError, ValueError, AttributeError, TypeError):
         raise KineflowError(
             f"version {version.version} of {version.name!r} does not say what it has shown",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.network import VideoNetwork
 from kineflow.models.stage_names import DecoderName
-from kineflow.models.stages import channels_at, features_at, features_from
+from kineflow.models.stages import channels_of_stage, features_at, features_from
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.motion_probe import end_point_errors, flow_target
 from kineflow.training.settings import PartialNorms
@@ -52,7 +52,9 @@ class AuxiliaryDecoding(Classification):
         label_smoothing: float = 0.0,
         partial_norms: PartialNorms = "off",
     ) -> None:
-        self_taught = StudentWithDecoder(network, create_decoder(decoder, channels_at(network, stage)), stage=stage)
+        self_taught = StudentWithDecoder(
+            network, create_decoder(decoder, channels_of_stage(network, stage)), stage=stage
+        )
         super().__init__(self_taught, preprocessing, label_smoothing=label_smoothing, partial_norms=partial_norms)
         self.bound_px, self.weight = bound_px, weight
 

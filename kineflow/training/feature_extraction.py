@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipsAndFlow:
     """What features are computed of.
 
     Attributes:
@@ -60,7 +60,7 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractedFeatures:
     """What :func:`extract` has done.
 
     Attributes:
@@ -84,14 +84,14 @@ class Extracted:
 def extract(
     backbone: ImageNetwork,
     source: FeatureSource,
-    data: Clips,
+    data: ClipsAndFlow,
     chosen: Sequence[Clip],
     media: Path | MediaStore,
     *,
     batch_frames: int,
     workers: int = 0,
     device: torch.device | str = "auto",
-) -> Extracted:
+) -> ExtractedFeatures:
     """Compute the features of ``chosen`` clips into files below ``media``, leaving alone those already there.
 
     Args:
@@ -138,7 +138,7 @@ def extract(
         write_features(store.work_path(path), features)
         store.publish(path)
     shape = see(_blank(source)).shape[1:]
-    return Extracted(tuple(entries.values()), tuple(shape), time_steps, time.monotonic() - start)
+    return ExtractedFeatures(tuple(entries.values()), tuple(shape), time_steps, time.monotonic() - start)
 
 
 def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ def _pieces(clip: Clip, most: int) -> list[_Piece]:
     return [_Piece(clip, time_steps[first : first + most]) for first in range(0, len(time_steps), most)]
 
 
-def _images(piece: _Piece, source: FeatureSource, data: Clips) -> Tensor:
+def _images(piece: _Piece, source: FeatureSource, data: ClipsAndFlow) -> Tensor:
     """What the backbone sees of a piece, float32 [n, C, S, S]: the view of the middle, as in a test."""
     clip, wanted, windows = piece.clip, source.preprocessing, piece.time_steps[None]
     needed = needed_of(windows, wanted, n_frames=clip.frames)
@@ -224,7 +224,7 @@ def _blank(source: FeatureSource) -> Tensor:
     return torch.zeros(1, len(wanted.mean), wanted.crop, wanted.crop)
 
 
-def _entry(clip: Clip, source: FeatureSource, data: Clips) -> FeatureEntry:
+def _entry(clip: Clip, source: FeatureSource, data: ClipsAndFlow) -> FeatureEntry:
     """The entry of a clip whose features are there, or soon will be."""
     modality = source.preprocessing.modality
     read = []

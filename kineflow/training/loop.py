@@ -26,7 +26,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.checkpoints import load_checkpoint, save_checkpoint
-from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
+from kineflow.training.monitor import CURVES_FILE, CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
 from kineflow.training.synchronised_norm import synchronised_norms
 from kineflow.training.tasks import Classification
@@ -117,7 +117,7 @@ def _train(
         state = load_checkpoint(work / _LAST)
         trainer.load_state_dict(state["trainer"])
         best_score = state["best_score"]
-    monitor = Monitor(settings.steps, trainer.steps_done, Curves(work / CURVES_FILE), tracker)
+    monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
         for batch in train_batches:

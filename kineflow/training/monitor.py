@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class Curves:
+class CurvesFile:
     """Training curves as a CSV file of rows ``step, name, value``, kept across a resume."""
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class Monitor:
         curves: Where figures go, and to ``tracker``.
     """
 
-    def __init__(self, steps: int, steps_done: int, curves: Curves, tracker: Tracker) -> None:
+    def __init__(self, steps: int, steps_done: int, curves: CurvesFile, tracker: Tracker) -> None:
         self.steps, self.curves, self.tracker = steps, curves, tracker
         self.curves.restore(steps_done)
         self._losses: list[dict[str, float]] = []

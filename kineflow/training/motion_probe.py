@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.stage_names import DecoderName
-from kineflow.models.stages import channels_at, features_at, features_at_each
+from kineflow.models.stages import channels_of_stage, features_at, features_at_each
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.quantise import scale_to_px
 from kineflow.storage.errors import KineflowError
@@ -61,7 +61,7 @@ class MotionProbe(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(False)
-        self.network = create_decoder(decoder, channels_at(backbone, stage))
+        self.network = create_decoder(decoder, channels_of_stage(backbone, stage))
         self.preprocessing, self.stage, self.bound_px, self.penalty = preprocessing, stage, bound_px, loss
 
     def train(self, mode: bool = True) -> Self:

@@ -12,7 +12,7 @@ from pipelines.submission.faults import CutOffError
 from pipelines.submission.registry import named
 from pipelines.submission.server import Server
 from pipelines.submission.states import state_of
-from pipelines.submission.steps import step_names
+from pipelines.submission.steps import steps_of_package
 
 MARKER = "kineflow submission"
 """Begins the description of all that we start."""
@@ -97,9 +97,9 @@ def steps_of_run(server: Server, run: Mapping[str, Any]) -> dict[str, str]:
     """The steps of a run as its package names them; empty where the package is not there any more."""
     reference = run.get("pipeline_version_reference", {})
     if not (reference.get("pipeline_id") and reference.get("pipeline_version_id")):
-        return step_names(run.get("pipeline_spec", {}))
+        return steps_of_package(run.get("pipeline_spec", {}))
     version = server.find(server.pipelines.pipeline_service_get_pipeline_version, **reference)
-    return step_names((version or {}).get("pipeline_spec", {}))
+    return steps_of_package((version or {}).get("pipeline_spec", {}))
 
 
 def list_runs(server: Server, *, experiment_id: str = "", last: int) -> list[dict[str, Any]]:

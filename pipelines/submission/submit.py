@@ -21,8 +21,8 @@ from pipelines.submission.registry import (
 from pipelines.submission.runs import MARKER, RunRequest, start_run
 from pipelines.submission.schedules import put_schedule
 from pipelines.submission.server import Server, id_in
-from pipelines.submission.states import State, state_of
-from pipelines.submission.steps import step_names
+from pipelines.submission.states import RunState, state_of
+from pipelines.submission.steps import steps_of_package
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it is there, reads eight times as fast
 
@@ -108,7 +108,7 @@ def submit(server: Server, package: Package, options: RunOptions) -> Submission:
         "version_id": request.version_id,
         "version_reused": reused,
         "name": request.name,
-        "steps": step_names(spec),
+        "steps": steps_of_package(spec),
     }
     if options.cron:
         schedule, replaced = put_schedule(server, request, options.cron)
@@ -120,7 +120,7 @@ def submit(server: Server, package: Package, options: RunOptions) -> Submission:
     run = start_run(server, request)
     run_id = id_in(run, "run_id", server.access.host)
     state = state_of(run)
-    state = State.PENDING if state is State.UNKNOWN else state
+    state = RunState.PENDING if state is RunState.UNKNOWN else state
     return Submission(**made, run_id=run_id, url=server.access.run_page(run_id), state=state.value)
 
 

@@ -41,7 +41,7 @@ from kineflow.video.decode import read_frames
 _REMEDY = "localise with networks that attend over maps of frames, such as conv_alstm and videolstm"
 
 
-class Part(NamedTuple):
+class SeenRegion(NamedTuple):
     """The part of the stored frame that a network sees, and that its map lies over, pixels."""
 
     left: int
@@ -63,7 +63,7 @@ class Watched:
 
     clip: Clip
     attention: npt.NDArray[np.float32]
-    part: Part
+    part: SeenRegion
     probabilities: npt.NDArray[np.float64]
 
 
@@ -137,12 +137,12 @@ def check_watchable(card: ModelCard, flow_set: FlowSet | None) -> None:
         )
 
 
-def part_seen(clip: Clip, preprocessing: Preprocessing) -> Part:
+def part_seen(clip: Clip, preprocessing: Preprocessing) -> SeenRegion:
     """What of a clip's frame the network's square covers."""
     if preprocessing.fit == "squash":
-        return Part(0, 0, clip.width, clip.height)
+        return SeenRegion(0, 0, clip.width, clip.height)
     side = round(min(clip.width, clip.height) * preprocessing.crop / preprocessing.short_side)
-    return Part((clip.width - side) // 2, (clip.height - side) // 2, side, side)
+    return SeenRegion((clip.width - side) // 2, (clip.height - side) // 2, side, side)
 
 
 def consecutive_windows(n_time_steps: int, spec: ClipSpec) -> Indices:

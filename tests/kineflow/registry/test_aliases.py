@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kineflow.models.bundle import weights_digest
-from kineflow.registry.policy import Evaluation, Gate
+from kineflow.registry.policy import Gate, Measured
 from kineflow.registry.promotion import Promotion, promote, rollback
 from kineflow.registry.registration import register_student
 from kineflow.storage.errors import KineflowError
@@ -18,10 +18,10 @@ NAME = "demo"
 A, B = "a" * 64, "b" * 64
 
 SHOWN = (
-    Evaluation({"top1": 0.5, "per_class/left": 0.1}, A, 12),
-    Evaluation({"top1": 0.6, "per_class/left": 0.7}, A, 12),
-    Evaluation({"top1": 0.65, "per_class/left": 0.7}, A, 12),
-    Evaluation({"top1": 0.9}, B, 12),
+    Measured({"top1": 0.5, "per_class/left": 0.1}, A, 12),
+    Measured({"top1": 0.6, "per_class/left": 0.7}, A, 12),
+    Measured({"top1": 0.65, "per_class/left": 0.7}, A, 12),
+    Measured({"top1": 0.9}, B, 12),
 )
 
 
@@ -117,7 +117,7 @@ class TestRegister:
         assert len(connect().search_logged_models([connect().get_experiment_by_name(NAME).experiment_id])) == 4
 
     def test_the_same_weights_on_other_data_are_another_version(self, registered: Path, bundles: list[Path]) -> None:
-        other = register_student(bundles[0], name=NAME, evaluation=Evaluation({"top1": 0.4}, B, 9))
+        other = register_student(bundles[0], name=NAME, evaluation=Measured({"top1": 0.4}, B, 9))
         assert (other.version, other.created) == ("5", True)
 
     def test_a_model_that_cannot_be_saved_leaves_no_version(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from kineflow.evaluation.attention.maps import Part, Watched, consecutive_windows, part_seen, watch_clips
+from kineflow.evaluation.attention.maps import SeenRegion, Watched, consecutive_windows, part_seen, watch_clips
 from kineflow.models.card import ModelCard
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -128,9 +128,9 @@ def test_batches_make_no_difference(clips: ClipSet) -> None:
 
 def test_the_part_of_the_frame_that_is_seen() -> None:
     wide = clip_of(9, width=320, height=240)
-    assert part_seen(wide, card(fit="squash").preprocessing) == Part(0, 0, 320, 240)
-    assert part_seen(wide, card(short_side=256, crop=224).preprocessing) == Part(55, 15, 210, 210)
-    assert part_seen(wide, card().preprocessing) == Part(40, 0, 240, 240)
+    assert part_seen(wide, card(fit="squash").preprocessing) == SeenRegion(0, 0, 320, 240)
+    assert part_seen(wide, card(short_side=256, crop=224).preprocessing) == SeenRegion(55, 15, 210, 210)
+    assert part_seen(wide, card().preprocessing) == SeenRegion(40, 0, 240, 240)
 
 
 def test_networks_that_cannot_be_watched(clips: ClipSet) -> None:
