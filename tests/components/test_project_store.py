@@ -67,7 +67,7 @@ class Project:
         indexed: Videos that were decoded to see what they hold.
         encoded: Videos that were encoded.
         fields: Flow fields that were encoded.
-        time steps: Moments that a backbone saw.
+        time_steps: Those that a backbone saw.
     """
 
     folder: Path
@@ -293,7 +293,9 @@ class TestMissing:
 SLOW_INGEST = """
 import time
 from pathlib import Path
+from components.ingest import ingest
 from kineflow.data import ingestion
+from kineflow.data.ingest_settings import IngestSettings
 
 store_video = ingestion.store_video
 def slow(*args, **options):

@@ -178,7 +178,7 @@ def test_halve_never_asks_for_more_than_there_is(side: int) -> None:
     assert halved[0, 0, 0, 0].tolist() == ([0.0] if side == 1 else list(range(1, side, 2)))
 
 
-def test_norm_momentum_reaches_every_normalisation() -> None:
+def test_bn_momentum_reaches_every_normalisation() -> None:
     for momentum in (0.001, 0.1):
         network = build("s3d_g", width=0.125, bn_momentum=momentum)
         norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm3d)]
