@@ -171,7 +171,9 @@ def test_clips_of_a_batch_do_not_see_each_other(name: str) -> None:
     network = build(name).eval()
     x = clips(name, 3, 12)
     with torch.no_grad():
-        torch.testing.assert_close(network(x)[1:2], network(x[1:2]), rtol=1e-4, atol=1e-5)
+        alone = network(x[1:2])
+        # Of the scores' size, which networks set between 4e-6 and 17: rounding is up to 1e-5 of it, another clip 1e-2.
+        torch.testing.assert_close(network(x)[1:2], alone, rtol=0, atol=1e-4 * alone.abs().max().item())
 
 
 @every_network
