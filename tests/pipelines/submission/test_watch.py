@@ -96,7 +96,7 @@ def test_following_outlives_a_server_that_goes_away_for_a_while(kfp: KfpServer, 
 def test_a_server_out_of_sight_ends_with_code_4_and_leaves_the_run(
     kfp: KfpServer, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "PATIENCE_SEC", 0.1)
+    monkeypatch.setattr(follow, "FOLLOW_PATIENCE_SEC", 0.1)
     kfp.fail("GET", "/runs/{run_id}", *[Fault(status=503)] * 50)
     ended = submit("--watch")
     assert ended.code == 4
