@@ -51,5 +51,6 @@ format: install  ## let ruff rewrite
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove what runs left behind, but not the environment or the data
-	rm -rf outputs runs mlruns mlartifacts mlflow.db* .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove caches of tools, and nothing that a run made (`kineflow clean` asks, and removes outputs)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +

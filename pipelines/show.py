@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from kineflow.tracking.secrets import mask_uri
+from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def show_outcome(outcome: Outcome) -> None:
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
         console.print(f"{named.get(task, task):>10}  {_shown(pages[task])}")
-    console.print("      runs  mlflow ui --backend-store-uri sqlite:///mlflow.db   (or: kineflow compare)")
+    console.print(f"      runs  {_runs_page()}   (or: kineflow compare)")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
         said = json.loads(registered.read_text())
@@ -84,7 +87,15 @@ def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(row["id"], row["started"], row["status"].lower(), *accuracies)
     console.print(table)
     if models:
-        console.print("top-1 of each model; `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows the rest")
+        console.print(f"top-1 of each model; the rest: {_runs_page()}")
+
+
+def _runs_page() -> str:
+    """The tracking server's address, or the command that shows the project's own database, from any folder."""
+    uri = tracking_uri()
+    if database_file(uri) is None:
+        return mask_uri(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def _shown(path: Path) -> str:

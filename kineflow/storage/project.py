@@ -38,7 +38,9 @@ def required_project() -> Path:
     project = find_project(Path.cwd())
     if project is None or not project.is_dir():
         raise KineflowError(
-            "no project here or above", where=project or Path.cwd(), remedy="make one with: kineflow init"
+            "no project here or above" if project is None else "no such project",
+            where=project or Path.cwd(),
+            remedy="go to one, or make one with: kineflow init",
         )
     return project
 
