@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,10 +20,11 @@ from pipelines.cli_flow import flow_app
 from pipelines.cli_project import clean, init
 from pipelines.engines.outcome import Outcome
 
+
 class _Commands(TyperGroup):
     """Commands that know --project wherever it stands among their arguments."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = args[: args.index("--")] if "--" in args else args
         at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--project"), None)
         if at is None:

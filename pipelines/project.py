@@ -94,7 +94,9 @@ def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
     path = project.resolve() / "params" / f"{recipe}.yaml"
     for there in (path, project / PARAMS_FILE):
         if there.exists() and _is_of(there, recipe):
-            raise KineflowError(f"holds parameters of {recipe} already", where=there, remedy="copy it, and use --params")
+            raise KineflowError(
+                f"it is of {recipe} already", where=there, remedy="copy it, and name the copy by --params"
+            )
     path.parent.mkdir(exist_ok=True)
     with atomic_file(path) as partial:
         partial.write_text(_params_text(recipe, paper), encoding="utf-8")
@@ -137,7 +139,9 @@ def _params_text(recipe: str, paper: bool) -> str:
     path = own if paper or own.is_file() else ROOT / PARAMS_FILE
     if not path.is_file():
         raise KineflowError(
-            "no such parameters beside the code", where=path, remedy="install a whole checkout, with pip install -e PATH"
+            "no such file of parameters",
+            where=path,
+            remedy="install a whole checkout: pip install -e PATH",
         )
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     while lines and lines[0].startswith("#"):
