@@ -55,5 +55,5 @@ reference: install  ## write docs/reference.md anew, after a change of a command
 	$(BIN)/python -m pipelines.reference
 
 clean:  ## remove caches of tools, and nothing that a run made (`kineflow clean` asks, and removes outputs)
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from kineflow.storage.project import current_project, project_around
 from kineflow.tracking.secrets import mask_uri
 from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
@@ -34,12 +35,12 @@ def show_outcome(outcome: Outcome) -> None:
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
         console.print(f"{named.get(task, task):>10}  {_shown(pages[task])}")
-    console.print(f"      runs  {_runs_page()}   (or: kineflow compare)")
+    console.print(f"      runs  {_runs_page()}   (or: {_command('compare')})")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
         said = json.loads(registered.read_text())
         console.print(f"     model  {said['name']} version {said['version']}, alias candidate")
-        console.print(f"      next  kineflow promote {said['name']}")
+        console.print(f"      next  {_command('promote', said['name'])}")
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
@@ -96,6 +97,13 @@ def _runs_page() -> str:
     if database_file(uri) is None:
         return mask_uri(uri)
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def _command(*words: str) -> str:
+    """A command of ours that does the same where the user stands: outside of the project it names it."""
+    project = current_project()
+    inside = project_around(Path.cwd()) == project
+    return shlex.join(["kineflow", *words, *([] if inside else ["--project", os.path.relpath(project)])])
 
 
 def _shown(path: Path) -> str:

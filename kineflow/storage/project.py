@@ -19,6 +19,11 @@ def find_project(start: Path) -> Path | None:
     """
     if named := os.environ.get(PROJECT):
         return Path(named).absolute()
+    return project_around(start)
+
+
+def project_around(start: Path) -> Path | None:
+    """The nearest folder at or above ``start`` that DVC knows, whatever is named; None where there is none."""
     here = start.absolute()
     return next((folder for folder in (here, *here.parents) if (folder / _MARK).is_dir()), None)
 

@@ -248,9 +248,10 @@ def test_transposed_frames_swap_u_and_v(shift: tuple[float, float], seed: int) -
 
 
 @settings(max_examples=8, deadline=None)
-@given(shift=shifts, seed=st.integers(0, 1000))
+@given(shift=st.tuples(st.floats(-1, 1), st.floats(-1, 1)), seed=st.integers(0, 1000))
 def test_mirrored_frames_mirror_and_negate_u(shift: tuple[float, float], seed: int) -> None:
-    # Only nearly: differences are one-sided. One level, because the coarser ones start at the left edge.
+    # Only nearly: differences are one-sided. One level, because the coarser ones start at the left edge; it follows a
+    # pixel (measured: below 0.025), and of two pixels it loses some corners (0.17).
     params = tvl1_params("fast", scales=1)
     first, second = pair(shift, size=(40, 48), seed=seed)
     flow = tvl1_flow(first, second, params)

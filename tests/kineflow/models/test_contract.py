@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.network import VideoNetwork
-from kineflow.models.over_frames import OverFrames
 from kineflow.models.registry import create_model, hyperparameters_of, list_models
 from kineflow.storage.errors import KineflowError
 
@@ -107,7 +107,7 @@ def cells_of(name: str, size: tuple[int, int]) -> int:
     known = different(name)
     with torch.device("meta"):
         network = create_model(name, num_classes=0, in_channels=known.channels[-1], width=0.125, cells=1)
-        assert isinstance(network, OverFrames)
+        assert isinstance(network, FrameNetwork)
         frame = torch.empty(1, known.channels[-1], 1, *(max(side, known.least_px) for side in size))
         return network.frame_features(frame)[0].shape[3:].numel()
 
@@ -171,7 +171,9 @@ def test_clips_of_a_batch_do_not_see_each_other(name: str) -> None:
     network = build(name).eval()
     x = clips(name, 3, 12)
     with torch.no_grad():
-        torch.testing.assert_close(network(x)[1:2], network(x[1:2]), rtol=1e-4, atol=1e-5)
+        alone = network(x[1:2])
+        # Of the scores' size, which networks set between 4e-6 and 17: rounding is up to 1e-5 of it, another clip 1e-2.
+        torch.testing.assert_close(network(x)[1:2], alone, rtol=0, atol=1e-4 * alone.abs().max().item())
 
 
 @every_network

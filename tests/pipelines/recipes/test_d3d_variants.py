@@ -109,8 +109,8 @@ def test_nothing_is_trained_before_validation_has_passed(tasks: dict[str, Task])
 def test_variants_are_the_paper_s(paper: dict[str, Any]) -> None:
     for section, changes in (
         ("distillation", {}),
-        ("mars", {"layer": "features", "weight": 50.0}),
-        ("distil_only", {"label_weight": 0.0}),
+        ("mars", {"layer": "features", "kd_weight": 50.0}),
+        ("distil_only", {"ce_weight": 0.0}),
         ("reverse", {"direction": "rgb_to_flow"}),
     ):
         # UCF101 has no unlabelled clips: all are of the published form.
