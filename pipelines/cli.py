@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from components.frontend.exits import exit_code, say_progress
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.project import PROJECT, current_project, required_project
+from kineflow.storage.project import PROJECT, current_project, project_around, required_project
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
 from pipelines.cli_project import clean, init
@@ -313,6 +313,8 @@ def main() -> None:
 
 def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool, project: Path) -> Outcome:
     if engine is Engine.DVC:
+        if project_around(project) != project:  # named, and without DVC's folder
+            raise KineflowError("no project", where=project, remedy=f"make it one with: kineflow init {project}")
         from pipelines.engines.run_dvc import run_dvc
 
         return run_dvc(recipe, params, project, force=force)

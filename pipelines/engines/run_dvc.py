@@ -42,8 +42,6 @@ def run_dvc(recipe: str, params_file: Path, project: Path, *, force: bool = Fals
         KineflowError: A parameter is wrong, or a stage failed (its own message has been printed).
         KeyboardInterrupt: Ctrl-C; stages that were finished stay so.
     """
-    if not (project / ".dvc").is_dir():
-        raise KineflowError("no project", where=project, remedy=f"make it one with: kineflow init {project}")
     workspace = Workspace.of(recipe, params_file, project)
     dvc_file = write_dvc_files(recipe, workspace)
     _remove_half_a_lock(project / ".dvc" / "tmp" / "rwlock")
