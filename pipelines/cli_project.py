@@ -39,10 +39,12 @@ def clean(
     """Remove the outputs of all runs of the project, after asking; recorded runs, models and media stay."""
 
     def work() -> None:
+        from kineflow.sets.garbage import check_idle
         from kineflow.storage.project import required_project
         from pipelines.project import output_folders, remove_outputs
 
         project = required_project()
+        check_idle(project)
         folders = output_folders(project)
         for path, size in folders.items():
             typer.echo(f"{size / 1e6:10.1f} MB  {path.relative_to(project)}")

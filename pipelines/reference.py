@@ -112,7 +112,7 @@ def _sections() -> Iterator[str]:
 
 def _known_sections() -> set[type[Params]]:
     from kineflow.synth.spec import SynthSpec
-    from pipelines.cluster.resources import ClusterParams, StepResources
+    from pipelines.dag.cluster_settings import ClusterParams, StepResources
 
     steps = (Signature.of(load_step(f"components.{name}")) for name in step_names())
     return {ClusterParams, StepResources, SynthSpec, *(kind for each in steps for kind in each.sections.values())}

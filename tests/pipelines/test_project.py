@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +112,16 @@ def test_clean_asks_and_removes_outputs_only(tmp_path: Path, monkeypatch: pytest
     kineflow("clean", "--yes")
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
+
+
+def test_clean_waits_for_a_run_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kineflow("init", str(tmp_path))
+    output = tmp_path / "outputs" / "model"
+    output.parent.mkdir()
+    output.touch()
+    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text(json.dumps({"write": {str(output): {"pid": os.getpid(), "cmd": "dvc repro"}}}))
+    monkeypatch.chdir(tmp_path)
+    assert "at work" in kineflow("clean", "--yes", code=2)
+    assert output.exists()
