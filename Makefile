@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARAMS ?= params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo image tools test quick test-long test-containers test-kube-api lint types format clean
+.PHONY: help install demo image tools test quick test-long test-containers test-kube-api lint types format reference clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,5 +51,9 @@ format: install  ## let ruff rewrite
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove what runs left behind, but not the environment or the data
-	rm -rf outputs runs mlruns mlartifacts mlflow.db* .pytest_cache .mypy_cache .ruff_cache
+reference: install  ## write docs/reference.md anew, after a change of a command, a step or a parameter
+	$(BIN)/python -m pipelines.reference
+
+clean:  ## remove caches of tools, and nothing that a run made (`kineflow clean` asks, and removes outputs)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +

@@ -53,7 +53,8 @@ def validate(
         partial.write_text(render_page(clip_set, validation, result), encoding="utf-8")
     if validation.failed_critical:
         report.unlink(missing_ok=True)
-        raise KineflowError(validation.message(), where=clips, remedy=f"open {page}: it shows every check and row")
+        remedy = f"open {page.absolute()}: it shows every check and row"
+        raise KineflowError(validation.message(), where=clips, remedy=remedy)
     failed_report(report).unlink(missing_ok=True)
 
     usable = {split: len(clip_set.usable(split)) for split in Split}

@@ -7,20 +7,35 @@ from collections.abc import Callable
 from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from components.frontend.exits import exit_code, say_progress
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.project import PROJECT, current_project, required_project
+from kineflow.storage.project import PROJECT, current_project, project_around, required_project
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
 from pipelines.cli_project import clean, init
 from pipelines.engines.outcome import Outcome
 
+
+class _Commands(TyperGroup):
+    """Commands that know --project wherever it stands among their arguments."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = args[: args.index("--")] if "--" in args else args
+        at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--project"), None)
+        if at is None:
+            return super().parse_args(ctx, args)
+        end = at + (1 if "=" in args[at] else 2)
+        return super().parse_args(ctx, [*args[at:end], *args[:at], *args[end:]])
+
+
 app = typer.Typer(
     name="kineflow",
+    cls=_Commands,
     help="Train video action recognisers as versioned pipelines.",
     no_args_is_help=True,
     add_completion=False,
@@ -64,7 +79,7 @@ def main_options(
 ) -> None:
     """Train video action recognisers as versioned pipelines."""
     if project is not None:
-        os.environ[PROJECT] = str(project.absolute())
+        os.environ[PROJECT] = str(project.resolve())
 
 
 @app.command()
@@ -115,7 +130,7 @@ def check(recipe: Recipe, params: ParamsFile = None) -> None:
         from pipelines.dag.params import demo_params
 
         chosen = params or demo_params(recipe)
-        _say(f"{chosen}: {len(_checked(recipe, chosen))} sections, all valid for {recipe}")
+        _say(f"{os.path.relpath(chosen)}: {len(_checked(recipe, chosen))} sections, all valid for {recipe}")
 
     _guarded(work)
 
@@ -161,7 +176,9 @@ def compile_(
 
 @app.command()
 def synth(
-    folder: Annotated[Path, typer.Argument(help="Where to put videos, splits and ground truth.")] = Path("data"),
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to put videos, splits and ground truth; the project's data by default.")
+    ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="YAML file of a SynthSpec; the demo's by default.", metavar="FILE")
     ] = None,
@@ -176,8 +193,8 @@ def synth(
         from kineflow.synth.spec import SynthSpec
 
         chosen = parse_params(SynthSpec, read_yaml(spec), where=str(spec)) if spec else SynthSpec()
-        made = make_dataset(folder, chosen, seed=seed, workers=workers)
-        _say(f"{made.folder}: {made.clips} clips, {'made' if made.made else 'there already'}")
+        made = make_dataset(folder or current_project() / "data", chosen, seed=seed, workers=workers)
+        _say(f"{os.path.relpath(made.folder)}: {made.clips} clips, {'made' if made.made else 'there already'}")
 
     _guarded(work)
 
@@ -195,6 +212,7 @@ def compare(
         from kineflow.tracking.compare import compare as compared
         from pipelines.show import show_runs
 
+        _require_records()
         show_runs(compared(runs or [], limit=last))
 
     _guarded(work)
@@ -214,6 +232,7 @@ def promote(
     def work() -> None:
         from kineflow.registry.promotion import promote as promoted
 
+        _require_records()
         result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
         _say("\n".join(result.reasons))
         if result.version == result.champion:  # the champion already
@@ -232,6 +251,7 @@ def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> 
     def work() -> None:
         from kineflow.registry.promotion import rollback as rolled_back
 
+        _require_records()
         result = rolled_back(name)
         _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")
 
@@ -251,6 +271,8 @@ def predict(
     def work() -> None:
         from pipelines.predict import top_classes
 
+        if model.startswith("models:/"):
+            _require_records()
         for label, score in top_classes(video, model, top):
             _say(f"{score:6.1%}  {label}")
 
@@ -267,10 +289,10 @@ def gc(
     def work() -> None:
         from kineflow.sets.garbage import check_idle, find_garbage, remove_garbage
         from kineflow.storage.project import media_folder
-        from pipelines.garbage import cache_of, project_of, wanted_by_models
+        from pipelines.garbage import cache_of, wanted_by_models
         from pipelines.show import show_garbage
 
-        project = project_of(Path.cwd())
+        project = required_project()
         check_idle(project)
         cache, wanted = cache_of(project), wanted_by_models(project)
         found = find_garbage(project, cache=cache, wanted=wanted)
@@ -291,6 +313,8 @@ def main() -> None:
 
 def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool, project: Path) -> Outcome:
     if engine is Engine.DVC:
+        if project_around(project) != project:  # named, and without DVC's folder
+            raise KineflowError("no project", where=project, remedy=f"make it one with: kineflow init {project}")
         from pipelines.engines.run_dvc import run_dvc
 
         return run_dvc(recipe, params, project, force=force)
@@ -316,6 +340,16 @@ def _checked(recipe: str, params: Path) -> dict[str, object]:
     from pipelines.dag.params import load_params
 
     return load_params(graph_of(recipe), params)
+
+
+def _require_records() -> None:
+    """Runs and models are those of a project, or of the server that is named.
+
+    Raises:
+        KineflowError: There is neither.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        required_project()
 
 
 def _prepare_tracking() -> None:

@@ -14,20 +14,6 @@ from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 
 
-def project_of(folder: Path) -> Path:
-    """The project that a folder lies in.
-
-    Raises:
-        KineflowError: It lies in none.
-    """
-    from kineflow.storage.project import find_project
-
-    project = find_project(folder)
-    if project is None:
-        raise KineflowError("no project here", where=folder, remedy="go to the folder of one: it has DVC's .dvc in it")
-    return project
-
-
 def cache_of(project: Path) -> Path:
     """DVC's cache, wherever its settings put it.
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterable
+from configparser import ConfigParser
 from pathlib import Path
 
 from components.dvc.dvc_command import run_dvc_command
+from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from pipelines.dag.graph import graph_of
+from pipelines.dag.params import CLUSTER, schema_of
 from pipelines.dag.recipes import load_pipeline
 from pipelines.dag.sources import ROOT
 from pipelines.engines.workspace import PARAMS_FILE, RUNS
 
-_DVC_SETTINGS = """\
-[core]
-    analytics = false
-    check_update = false
-    autostage = false
-[cache]
-    type = "reflink,hardlink,copy"
-"""
+_DVC_SETTINGS = {
+    "core": {"analytics": "false", "check_update": "false", "autostage": "false"},
+    "cache": {"type": '"reflink,hardlink,copy"'},
+}
 _GITIGNORE = """\
 /data/
 /media/
@@ -34,8 +34,8 @@ _GITIGNORE = """\
 _README = """\
 # A Kineflow project
 
-Put videos and `clips.csv` (`path,label,split[,group][,start,end]`) into `data/`,
-or name another place in `params.yaml`.
+Put videos and `clips.csv` (`path,label,split[,group][,start,end]`) into `data/`, or name another place
+in `params.yaml`: its paths are relative to this folder. Commands work from here and from folders below.
 
     kineflow check {recipe}   # every fault at once, before anything runs
     kineflow run {recipe}     # again after a change: only what would come out otherwise is done again
@@ -45,12 +45,13 @@ or name another place in `params.yaml`.
 """
 
 
-def make_project(folder: Path, recipe: str) -> Path:
+def make_project(folder: Path, recipe: str, *, paper: bool = False) -> Path:
     """Make a project of a folder, with what is in it.
 
     Args:
         folder: Of the project.
-        recipe: Whose demo's parameters it starts from.
+        recipe: Whose parameters it starts from.
+        paper: Start from those at the paper's scale, not from the demo's.
 
     Raises:
         KineflowError: There is no such recipe, the folder is a project already, or DVC refuses.
@@ -58,18 +59,48 @@ def make_project(folder: Path, recipe: str) -> Path:
     load_pipeline(recipe)
     folder = folder.resolve()
     if (folder / PARAMS_FILE).exists():
-        raise KineflowError("a project already", where=folder / PARAMS_FILE, remedy="name another folder")
+        raise KineflowError(
+            "a project already",
+            where=folder / PARAMS_FILE,
+            remedy="name another folder, or give this one another recipe with: kineflow init --recipe NAME",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ".dvc").is_dir():
         run_dvc_command(["init", *_beside_git(folder)], folder)
-        settings = folder / ".dvc" / "config"
-        settings.write_text(_DVC_SETTINGS + settings.read_text(encoding="utf-8"), encoding="utf-8")
+        _set_up_dvc(folder)
     for name, text in ((".gitignore", _GITIGNORE), ("README.md", _README.format(recipe=recipe))):
         if not (folder / name).exists():
             (folder / name).write_text(text, encoding="utf-8")
     with atomic_file(folder / PARAMS_FILE) as partial:  # last: it is what tells that all is there
-        partial.write_text(_params_text(recipe), encoding="utf-8")
+        partial.write_text(_params_text(recipe, paper), encoding="utf-8")
     return folder
+
+
+def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
+    """Give a project a parameter file for one more recipe, ``params/<recipe>.yaml``.
+
+    Args:
+        project: Its folder.
+        recipe: Whose parameters.
+        paper: Those at the paper's scale, not the demo's.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        KineflowError: There is no such recipe, or the project has parameters for it.
+    """
+    load_pipeline(recipe)
+    path = project.resolve() / "params" / f"{recipe}.yaml"
+    for there in (path, project / PARAMS_FILE):
+        if there.exists() and _is_of(there, recipe):
+            raise KineflowError(
+                f"it is of {recipe} already", where=there, remedy="copy it, and name the copy by --params"
+            )
+    path.parent.mkdir(exist_ok=True)
+    with atomic_file(path) as partial:
+        partial.write_text(_params_text(recipe, paper), encoding="utf-8")
+    return path
 
 
 def output_folders(project: Path) -> dict[Path, int]:
@@ -84,16 +115,40 @@ def remove_outputs(folders: Iterable[Path]) -> None:
         shutil.rmtree(folder)
 
 
-def _params_text(recipe: str) -> str:
-    """The recipe's demo, under a heading of the project's own."""
-    own = ROOT / "params" / f"{recipe}.yaml"
-    text = (own if own.is_file() else ROOT / PARAMS_FILE).read_text(encoding="utf-8")
-    lines = text.splitlines(keepends=True)
+def _is_of(params_file: Path, recipe: str) -> bool:
+    """Whether a parameter file has just the sections that a recipe reads."""
+    sections = set(read_yaml(params_file)) - {CLUSTER}
+    return sections == set(schema_of(graph_of(recipe)))
+
+
+def _set_up_dvc(folder: Path) -> None:
+    """Add our settings to those that DVC has written, which refuses a file that names a section twice."""
+    path = folder / ".dvc" / "config"
+    settings = ConfigParser()
+    settings.read(path, encoding="utf-8")
+    settings.read_dict(_DVC_SETTINGS)
+    with path.open("w", encoding="utf-8") as file:
+        settings.write(file)
+    with (folder / ".dvcignore").open("a", encoding="utf-8") as file:
+        file.write("/media/\n")  # large, and none of DVC's business
+
+
+def _params_text(recipe: str, paper: bool) -> str:
+    """The recipe's parameters, under a heading of the project's own."""
+    own = ROOT / "params" / (f"{recipe}_ucf101.yaml" if paper else f"{recipe}.yaml")
+    path = own if paper or own.is_file() else ROOT / PARAMS_FILE
+    if not path.is_file():
+        raise KineflowError(
+            "no such file of parameters",
+            where=path,
+            remedy="install a whole checkout: pip install -e PATH",
+        )
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     while lines and lines[0].startswith("#"):
         lines.pop(0)
-    return f"# Parameters of {recipe}, from its demo; `kineflow check {recipe}` says if they are valid.\n" + "".join(
-        lines
-    )
+    scale = "at its paper's scale" if paper else "from its demo"
+    heading = f"# Parameters of {recipe}, {scale}; `kineflow check {recipe}` says if they are valid.\n"
+    return heading + "".join(lines)
 
 
 def _beside_git(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from kineflow.storage.project import current_project, project_around
+from kineflow.tracking.secrets import mask_uri
+from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -31,12 +35,12 @@ def show_outcome(outcome: Outcome) -> None:
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
         console.print(f"{named.get(task, task):>10}  {_shown(pages[task])}")
-    console.print("      runs  mlflow ui --backend-store-uri sqlite:///mlflow.db   (or: kineflow compare)")
+    console.print(f"      runs  {_runs_page()}   (or: {_command('compare')})")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
         said = json.loads(registered.read_text())
         console.print(f"     model  {said['name']} version {said['version']}, alias candidate")
-        console.print(f"      next  kineflow promote {said['name']}")
+        console.print(f"      next  {_command('promote', said['name'])}")
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
@@ -84,7 +88,22 @@ def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(row["id"], row["started"], row["status"].lower(), *accuracies)
     console.print(table)
     if models:
-        console.print("top-1 of each model; `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows the rest")
+        console.print(f"top-1 of each model; the rest: {_runs_page()}")
+
+
+def _runs_page() -> str:
+    """The tracking server's address, or the command that shows the project's own database, from any folder."""
+    uri = tracking_uri()
+    if database_file(uri) is None:
+        return mask_uri(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def _command(*words: str) -> str:
+    """A command of ours that does the same where the user stands: outside of the project it names it."""
+    project = current_project()
+    inside = project_around(Path.cwd()) == project
+    return shlex.join(["kineflow", *words, *([] if inside else ["--project", os.path.relpath(project)])])
 
 
 def _shown(path: Path) -> str:

@@ -114,7 +114,7 @@ def _type_name(hint: Any) -> str:
     if origin is Literal:
         return " | ".join(json.dumps(part) if part == "" else str(part) for part in parts)
     if origin in (Union, UnionType):
-        return " | ".join("null" if part is NoneType else _type_name(part) for part in parts)
+        return " | ".join(dict.fromkeys("null" if part is NoneType else _type_name(part) for part in parts))
     if origin in (list, tuple):
         inner = dict.fromkeys(_type_name(part) for part in parts if part is not ...)
         return f"list of {', '.join(inner)}"

@@ -19,6 +19,11 @@ def find_project(start: Path) -> Path | None:
     """
     if named := os.environ.get(PROJECT):
         return Path(named).absolute()
+    return project_around(start)
+
+
+def project_around(start: Path) -> Path | None:
+    """The nearest folder at or above ``start`` that DVC knows, whatever is named; None where there is none."""
     here = start.absolute()
     return next((folder for folder in (here, *here.parents) if (folder / _MARK).is_dir()), None)
 
@@ -38,7 +43,9 @@ def required_project() -> Path:
     project = find_project(Path.cwd())
     if project is None or not project.is_dir():
         raise KineflowError(
-            "no project here or above", where=project or Path.cwd(), remedy="make one with: kineflow init"
+            "no project here or above" if project is None else "no such project",
+            where=project or Path.cwd(),
+            remedy="go to one, or make one with: kineflow init",
         )
     return project
 

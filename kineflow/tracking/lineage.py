@@ -34,7 +34,7 @@ def lineage_tags(root: Path) -> dict[str, str]:
         root: The project's folder: of ``data.dvc``, the git repository and the source.
     """
     version = data_md5(root)
-    tags = {**git_tags(root), **environment_tags(), "source.digest": tree_digest(root)}
+    tags = {**git_tags(root), **_code_tags(root), **environment_tags(), "source.digest": tree_digest(root)}
     tags |= {tag: os.environ[name] for tag, name in _FROM_ENVIRONMENT.items() if os.environ.get(name)}
     return tags | ({"dvc.data.md5": version} if version else {})
 
@@ -67,6 +67,16 @@ def git_tags(root: Path) -> dict[str, str]:
         return {"git.commit": given} if given else {}
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     return {"git.commit": commit, "git.dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
+
+
+def _code_tags(root: Path) -> dict[str, str]:
+    """``kineflow.commit`` and ``kineflow.dirty``: of Kineflow's own checkout, where the project is another folder."""
+    code = Path(__file__).resolve().parents[2]
+    if root.resolve() == code or not (code / ".git").exists():
+        return {}
+    changes = _git(code, "status", "--porcelain", "--untracked-files=no")
+    commit = _git(code, "rev-parse", "HEAD")
+    return {"kineflow.commit": commit, "kineflow.dirty": str(bool(changes)).lower()} if commit else {}
 
 
 def environment_tags() -> dict[str, str]:

@@ -21,10 +21,18 @@ CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
 
 
 def demo_params(recipe: str) -> Path:
-    """The project's parameter file for a recipe: ``params/<recipe>.yaml``, or ``params.yaml`` where that is missing."""
+    """The project's parameter file for a recipe: ``params/<recipe>.yaml``, or ``params.yaml`` where that is missing.
+
+    Raises:
+        KineflowError: There is neither.
+    """
     project = current_project()
-    own = project / "params" / f"{recipe}.yaml"
-    return own if own.is_file() else project / "params.yaml"
+    for path in (project / "params" / f"{recipe}.yaml", project / "params.yaml"):
+        if path.is_file():
+            return path
+    raise KineflowError(
+        "no params.yaml here", where=project, remedy="name a file with --params, or make a project with: kineflow init"
+    )
 
 
 def load_params(graph: Graph, path: Path) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def check_inputs(graph: Graph, values: Mapping[str, Any], root: Path) -> None:
                 raise KineflowError(
                     f"{key} names {name!r}, which is not there",
                     where=root / name,
-                    remedy="correct the path, or make the demo's videos with: kineflow synth data",
+                    remedy="correct the path, or make the demo's videos with: kineflow synth",
                 )
 
 

@@ -41,3 +41,21 @@ def test_every_page_of_a_run_is_named_the_report_first(capsys: pytest.CaptureFix
     shown = [line.split() for line in said.splitlines() if line.endswith(".html")]
     assert [line[0] for line in shown] == ["report", "data", "localise"]
     assert shown[2][-1].endswith("localise.html")
+
+
+@pytest.mark.parametrize(("stands", "ends"), [("project/below", "promote x"), (".", "promote x --project project")])
+def test_what_is_to_be_typed_next_works_from_where_the_user_stands(
+    stands: str, ends: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    for folder in (".dvc", "below"):
+        (project / folder).mkdir(parents=True)
+    registration = project / "registration.json"
+    registration.write_text('{"name": "x", "version": "1"}')
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
+    monkeypatch.chdir(tmp_path / stands)
+    show_outcome(Outcome((), {"register": {"registration": registration}}))
+    said = capsys.readouterr().out
+    assert f"sqlite:///{project}/mlflow.db" in said
+    assert said.rstrip().endswith(ends)

@@ -108,6 +108,7 @@ def test_lineage_tags_hold_what_is_known(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("KFP_RUN_ID", "")
     tags = lineage_tags(tmp_path)
     assert tags["dvc.data.md5"] == "a" * 32
+    assert ("kineflow.commit" in tags) is (Path(__file__).resolve().parents[3] / ".git").exists()
     assert tags["dvc.stage"] == "train@rgb"
     assert tags["source.digest"] == tree_digest(tmp_path)
     assert "kfp.run_id" not in tags
