@@ -113,12 +113,14 @@ class Plugins(Generic[F]):
         Raises:
             KineflowError: There is none, or its module may not or cannot be imported.
         """
-        if name in self._functions:
+        if name in self._functions and "." not in name:
             return self._functions[name]
-        declared = self.declaration(name)
-        own = "." in name
-        (import_own if own else import_module)(declared.module)
-        return self._functions[f"{declared.module}.{declared.name}" if own else name]
+        declared = self.declaration(name)  # of the user's own each time: what may be imported depends on the project
+        if "." not in name:
+            import_module(declared.module)
+            return self._functions[name]
+        import_own(declared.module)
+        return self._functions[f"{declared.module}.{declared.name}"]
 
     def import_all(self) -> None:
         """Import all files of the package that register something."""
