@@ -109,7 +109,7 @@ def test_inputs_within_lists_are_found() -> None:
 @pytest.mark.parametrize(("recipe", "file"), [("d3d", "params.yaml"), ("tsn", "params/tsn.yaml")])
 def test_every_recipe_has_a_demo(recipe: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert demo_params(recipe) == Path(file)
+    assert demo_params(recipe) == ROOT / file
     load_params(graph_of(recipe), demo_params(recipe))
 
 
