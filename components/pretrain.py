@@ -83,14 +83,12 @@ def _fresh_network(params: PretrainSettings, *, in_channels: int, seed: int) -> 
 
 
 def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
-    return {
-        "width": params.width,
-        "dropout": params.dropout,
-        "stem_temporal_stride": params.stem_temporal_stride,
-        "stem_spatial_stride": params.stem_spatial_stride,
-        "bn_momentum": params.bn_momentum,
-        "last_stage": params.last_stage,
-    }
+    """All that the network was built with, so that its card holds when a default changes."""
+    from kineflow.models.registry import default_hyperparameters
+
+    defaults = default_hyperparameters(params.architecture)
+    plain = {name: value for name, value in defaults.items() if isinstance(value, str | int | float | None)}
+    return {**plain, **params.keywords()}
 
 
 def _rgb_input(params: PretrainSettings) -> Preprocessing:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pydantic import Field, field_validator
 
-from pydantic import Field
-
-from kineflow.storage.config import Params, RootFolder
+from kineflow.data.layouts.registry import check_layout
+from kineflow.storage.config import Params, RootFolder, faults_of_a_key
 
 
 class IngestSettings(Params):
@@ -15,8 +14,9 @@ class IngestSettings(Params):
     source: RootFolder = Field("data", json_schema_extra={"is_input": True})
     """Folder, or ``s3://bucket/prefix``, that holds the videos."""
 
-    layout: Literal["csv", "ucf101", "hmdb51", "kinetics"] = "csv"
-    """How the lists are written."""
+    layout: str = "csv"
+    """How the lists are written: ``csv``, ``ucf101``, ``hmdb51``, ``kinetics``, or a layout of your own by its dotted
+    path, ``my_package.my_layout``."""
 
     annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
     """Folder or CSV file with the lists; empty: below ``source`` (``clips.csv`` for the layout csv)."""
@@ -49,3 +49,10 @@ class IngestSettings(Params):
     media_root: RootFolder = ""
     """Where the stored videos are kept: a folder, such as a shared volume, or ``s3://bucket/prefix``; empty: in the
     project's store ``media``, or outside of a project inside the clip set."""
+
+    @field_validator("layout")
+    @classmethod
+    def _there_is_such_a_layout(cls, layout: str) -> str:
+        with faults_of_a_key():
+            check_layout(layout)
+        return layout

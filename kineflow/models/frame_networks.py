@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from kineflow.models.network import ImageNetwork, VideoNetwork, require_same_tensors, shapes
 from kineflow.models.recurrent import SequenceNetwork, Tap
-from kineflow.models.registry import create_backbone, list_models, register_model
+from kineflow.models.registry import create_backbone, import_networks, register_model
 from kineflow.storage.errors import KineflowError
 
 APPEARANCE_CHANNELS = 3
@@ -213,7 +213,7 @@ def tap_of(name: str) -> tuple[Tap, ...]:
     Raises:
         KineflowError: No frame network has this name.
     """
-    list_models()  # which imports the files that register them
+    import_networks()  # their files say which read what
     if name not in _SEQUENCES:
         raise KineflowError(f"{name!r} is no frame network", remedy=f"choose one of: {', '.join(sorted(_SEQUENCES))}")
     return _SEQUENCES[name].taps

@@ -1,16 +1,21 @@
-"""Initial weights of S3D and S3D-G."""
+"""Initial weights of a network for clips: S3D, S3D-G, or one of the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from kineflow.storage.config import Params
+from kineflow.models.registry import check_hyperparameters, check_model, is_frame_network
+from kineflow.storage.config import Keywords, Params, PlainValue, faults_of_a_key
 
 PixelValue = Annotated[float, Field(ge=0, le=255)]
 Spread = Annotated[float, Field(gt=0, le=255)]
+
+_OF_OTHER_STEPS = {"learnt_flow": "pretrain_learnt_flow", "st_resnet": "pretrain_st_resnet", "tsn": "pretrain_tsn"}
+_S3D = ("s3d", "s3d_g")
+_OF_S3D = ("width", "dropout", "stem_temporal_stride", "stem_spatial_stride", "bn_momentum", "last_stage")
 
 
 class PretrainSettings(Params):
@@ -18,31 +23,36 @@ class PretrainSettings(Params):
 
     renamed: ClassVar[Mapping[str, str]] = {"norm_momentum": "bn_momentum"}
 
-    architecture: Literal["s3d", "s3d_g"] = "s3d_g"
-    """Network of the RGB and of the flow stream."""
+    architecture: str = "s3d_g"
+    """Network of the RGB and of the flow stream: ``s3d``, ``s3d_g``, another for clips, or one of your own by its
+    dotted path, ``my_package.my_network``."""
+
+    hyperparameters: Keywords = Field(default_factory=dict)
+    """Keywords of the network's function, for any network; S3D has the six keys from ``width`` on for its own."""
 
     width: float = Field(1.0, gt=0, le=16)
-    """Multiplies the channels of every layer; 1 is the paper's, and what published checkpoints have."""
+    """Of S3D: multiplies the channels of every layer; 1 is the paper's, and what published checkpoints have."""
 
     dropout: float = Field(0.2, ge=0, lt=1)
-    """Probability that a pooled feature is dropped."""
+    """Of S3D: probability that a pooled feature is dropped."""
 
     stem_temporal_stride: int = Field(2, ge=1, le=2)
-    """Of the first convolution; 1 keeps twice the time steps, for clips of 8 to 16 frames."""
+    """Of S3D's first convolution; 1 keeps twice the time steps, for clips of 8 to 16 frames."""
 
     stem_spatial_stride: int = Field(2, ge=1, le=2)
-    """Of the first convolution; 1 keeps twice the map, for crops of 32 to 64 pixels."""
+    """Of S3D's first convolution; 1 keeps twice the map, for crops of 32 to 64 pixels."""
 
     bn_momentum: float = Field(0.01, gt=0, le=1)
-    """Weight of one batch in the running statistics of batch normalisation; a network evaluates badly before about
-    3 / bn_momentum steps. The paper's .001 suits runs of many thousand steps, .1 runs of a few hundred."""
+    """Of S3D: weight of one batch in the running statistics of batch normalisation; a network evaluates badly before
+    about 3 / bn_momentum steps. The paper's .001 suits runs of many thousand steps, .1 runs of a few hundred."""
 
     last_stage: Literal["Mixed3c", "Mixed4b", "Mixed4c", "Mixed4d", "Mixed4e", "Mixed4f", "Mixed5b", "Mixed5c"] = (
         "Mixed5c"
     )
-    """Last block before pooling; an earlier one makes a shallower network, for small frames and short runs."""
+    """Of S3D: last block before pooling; an earlier one makes a shallower network, for small frames and short runs."""
     checkpoint: str = Field("", json_schema_extra={"is_input": True})
-    """Path or https URL of published RGB weights for this network (S3D's load into S3D-G too); empty: from scratch."""
+    """Path or https URL of published RGB weights for this network (S3D's load into S3D-G too, and another's where
+    its ``adapt_checkpoint`` knows how); empty: from scratch."""
 
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
     """Of the checkpoint's file, hex; required with a checkpoint."""
@@ -61,6 +71,33 @@ class PretrainSettings(Params):
 
     flow_std: Spread = 32.0
     """Of the quantised flow; most motion is far smaller than the bound, so far below the range's half."""
+
+    def keywords(self) -> dict[str, PlainValue]:
+        """The hyper-parameters of the network that are given, S3D's by keys of their own as well."""
+        own = {key: getattr(self, key) for key in _OF_S3D} if self.architecture in _S3D else {}
+        return {**own, **self.hyperparameters}
+
+    @field_validator("architecture")
+    @classmethod
+    def _there_is_such_a_network(cls, architecture: str) -> str:
+        with faults_of_a_key():
+            check_model(architecture)
+        if architecture in _OF_OTHER_STEPS or is_frame_network(architecture):
+            step = _OF_OTHER_STEPS.get(architecture, "train_recurrent")
+            raise ValueError(f"{architecture} starts in a step of its own, {step}; choose s3d, s3d_g or your own")
+        return architecture
+
+    @model_validator(mode="after")
+    def _network_takes_its_keywords(self) -> Self:
+        with faults_of_a_key():
+            check_hyperparameters(self.architecture, self.hyperparameters)
+        changed = [key for key in _OF_S3D if getattr(self, key) != type(self).model_fields[key].default]
+        if changed and self.architecture not in _S3D:
+            raise ValueError(
+                f"{', '.join(changed)}: keys of {' and '.join(_S3D)} alone; give {self.architecture} its keywords "
+                "under hyperparameters"
+            )
+        return self
 
     @model_validator(mode="after")
     def _checkpoint_has_hash(self) -> Self:

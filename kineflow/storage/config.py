@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -56,15 +57,37 @@ LocalFolder = Annotated[str, AfterValidator(_is_local)]
 """Path of a folder that programs can write to: on a disk or a mounted volume, no URI; may be empty."""
 
 
-def _is_root(root: str) -> str:
+@contextmanager
+def faults_of_a_key() -> Iterator[None]:
+    """Within the block, a :class:`KineflowError` is what is wrong with a key of a section, for pydantic to collect.
+
+    Raises:
+        ValueError: As the error says, with its remedy.
+    """
     try:
-        return check_root(root)
+        yield
     except KineflowError as error:
-        raise ValueError(f"{error.problem}; {error.remedy}") from None
+        raise ValueError(f"{error.problem}; {error.remedy}" if error.remedy else error.problem) from None
+
+
+def _is_root(root: str) -> str:
+    with faults_of_a_key():
+        return check_root(root)
 
 
 RootFolder = Annotated[str, AfterValidator(_is_root)]
 """A :data:`LocalFolder`, or a place on S3, ``s3://bucket/prefix`` without credentials; may be empty."""
+
+
+PlainValue = str | int | float | bool
+
+
+def _whole_numbers(values: dict[str, PlainValue]) -> dict[str, PlainValue]:
+    return {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in values.items()}
+
+
+Keywords = Annotated[dict[str, PlainValue], AfterValidator(_whole_numbers)]
+"""Plain values for the keywords of a function; a whole number is an int, also where KFP has made a double of it."""
 
 _USERINFO = re.compile(r"//[^/\s]*@")
 

@@ -8,6 +8,8 @@ training: :func:`kineflow.evaluation.fusion.fuse` averages their scores.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from kineflow.models.flow_decoder import create_decoder
@@ -16,7 +18,6 @@ from kineflow.models.stage_names import DecoderName
 from kineflow.models.stages import channels_of_stage, features_at, features_from
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.motion_probe import end_point_errors, flow_target
-from kineflow.training.settings import PartialNorms
 from kineflow.training.tasks import Batch, Classification, Losses
 
 
@@ -34,7 +35,7 @@ class AuxiliaryDecoding(Classification):
         decoder: Which decoder, made anew.
         bound_px: Of the flow set.
         weight: Of the end-point error. The paper's is not known.
-        label_smoothing, partial_norms: See :class:`Classification`.
+        options: Of the loss of the labels, see :class:`Classification`.
 
     Raises:
         KineflowError: The network has no such stage, or no decoder has this name.
@@ -49,13 +50,10 @@ class AuxiliaryDecoding(Classification):
         decoder: DecoderName,
         bound_px: float,
         weight: float = 1.0,
-        label_smoothing: float = 0.0,
-        partial_norms: PartialNorms = "off",
+        **options: Any,
     ) -> None:
-        self_taught = StudentWithDecoder(
-            network, create_decoder(decoder, channels_of_stage(network, stage)), stage=stage
-        )
-        super().__init__(self_taught, preprocessing, label_smoothing=label_smoothing, partial_norms=partial_norms)
+        decoder_at_stage = create_decoder(decoder, channels_of_stage(network, stage))
+        super().__init__(StudentWithDecoder(network, decoder_at_stage, stage=stage), preprocessing, **options)
         self.bound_px, self.weight = bound_px, weight
 
     def loss(self, batch: Batch) -> Losses:
@@ -64,11 +62,11 @@ class AuxiliaryDecoding(Classification):
         logits, decoded = self.network.both(self.inputs(batch))
         decoded = decoded.float()
         target = flow_target(batch["flow"], decoded.shape[2:], bound_px=self.bound_px)
-        cross_entropy = self.label_loss(logits, batch["label"])
+        told = self.label_loss(logits, batch["label"])
         error = end_point_errors(decoded, target).mean()
         return {
-            "loss": cross_entropy + self.weight * error,
-            "cross_entropy": cross_entropy.detach(),
+            "loss": told + self.weight * error,
+            self.label_term: told.detach(),
             "end_point_error": error.detach(),
         }
 

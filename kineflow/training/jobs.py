@@ -118,8 +118,7 @@ def distil_student(
         teacher=teacher_network,
         teacher_preprocessing=teacher_card.preprocessing,
         settings=distillation,
-        label_smoothing=settings.label_smoothing,
-        partial_norms=settings.partial_norms,
+        **settings.task_options(),
     )
     fitted = fit_on_clips(
         task,
@@ -136,13 +135,9 @@ def distil_student(
 
 
 def _task(network: VideoNetwork, card: ModelCard, settings: TrainSettings) -> Classification:
-    options: dict[str, Any] = {
-        "label_smoothing": settings.label_smoothing,
-        "partial_norms": settings.partial_norms,
-    }
     if isinstance(network, STResNet):
-        return TwoStream(network, card.preprocessing, **options)
-    return Classification(network, card.preprocessing, **options)
+        return TwoStream(network, card.preprocessing, **settings.task_options())
+    return Classification(network, card.preprocessing, **settings.task_options())
 
 
 def with_flow_source(card: ModelCard, data: Data) -> ModelCard:

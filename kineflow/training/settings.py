@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.sampling import ShortPolicy
-from kineflow.storage.config import Params
+from kineflow.storage.config import Keywords, Params, faults_of_a_key
+from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
 PartialNorms = Literal["off", "statistics", "affine"]
 
@@ -66,7 +67,7 @@ class RunSettings(Params):
         nodes: Machines to train on.
         devices: Processes a machine, each with a GPU of its own, or on a CPU with its share of the cores.
             ``batch_size`` must be a multiple of ``nodes`` × ``devices``.
-        label_smoothing: Of the cross entropy.
+        label_smoothing: Of the cross entropy, or a loss of your own that takes it.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
         monitor: Which validation figure chooses the best round.
@@ -128,6 +129,9 @@ class TrainSettings(RunSettings):
         crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
         partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
             scales and offsets as well. For networks that start from a checkpoint.
+        loss: Of the labels: ``cross_entropy``, or one of your own by its dotted path, ``my_package.my_loss``. What
+            validation reports as ``val/loss`` is the cross entropy all the same.
+        loss_options: Keywords of the loss's function.
     """
 
     frames: int = Field(default=64, ge=1, le=1024)
@@ -143,6 +147,30 @@ class TrainSettings(RunSettings):
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     crop_positions: Literal[5, 13] = 5
     partial_norms: PartialNorms = "off"
+    loss: str = CROSS_ENTROPY
+    loss_options: Keywords = Field(default_factory=dict)
+
+    def task_options(self) -> dict[str, Any]:
+        """Keywords of a task (:class:`kineflow.training.tasks.Classification`)."""
+        return {
+            "label_smoothing": self.label_smoothing,
+            "partial_norms": self.partial_norms,
+            "loss": self.loss,
+            "loss_options": self.loss_options,
+        }
+
+    @field_validator("loss")
+    @classmethod
+    def _there_is_such_a_loss(cls, loss: str) -> str:
+        with faults_of_a_key():
+            check_loss(loss)
+        return loss
+
+    @model_validator(mode="after")
+    def _loss_takes_its_options(self) -> Self:
+        with faults_of_a_key():
+            check_options(self.loss, [*self.loss_options, *(["label_smoothing"] if self.label_smoothing else [])])
+        return self
 
     @model_validator(mode="after")
     def _clips_fit(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Self, cast
 
 import torch
@@ -11,21 +13,31 @@ from torch import nn
 from kineflow.data.dataset import Sample
 from kineflow.data.transforms import normalise
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.config import PlainValue
+from kineflow.storage.errors import KineflowError
+from kineflow.training.losses.registry import CROSS_ENTROPY, find_loss
 from kineflow.training.partial_norms import freeze_affine, freeze_statistics
 from kineflow.training.settings import DistillSettings, PartialNorms
 
 Batch = Sample  # collated: every tensor has a leading batch dimension
 Losses = dict[str, torch.Tensor]
 
+NO_OPTIONS: Mapping[str, PlainValue] = MappingProxyType({})
+
 
 class Classification(nn.Module):
-    """Cross entropy on labelled clips.
+    """Cross entropy, or another loss, on labelled clips.
 
     Args:
         network: From clips [B, C, T, S, S] to logits [B, K].
         preprocessing: Says which modality the network reads and how it is normalised.
-        label_smoothing: Of the cross entropy.
+        label_smoothing: Of the cross entropy, or another loss that takes it.
         partial_norms: What of the network's later batch normalisations is frozen.
+        loss: By name, see :mod:`kineflow.training.losses.registry`.
+        loss_options: Its keywords.
+
+    Raises:
+        KineflowError: There is no such loss.
     """
 
     def __init__(
@@ -35,10 +47,15 @@ class Classification(nn.Module):
         *,
         label_smoothing: float = 0.0,
         partial_norms: PartialNorms = "off",
+        loss: str = CROSS_ENTROPY,
+        loss_options: Mapping[str, PlainValue] = NO_OPTIONS,
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
         self.partial_norms = partial_norms
+        self._loss_name = loss
+        self._loss = find_loss(loss)
+        self._loss_options = {**loss_options, **({"label_smoothing": label_smoothing} if label_smoothing else {})}
         if partial_norms == "affine":
             freeze_affine(network)
 
@@ -61,14 +78,29 @@ class Classification(nn.Module):
     def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms."""
         loss = self.label_loss(self.network(self.inputs(batch)), batch["label"])
-        return {"loss": loss, "cross_entropy": loss.detach()}
+        return {"loss": loss, self.label_term: loss.detach()}
 
     def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean cross entropy over the labelled rows [B, K]; 0 when there are none."""
+        """Mean of the loss over the labelled rows [B, K]; 0 when there are none.
+
+        Raises:
+            KineflowError: A loss of the user's own gave no scalar.
+        """
         labelled = labels >= 0
         if not labelled.any():
             return logits.sum() * 0.0
-        return F.cross_entropy(logits[labelled], labels[labelled], label_smoothing=self.label_smoothing)
+        loss = self._loss(logits[labelled], labels[labelled], **self._loss_options)
+        if loss.ndim:
+            raise KineflowError(
+                f"the loss {self._loss_name!r} gave a tensor {list(loss.shape)}, not a number",
+                remedy="let it give the mean over the clips",
+            )
+        return loss
+
+    @property
+    def label_term(self) -> str:
+        """What the loss of the labels is called among the terms."""
+        return CROSS_ENTROPY if self._loss_name == CROSS_ENTROPY else "label_loss"
 
 
 class Distillation(Classification):
@@ -83,6 +115,7 @@ class Distillation(Classification):
         teacher: Network of another modality with as many classes (or features) as the student.
         teacher_preprocessing: How the teacher's modality is normalised.
         settings: λ, w and the layer.
+        options: Of the loss of the labels, see :class:`Classification`.
     """
 
     def __init__(
@@ -93,10 +126,9 @@ class Distillation(Classification):
         teacher: nn.Module,
         teacher_preprocessing: Preprocessing,
         settings: DistillSettings,
-        label_smoothing: float = 0.0,
-        partial_norms: PartialNorms = "off",
+        **options: Any,
     ) -> None:
-        super().__init__(network, preprocessing, label_smoothing=label_smoothing, partial_norms=partial_norms)
+        super().__init__(network, preprocessing, **options)
         self.teacher = teacher.eval().requires_grad_(False)
         self.teacher_preprocessing, self.settings = teacher_preprocessing, settings
 
@@ -112,10 +144,10 @@ class Distillation(Classification):
         with torch.no_grad():
             taught = self._head(self.teacher, network_input(batch, self.teacher_preprocessing), pre_logits)
         logits, learnt = self._student(batch, pre_logits)
-        cross_entropy = self.label_loss(logits, batch["label"])
+        label_loss = self.label_loss(logits, batch["label"])
         distance = F.mse_loss(learnt, taught.to(learnt.dtype))
-        loss = self.settings.ce_weight * cross_entropy + self.settings.kd_weight * distance
-        return {"loss": loss, "cross_entropy": cross_entropy.detach(), "distillation": distance.detach()}
+        loss = self.settings.ce_weight * label_loss + self.settings.kd_weight * distance
+        return {"loss": loss, self.label_term: label_loss.detach(), "distillation": distance.detach()}
 
     def _student(self, batch: Batch, pre_logits: bool) -> tuple[torch.Tensor, torch.Tensor]:
         network: Any = self.network

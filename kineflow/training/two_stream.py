@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kineflow.storage.errors import KineflowError
 from kineflow.training.attention_losses import step_cross_entropy
+from kineflow.training.losses.registry import CROSS_ENTROPY
 from kineflow.training.tasks import Batch, Classification, Losses
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ class TwoStream(Classification):
     What is validated and tested is the mean of all logits.
 
     Raises:
-        KineflowError: Label smoothing was asked for, which this loss does not have.
+        KineflowError: Label smoothing or another loss was asked for.
     """
 
     def __init__(self, network: STResNet, preprocessing: Preprocessing, **settings: Any) -> None:
         super().__init__(network, preprocessing, **settings)
+        if self.label_term != CROSS_ENTROPY:
+            raise KineflowError("ST-ResNet is trained by a loss of its own", remedy="leave loss out")
         if self.label_smoothing:
             raise KineflowError("ST-ResNet is trained without label_smoothing", remedy="set label_smoothing to 0")
 

@@ -61,8 +61,7 @@ def train_with_decoder(
         decoder=auxiliary.decoder,
         bound_px=data.flow_set.bound_px,
         weight=auxiliary.weight,
-        label_smoothing=settings.label_smoothing,
-        partial_norms=settings.partial_norms,
+        **settings.task_options(),
     )
     seen: tuple[Modality, ...] = (card.preprocessing.modality, "flow")
     fitted = fit_on_clips(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from kineflow.spec.plugins import registration
+
 _LOGGERS = {"_LOG", "LOG", "log", "logger", "logging", "warnings"}
 _ERROR_NAME = re.compile(r"\w*(Error|Exception|Warning)$")
 _TYPE_TESTS = {"isinstance", "issubclass"}
@@ -103,7 +105,7 @@ def read_module(path: Path) -> Module:
             module.effects.nodes.append(statement)
         if isinstance(statement, ast.FunctionDef):
             made = module.definitions[statement.name]
-            made.register, made.plugin = _plugin(statement)
+            made.register, made.plugin = registration(statement)
             made.signature = signatures.get(statement.name, ())
     return module
 
@@ -225,17 +227,6 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
                 yield node.id
             elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                 yield node.name
-
-
-def _plugin(function: ast.FunctionDef) -> tuple[str, str]:
-    """The decorator and the name in ``@register_…("name")``; the function's own for a bare ``@register_…``."""
-    for decorator in function.decorator_list:
-        call = decorator if isinstance(decorator, ast.Call) else None
-        used = call.func if call else decorator
-        if isinstance(used, ast.Name) and used.id.startswith("register_"):
-            given = [text for each in (call.args if call else ()) if (text := _text(each)) is not None]
-            return used.id, given[0] if given else function.name
-    return "", ""
 
 
 def _signature(function: ast.FunctionDef) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 Code is followed by name, definition by definition, from the function of the step: what it uses, what that uses, and so
 on, over the imports inside of functions too. Nothing is executed. A function that a register knows by name (a network,
-a backbone, a layout) is followed only where its name is in play: among the parameters of the task or of one that comes
-before it, or in the code that asks for it. A network in a module of the user's own is named by its dotted path.
+a backbone, a layout, a loss) is followed only where its name is in play: among the parameters of the task or of one
+that comes before it, or in the code that asks for it. One in a module of the user's own is named by its dotted path.
 
 Front ends, progress and tracking are left out: they carry results and do not make them.
 """
@@ -23,8 +23,12 @@ from pipelines.dag.sources import ROOT
 
 _PACKAGES = ("kineflow", "components")
 _CARRIERS = ("components.frontend", "kineflow.storage.progress", "kineflow.tracking")
-_REGISTERS = {"kineflow.models.registry": "kineflow.models", "kineflow.data.layouts.registry": "kineflow.data.layouts"}
-_ASK_BY_NAME = ("create_model", "create_backbone", "find_layout")
+_REGISTERS = {
+    "kineflow.models.registry": "kineflow.models",
+    "kineflow.data.layouts.registry": "kineflow.data.layouts",
+    "kineflow.training.losses.registry": "kineflow.training.losses",
+}
+_ASK_BY_NAME = ("create_model", "create_backbone", "find_layout", "find_loss")
 _BESIDE = ("*.j2", "*.css", "*.cu")  # templates and kernels, read by code that mentions ``__file__``
 _DIGITS = 16
 
@@ -172,11 +176,11 @@ class Code:
 
     def _own(self, name: str) -> Iterator[Place]:
         """A function in a module of the user's, by its dotted path, or by that of its module."""
-        module, _, function = name.rpartition(".")
+        module, _, last = name.rpartition(".")
         for path in (name, module):
             source = self._module(path)
-            if source is not None and function in source.definitions and not path.startswith(_PACKAGES):
-                yield path, function
+            if source is not None and path.split(".")[0] not in _PACKAGES:
+                yield from ((path, each) for each, found in source.definitions.items() if found.plugin == last)
 
     def _defaults(self, definition: Definition, in_play: Collection[str]) -> set[str]:
         """What a registered function is built of by default, where no other of that kind is in play."""

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -122,6 +122,10 @@ def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
         ({"sha256": "0" * 64}, "checkpoint and sha256 go together"),
         ({"checkpoint": "a.pth", "sha256": "12"}, "pretrain.sha256"),
         ({"architecture": "s4d"}, "pretrain.architecture"),
+        ({"architecture": "tsn"}, "pretrain_tsn"),
+        ({"architecture": "alstm"}, "train_recurrent"),
+        ({"architecture": "nobodys.network"}, "no module that may be imported"),
+        ({"hyperparameters": {"depth": 3}}, "takes no 'depth'"),
         ({"width": 0}, "pretrain.width"),
         ({"widht": 1}, "pretrain.widht"),
         ({"dropout": 1}, "pretrain.dropout"),
@@ -135,7 +139,7 @@ def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize("architecture", get_args(PretrainSettings.model_fields["architecture"].annotation))
+@pytest.mark.parametrize("architecture", ["s3d", "s3d_g"])
 def test_params_and_networks_agree(architecture: str, tmp_path: Path) -> None:
     """Every network can be pretrained, and takes every value that its parameters allow."""
     for values in ({}, {"stem_temporal_stride": 1, "stem_spatial_stride": 1, "bn_momentum": 1.0}):

@@ -1,6 +1,7 @@
 """Layouts by name: how the lists of a data set are read.
 
-A layout is a file of this folder with one function, registered by the name that ``ingestion.layout`` gives::
+A layout is a file of this folder, or a module of the user's own, with one function, registered by the name that
+``ingestion.layout`` gives (the user's own with its package before it, ``my_package.lab``)::
 
     @register_layout("ucf101")
     def list_ucf101(lists: Lists, videos: Videos, *, split_number: int) -> Listing: ...
@@ -35,7 +36,7 @@ class ListClips(Protocol):
 
 AnyLayout = TypeVar("AnyLayout", bound=ListClips)
 
-_LAYOUTS: Plugins[ListClips] = Plugins("kineflow.data.layouts", "layout")
+_LAYOUTS: Plugins[ListClips] = Plugins("kineflow.data.layouts", "layout", "register_layout")
 
 
 def register_layout(name: str) -> Callable[[AnyLayout], AnyLayout]:
@@ -49,8 +50,17 @@ def register_layout(name: str) -> Callable[[AnyLayout], AnyLayout]:
 
 
 def layout_names() -> list[str]:
-    """Names of all layouts, sorted."""
+    """Names of Kineflow's own layouts, sorted; nothing is imported."""
     return _LAYOUTS.names()
+
+
+def check_layout(name: str) -> None:
+    """Check the name of a layout; nothing is imported.
+
+    Raises:
+        KineflowError: There is none.
+    """
+    _LAYOUTS.declaration(name)
 
 
 def find_layout(name: str) -> ListClips:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from kineflow.storage.errors import KineflowError
 from kineflow.training.settings import DistillSettings
 from kineflow.training.tasks import Classification, Distillation
 
@@ -58,6 +59,20 @@ class TestClassification:
         torch.testing.assert_close(losses["loss"], F.cross_entropy(logits[:3], batch["label"][:3]))
         torch.testing.assert_close(losses["cross_entropy"], losses["loss"])
         assert not losses["cross_entropy"].requires_grad
+
+    def test_a_loss_of_ones_own(self, tiny_network, rgb, batch, monkeypatch):
+        losses = {
+            "mine.mean": lambda logits, labels, *, times: times * logits.mean(),
+            "mine.rows": lambda x, y: x[:, 0],
+        }
+        monkeypatch.setattr("kineflow.training.tasks.find_loss", losses.__getitem__)
+        task = Classification(tiny_network(), rgb, loss="mine.mean", loss_options={"times": 3.0})
+        terms = task.loss(batch)
+        logits = task.network(task.inputs(batch))[batch["label"] >= 0]
+        torch.testing.assert_close(terms["loss"], 3 * logits.mean())
+        assert set(terms) == {"loss", "label_loss"}
+        with pytest.raises(KineflowError, match=r"'mine.rows' gave a tensor \[3\], not a number"):
+            Classification(tiny_network(), rgb, loss="mine.rows").loss(batch)
 
     def test_label_smoothing(self, tiny_network, rgb, batch):
         task = Classification(tiny_network(), rgb, label_smoothing=0.3)
