@@ -233,7 +233,7 @@ def test_a_rerun_is_equal_to_the_last_bit_and_a_pair_does_not_depend_on_its_batc
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-@pytest.mark.parametrize(("blocks", "on_chip"), [(3, 3), (2, 0)])
+@pytest.mark.parametrize(("blocks", "on_chip"), [pytest.param(3, 3, marks=pytest.mark.long), (2, 0)])
 def test_no_races_and_nothing_out_of_bounds(blocks: int, on_chip: int, sanitizer: str) -> None:
     first, second = pairs((21, 23))
     params = short("opencv", scales=2, warps=2, inner_iterations=3)
@@ -242,7 +242,7 @@ def test_no_races_and_nothing_out_of_bounds(blocks: int, on_chip: int, sanitizer
 
 
 @needs_compiler
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("there", "instead"),
     [
