@@ -139,7 +139,9 @@ def test_a_settled_warp_is_launched_no_further(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["opencv", "cuda", "capped"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.long) for name in ("opencv", "cuda")), "capped"]
+)
 def test_presets(name: str) -> None:
     short = {"outer_iterations": 2, "inner_iterations": 15} if name == "opencv" else {}
     params = tvl1_params(name, warps=2, epsilon=0.03, **short)
