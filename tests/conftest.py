@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # No test asserts a wall time: a machine that does something else beside would fail it.
-settings.register_profile("kineflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("kineflow", settings.get_profile("thorough"), max_examples=30)
 settings.load_profile("kineflow")
 
 pytest_plugins = ["tests.swift"]
