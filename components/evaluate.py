@@ -47,7 +47,7 @@ def evaluate(
     from kineflow.evaluation.metrics import confusion_of
     from kineflow.evaluation.report.page import write_report
     from kineflow.evaluation.report.strips import example_clips, wheel_key
-    from kineflow.evaluation.results import data_version, flat_metrics, write_evaluation
+    from kineflow.evaluation.results import clips_digest, evaluation_metrics, write_evaluation
     from kineflow.sets.clip_set import ClipSet
     from kineflow.sets.flow_set import FlowSet
     from kineflow.spec.split import Split
@@ -58,7 +58,7 @@ def evaluate(
     flow_set = FlowSet.load(flow) if flow else None
     warped_set = FlowSet.load(warped) if warped else None
     compared = compare_models(models, clip_set, flow_set, params, warped_set=warped_set)
-    version = data_version(clip_set.usable(Split(params.split)))
+    version = clips_digest(clip_set.usable(Split(params.split)))
     lineage = {"clips and labels (sha256)": version, "test protocol": params.protocol}
     lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
     if run_id := getattr(tracker, "run_id", None):
@@ -74,7 +74,7 @@ def evaluate(
     with atomic_folder(evaluation) as partial:
         write_evaluation(partial, compared, version=version)
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
-    metrics = flat_metrics(compared)
+    metrics = evaluation_metrics(compared)
     return StepResult(
         metrics=metrics,
         summary=", ".join(f"{model.name} {metrics[f'{model.name}/top1']:.1%}" for model in compared.models),

@@ -50,7 +50,7 @@ def extract_features(
     from kineflow.storage.disk import translate_full_disk
     from kineflow.storage.errors import KineflowError
     from kineflow.storage.files import atomic_folder
-    from kineflow.training.feature_extraction import Clips, extract
+    from kineflow.training.feature_extraction import ClipsAndFlow, extract
     from kineflow.training.streams import load_image_network
 
     clip_set = ClipSet.load(clips)
@@ -68,7 +68,7 @@ def extract_features(
         extracted = extract(
             network,
             source,
-            Clips(clip_set, flow_set),
+            ClipsAndFlow(clip_set, flow_set),
             chosen,
             media.store,
             batch_frames=params.batch_frames,
@@ -87,17 +87,18 @@ def extract_features(
             entries = {entry.clip_id: entry for entry in extracted.entries}
             FeatureSet(source, extracted.shape, entries, media_root).save(partial)
 
-    moments, failed = sum(entry.moments for entry in good), len(extracted.entries) - len(good)
+    time_steps, failed = sum(entry.moments for entry in good), len(extracted.entries) - len(good)
     return StepResult(
         metrics={
             "clips": len(good),
             "failed": failed,
-            "frames": moments,
-            "frames_per_second": extracted.moments_per_second,
+            "frames": time_steps,
+            "frames_per_second": extracted.time_steps_per_second,
             "bytes": stored_bytes,
         },
-        summary=f"{len(good)} clips, {failed} failed, {moments} frames ({extracted.moments_per_second:.0f} a second) "
-        f"to {'x'.join(map(str, extracted.shape))} each, {stored_bytes / 1e6:.1f} MB",
+        summary=f"{len(good)} clips, {failed} failed, {time_steps} frames "
+        f"({extracted.time_steps_per_second:.0f} a second) to {'x'.join(map(str, extracted.shape))} each, "
+        f"{stored_bytes / 1e6:.1f} MB",
     )
 
 

@@ -43,10 +43,10 @@ def localise(
     """
     from pathlib import Path
 
-    from kineflow.evaluation.attention.compare import compare_attention, flat_metrics, write_localisation
-    from kineflow.evaluation.attention.page import Report, write_report
+    from kineflow.evaluation.attention.compare import compare_attention, localisation_metrics, write_localisation
+    from kineflow.evaluation.attention.page import Report, write_localisation_page
     from kineflow.evaluation.report.strips import wheel_key
-    from kineflow.evaluation.results import data_version
+    from kineflow.evaluation.results import clips_digest
     from kineflow.sets.clip_set import ClipSet
     from kineflow.sets.flow_set import FlowSet
     from kineflow.storage.files import atomic_folder
@@ -55,12 +55,12 @@ def localise(
     clip_set = ClipSet.load(clips)
     flow_set = FlowSet.load(flow) if flow else None
     compared = compare_attention(models, clip_set, flow_set, params)
-    version = data_version(compared.clips)
+    version = clips_digest(compared.clips)
     lineage = {"clips and labels (sha256)": version}
     lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
     if run_id := getattr(tracker, "run_id", None):
         lineage["run"] = run_id
-    write_report(
+    write_localisation_page(
         report,
         Report(
             settings=params,
@@ -75,7 +75,7 @@ def localise(
     )
     with atomic_folder(localisation) as partial:
         write_localisation(partial, compared, params, version=version)
-    metrics = flat_metrics(compared)
+    metrics = localisation_metrics(compared)
     told = "video_map" if compared.whole_frame else "entropy"
     return StepResult(
         metrics=metrics,

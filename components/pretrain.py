@@ -88,7 +88,7 @@ def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
         "dropout": params.dropout,
         "stem_temporal_stride": params.stem_temporal_stride,
         "stem_spatial_stride": params.stem_spatial_stride,
-        "norm_momentum": params.norm_momentum,
+        "bn_momentum": params.bn_momentum,
         "last_stage": params.last_stage,
     }
 

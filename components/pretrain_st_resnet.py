@@ -35,7 +35,7 @@ def pretrain_st_resnet(
 
     Args:
         appearance: Bundle of the stream that sees frames: a TSN of one segment on ResNet-50.
-        motion: Bundle of the stream that sees flow, likewise; the flow fields of its snippet are those of a time step.
+        motion: Bundle of the stream that sees flow, likewise; the flow frames of its snippet are those of a time step.
         before: Bundle of an ST-ResNet to continue from, instead of the two.
         params: See :class:`PretrainSTResNetSettings`.
         seed: Decides the taps over time where these are ``random``.
@@ -160,16 +160,16 @@ def _require_the_same(appearance: ModelCard, motion: ModelCard) -> None:
 
 
 def _input(appearance: Preprocessing, motion: ModelCard) -> Preprocessing:
-    """A frame as the appearance stream takes it, and under it the flow fields as the motion stream does."""
+    """A frame as the appearance stream takes it, and under it the flow frames as the motion stream does."""
     from dataclasses import replace
 
-    fields = motion.hyperparameters["snippet_frames"]
-    assert isinstance(fields, int)  # a TSN was built with it
+    flow_frames = motion.hyperparameters["snippet_frames"]
+    assert isinstance(flow_frames, int)  # a TSN was built with it
     return replace(
         appearance,
         modality="rgb_flow",
-        mean=appearance.mean + motion.preprocessing.mean * fields,
-        std=appearance.std + motion.preprocessing.std * fields,
+        mean=appearance.mean + motion.preprocessing.mean * flow_frames,
+        std=appearance.std + motion.preprocessing.std * flow_frames,
         segments=0,
     )
 

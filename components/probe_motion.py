@@ -47,10 +47,10 @@ def probe_motion(
     """
     from pathlib import Path
 
-    from kineflow.evaluation.probe_results import flat_metrics, write_probing
+    from kineflow.evaluation.probe_results import probe_metrics, write_probing
     from kineflow.evaluation.probing import probe_networks
     from kineflow.evaluation.report.probe_page import write_probe_report
-    from kineflow.evaluation.results import data_version
+    from kineflow.evaluation.results import clips_digest
     from kineflow.spec.split import Split
     from kineflow.storage.files import atomic_folder
     from kineflow.tracking.lineage import lineage_tags
@@ -60,7 +60,7 @@ def probe_motion(
     assert data.flow_set is not None
     with training_work(probes, clips, flow, models, params, seed) as work:
         probing = probe_networks(models, data.clip_set, data.flow_set, params, seed=seed, work=work)
-        version = data_version(data.clip_set.usable(Split(params.split)))
+        version = clips_digest(data.clip_set.usable(Split(params.split)))
         lineage = {"clips and labels (sha256)": version, "steps of each decoder": str(params.steps)}
         lineage |= {
             name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))
@@ -72,7 +72,7 @@ def probe_motion(
             write_probing(partial, probing, facts={"version": version, "bound_px": data.flow_set.bound_px})
     site = probing.sites[-1]
     return StepResult(
-        metrics=flat_metrics(probing),
+        metrics=probe_metrics(probing),
         summary=f"px at {site[0]} by {site[1]}: "
         + ", ".join(f"{each.name} {probing.summary(each.name, site).error.value:.3f}" for each in probing.networks),
         artifacts={"probes": probes, "report.html": report},

@@ -62,7 +62,7 @@ def train_recurrent(
     clip_set, streams = ClipSet.load(clips), [load_stream(*pair) for pair in pairs]
     read = [sha256_of(made / file) for made, _ in pairs for file in (INDEX_FILE, FEATURESET_FILE)]
     with training_work(model, clips, None, bundles, params, name, seed, *read) as work:
-        trained = recurrent.train_recurrent(
+        trained = recurrent.train_sequence_network(
             clip_set,
             streams,
             params,

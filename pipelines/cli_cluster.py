@@ -81,14 +81,14 @@ def submit(
         from pipelines.dag.params import demo_params
         from pipelines.submission.checks import check_all
         from pipelines.submission.cron import six_fields
-        from pipelines.submission.submit import Wish
+        from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
 
         if watch and schedule is not None:
             raise KineflowError(
                 "--watch and --schedule: a schedule starts no run to watch now", remedy="leave one of them out"
             )
-        wish = Wish(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
+        options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
         told = _console(as_json)
         package, server = check_all(
             recipe,
@@ -99,7 +99,7 @@ def submit(
             caching=not no_cache,
             allow_dirty=allow_dirty,
         )
-        done = submitted(server, package, wish)
+        done = submitted(server, package, options)
         _say(told, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
         _say(told, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")
         _say(told, f"page     {done.url}")
@@ -235,7 +235,7 @@ def logs(
     """
 
     def work() -> int:
-        from pipelines.submission.pod_logs import RunPods, matching, step_of
+        from pipelines.submission.pod_logs import RunPods, matching, step_of_pod
         from pipelines.submission.runs import get_run, steps_of_run
         from pipelines.submission.steps import failures, step_states
 
@@ -265,7 +265,7 @@ def logs(
                 )  # fmt: skip
             for pod in chosen:
                 log = pods.log(pod, lines)
-                shown = names.get(step_of(pod), step_of(pod))
+                shown = names.get(step_of_pod(pod), step_of_pod(pod))
                 answer["logs"].append({"step": shown, "pod": pod.name, "phase": pod.phase, "text": log})
                 _say(told, f"\n── {shown} ({pod.name}, {pod.phase.lower()})\n{log.rstrip()}")
         except KineflowError as error:
@@ -294,14 +294,14 @@ def _followed(server: Server, run_id: str, names: Mapping[str, str], told: Conso
         What ``--json`` says of the end, and the exit code.
     """
     from pipelines.submission import follow
-    from pipelines.submission.states import EXIT_CODES, State, state_of
+    from pipelines.submission.states import EXIT_CODES, RunState, state_of
     from pipelines.submission.steps import failures, step_states
 
     with follow.view_on(told) as view:
-        run = follow.follow(server.with_patience(follow.PATIENCE_SEC, view.note), run_id, names, view)
+        run = follow.follow(server.with_patience(follow.FOLLOW_PATIENCE_SEC, view.note), run_id, names, view)
     state, steps = state_of(run), step_states(run, names)
     why = str((run.get("error") or {}).get("message", ""))
-    if state is State.FAILED:
+    if state is RunState.FAILED:
         _say(told, f"\nrun {run_id} failed" + _indented(why))
         for failed in failures(steps):
             _say(told, f"{failed.name}: failed" + _indented(failed.message))

@@ -50,7 +50,7 @@ def wanted_by_models(project: Path) -> Wanted:
     Raises:
         KineflowError: The registry does not answer.
     """
-    from kineflow.evaluation.results import data_version
+    from kineflow.evaluation.results import clips_digest
     from kineflow.registry.aliases import DATA_TAG, store_errors
     from kineflow.tracking.store import connect, database_file, tracking_uri
 
@@ -69,6 +69,6 @@ def wanted_by_models(project: Path) -> Wanted:
 
     def wanted(clips: Sequence[Clip]) -> bool:
         usable = [clip for clip in clips if clip.status is Status.OK]
-        return any(data_version(clip for clip in usable if clip.split is split) in evaluated for split in Split)
+        return any(clips_digest(clip for clip in usable if clip.split is split) in evaluated for split in Split)
 
     return wanted

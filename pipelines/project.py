@@ -26,7 +26,7 @@ _GITIGNORE = """\
 /data/
 /media/
 /outputs/
-/runs/
+/runs/**/outputs/
 /mlartifacts/
 /mlflow.db*
 *.partial

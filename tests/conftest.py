@@ -113,7 +113,7 @@ def tiny_initial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from kineflow.models.registry import create_model
     from kineflow.spec.preprocessing import Preprocessing
 
-    folder, hyperparameters = tmp_path_factory.mktemp("initial"), {"width": 0.125, "norm_momentum": 0.1}
+    folder, hyperparameters = tmp_path_factory.mktemp("initial"), {"width": 0.125, "bn_momentum": 0.1}
     for modality, channels in (("rgb", 3), ("flow", 2)):
         torch.manual_seed(channels)
         network = create_model("s3d", num_classes=0, in_channels=channels, **hyperparameters)

@@ -40,7 +40,7 @@ from pipelines.cluster.package import compile_for_cluster
 from pipelines.cluster.data_version import DataVersion
 from pipelines.dag.graph import graph_of
 from pipelines.dag.params import load_params
-from pipelines.cluster.resources import ClusterParams
+from pipelines.dag.cluster_settings import ClusterParams
 
 checked = load_params(graph_of("d3d"), Path("params.yaml"))
 cluster = ClusterParams.model_validate({

@@ -42,7 +42,7 @@ class PodWatcher:
     def look(self) -> None:
         """Log what changed since the last look: states of pods, and new lines of the first node."""
         for pod in self._listed():
-            state = state_of(pod)
+            state = pod_state(pod)
             if self._states.get(pod.name) != state:
                 self._states[pod.name] = state
                 _LOG.info("node %s: %s", _index(pod), state)
@@ -56,7 +56,7 @@ class PodWatcher:
         parts = []
         for pod in failed[:3] or pods[:3]:
             lines = self._lines(pod.name, tail_lines=_LAST_LINES)
-            parts.append("\n".join([f"node {_index(pod)}: {state_of(pod)}", *(f"  {line}" for line in lines)]))
+            parts.append("\n".join([f"node {_index(pod)}: {pod_state(pod)}", *(f"  {line}" for line in lines)]))
         return redact("\n".join(parts))
 
     def _listed(self) -> list[Pod]:
@@ -95,7 +95,7 @@ class PodWatcher:
         return [line for line in text.splitlines() if line.strip()]
 
 
-def state_of(pod: Pod) -> str:
+def pod_state(pod: Pod) -> str:
     """A pod's state in a line: its phase, and why it is not further."""
     status, phase = pod.status, pod.phase or "Pending"
     for container in status.get("containerStatuses") or []:

@@ -17,18 +17,18 @@ from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
-from kineflow.spec.modality import Indices, Levels, Modality, assemble, fields_of, frames_of, reads_flow
+from kineflow.spec.modality import Indices, Modality, Pixels, assemble, flow_frames_of, frames_of, reads_flow
 from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
-Source = Literal["rgb", "flow"]
+StoredPart = Literal["rgb", "flow"]
 
 
 class Sample(TypedDict):
     """One clip as a network sees it.
 
-    ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 levels
+    ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 flow
     [2, T, S, S], ``rgb_flow`` uint8 [3+2L, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled
     clip. Field t of the flow leads from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other
     in T.
@@ -52,7 +52,7 @@ class Geometry:
         segments: K; TSN's snippets, one from each of K segments of the clip, stand in for one window. 0: one window.
         jitter: How training crops vary; None: squares of side ``crop``, placed anywhere.
         fit: ``squash`` takes the whole frame, its sides made equal, in place of a crop.
-        fields: L of ``rgb_flow``.
+        flow_frames: L of ``rgb_flow``.
         stride_frames_max: The stride of a random window is drawn from the spec's to this; 0: it is the spec's.
     """
 
@@ -62,7 +62,7 @@ class Geometry:
     segments: int = 0
     jitter: Jitter | None = None
     fit: Literal["crop", "squash"] = "crop"
-    fields: int = 1
+    flow_frames: int = 1
     stride_frames_max: int = 0
 
 
@@ -108,39 +108,41 @@ class ClipDataset(Dataset[Sample]):
     def __getitem__(self, key: int | SampleRef) -> Sample:
         rng = np.random.default_rng(key.seed) if isinstance(key, SampleRef) else None
         clip = self.clips[key.clip if isinstance(key, SampleRef) else key]
-        # Flow has one field fewer than the clip has frames; the last frame is left out for RGB too, so that both
+        # Flow has one frame fewer than the clip has; the last frame is left out for RGB too, so that both
         # streams, alone or together, see the same windows.
         window = self._window(max(1, clip.frames - 1), rng)
         sources = {modality: self._sources(clip, modality, window) for modality in self.modalities}
         # Flow stored smaller than the clip may come out a pixel longer or shorter: the view lies in both.
-        shapes = [part.shape for frames, fields in sources.values() for part in (frames, fields) if len(part)]
+        shapes = [part.shape for frames, flow_frames in sources.values() for part in (frames, flow_frames) if len(part)]
         view = self._view(min(shape[1] for shape in shapes), min(shape[2] for shape in shapes), rng)
         sample: Sample = {"label": torch.tensor(self.clip_set.label_index(clip))}
-        for modality, (frames, fields) in sources.items():
+        for modality, (frames, flow_frames) in sources.items():
             cuts = [
-                transforms.apply_view(part, view, is_flow=part is fields) if len(part) else part
-                for part in (frames, fields)
+                transforms.apply_view(part, view, is_flow=part is flow_frames) if len(part) else part
+                for part in (frames, flow_frames)
             ]
             sample[modality] = transforms.to_tensor(assemble(cuts[0], cuts[1], modality))
         return sample
 
-    def _window(self, moments: int, rng: np.random.Generator | None) -> Indices:
+    def _window(self, time_steps: int, rng: np.random.Generator | None) -> Indices:
         """Moments of a sample [T], of one window or of all snippets."""
         spec, segments = self.geometry.spec, self.geometry.segments
         if rng and self.geometry.stride_frames_max > spec.stride_frames:
             stride = int(rng.integers(spec.stride_frames, self.geometry.stride_frames_max + 1))
             spec = replace(spec, stride_frames=stride)
         if segments:
-            chosen = random_snippets(moments, spec, segments, rng) if rng else middle_snippets(moments, spec, segments)
+            chosen = (
+                random_snippets(time_steps, spec, segments, rng) if rng else middle_snippets(time_steps, spec, segments)
+            )
         else:
-            chosen = random_clip(moments, spec, rng) if rng else centre_clip(moments, spec)
+            chosen = random_clip(time_steps, spec, rng) if rng else centre_clip(time_steps, spec)
         return chosen.reshape(-1)  # [K, L] → [K·L]
 
-    def _sources(self, clip: Clip, modality: Modality, window: Indices) -> tuple[Levels, Levels]:
-        """Frames and flow fields that a modality needs, resized; an array without rows where it needs none."""
+    def _sources(self, clip: Clip, modality: Modality, window: Indices) -> tuple[Pixels, Pixels]:
+        """Frames and flow frames that a modality needs, resized; an array without rows where it needs none."""
         frames = frames_of(window, modality, n_frames=clip.frames)
-        fields = fields_of(window, modality, n_frames=clip.frames, fields=self.geometry.fields)
-        return self._read(clip, frames, is_flow=False), self._read(clip, fields, is_flow=True)
+        flow_frames = flow_frames_of(window, modality, n_frames=clip.frames, flow_frames=self.geometry.flow_frames)
+        return self._read(clip, frames, is_flow=False), self._read(clip, flow_frames, is_flow=True)
 
     def _view(self, height: int, width: int, rng: np.random.Generator | None) -> transforms.View:
         size, jitter = self.geometry.crop, self.geometry.jitter
@@ -153,10 +155,10 @@ class ClipDataset(Dataset[Sample]):
             return jittered_view(height, width, size, jitter, may_flip=self.may_flip, rng=rng)
         return transforms.random_view(height, width, size, may_flip=self.may_flip, rng=rng)
 
-    def _read(self, clip: Clip, indices: Indices, *, is_flow: bool) -> Levels:
+    def _read(self, clip: Clip, indices: Indices, *, is_flow: bool) -> Pixels:
         if not len(indices):
             return np.zeros((0, 0, 0, 0), dtype=np.uint8)
-        source: Source = "flow" if is_flow else "rgb"
+        source: StoredPart = "flow" if is_flow else "rgb"
         whole = self._cache.get(clip.clip_id, source)
         if whole is None and self._cache.has_room(_decoded_bytes(clip, channels=2 if is_flow else 3)):
             whole = self._decode(clip, source, None)
@@ -166,7 +168,7 @@ class ClipDataset(Dataset[Sample]):
             return read
         return transforms.resize_short_side(read, self.geometry.short_side)
 
-    def _decode(self, clip: Clip, source: Source, indices: list[int] | None) -> Levels:
+    def _decode(self, clip: Clip, source: StoredPart, indices: list[int] | None) -> Pixels:
         if source == "rgb":
             return read_frames(self.clip_set.locate(clip), indices)
         assert self.flow_set is not None  # checked once, in __init__
@@ -180,13 +182,13 @@ class _DecodedClips:
         self._left = budget
         self._clips: dict[tuple[str, str], transforms.Frames] = {}
 
-    def get(self, clip_id: str, source: Source) -> transforms.Frames | None:
+    def get(self, clip_id: str, source: StoredPart) -> transforms.Frames | None:
         return self._clips.get((clip_id, source))
 
     def has_room(self, size: int) -> bool:
         return size <= self._left
 
-    def put(self, clip_id: str, source: Source, frames: transforms.Frames) -> None:
+    def put(self, clip_id: str, source: StoredPart, frames: transforms.Frames) -> None:
         self._clips[clip_id, source] = frames
         self._left -= frames.nbytes
 

@@ -1,7 +1,7 @@
 """From decoded frames to what a network sees: resize, one view (crop and flip) for all modalities, normalise.
 
 Decoded clips are uint8 arrays [T, H, W, C]; a network takes float32 tensors [C, T, crop, crop]. Flow is handled as
-quantised levels (:mod:`kineflow.spec.quantise`): resizing keeps magnitudes in pixels of the stored clip, and a
+uint8 flow (:mod:`kineflow.spec.quantise`): resizing keeps magnitudes in pixels of the stored clip, and a
 horizontal flip mirrors the image *and* inverts u (u becomes 255 - u), as TSN and ST-ResNet do.
 """
 
@@ -92,7 +92,7 @@ def _resize(frames: Frames, height: int, width: int) -> Frames:
 
 
 def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
-    """Cut ``view`` out of [T, H, W, C]; mirrored flow has its u levels inverted."""
+    """Cut ``view`` out of [T, H, W, C]; mirrored flow has its u inverted."""
     height, width = frames.shape[1:3] if view.squash else view.cut or (view.size, view.size)
     cut = frames[:, view.top : view.top + height, view.left : view.left + width]
     if not view.as_cut:

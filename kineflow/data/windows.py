@@ -8,7 +8,7 @@ import numpy as np
 
 from kineflow.data.crops import Crops, fixed_views
 from kineflow.data.transforms import Frames, View, apply_view, normalise, resize_short_side, to_tensor
-from kineflow.spec.modality import assemble, fields_of, frames_of
+from kineflow.spec.modality import assemble, flow_frames_of, frames_of
 from kineflow.spec.sampling import Indices
 
 if TYPE_CHECKING:
@@ -20,23 +20,23 @@ _NONE: Frames = np.zeros((0, 0, 0, 0), dtype=np.uint8)
 
 
 class Needed(NamedTuple):
-    """What to read of a video, each frame and each flow field once, in order; nothing is an empty array."""
+    """What to read of a video, each frame and each flow frame once, in order; nothing is an empty array."""
 
     frames: Indices
-    fields: Indices
+    flow_frames: Indices
 
 
 def needed_of(windows: Indices, preprocessing: Preprocessing, *, n_frames: int) -> Needed:
-    """Frames and flow fields to read for ``windows`` [V,T] of moments of a video of ``n_frames`` frames."""
-    frames, fields = _wanted(windows, preprocessing, n_frames)
-    return Needed(np.unique(frames), np.unique(fields))
+    """Frames and flow frames to read for ``windows`` [V,T] of time steps of a video of ``n_frames`` frames."""
+    frames, flow_frames = _wanted(windows, preprocessing, n_frames)
+    return Needed(np.unique(frames), np.unique(flow_frames))
 
 
 def prepare_windows(
     windows: Indices,
     needed: Needed,
     frames: Frames | None,
-    fields: Frames | None,
+    flow_frames: Frames | None,
     preprocessing: Preprocessing,
     *,
     n_frames: int,
@@ -48,7 +48,7 @@ def prepare_windows(
         windows: Moments [V,T].
         needed: From :func:`needed_of`.
         frames: uint8 [len(needed.frames), H, W, 3]; None where none are needed.
-        fields: Quantised flow, uint8 [len(needed.fields), H, W, 2]; None where none are needed.
+        flow_frames: uint8 [len(needed.fields), H, W, 2]; None where none are needed.
         preprocessing: Modality, size and normalisation.
         n_frames: Of the video.
         crops: See :func:`kineflow.data.crops.fixed_views`; with ``fit`` of squash, 2 and more are the whole frame and
@@ -58,7 +58,7 @@ def prepare_windows(
 
     wanted = _wanted(windows, preprocessing, n_frames)
     places = [np.searchsorted(read, used) for read, used in zip(needed, wanted, strict=True)]
-    sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, fields)]
+    sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, flow_frames)]
     height, width = (min(source.shape[axis] for source in sources if len(source)) for axis in (1, 2))
     seen = []
     for view in _views(height, width, preprocessing, crops):
@@ -74,10 +74,10 @@ def prepare_windows(
 
 
 def _wanted(windows: Indices, preprocessing: Preprocessing, n_frames: int) -> tuple[Indices, Indices]:
-    moments = windows.reshape(-1)
+    time_steps = windows.reshape(-1)
     return (
-        frames_of(moments, preprocessing.modality, n_frames=n_frames),
-        fields_of(moments, preprocessing.modality, n_frames=n_frames, fields=preprocessing.fields),
+        frames_of(time_steps, preprocessing.modality, n_frames=n_frames),
+        flow_frames_of(time_steps, preprocessing.modality, n_frames=n_frames, flow_frames=preprocessing.flow_frames),
     )
 
 

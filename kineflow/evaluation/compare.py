@@ -57,10 +57,10 @@ def compare_models(
     on_val: dict[str, Scores] = {}
     for bundle in bundles:
         network, card = load_bundle(bundle)
-        fields = warped_set if card.preprocessing.modality == "warped_flow" else flow_set
+        stored_flow = warped_set if card.preprocessing.modality == "warped_flow" else flow_set
         models.append(
             Evaluated(
-                scores=_scores(network, card, clip_set, fields, split, settings),
+                scores=_scores(network, card, clip_set, stored_flow, split, settings),
                 modality=card.preprocessing.modality,
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
                 curves=curves[card.name],
@@ -68,7 +68,7 @@ def compare_models(
             )
         )
         if card.name in tuned:
-            on_val[card.name] = _scores(network, card, clip_set, fields, Split.VAL, settings)
+            on_val[card.name] = _scores(network, card, clip_set, stored_flow, Split.VAL, settings)
     by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
         models=tuple(models),
@@ -96,7 +96,7 @@ def _scores(
         clips_per_video=settings.clips_per_video,
         crops=settings.crops,
         layout=settings.windows,
-        vote=settings.vote,
+        view_aggregation=settings.view_aggregation,
         batch_size=settings.batch_size,
         workers=settings.workers,
         device="cuda" if torch.cuda.is_available() else "cpu",

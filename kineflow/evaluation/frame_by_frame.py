@@ -1,4 +1,4 @@
-"""Testing a recurrent network over frames: each frame goes through the backbone once, windows are made of features.
+"""Testing a recurrent frame network: each frame goes through the backbone once, windows are made of features.
 
 ALSTM is tested on every window of a video, VideoLSTM on 25, of 30 frames each: a frame is in up to 30 of them.
 """
@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
-from kineflow.models.over_frames import OverFrames
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip
 from kineflow.spec.sampling import Indices
 
 ReadWindows = Callable[[Clip, Indices, Crops], Tensor]
-"""From a clip, windows [V,T] of its moments and crops to network inputs [V, crops, C, T, S, S]."""
+"""From a clip, windows [V,T] of its time steps and crops to network inputs [V, crops, C, T, S, S]."""
 
 
-def answers_frame_by_frame(
-    network: OverFrames,
+def logits_frame_by_frame(
+    network: FrameNetwork,
     clips: Sequence[Clip],
     windows: Sequence[Indices],
     read: ReadWindows,
@@ -37,7 +37,7 @@ def answers_frame_by_frame(
     Args:
         network: On ``device``, in evaluation mode.
         clips: The videos.
-        windows: Of each video, moments [V,T].
+        windows: Of each video, time steps [V,T].
         read: Makes network inputs.
         crops: Of each frame.
         batch_size: Frames, and then windows, at once.
@@ -56,15 +56,15 @@ def answers_frame_by_frame(
         features.append(network.frame_features(images.to(device)))
         if part.last:
             whole = tuple(torch.cat(pieces, dim=1) for pieces in zip(*features, strict=True))  # [crops, M, …] each
-            yield _answers(network, whole, next(videos), batch_size).cpu()
+            yield _logits(network, whole, next(videos), batch_size).cpu()
             features.clear()
 
 
 class _Part:
-    """Some of a video's moments, few enough to be decoded at once."""
+    """Some of a video's time steps, few enough to be decoded at once."""
 
-    def __init__(self, clip: Clip, moments: Indices, *, last: bool) -> None:
-        self.clip, self.moments, self.last = clip, moments, last
+    def __init__(self, clip: Clip, time_steps: Indices, *, last: bool) -> None:
+        self.clip, self.time_steps, self.last = clip, time_steps, last
 
 
 class _Frames(Dataset[Tensor]):
@@ -78,19 +78,19 @@ class _Frames(Dataset[Tensor]):
 
     def __getitem__(self, item: int) -> Tensor:
         part = self.parts[item]
-        return self.read(part.clip, part.moments[None], self.crops)[0]
+        return self.read(part.clip, part.time_steps[None], self.crops)[0]
 
 
 def _chunks(windows: Indices, size: int) -> list[Indices]:
-    moments = np.unique(windows)
-    return [moments[first : first + size] for first in range(0, len(moments), size)]
+    time_steps = np.unique(windows)
+    return [time_steps[first : first + size] for first in range(0, len(time_steps), size)]
 
 
-def _answers(network: OverFrames, features: tuple[Tensor, ...], windows: Indices, batch_size: int) -> Tensor:
-    """[V·crops, K] from the features [crops, M, …] of all moments that the windows [V,T] are made of."""
+def _logits(network: FrameNetwork, features: tuple[Tensor, ...], windows: Indices, batch_size: int) -> Tensor:
+    """[V·crops, K] from the features [crops, M, …] of all time steps that the windows [V,T] are made of."""
     places = torch.from_numpy(np.searchsorted(np.unique(windows), windows))
-    answers = []
+    logits = []
     for part in torch.split(places, batch_size):
         sequences = [of_frames[:, part].transpose(0, 1).flatten(0, 1) for of_frames in features]  # [v·crops, T, …]
-        answers.append(network.sequence(*sequences).float())
-    return torch.cat(answers)
+        logits.append(network.sequence(*sequences).float())
+    return torch.cat(logits)

@@ -2,7 +2,7 @@
 
 VideoLSTM (Li et al., arXiv 1607.01794) finds actors from attention alone: its maps are smoothed over time and
 enlarged to the frame, what exceeds a share of the frame's highest value is cut out, and the boxes around it are linked
-into tubes, whose score is the video's class probability. :func:`localise` is the whole chain.
+into tubes, whose score is the video's class probability. :func:`tube_of_attention` is the whole chain.
 
 Boxes are float ``(left, top, right, bottom)`` in pixels, right and bottom exclusive: a box from 2 to 5 is 3 wide.
 Quality is video mAP: a tube is right when its class is, and its overlap in space and time with an actor's true tube
@@ -55,7 +55,7 @@ class TrueTube:
     tube: Tube
 
 
-def localise(
+def tube_of_attention(
     attention: Floats,
     *,
     height: int,

@@ -117,7 +117,7 @@ class Probing:
         return mean_over_clips(np.mean(gains, axis=0))
 
 
-def flat_metrics(probing: Probing) -> dict[str, float]:
+def probe_metrics(probing: Probing) -> dict[str, float]:
     """End-point errors in px by name, ``<network>/<stage>/<decoder>``."""
     return {
         f"{network.name}/{stage}/{decoder}": probing.summary(network.name, (stage, decoder)).error.value

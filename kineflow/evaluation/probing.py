@@ -30,7 +30,7 @@ from kineflow.evaluation.results import check_names, require_known
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
-from kineflow.models.stages import channels_at
+from kineflow.models.stages import channels_of_stage
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import Modality
@@ -208,7 +208,7 @@ def _check(models: Sequence[tuple[nn.Module, ModelCard]], settings: ProbeSetting
             )
         for stage in settings.stages:
             try:
-                channels_at(network, stage)
+                channels_of_stage(network, stage)
             except KineflowError as error:
                 raise KineflowError(error.problem, where=f"model {card.name!r}", remedy=error.remedy) from None
         for field in ("frames", "stride_frames", "short", "short_side", "crop", "fit"):

@@ -1,21 +1,21 @@
-"""The multi-clip test protocol: every video is seen through several windows, and the network's answers are averaged.
+"""The multi-clip test protocol: every video is seen in several views, whose scores are averaged.
 
 For each usable clip of a split: windows laid out over the video (:func:`kineflow.spec.sampling.clips_laid_out`), the
-centre crop of each or more (:func:`kineflow.data.crops.fixed_views`), the network's softmax, and the mean of the
-softmax over all of them. What is stored is the logarithm of that mean, so that the softmax of the stored scores is
-exactly the averaged probability, and so that fusion on ``softmax`` averages probabilities over windows and models
-alike. By ``majority`` (ALSTM's released code) each window votes for its best class instead, and the shares of the votes
-stand in for the mean.
+centre crop of each or more (:func:`kineflow.data.crops.fixed_views`), which are its views; of each the network's
+softmax, and the mean of these. What is stored is the logarithm of that mean, so that the softmax of the stored scores
+is exactly the averaged probability, and so that fusion on ``softmax`` averages probabilities over views and models
+alike. By ``majority`` (ALSTM's released code) each view votes for its best class instead, and the shares of the votes
+stand in for the mean (:mod:`kineflow.evaluation.view_aggregation`).
 
-A recurrent network over the features of frames (:class:`~kineflow.models.over_frames.OverFrames`) has its backbone look
-at each frame of a video once, however many windows the frame is in.
+A recurrent network over frames (:class:`~kineflow.models.frame_networks.FrameNetwork`) has its backbone look at each
+frame of a video once, however many windows the frame is in.
 
 A network of snippets (TSN; its preprocessing has ``segments``) is asked about one snippet a window, and its scores are
 averaged *before* the softmax, over crops and snippets, whatever its consensus was in training: so its authors test it,
 with 25 snippets and 10 crops.
 
-A video of n frames has n - 1 flow fields. Windows are laid over the first n - 1 positions for RGB too: all
-streams are asked about the same moments, and the comparison between them is fair.
+A video of n frames has n - 1 flow frames. Windows are laid over the first n - 1 positions for RGB too: all
+streams are asked about the same time steps, and the comparison between them is fair.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
 from kineflow.data.windows import needed_of, prepare_windows
-from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
+from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
 from kineflow.evaluation.scores import Scores
-from kineflow.evaluation.votes import Vote, joint_scores
+from kineflow.evaluation.view_aggregation import ViewAggregation, aggregate_views
 from kineflow.models.card import ModelCard
-from kineflow.models.over_frames import OverFrames
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import ClipSpec, Indices, Layout, clips_laid_out
+from kineflow.spec.sampling import ClipSpec, Indices, WindowLayout, clips_laid_out
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -60,8 +60,8 @@ def score_clips(
     clips_per_video: int,
     batch_size: int,
     crops: Crops = 1,
-    layout: Layout = "even",
-    vote: Vote = "average",
+    layout: WindowLayout = "even",
+    view_aggregation: ViewAggregation = "average",
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> Scores:
@@ -75,10 +75,10 @@ def score_clips(
         flow_set: Needed by a network whose modality holds flow.
         split: Which clips.
         clips_per_video: Windows a video, at least 1.
-        batch_size: Crops of windows a forward pass, at least 1; those of several videos share a pass.
+        batch_size: Views a forward pass, at least 1; those of several videos share a pass.
         crops: Of each window, see :func:`kineflow.data.crops.fixed_views`.
-        layout: Of the windows; ``dense`` is for networks over frames.
-        vote: How the windows' answers become one, see :func:`kineflow.evaluation.votes.joint_scores`.
+        layout: Of the windows; ``dense`` is for frame networks.
+        view_aggregation: See :func:`kineflow.evaluation.view_aggregation.aggregate_views`.
         device: Where the network runs.
         workers: Processes that decode beside this one; 0 decodes in this one. Makes no difference to the scores.
 
@@ -95,11 +95,11 @@ def score_clips(
     read = _Reader(clip_set, flow_set, card.preprocessing)
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
     laid_out = [clips_laid_out(max(1, clip.frames - 1), spec, clips_per_video, layout) for clip in clips]
-    # In a short video windows repeat, and so would their answers.
+    # In a short video windows repeat, and so would their logits.
     windows, repeats = zip(*(_distinct(of_video) for of_video in laid_out), strict=True)
     network.to(device).eval()
-    if isinstance(network, OverFrames):
-        answers = answers_frame_by_frame(
+    if isinstance(network, FrameNetwork):
+        per_video = logits_frame_by_frame(
             network, clips, windows, read, crops=crops, batch_size=batch_size, device=device, workers=workers
         )
     elif layout == "dense":
@@ -109,13 +109,14 @@ def score_clips(
             remedy="set windows to even or spread",
         )
     else:
-        answers = _answers(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
+        per_video = _logits(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
     rows: list[Tensor] = []
     with torch.inference_mode():
-        tracked = track(answers, total=len(clips), what=f"score {card.name}")
+        tracked = track(per_video, total=len(clips), what=f"score {card.name}")
         for distinct, places in zip(tracked, repeats, strict=True):
             every = distinct.view(places.max() + 1, -1, distinct.shape[1])[places].flatten(0, 1)  # [V·crops, K]
-            rows.append(joint_scores(every[None], vote=vote, before_softmax=card.preprocessing.segments > 0)[0])
+            before_softmax = card.preprocessing.segments > 0
+            rows.append(aggregate_views(every[None], how=view_aggregation, before_softmax=before_softmax)[0])
     return dataclasses.replace(unscored(card, clips, split), logits=torch.stack(rows).numpy().astype(np.float32))
 
 
@@ -133,20 +134,20 @@ def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
 
 
 class _Reader:
-    """Reads what windows of a clip need, each frame and field once, and makes network inputs of it."""
+    """Reads what windows of a clip need, each frame and flow frame once, and makes network inputs of it."""
 
     def __init__(self, clip_set: ClipSet, flow_set: FlowSet | None, wanted: Preprocessing) -> None:
         self.clip_set, self.flow_set, self.wanted = clip_set, flow_set, wanted
 
     def __call__(self, clip: Clip, windows: Indices, crops: Crops) -> Tensor:
-        """Windows [V,T] of moments to float32 [V, crops, C, T, crop, crop]."""
+        """Windows [V,T] of time steps to float32 [V, crops, C, T, crop, crop]."""
         needed = needed_of(windows, self.wanted, n_frames=clip.frames)
         frames = read_frames(self.clip_set.locate(clip), needed.frames.tolist()) if len(needed.frames) else None
-        fields = None
-        if len(needed.fields):
+        flow_frames = None
+        if len(needed.flow_frames):
             assert self.flow_set is not None  # checked before the first clip is read
-            fields = read_flow(self.flow_set.locate(clip.clip_id), needed.fields.tolist())
-        return prepare_windows(windows, needed, frames, fields, self.wanted, n_frames=clip.frames, crops=crops)
+            flow_frames = read_flow(self.flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
+        return prepare_windows(windows, needed, frames, flow_frames, self.wanted, n_frames=clip.frames, crops=crops)
 
 
 class _Windows(Dataset[Tensor]):
@@ -168,7 +169,7 @@ def _distinct(windows: Indices) -> tuple[Indices, Indices]:
     return distinct, places.reshape(-1)
 
 
-def _answers(
+def _logits(
     network: nn.Module, windows: _Windows, batch_size: int, device: torch.device | str, workers: int
 ) -> Iterator[Tensor]:
     """Logits [V·crops, K] of each video; several share a forward pass, except as whole frames, which differ in size."""
@@ -179,8 +180,8 @@ def _answers(
     for videos in loader:
         seen = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
         parts = torch.split(torch.cat(seen), batch_size)
-        answers = torch.cat([network(part.to(device)).float().cpu() for part in parts])
-        yield from torch.split(answers, [len(video) for video in seen])
+        logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
+        yield from torch.split(logits, [len(video) for video in seen])
 
 
 def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:

@@ -144,7 +144,7 @@ def require_known(names: Iterable[str], known: Iterable[str], *, what: str) -> N
         )
 
 
-def data_version(clips: Iterable[Clip]) -> str:
+def clips_digest(clips: Iterable[Clip]) -> str:
     """Hex SHA-256 of the clips' content hashes and labels: equal for two evaluations on the same data."""
     rows = sorted((clip.sha256, clip.label or "") for clip in clips)
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
@@ -156,7 +156,7 @@ def headline(scores: Scores) -> dict[str, float]:
     return {name: value for name, value in figures.items() if name != "clips"}
 
 
-def flat_metrics(evaluation: Evaluation) -> dict[str, float]:
+def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     """All headline figures by name: ``<model>/top1``, ``fusion/<a> and <b>/top1``, …"""
     named = {model.name: model.scores for model in evaluation.models}
     named |= {f"fusion/{' and '.join(fused.members)}": fused.scores for fused in evaluation.fusions}
@@ -169,7 +169,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
     Args:
         folder: Where to.
         evaluation: What.
-        version: Of the data, see :func:`data_version`.
+        version: Of the data, see :func:`clips_digest`.
     """
     for model in evaluation.models:
         model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from kineflow.data.crops import Crops
-from kineflow.spec.sampling import Layout
+from kineflow.spec.sampling import WindowLayout
 from kineflow.storage.config import Params
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -58,10 +59,11 @@ class EvaluateSettings(Params):
         clips_per_video: Windows over which a video's scores are averaged.
         windows: Where they lie: ``even`` from the first frame to the last, ``spread`` each in the middle of its share
             (VideoLSTM), or ``dense`` from every frame on, whatever ``clips_per_video`` (ALSTM).
-        vote: ``average`` of the windows' answers, or ``majority`` of them (ALSTM's released code).
+        view_aggregation: How the views of a video become one score a class: ``average`` of their probabilities (of
+            their logits, for TSN), or ``majority`` of their best classes (ALSTM's released code).
         crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
             the whole frame and its mirror image. Mirror images are for where left and right are not different classes.
-        batch_size: Crops of windows a forward pass.
+        batch_size: Views, crops of windows, a forward pass.
         workers: Decoding processes; 0 decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.
         imported: Scores of other tools, such as IDT's, that fusions may name.
@@ -70,10 +72,12 @@ class EvaluateSettings(Params):
         examples: Clips that the report shows.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"vote": "view_aggregation"}
+
     split: Literal["train", "val", "test"] = "test"
     clips_per_video: int = Field(4, ge=1, le=100)
-    windows: Layout = "even"
-    vote: Literal["average", "majority"] = "average"
+    windows: WindowLayout = "even"
+    view_aggregation: Literal["average", "majority"] = "average"
     crops: Crops = 1
     batch_size: int = Field(16, ge=1, le=4096)
     workers: int = Field(0, ge=0, le=64)
@@ -100,4 +104,4 @@ class EvaluateSettings(Params):
         """What makes a video's scores, in words for a report."""
         windows = "every window" if self.windows == "dense" else f"{self.clips_per_video} windows ({self.windows})"
         crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
-        return f"{windows}, {crops}, {self.vote} of their answers"
+        return f"{windows}, {crops}, {self.view_aggregation} of their scores"

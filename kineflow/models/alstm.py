@@ -30,7 +30,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from kineflow.models.over_frames import OverFrames, over_frames, register_over_frames
+from kineflow.models.frame_networks import FrameNetwork, frame_network, register_frame_network
 from kineflow.models.recurrent import (
     Draw,
     LSTMCell,
@@ -243,16 +243,16 @@ class CubeRegression(SequenceNetwork):
         return Unrolled(as_regions(x, self.cells).flatten(2), None)
 
 
-@register_over_frames(ALSTM)
-def alstm(*, backbone: str = "googlenet", **keywords: Any) -> OverFrames:
-    """ALSTM over a frozen backbone; see :class:`ALSTM` and :func:`over_frames`."""
-    return over_frames(ALSTM, backbone=backbone, **keywords)
+@register_frame_network(ALSTM)
+def alstm(*, backbone: str = "googlenet", **keywords: Any) -> FrameNetwork:
+    """ALSTM over a frozen backbone; see :class:`ALSTM` and :func:`frame_network`."""
+    return frame_network(ALSTM, backbone=backbone, **keywords)
 
 
-@register_over_frames(CubeRegression)
-def cube_regression(*, backbone: str = "googlenet", **keywords: Any) -> OverFrames:
-    """The regression on the whole cube over a frozen backbone; see :class:`CubeRegression` and :func:`over_frames`."""
-    return over_frames(CubeRegression, backbone=backbone, **keywords)
+@register_frame_network(CubeRegression)
+def cube_regression(*, backbone: str = "googlenet", **keywords: Any) -> FrameNetwork:
+    """Regression on the whole cube over a frozen backbone; see :class:`CubeRegression` and :func:`frame_network`."""
+    return frame_network(CubeRegression, backbone=backbone, **keywords)
 
 
 def as_regions(x: Tensor, cells: int) -> Tensor:

@@ -79,7 +79,7 @@ class BNInception(ImageNetwork):
 
     Args:
         num_classes: K; 0 leaves the classifier out.
-        in_channels: C, 3 for RGB, 2 for each flow field of a stack.
+        in_channels: C, 3 for RGB, 2 for each flow frame of a stack.
         width: Multiplies the channels of every layer; see :func:`channels_at`.
         dropout: Probability that a pooled feature is dropped; TSN has .8 for RGB and .7 for flow.
         output_stride: See :func:`late_strides`; 16 lets block ``4e`` keep the map, 8 block ``3c`` as well.

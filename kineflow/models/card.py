@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ CARD_FORMAT = 1
 
 _LARGEST_CARD_BYTES = 1 << 20
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
+
+_OLD_HYPERPARAMETERS = {"norm_momentum": "bn_momentum"}  # of our own networks, as earlier releases wrote them
 
 Scalar = str | int | float | bool | None
 
@@ -85,7 +87,8 @@ def load_card(folder: Path) -> ModelCard:
             remedy="check that this is a model's folder, written by this version of Kineflow",
         )
     try:
-        return TypeAdapter(ModelCard).validate_json(json.dumps(content), strict=True)
+        card = TypeAdapter(ModelCard).validate_json(json.dumps(content), strict=True)
+        return replace(card, hyperparameters=_with_new_names(card))
     except ValidationError as error:
         faults = [f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise KineflowError(
@@ -93,6 +96,12 @@ def load_card(folder: Path) -> ModelCard:
         ) from None
     except KineflowError as error:
         raise KineflowError(error.problem, where=path, remedy=error.remedy) from None
+
+
+def _with_new_names(card: ModelCard) -> dict[str, Scalar]:
+    if "." in card.architecture:  # a network of the user's own
+        return card.hyperparameters
+    return {_OLD_HYPERPARAMETERS.get(name, name): value for name, value in card.hyperparameters.items()}
 
 
 def existing_file(folder: Path, name: str) -> Path:

@@ -57,7 +57,7 @@ class ConvLSTMCell(nn.Module):
 
     def project(self, x: Tensor) -> Tensor:
         """W_x * x + b, [B,T,4H,h,w] of x [B,T,C,h,w], all steps as one batch."""
-        return over_time(lambda maps: convolve_gates(self.input, maps), x)
+        return at_every_step(lambda maps: convolve_gates(self.input, maps), x)
 
     def forward(self, x: Tensor, state: State, context: Tensor | None = None) -> State:
         """One step, from x_t [B,C,h,w], and with a context [B,context,h,w] where there is one."""
@@ -96,7 +96,7 @@ def convolve_gates(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return torch.cat([F.conv2d(x, weight, bias, padding=layer.padding) for weight, bias in parts], dim=1)
 
 
-def over_time(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def at_every_step(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """A layer for maps [N,C,h,w] applied to all steps of [B,T,C,h,w] as one batch."""
     mapped = layer(x.flatten(0, 1))  # [B·T,…]
     return mapped.view(*x.shape[:2], *mapped.shape[1:])

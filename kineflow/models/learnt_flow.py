@@ -32,7 +32,7 @@ def learnt_flow(
     dropout: float = 0.2,
     stem_temporal_stride: int = 2,
     stem_spatial_stride: int = 2,
-    norm_momentum: float = 0.001,
+    bn_momentum: float = 0.001,
     last_stage: str = "Mixed5c",
 ) -> LearntFlow:
     """PWC-Net and S3D or S3D-G; for the keywords see :class:`LearntFlow` and :class:`~kineflow.models.s3d.S3D`."""
@@ -50,7 +50,7 @@ def learnt_flow(
         dropout=dropout,
         stem_temporal_stride=stem_temporal_stride,
         stem_spatial_stride=stem_spatial_stride,
-        norm_momentum=norm_momentum,
+        bn_momentum=bn_momentum,
         last_stage=last_stage,
     )
     estimator = PWCNet(estimator_width)

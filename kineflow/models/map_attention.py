@@ -10,11 +10,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from kineflow.models.conv_lstm import over_time
+from kineflow.models.conv_lstm import at_every_step
 from kineflow.models.recurrent import State, StepHead, linear, require
 from kineflow.models.scale import require_probability
 
-Normalisation = Literal["softmax", "sigmoid"]
+AttentionNormalisation = Literal["softmax", "sigmoid"]
 
 
 def draw_matrix(weight: Tensor, /, *, orthogonal: bool = True) -> None:  # noqa: ARG001
@@ -40,10 +40,10 @@ class MapAttention(nn.Module):
     """
 
     def __init__(
-        self, channels: int, hidden: int, *, normalisation: Normalisation, rescale: bool, above: int = 0
+        self, channels: int, hidden: int, *, normalisation: AttentionNormalisation, rescale: bool, above: int = 0
     ) -> None:
         super().__init__()
-        known = get_args(Normalisation)
+        known = get_args(AttentionNormalisation)
         require("normalisation", normalisation, normalisation in known, f"one of {', '.join(known)}")
         self.normalisation, self.rescale = normalisation, rescale
         self.from_input = kernel_layer(channels, hidden, 1)
@@ -58,7 +58,7 @@ class MapAttention(nn.Module):
 
     def keys(self, x: Tensor) -> Tensor:
         """What of Z does not wait for h: W_a * x + b, [B,T,H,h,w] of [B,T,C,h,w], all steps as one batch."""
-        return over_time(self.from_input, x)
+        return at_every_step(self.from_input, x)
 
     def forward(self, keys: Tensor, hidden: Tensor, above: Tensor | None = None) -> Tensor:
         """A [B,1,h,w], of sum 1 by softmax, from keys and states [B,H,h,w]."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kineflow.storage.config import Params
 
-Level = Annotated[float, Field(ge=0, le=255)]
+PixelValue = Annotated[float, Field(ge=0, le=255)]
 Spread = Annotated[float, Field(gt=0, le=255)]
 
 
 class PretrainSettings(Params):
     """The network of both streams, the weights it starts from, and how its input is normalised."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"norm_momentum": "bn_momentum"}
 
     architecture: Literal["s3d", "s3d_g"] = "s3d_g"
     """Network of the RGB and of the flow stream."""
@@ -30,9 +33,9 @@ class PretrainSettings(Params):
     stem_spatial_stride: int = Field(2, ge=1, le=2)
     """Of the first convolution; 1 keeps twice the map, for crops of 32 to 64 pixels."""
 
-    norm_momentum: float = Field(0.01, gt=0, le=1)
+    bn_momentum: float = Field(0.01, gt=0, le=1)
     """Weight of one batch in the running statistics of batch normalisation; a network evaluates badly before about
-    3 / norm_momentum steps. The paper's .001 suits runs of many thousand steps, .1 runs of a few hundred."""
+    3 / bn_momentum steps. The paper's .001 suits runs of many thousand steps, .1 runs of a few hundred."""
 
     last_stage: Literal["Mixed3c", "Mixed4b", "Mixed4c", "Mixed4d", "Mixed4e", "Mixed4f", "Mixed5b", "Mixed5c"] = (
         "Mixed5c"
@@ -47,13 +50,13 @@ class PretrainSettings(Params):
     flow_from_rgb: bool = True
     """Start the flow stream from the RGB stream's weights by the cross-modality rule; else from weights of its own."""
 
-    rgb_mean: tuple[Level, Level, Level] = (114.75, 114.75, 114.75)
+    rgb_mean: tuple[PixelValue, PixelValue, PixelValue] = (114.75, 114.75, 114.75)
     """Of each channel, 0..255; a checkpoint wants the figures it was trained with."""
 
     rgb_std: tuple[Spread, Spread, Spread] = (57.375, 57.375, 57.375)
     """Of each channel, in units of 0..255."""
 
-    flow_mean: Level = 127.5
+    flow_mean: PixelValue = 127.5
     """Of the quantised flow of both directions; 127.5 is no motion, and keeps mirrored clips symmetric."""
 
     flow_std: Spread = 32.0

@@ -30,7 +30,7 @@ class PretrainTsnSettings(Params):
     """What makes one score of the snippets' scores."""
 
     flow_frames: int = Field(5, ge=1, le=64)
-    """Flow fields a snippet."""
+    """Flow frames a snippet."""
 
     difference_frames: int = Field(5, ge=1, le=64)
     """Differences of successive frames a snippet."""

@@ -59,7 +59,7 @@ class Draw(Protocol):
 
 
 class SequenceNetwork(Network):
-    """A network from feature sequences [B,T,…] to class scores, one answer at every step.
+    """A network from feature sequences [B,T,…] to logits, at every step.
 
     Attributes:
         inputs: What its sequences are, in order, and the channels of each: ``features``, or ``appearance`` and
@@ -88,7 +88,7 @@ class SequenceNetwork(Network):
         return self._pooled(self.unroll(*self._checked(sequences), mask=mask).hidden, mask, pre_logits=False)
 
     def forward_steps(self, *sequences: Tensor, mask: Tensor | None = None) -> Steps:
-        """Give the answers at every step, which the losses need."""
+        """Give the logits at every step, which the losses need."""
         hidden, attention = self.unroll(*self._checked(sequences), mask=mask)
         return Steps(self.head(hidden), attention)
 
@@ -131,7 +131,7 @@ class SequenceNetwork(Network):
         if len({x.shape[:2] for x in sequences}) > 1:
             raise KineflowError(
                 f"sequences of {' and '.join(str(x.shape[1]) for x in sequences)} steps do not go together",
-                remedy="leave out the last frame: N frames have N - 1 flow fields",
+                remedy="leave out the last frame: N frames have N - 1 flow frames",
             )
         return sequences
 

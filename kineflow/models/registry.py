@@ -67,7 +67,7 @@ def create_model(name: str, *, num_classes: int, in_channels: int = 3, **hyper: 
     Args:
         name: One of :func:`list_models`.
         num_classes: K; 0 builds it without a classifier.
-        in_channels: C, 3 for RGB and 2 for one flow field.
+        in_channels: C, 3 for RGB and 2 for one flow frame.
         hyper: Further keywords of the network's own function.
 
     Raises:
@@ -87,7 +87,7 @@ def create_backbone(name: str, *, num_classes: int = 0, in_channels: int = 3, **
     Args:
         name: One of :func:`list_backbones`.
         num_classes: K; 0 builds it without a classifier.
-        in_channels: C, 3 for RGB and 2 for each flow field of a stack.
+        in_channels: C, 3 for RGB and 2 for each flow frame of a stack.
         hyper: Further keywords of the network's own function.
 
     Raises:

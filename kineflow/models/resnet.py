@@ -47,7 +47,7 @@ class ResNet50(ImageNetwork):
 
     Args:
         num_classes: K; 0 leaves the classifier out.
-        in_channels: C, 3 for RGB, 2 for each flow field of a stack.
+        in_channels: C, 3 for RGB, 2 for each flow frame of a stack.
         width: Multiplies the channels of every layer; see :func:`channels_at`.
         dropout: Probability that a pooled feature is dropped; the paper has none.
         output_stride: See :func:`late_strides`; 16 lets ``layer4`` keep the map, 8 ``layer3`` as well.

@@ -42,7 +42,7 @@ def s3d(
     dropout: float = 0.2,
     stem_temporal_stride: int = 2,
     stem_spatial_stride: int = 2,
-    norm_momentum: float = 0.001,
+    bn_momentum: float = 0.001,
     last_stage: str = "Mixed5c",
 ) -> S3D:
     """S3D, without gates (§4.3); for the keywords see :class:`S3D`."""
@@ -54,7 +54,7 @@ def s3d(
         dropout=dropout,
         stem_temporal_stride=stem_temporal_stride,
         stem_spatial_stride=stem_spatial_stride,
-        norm_momentum=norm_momentum,
+        bn_momentum=bn_momentum,
         last_stage=last_stage,
     )
 
@@ -68,7 +68,7 @@ def s3d_g(
     dropout: float = 0.2,
     stem_temporal_stride: int = 2,
     stem_spatial_stride: int = 2,
-    norm_momentum: float = 0.001,
+    bn_momentum: float = 0.001,
     last_stage: str = "Mixed5c",
 ) -> S3D:
     """S3D-G, with self-gating (§4.4); for the keywords see :class:`S3D`."""
@@ -80,7 +80,7 @@ def s3d_g(
         dropout=dropout,
         stem_temporal_stride=stem_temporal_stride,
         stem_spatial_stride=stem_spatial_stride,
-        norm_momentum=norm_momentum,
+        bn_momentum=bn_momentum,
         last_stage=last_stage,
     )
 
@@ -96,7 +96,7 @@ class S3D(VideoNetwork):
         dropout: Probability that a pooled feature is dropped.
         stem_temporal_stride: Of Conv1a. 1 keeps twice the time steps, which short clips (8 to 16 frames) need.
         stem_spatial_stride: Of Conv1a. 1 keeps twice the map, which small frames (32 to 64 pixels) need.
-        norm_momentum: Weight of one batch in the running statistics of batch normalisation. The paper's .001 takes
+        bn_momentum: Weight of one batch in the running statistics of batch normalisation. The paper's .001 takes
             thousands of steps to settle: a run of a few hundred evaluates well only with .01 to .1.
         last_stage: The Mixed block whose output is pooled and classified, ``Mixed5c`` in the paper. An earlier one
             leaves out what follows: small frames are at 8×8 after ``Mixed3c`` already, and a few hundred steps train
@@ -119,7 +119,7 @@ class S3D(VideoNetwork):
         dropout: float,
         stem_temporal_stride: int,
         stem_spatial_stride: int,
-        norm_momentum: float,
+        bn_momentum: float,
         last_stage: str,
     ) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class S3D(VideoNetwork):
         _require("stem_temporal_stride", stem_temporal_stride, stem_temporal_stride in (1, 2), "1 or 2")
         _require("stem_spatial_stride", stem_spatial_stride, stem_spatial_stride in (1, 2), "1 or 2")
         _require("last_stage", last_stage, last_stage in _MIXED_STAGES, f"one of {', '.join(_MIXED_STAGES)}")
-        _require("norm_momentum", norm_momentum, 0 < norm_momentum <= 1, "a number above 0, up to 1")
+        _require("bn_momentum", bn_momentum, 0 < bn_momentum <= 1, "a number above 0, up to 1")
 
         def c(channels: int) -> int:
             """Channels at this network's width."""
@@ -176,7 +176,7 @@ class S3D(VideoNetwork):
         self.reset_classifier(num_classes)
         for layer in self.modules():
             if isinstance(layer, nn.BatchNorm3d):
-                layer.momentum = norm_momentum
+                layer.momentum = bn_momentum
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B,C,T,H,W] → [B,F,T',H',W'], with T' about T/8 and H', W' about H/32, W/32, and never less than 1."""

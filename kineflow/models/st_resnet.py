@@ -1,8 +1,8 @@
 """ST-ResNet: two residual networks, one for appearance and one for motion, joined unit by unit and over time.
 
 Feichtenhofer, Pinz, Wildes, "Spatiotemporal Residual Networks for Video Action Recognition", NIPS 2016. Two ResNet-50
-see T steps of a clip each: appearance a frame (3 channels), motion the stack of flow fields around it (20 channels, for
-10 fields u₁,v₁,u₂,v₂,…). In each of the four stages the first unit (a) is as it was, the second (b) is changed twice,
+see T steps of a clip each: appearance a frame (3 channels), motion the stack of flow frames around it (20 channels, for
+10 of them u₁,v₁,u₂,v₂,…). In each of the four stages the first unit (a) is as it was, the second (b) is changed twice,
 and the others are as they were.
 
 **Motion residuals** (eq. 2). With x^a and x^m what the two units a have before their ReLU f, unit b of appearance is ::
@@ -26,7 +26,7 @@ still gives the image network's very response at each step that is 8 or more fro
 ==============  ==============================================================
 
 ST-ResNet* is the same with a max over 5 steps, stride 2, after the last unit: T = 11 leaves 4 steps, 25 leave 11. Each
-stream then has a classifier, and answers at every step; the prediction is the mean of all answers before the softmax.
+stream then has a classifier, and answers at every step; the prediction is the mean of all logits before the softmax.
 For 101 classes there are 58,624,394 parameters, 5,570,560 of them a stream for the taps over time. Frames and clips may
 have any size from 3 px and one step on: the network is convolutional over space and time.
 
@@ -62,7 +62,7 @@ _TAPS = {"average": (1 / 3, 1 / 3, 1 / 3), "centre": (0.0, 1.0, 0.0), "differenc
 
 
 class StreamScores(NamedTuple):
-    """What the two streams answer at every step, float [B,T',K] each; headless, their pooled features [B,T',F]."""
+    """Logits of the two streams at every step, float [B,T',K] each; headless, their pooled features [B,T',F]."""
 
     appearance: Tensor
     motion: Tensor
@@ -102,12 +102,12 @@ def st_resnet(
 class STResNet(VideoNetwork):
     """ST-ResNet.
 
-    A clip is one tensor [B,3+M,T,H,W]: frames first, and at each step the M channels of its flow fields. So a clip is
+    A clip is one tensor [B,3+M,T,H,W]: frames first, and at each step the M channels of its flow frames. So a clip is
     normalised, batched and scored as any other, with one mean and deviation for each of the 3+M channels.
 
     Args:
         num_classes: K; 0 leaves the classifiers out.
-        in_channels: 3+M, with M two channels for each flow field; 23 in the paper.
+        in_channels: 3+M, with M two channels for each flow frame; 23 in the paper.
         width, output_stride, caffe: Of both streams, as in :class:`ResNet50`.
         dropout: Before each classifier. The paper has it in the motion stream alone, and there only while that is
             trained by itself.
@@ -153,7 +153,7 @@ class STResNet(VideoNetwork):
         if in_channels <= APPEARANCE_CHANNELS:
             raise KineflowError(
                 f"ST-ResNet cannot see frames and flow in {in_channels} channels",
-                remedy="give in_channels 3 for the frame and 2 for each flow field, 23 for the paper's 10 fields",
+                remedy="give in_channels 3 for the frame and 2 for each flow frame, 23 for the paper's 10 of them",
             )
         self.injection, self.direction, self.temporal_init = injection, direction, temporal_init
         self.temporal_pool, self.freeze_norm = temporal_pool, freeze_norm
@@ -196,11 +196,11 @@ class STResNet(VideoNetwork):
         return (scores.appearance + scores.motion).mean(dim=1) / 2
 
     def forward_streams(self, x: Tensor) -> StreamScores:
-        """The answers that are trained, [B,T',K] a stream, of clips [B,3+M,T,H,W]."""
+        """The logits that are trained, [B,T',K] a stream, of clips [B,3+M,T,H,W]."""
         return self.score_streams(self.forward_features(x))
 
     def score_streams(self, features: Tensor) -> StreamScores:
-        """Each stream's answers [B,T',K] from a feature map [B,2F,T',h,w]: mean over the map, then its classifier."""
+        """Each stream's logits [B,T',K] from a feature map [B,2F,T',h,w]: mean over the map, then its classifier."""
         pooled = self.dropout(features.mean(dim=(3, 4)).transpose(1, 2))  # [B,T',2F]
         border = self.appearance.num_features
         return StreamScores(

@@ -63,7 +63,7 @@ def features_from(network: nn.Module, features: Tensor, stage: str) -> Tensor:
     return last
 
 
-def channels_at(network: nn.Module, stage: str) -> int:
+def channels_of_stage(network: nn.Module, stage: str) -> int:
     """F, the channels of :func:`features_at`.
 
     Raises:

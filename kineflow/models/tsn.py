@@ -10,7 +10,7 @@ A loss on G's output therefore sends each snippet's scores the gradient ∂L/∂
 label (eq. 3).
 
 A snippet is L time steps of a modality, laid over each other as the backbone's input channels (§3.2): one RGB frame
-(3 channels), five flow fields u₁ v₁ u₂ v₂ … (10), or five differences of successive RGB frames (15). The snippets
+(3 channels), five flow frames u₁ v₁ u₂ v₂ … (10), or five differences of successive RGB frames (15). The snippets
 of all videos of a batch go through the backbone as one batch of images.
 """
 
@@ -131,11 +131,11 @@ class TSN(VideoNetwork):
         """[B,F,n,h,w] → consensus of the snippets' scores [B,K]; with ``pre_logits`` the mean of what gives them."""
         batch, _, snippets = features.shape[:3]
         maps = features.transpose(1, 2).flatten(0, 1)  # [B·n,F,h,w]
-        answers = self.backbone.forward_head(maps, pre_logits=pre_logits)  # [B·n,K], or [B·n,D]
-        answers = answers.reshape(batch, snippets, -1)
+        per_snippet = self.backbone.forward_head(maps, pre_logits=pre_logits)  # [B·n,K], or [B·n,D]
+        per_snippet = per_snippet.reshape(batch, snippets, -1)
         if pre_logits or not self.num_classes:
-            return answers.mean(dim=1)
-        agreed: Tensor = self.consensus(answers)
+            return per_snippet.mean(dim=1)
+        agreed: Tensor = self.consensus(per_snippet)
         return agreed
 
     def reset_classifier(self, num_classes: int) -> None:

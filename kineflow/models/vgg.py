@@ -46,7 +46,7 @@ class VGG16(ImageNetwork):
 
     Args:
         num_classes: K; 0 leaves the classifier out, and ``fc7`` is the output.
-        in_channels: C, 3 for RGB, 2 for each flow field of a stack.
+        in_channels: C, 3 for RGB, 2 for each flow frame of a stack.
         width: Multiplies the channels of every layer, ``fc6`` and ``fc7`` included; see :func:`channels_at`.
         dropout, dropout_fc6: Probabilities that an output of ``fc7`` (before the classifier) and of ``fc6`` is dropped.
         output_stride: See :func:`late_strides`; 16 leaves out ``pool5``, 8 ``pool4`` as well.

@@ -1,7 +1,7 @@
 """VideoLSTM: convolutions, attention and motion in one recurrent network, and the networks it is compared with.
 
 Li, Gavves, Jain, Snoek, "VideoLSTM Convolves, Attends and Flows for Action Recognition", CVIU 2018 (arXiv
-1607.01794). Frozen VGG-16 networks, one for appearance and one for single flow fields, give maps x_t and M_t of
+1607.01794). Frozen VGG-16 networks, one for appearance and one for single flow frames, give maps x_t and M_t of
 512×7×7 (``pool5``), or vectors of 4096 (``fc7``). All numbers of parameters are for 101 classes, without those.
 
 ==================  ===========  ====================================================  ======================
@@ -44,17 +44,17 @@ from torch import Tensor
 
 from kineflow.models.alstm import ALSTM, AdditiveAttention, as_regions, shape_of_cells
 from kineflow.models.conv_lstm import ConvLSTMCell, unroll
+from kineflow.models.frame_networks import FrameNetwork, frame_network, register_frame_network
 from kineflow.models.map_attention import (
+    AttentionNormalisation,
     InitialMaps,
     InitialVectors,
     MapAttention,
-    Normalisation,
     conv_head,
     draw_kernel,
     draw_matrix,
 )
 from kineflow.models.network import require_same_tensors, shapes
-from kineflow.models.over_frames import OverFrames, over_frames, register_over_frames
 from kineflow.models.recurrent import (
     LSTMCell,
     SequenceNetwork,
@@ -214,7 +214,7 @@ class ConvALSTM(SequenceNetwork):
         head_width: int = 1024,
         dropout: float = 0.7,
         pool: bool = False,
-        normalisation: Normalisation = "softmax",
+        normalisation: AttentionNormalisation = "softmax",
         rescale: bool = False,
     ) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class VideoLSTM(SequenceNetwork):
         head_width: int = 1024,
         dropout: float = 0.7,
         pool: bool = False,
-        normalisation: Normalisation = "softmax",
+        normalisation: AttentionNormalisation = "softmax",
         rescale: bool = False,
         top_feeds: TopFeeds = "bottom",
     ) -> None:
@@ -394,37 +394,37 @@ def warm_start(network: VideoLSTM, *, flow: ConvLSTM, appearance: ConvALSTM) -> 
     return fresh
 
 
-@register_over_frames(VectorLSTM)
-def vgg_lstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
-    """An LSTM on one vector a frame, over a frozen backbone; see :class:`VectorLSTM` and :func:`over_frames`."""
-    return over_frames(VectorLSTM, backbone=backbone, **keywords)
+@register_frame_network(VectorLSTM)
+def vgg_lstm(*, backbone: str = "vgg16", **keywords: Any) -> FrameNetwork:
+    """An LSTM on one vector a frame, over a frozen backbone; see :class:`VectorLSTM` and :func:`frame_network`."""
+    return frame_network(VectorLSTM, backbone=backbone, **keywords)
 
 
-@register_over_frames(AdditiveALSTM)
-def vgg_alstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
-    """ALSTM in VideoLSTM's form, over a frozen backbone; see :class:`AdditiveALSTM` and :func:`over_frames`."""
-    return over_frames(AdditiveALSTM, backbone=backbone, **keywords)
+@register_frame_network(AdditiveALSTM)
+def vgg_alstm(*, backbone: str = "vgg16", **keywords: Any) -> FrameNetwork:
+    """ALSTM in VideoLSTM's form, over a frozen backbone; see :class:`AdditiveALSTM` and :func:`frame_network`."""
+    return frame_network(AdditiveALSTM, backbone=backbone, **keywords)
 
 
-@register_over_frames(ConvLSTM)
-def conv_lstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
-    """ConvLSTM without attention, over a frozen backbone; see :class:`ConvLSTM` and :func:`over_frames`."""
-    return over_frames(ConvLSTM, backbone=backbone, **keywords)
+@register_frame_network(ConvLSTM)
+def conv_lstm(*, backbone: str = "vgg16", **keywords: Any) -> FrameNetwork:
+    """ConvLSTM without attention, over a frozen backbone; see :class:`ConvLSTM` and :func:`frame_network`."""
+    return frame_network(ConvLSTM, backbone=backbone, **keywords)
 
 
-@register_over_frames(ConvALSTM)
-def conv_alstm(*, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
-    """ConvLSTM with attention, over a frozen backbone; see :class:`ConvALSTM` and :func:`over_frames`."""
-    return over_frames(ConvALSTM, backbone=backbone, **keywords)
+@register_frame_network(ConvALSTM)
+def conv_alstm(*, backbone: str = "vgg16", **keywords: Any) -> FrameNetwork:
+    """ConvLSTM with attention, over a frozen backbone; see :class:`ConvALSTM` and :func:`frame_network`."""
+    return frame_network(ConvALSTM, backbone=backbone, **keywords)
 
 
-@register_over_frames(MotionALSTM)
-def motion_alstm(*, in_channels: int = 5, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
-    """ALSTM with attention from motion, over two frozen backbones; see :class:`MotionALSTM` and :func:`over_frames`."""
-    return over_frames(MotionALSTM, in_channels=in_channels, backbone=backbone, **keywords)
+@register_frame_network(MotionALSTM)
+def motion_alstm(*, in_channels: int = 5, backbone: str = "vgg16", **keywords: Any) -> FrameNetwork:
+    """ALSTM with attention from motion, over two backbones; see :class:`MotionALSTM` and :func:`frame_network`."""
+    return frame_network(MotionALSTM, in_channels=in_channels, backbone=backbone, **keywords)
 
 
-@register_over_frames(VideoLSTM)
-def videolstm(*, in_channels: int = 5, backbone: str = "vgg16", **keywords: Any) -> OverFrames:
-    """VideoLSTM over two frozen backbones; see :class:`VideoLSTM` and :func:`over_frames`."""
-    return over_frames(VideoLSTM, in_channels=in_channels, backbone=backbone, **keywords)
+@register_frame_network(VideoLSTM)
+def videolstm(*, in_channels: int = 5, backbone: str = "vgg16", **keywords: Any) -> FrameNetwork:
+    """VideoLSTM over two frozen backbones; see :class:`VideoLSTM` and :func:`frame_network`."""
+    return frame_network(VideoLSTM, in_channels=in_channels, backbone=backbone, **keywords)

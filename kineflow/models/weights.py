@@ -82,7 +82,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
         _require_hash(path, sha256, where=str(path))
         return path
     _require_safe_url(source)
-    kept = (cache or default_cache()) / f"{sha256}{_suffix(_split(source).path, where=display_name(source))}"
+    kept = (cache or weights_cache()) / f"{sha256}{_suffix(_split(source).path, where=display_name(source))}"
     if not (kept.is_file() and sha256_of(kept) == sha256):
         with atomic_file(kept) as partial:
             _download(source, partial, max_bytes)
@@ -189,7 +189,7 @@ def display_name(source: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def default_cache() -> Path:
+def weights_cache() -> Path:
     """``kineflow/weights`` below the user's cache folder (``XDG_CACHE_HOME`` or ``~/.cache``)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kineflow" / "weights"
 

@@ -23,18 +23,18 @@ _ROUNDING = 1e-9  # 0.82 - 0.80 is a gain of 0.02, whatever binary fractions say
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Measured:
     """What a model has shown, and on which clips.
 
     Attributes:
         metrics: Figures by name, higher is better; ``per_class/<class>`` is the share of that class's clips that are
             right.
-        data_version: Hash of the clips and labels it was measured on.
+        clips_digest: Hash of the clips and labels it was measured on.
         clips: How many they were.
     """
 
     metrics: Mapping[str, float]
-    data_version: str
+    clips_digest: str
     clips: int = 0
 
     @property
@@ -67,9 +67,7 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-def decide(
-    candidate: Evaluation, champion: Evaluation | None, gate: Gate, *, other_data_allowed: bool = False
-) -> Decision:
+def decide(candidate: Measured, champion: Measured | None, gate: Gate, *, other_data_allowed: bool = False) -> Decision:
     """Hold a candidate against the champion.
 
     Args:
@@ -84,16 +82,16 @@ def decide(
     against = _below_floors(candidate, gate)
     gain, faults = _gain(candidate, champion, gate)
     against += faults
-    if champion is not None and champion.data_version != candidate.data_version and not other_data_allowed:
+    if champion is not None and champion.clips_digest != candidate.clips_digest and not other_data_allowed:
         against.append(
             "the two were evaluated on different data "
-            f"({candidate.data_version[:12]} and, the champion, {champion.data_version[:12]}): "
+            f"({candidate.clips_digest[:12]} and, the champion, {champion.clips_digest[:12]}): "
             "evaluate both on the same test clips"
         )
     return Decision(False, tuple(against)) if against else Decision(True, (gain,))
 
 
-def read_evaluation(folder: Path, model: str) -> Evaluation:
+def read_evaluation(folder: Path, model: str) -> Measured:
     """What the evaluate step found out about one model.
 
     Args:
@@ -125,7 +123,7 @@ def read_evaluation(folder: Path, model: str) -> Evaluation:
             remedy="pass the model's own evaluation, or evaluate it too",
         )
     metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
-    return Evaluation(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips)
+    return Measured(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips)
 
 
 _EVALUATE_AGAIN = "run the evaluate step again"
@@ -142,7 +140,7 @@ def _per_class(path: Path, model: str) -> dict[str, float]:
             raise KineflowError(f"malformed: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 
-def _gain(candidate: Evaluation, champion: Evaluation | None, gate: Gate) -> tuple[str, list[str]]:
+def _gain(candidate: Measured, champion: Measured | None, gate: Gate) -> tuple[str, list[str]]:
     name, value = gate.primary_metric, _finite(candidate, gate.primary_metric)
     if value is None:
         known = ", ".join(sorted(candidate.headline)) or "none"
@@ -158,7 +156,7 @@ def _gain(candidate: Evaluation, champion: Evaluation | None, gate: Gate) -> tup
     return f"{comparison}: a gain of {value - held:+.4g}", []
 
 
-def _below_floors(candidate: Evaluation, gate: Gate) -> list[str]:
+def _below_floors(candidate: Measured, gate: Gate) -> list[str]:
     faults = []
     for name, floor in sorted(gate.floors.items()):
         value = _finite(candidate, name)
@@ -177,6 +175,6 @@ def _below_floors(candidate: Evaluation, gate: Gate) -> list[str]:
     return [*faults, f"classes below {gate.per_class_floor:.4g}: {named}{more}"] if low else faults
 
 
-def _finite(evaluation: Evaluation, name: str) -> float | None:
+def _finite(evaluation: Measured, name: str) -> float | None:
     value: Any = evaluation.metrics.get(name)
     return value if value is not None and math.isfinite(value) else None

@@ -22,7 +22,7 @@ from kineflow.registry.aliases import (
     check_name,
     store_errors,
 )
-from kineflow.registry.policy import Decision, Evaluation, Gate, decide
+from kineflow.registry.policy import Decision, Gate, Measured, decide
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri
@@ -106,7 +106,7 @@ def promote(
         shown, gate = _evaluation_of(candidate), gate or _gate_of(candidate)
         decision = decide(shown, held, gate, other_data_allowed=other_data_allowed)
         if decision.allowed and not dry_run:
-            _crown(client, name, number, before, by=by or _user())
+            _set_champion(client, name, number, before, by=by or _user())
     return Promotion(name, number, before, decision, applied=decision.allowed and not dry_run)
 
 
@@ -162,7 +162,7 @@ def _version(client: Any, name: str, version: str | None, uri: str) -> Any:
     return found
 
 
-def _crown(client: Any, name: str, version: str, before: str | None, *, by: str) -> None:
+def _set_champion(client: Any, name: str, version: str, before: str | None, *, by: str) -> None:
     """Tags first: a version that bears the alias always says since when, through whom, and what it replaced."""
     facts = {
         "promoted_at": _now(),
@@ -177,10 +177,10 @@ def _crown(client: Any, name: str, version: str, before: str | None, *, by: str)
     client.set_registered_model_alias(name, CHAMPION, version)
 
 
-def _evaluation_of(version: Any) -> Evaluation:
+def _evaluation_of(version: Any) -> Measured:
     try:
         metrics = {str(key): float(value) for key, value in json.loads(version.tags[METRICS_TAG]).items()}
-        return Evaluation(metrics, version.tags[DATA_TAG], int(version.tags.get(CLIPS_TAG, 0)))
+        return Measured(metrics, version.tags[DATA_TAG], int(version.tags.get(CLIPS_TAG, 0)))
     except (KeyError, ValueError, AttributeError, TypeError):
         raise KineflowError(
             f"version {version.version} of {version.name!r} does not say what it has shown",

@@ -23,14 +23,14 @@ from kineflow.registry.aliases import (
     check_name,
     store_errors,
 )
-from kineflow.registry.policy import Evaluation, Gate
+from kineflow.registry.policy import Gate, Measured
 from kineflow.storage.project import current_project
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment
 from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri
 
-MAX_TAG_CHARS = 100_000
+MAX_VERSION_TAG_CHARS = 100_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def register_student(
     bundle: Path,
     *,
     name: str,
-    evaluation: Evaluation,
+    evaluation: Measured,
     gate: Gate | None = None,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -101,14 +101,14 @@ def register_student(
         **(tags or {}),
         **{f"metric.{key}": f"{value:.6g}" for key, value in evaluation.headline.items()},
         WEIGHTS_TAG: digest,
-        DATA_TAG: evaluation.data_version,
+        DATA_TAG: evaluation.clips_digest,
         CLIPS_TAG: str(evaluation.clips),
         METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
         GATE_TAG: json.dumps((gate or Gate()).model_dump(), sort_keys=True),
         "validation_status": "pending",
     }
     with store_errors(uri), store_lock(uri):
-        existing = _find_version(client, name, digest, evaluation.data_version)
+        existing = _find_version(client, name, digest, evaluation.clips_digest)
         if existing is None:
             with _run(client, uri, run_id, name) as belongs_to:
                 version = _create_version(
@@ -118,7 +118,7 @@ def register_student(
             version = existing
         client.set_registered_model_alias(name, CANDIDATE, version)
     return Registration(
-        name, version, existing is None, digest, evaluation.data_version, evaluation.headline, mask_uri(uri)
+        name, version, existing is None, digest, evaluation.clips_digest, evaluation.headline, mask_uri(uri)
     )
 
 
@@ -129,7 +129,7 @@ def _create_version(
     *,
     name: str,
     facts: Mapping[str, str],
-    shown: Evaluation,
+    shown: Measured,
     example: bytes | None,
 ) -> str:
     """Store the model's files, then the version with all its tags at once, so that no version is half described."""
@@ -157,7 +157,7 @@ def _create_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {key: redact(str(value))[:MAX_TAG_CHARS] for key, value in facts.items()}
+    tags = {key: redact(str(value))[:MAX_VERSION_TAG_CHARS] for key, value in facts.items()}
     created = client.create_model_version(
         name,
         source=logged.artifact_location,
@@ -172,12 +172,12 @@ def _create_version(
     return version
 
 
-def _log_figures(client: Any, run_id: str, model_id: str, shown: Evaluation) -> None:
+def _log_figures(client: Any, run_id: str, model_id: str, shown: Measured) -> None:
     """Attach the figures to the model, with the data they were measured on."""
     from mlflow.entities import Metric
 
     time_ms = int(datetime.now(UTC).timestamp() * 1000)
-    data = {"dataset_name": "test", "dataset_digest": shown.data_version[:MAX_DIGEST_CHARS]}
+    data = {"dataset_name": "test", "dataset_digest": shown.clips_digest[:MAX_DIGEST_CHARS]}
     figures = shown.headline.items()
     client.log_batch(run_id, [Metric(name, value, time_ms, 0, model_id=model_id, **data) for name, value in figures])
 
@@ -198,10 +198,10 @@ def _run(client: Any, uri: str, run_id: str | None, name: str) -> Iterator[str]:
         client.set_terminated(own, status)
 
 
-def _find_version(client: Any, name: str, digest: str, data_version: str) -> str | None:
+def _find_version(client: Any, name: str, digest: str, clips_digest: str) -> str | None:
     """The oldest version with these weights and this evaluation data."""
     query = f"name = '{name}' AND tags.`{WEIGHTS_TAG}` = '{digest}'"
-    versions = [found for found in client.search_model_versions(query) if found.tags.get(DATA_TAG) == data_version]
+    versions = [found for found in client.search_model_versions(query) if found.tags.get(DATA_TAG) == clips_digest]
     return min((str(found.version) for found in versions), key=int, default=None)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.data.windows import Needed, needed_of, prepare_windows
-from kineflow.evaluation.votes import joint_scores
+from kineflow.evaluation.view_aggregation import aggregate_views
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.sampling import ClipSpec, uniform_clips
 from kineflow.spec.status import Status
@@ -60,7 +60,7 @@ def predict_video(
         clips: Windows, at least 1.
         max_frames: Longest video taken.
         max_pixels: Largest picture taken.
-        max_flow_pixels: Most flow computed, pixels of all fields together; None for any amount.
+        max_flow_pixels: Most flow computed, pixels of all frames together; None for any amount.
 
     Returns:
         float32 ``[K]``, in the order of ``card.classes``; they add up to 1.
@@ -84,13 +84,13 @@ def predict_video(
             reading = _read_frames(path, needs, max_frames=max_frames, max_pixels=max_pixels)
         else:
             reading = _read_with_flow(path, index, needs, source, device, max_flow_pixels)
-        answers = []
+        logits = []
         with closing(reading):
-            for window, needed, (frames, fields) in zip(windows, needs, reading, strict=True):
-                clip = prepare_windows(window, needed, frames, fields, wanted, n_frames=index.frames)[:, 0]
-                answers.append(network(clip.to(device)).float().cpu())  # of [1, C, T, crop, crop]
-        every = torch.cat(answers).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
-        scores = joint_scores(every[None], before_softmax=wanted.segments > 0)[0]
+            for window, needed, (frames, flow_frames) in zip(windows, needs, reading, strict=True):
+                clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=index.frames)[:, 0]
+                logits.append(network(clip.to(device)).float().cpu())  # of [1, C, T, crop, crop]
+        every = torch.cat(logits).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
+        scores = aggregate_views(every[None], before_softmax=wanted.segments > 0)[0]
     probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
     return probabilities
 
@@ -130,15 +130,15 @@ def _read_with_flow(
     from kineflow.flow.flow_of_video import as_ingested, flow_of_windows, flow_size
 
     width, height = flow_size(index, source.short_side)
-    fields = [needed.fields for needed in needs]
-    asked = len(np.unique(np.concatenate(fields))) * width * height
+    flow_frames = [needed.flow_frames for needed in needs]
+    asked = len(np.unique(np.concatenate(flow_frames))) * width * height
     if max_flow_pixels is not None and asked > max_flow_pixels:
         raise KineflowError(
             f"{asked} pixels of flow to compute, at {width}x{height}; at most {max_flow_pixels} are",
             remedy="ask for fewer windows, or pass a narrower picture",
         )
     with as_ingested(path, index, source.short_side) as stored:
-        for needed, flow in zip(needs, flow_of_windows(stored, fields, source, device=device), strict=True):
+        for needed, flow in zip(needs, flow_of_windows(stored, flow_frames, source, device=device), strict=True):
             yield (read_frames(stored, needed.frames.tolist()) if needed.frames.size else None), flow
 
 

@@ -53,7 +53,7 @@ LIMITS = {
     "max_video_bytes": 64 * 1024 * 1024,
     "max_video_frames": 18_000,  # ten minutes at 30 frames per second
     "max_frame_pixels": 4096 * 2304,
-    "max_flow_pixels": 100_000_000,  # of a video, for networks that take flow: ten windows of 64 fields of 455x256
+    "max_flow_pixels": 100_000_000,  # of a video, for networks that take flow: ten windows of 64 frames of 455x256
 }
 
 _LOG = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ def example_video(card: ModelCard) -> bytes:
     """A short H.264 mp4 of a bright square that moves over a dark ground: one clip long, at most 64 frames."""
     wanted = card.preprocessing
     side = 64
-    count = min((wanted.frames - 1) * wanted.stride_frames + wanted.fields + 1, 64)
+    count = min((wanted.frames - 1) * wanted.stride_frames + wanted.flow_frames + 1, 64)
 
     def frames() -> Iterator[np.ndarray]:
         for number in range(count):

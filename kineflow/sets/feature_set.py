@@ -1,10 +1,10 @@
-"""The feature set: what a frozen network for images saw at every moment of every clip, computed once.
+"""The feature set: what a frozen network for images saw at every time step of every clip, computed once.
 
 A feature set on disk is a small folder like a flow set: ``features.parquet`` (one row a clip, columns as the fields of
-:class:`FeatureEntry`) and ``features.json`` (which network saw what, the shape of a moment's features, and the root of
-the media). The features of a clip are one safetensors file with one tensor, ``features`` float16 [n, F, h, w] (maps) or
-[n, D] (vectors), n the moments of the clip: its frames less one (:mod:`kineflow.spec.modality`). A window of a clip is
-read without the rest of it.
+:class:`FeatureEntry`) and ``features.json`` (which network saw what, the shape of a time step's features, and the root
+of the media). The features of a clip are one safetensors file with one tensor, ``features`` float16 [n, F, h, w] (maps)
+or [n, D] (vectors), n the time steps of the clip: its frames less one (:mod:`kineflow.spec.modality`). A window of a
+clip is read without the rest of it.
 
 Sixteen bits halve the bytes, of which there are many (GoogLeNet's map takes 100 kB a frame), and cost 0.05 % of a value
 at most. Features are given back in 32 bits: a network trained on less does not converge (ALSTM's authors say so).
@@ -46,7 +46,7 @@ class FeatureSource:
         backbone: Digest of its weights, :func:`kineflow.models.bundle.weights_digest`.
         name: Of its model, for people.
         tap: ``map``, its last feature map, or ``vector``, what its classifier sees.
-        preprocessing: How a moment of a clip became its input; of the window, nothing matters.
+        preprocessing: How a time step of a clip became its input; of the window, nothing matters.
         flow: How the flow was made that it saw, where that is known; none for networks that see no flow.
     """
 
@@ -66,7 +66,7 @@ class FeatureEntry:
     Attributes:
         clip_id: As in the clip set.
         path: Of the features below the set's media root; empty when there are none.
-        moments: n, one fewer than the clip's frames (1 for a clip of a single frame); 0 without features.
+        moments: n, its time steps: one fewer than its frames (1 for a clip of a single frame); 0 without features.
         status: ``ok``, or that of the clip's flow where there is none to look at.
         reason: Why the status is not ``ok``; empty otherwise.
     """
@@ -84,7 +84,7 @@ class FeatureSet(ByClip[FeatureEntry]):
 
     Attributes:
         source: Which network saw what.
-        shape: Of a moment's features, (F, h, w) or (D,).
+        shape: Of a time step's features, (F, h, w) or (D,).
         entries: By clip id, those without features too.
         media_root: Folder below which ``FeatureEntry.path`` leads to the bytes.
     """
@@ -106,16 +106,16 @@ class FeatureSet(ByClip[FeatureEntry]):
             str(FEATURE_FILES.locate(self.media_root, self._with_media(clip_id, noun="features", remedy=remedy)))
         )
 
-    def read(self, clip_id: str, moments: Indices) -> Tensor:
-        """Read the features of ``moments`` [T], in any order and with repeats; float32 [T, F, h, w] or [T, D].
+    def read(self, clip_id: str, time_steps: Indices) -> Tensor:
+        """Read the features of ``time_steps`` [T], in any order and with repeats; float32 [T, F, h, w] or [T, D].
 
         Raises:
-            KineflowError: As :meth:`locate`; the file is damaged, or a moment lies beyond its end.
+            KineflowError: As :meth:`locate`; the file is damaged, or a time step lies beyond its end.
         """
         path = self.locate(clip_id)
-        first, last = int(moments.min()), int(moments.max())
+        first, last = int(time_steps.min()), int(time_steps.max())
         stored = read_features(path, self.shape, first, last + 1)
-        return stored[moments - first].float()
+        return stored[time_steps - first].float()
 
     def save(self, folder: Path) -> None:
         """Write the index and ``features.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
@@ -167,21 +167,21 @@ def read_features(path: Path, shape: tuple[int, ...], first: int, end: int) -> T
     """Moments ``first`` to ``end`` - 1 of what :func:`write_features` wrote, float16 [end - first, *shape].
 
     Raises:
-        KineflowError: The file is missing or damaged, its moments have another shape, or it ends earlier.
+        KineflowError: The file is missing or damaged, its time steps have another shape, or it ends earlier.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_TENSOR)
-            moments, *found = stored.get_shape()
-            if tuple(found) == shape and 0 <= first < end <= moments:
+            time_steps, *found = stored.get_shape()
+            if tuple(found) == shape and 0 <= first < end <= time_steps:
                 part: Tensor = stored[first:end]
                 return part
     except (OSError, SafetensorError) as error:
         raise KineflowError(f"damaged: {error}", where=path, remedy="run the extract_features step again") from None
     raise KineflowError(
-        f"moments {first} to {end - 1} of shape {list(shape)} were expected among {moments} of shape {found}",
+        f"time steps {first} to {end - 1} of shape {list(shape)} were expected among {time_steps} of shape {found}",
         where=path,
         remedy="use clips, features and index of one run together, or run the extract_features step again",
     )

@@ -1,8 +1,8 @@
 """The flow of a clip: one video whose planes are the flow.
 
 It is an H.264 ``yuv444p`` mp4: Y is u, U is v (as levels, see :mod:`kineflow.spec.quantise`), V is 128, in full range
-and never converted, so that the reader of videos reads flow too. Every field is a key frame: prediction in time gains
-nothing on flow (``docs/flow_storage.md`` has the figures), and any field is found at once.
+and never converted, so that the reader of videos reads flow too. Each frame is a key frame: prediction in time gains
+nothing on flow (``docs/flow_storage.md`` has the figures), and any of them is found at once.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _TUNE = "psnr,fastdecode"  # x264: no bits for what only an eye would see; flow 
 
 
 def write_flow(
-    path: Path, levels: Iterable[np.ndarray], *, fps: Fraction | float = 25, crf: int = 14, gop: int = 1
+    path: Path, flow: Iterable[np.ndarray], *, fps: Fraction | float = 25, crf: int = 14, gop: int = 1
 ) -> None:
     """Write flow as a video, whole or not at all.
 
     Args:
         path: Of an mp4 file.
-        levels: Fields uint8 [H, W, 2], u and v; any size, at least one. An array [T, H, W, 2] will do.
+        flow: Frames uint8 [H, W, 2], u and v; any size, at least one. An array [T, H, W, 2] will do.
         fps: Frame rate of the clip, so that players show both at one speed.
         crf: Quality of H.264: 0 is lossless, 14 errs by about half a level.
         gop: Fields from one key frame to the next.
     """
-    frames = map(_with_unused_plane, levels)
+    frames = map(_with_unused_plane, flow)
     write_video(path, frames, fps=fps, crf=crf, gop=gop, pixel_format="yuv444p", source_format="yuv444p", tune=_TUNE)
 
 
-def _with_unused_plane(levels: np.ndarray) -> np.ndarray:
-    unused = np.full((*levels.shape[:2], 1), UNUSED_PLANE_LEVEL, dtype=np.uint8)
-    return np.concatenate((levels, unused), axis=-1)
+def _with_unused_plane(flow: np.ndarray) -> np.ndarray:
+    unused = np.full((*flow.shape[:2], 1), UNUSED_PLANE_LEVEL, dtype=np.uint8)
+    return np.concatenate((flow, unused), axis=-1)
 
 
 def read_flow(path: Media, indices: Sequence[int] | None = None) -> np.ndarray:

@@ -28,7 +28,7 @@ class FlowEntry:
     Attributes:
         clip_id: As in the clip set.
         path: Of the flow below the set's media root; empty when there is none.
-        fields: Flow fields: one fewer than the clip's frames.
+        fields: Flow frames: one fewer than the clip's frames.
         width, height: Of the flow in pixels; the clip's, unless another tool has made it.
         status: ``ok``; ``short`` for a clip of one frame; ``unreadable`` for a clip that could not be decoded.
         reason: Why the status is not ``ok``; empty otherwise.

@@ -26,7 +26,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.project import media_folder
 
-INDEX_FILES = (CLIP_FILES.index, FLOW_FILES.index, FEATURE_FILES.index)
+SET_INDEX_FILES = (CLIP_FILES.index, FLOW_FILES.index, FEATURE_FILES.index)
 _KINDS = (CLIPS, FLOW, FEATURES, SETS)
 _YOUNG_SECONDS = 3600.0
 _ABANDONED_SECONDS = 24 * 3600.0  # a file that is being written
@@ -160,7 +160,7 @@ def _indices_below(project: Path, store: Path) -> Iterator[Path]:
     """Indices of the sets that lie in the project, hidden folders and the store left out."""
     for below, folders, names in os.walk(project):
         folders[:] = [name for name in folders if not name.startswith(".") and Path(below, name) != store]
-        yield from (Path(below, name) for name in INDEX_FILES if name in names)
+        yield from (Path(below, name) for name in SET_INDEX_FILES if name in names)
 
 
 def _locked_indices(project: Path, cache: Path) -> tuple[list[Path], list[str]]:
@@ -179,7 +179,7 @@ def _locked_indices(project: Path, cache: Path) -> tuple[list[Path], list[str]]:
                 except (OSError, ValueError):
                     unread.append(f"{lock.relative_to(project)}: {name}: {output['path']}")
                     continue
-                below = [_in_cache(cache, each["md5"]) for each in listed if each["relpath"] in INDEX_FILES]
+                below = [_in_cache(cache, each["md5"]) for each in listed if each["relpath"] in SET_INDEX_FILES]
                 found += [path for path in below if path.is_file()]
                 unread += [f"{lock.relative_to(project)}: {name}" for path in below if not path.is_file()]
     return found, unread

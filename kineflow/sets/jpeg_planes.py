@@ -1,4 +1,4 @@
-"""Flow of one clip as grey JPEGs, two a field, as dense_flow and its successors write it.
+"""Flow of one clip as grey JPEGs, two a frame, as dense_flow and its successors write it.
 
 A clip is a folder with ``flow_x_00001.jpg`` (u) and ``flow_y_00001.jpg`` (v) and so on, each pixel a level
 (:mod:`kineflow.spec.quantise`, bound 20 px by custom). Numbers begin at 1 or at 0 and have any count of digits. Two
@@ -36,7 +36,7 @@ _REMEDY = "extract the flow of this clip again, or remove the clip"
 
 @dataclass(frozen=True)
 class JpegPlanes:
-    """Where the planes of a clip lie: the paths at ``n`` of ``u`` and of ``v`` are those of field ``n``."""
+    """Where the planes of a clip lie: the paths at ``n`` of ``u`` and of ``v`` are those of flow frame ``n``."""
 
     u: tuple[str, ...]  # a Path for each of a clip's files would cost as much as reading a sample
     v: tuple[str, ...]
@@ -61,14 +61,14 @@ def find_planes(folder: Path) -> JpegPlanes:
         )
     if lonely := sorted(u.keys() ^ v.keys()):
         has, lacks = ("u", "v") if lonely[0] in u else ("v", "u")
-        problem = f"field {lonely[0]} has a plane {has} and no plane {lacks}{_more(len(lonely))}"
+        problem = f"frame {lonely[0]} has a plane {has} and no plane {lacks}{_more(len(lonely))}"
         raise KineflowError(problem, where=folder, remedy=_REMEDY)
     numbers = sorted(u)
     if numbers[0] > 1:
-        raise KineflowError(f"begins with field {numbers[0]}, not with 0 or 1", where=folder, remedy=_REMEDY)
+        raise KineflowError(f"begins with frame {numbers[0]}, not with 0 or 1", where=folder, remedy=_REMEDY)
     if missing := numbers[-1] - numbers[0] + 1 - len(numbers):
         first = next(expected for expected, number in enumerate(numbers, numbers[0]) if number != expected)
-        raise KineflowError(f"field {first} is missing{_more(missing)}", where=folder, remedy=_REMEDY)
+        raise KineflowError(f"frame {first} is missing{_more(missing)}", where=folder, remedy=_REMEDY)
     return JpegPlanes(tuple(u[number] for number in numbers), tuple(v[number] for number in numbers))
 
 
@@ -80,7 +80,7 @@ def read_jpeg_flow(folder: Path, indices: Sequence[int] | None = None) -> np.nda
         indices: Fields from 0, whatever number the first file has, in any order and with repeats; None for all.
 
     Returns:
-        uint8 levels [T, H, W, 2], u and v.
+        uint8 flow [T, H, W, 2], u and v.
 
     Raises:
         KineflowError: As :func:`find_planes`; an index is negative or beyond the end; or a plane is no JPEG, is
@@ -89,24 +89,24 @@ def read_jpeg_flow(folder: Path, indices: Sequence[int] | None = None) -> np.nda
     planes = find_planes(folder)
     wanted = np.arange(len(planes)) if indices is None else np.asarray(indices, dtype=np.int64)
     if not wanted.size or wanted.min() < 0 or wanted.max() >= len(planes):
-        raise KineflowError(f"fields {wanted.tolist()} were asked for, of {len(planes)}", where=folder)
+        raise KineflowError(f"frames {wanted.tolist()} were asked for, of {len(planes)}", where=folder)
     unique, positions = np.unique(wanted, return_inverse=True)
-    fields: list[np.ndarray] = []
+    flow: list[np.ndarray] = []
     for number in unique:
         u, v = (_decode(Path(path)) for path in (planes.u[number], planes.v[number]))
-        if u.shape != v.shape or (fields and u.shape != fields[0].shape[:2]):
-            problem = "u and v differ in size here, or from the fields before"
+        if u.shape != v.shape or (flow and u.shape != flow[0].shape[:2]):
+            problem = "u and v differ in size here, or from the frames before"
             raise KineflowError(problem, where=planes.u[number], remedy=_REMEDY)
-        fields.append(cv2.merge((u, v)))
-    return np.stack(fields)[positions]
+        flow.append(cv2.merge((u, v)))
+    return np.stack(flow)[positions]
 
 
-def write_jpeg_flow(folder: Path, levels: np.ndarray, *, quality: int = 95) -> None:
+def write_jpeg_flow(folder: Path, flow: np.ndarray, *, quality: int = 95) -> None:
     """Write flow as ``flow_x_00001.jpg``, ``flow_y_00001.jpg`` and so on; the folder is whole or absent.
 
     Args:
         folder: Of the clip; replaced when it is there.
-        levels: uint8 [T, H, W, 2], u and v.
+        flow: uint8 [T, H, W, 2], u and v.
         quality: Of the JPEGs, 1 to 100.
 
     Raises:
@@ -115,8 +115,8 @@ def write_jpeg_flow(folder: Path, levels: np.ndarray, *, quality: int = 95) -> N
     if not 1 <= quality <= 100:
         raise KineflowError(f"{quality} is no quality of a JPEG", remedy="choose one from 1 to 100")
     with translate_full_disk(folder.parent), atomic_folder(folder) as partial:
-        for number, field in enumerate(levels, 1):
-            for axis, plane in zip("xy", cv2.split(field), strict=True):
+        for number, frame in enumerate(flow, 1):
+            for axis, plane in zip("xy", cv2.split(frame), strict=True):
                 _, data = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])
                 (partial / f"flow_{axis}_{number:05d}.jpg").write_bytes(data.tobytes())
 

@@ -20,8 +20,8 @@ class Preprocessing:
     """How a clip becomes the network's input.
 
     Attributes:
-        modality: See :mod:`kineflow.spec.modality`; flow is quantised levels, 0..255, still motion in the middle.
-        frames: T, time steps in a clip (for flow: fields), or in each snippet of one.
+        modality: See :mod:`kineflow.spec.modality`; flow is uint8, 0..255, still motion in the middle.
+        frames: T, time steps in a clip (for flow: flow frames), or in each snippet of one.
         stride_frames: Frames of video from one time step to the next.
         short_side: To which each frame is resized, pixels.
         crop: Side of the square cut from it, pixels.
@@ -71,13 +71,13 @@ class Preprocessing:
                 f"{len(self.mean)} channels of {self.modality} have no order bgr",
                 remedy="keep channel_order bgr for RGB frames of 3 channels",
             )
-        if self.modality == "rgb_flow" and (self.fields < 1 or len(self.mean) % 2 == 0):
+        if self.modality == "rgb_flow" and (self.flow_frames < 1 or len(self.mean) % 2 == 0):
             raise KineflowError(
-                f"no frame with flow fields has {len(self.mean)} channels",
-                remedy="give 3 for the frame and 2 for each field",
+                f"no frame with flow frames has {len(self.mean)} channels",
+                remedy="give 3 for the frame and 2 for each flow frame",
             )
 
     @property
-    def fields(self) -> int:
-        """L of ``rgb_flow``: flow fields at each moment; 1 for other modalities."""
+    def flow_frames(self) -> int:
+        """L of ``rgb_flow``: flow frames at each time step; 1 for other modalities."""
         return (len(self.mean) - 3) // 2 if self.modality == "rgb_flow" else 1

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from kineflow.storage.errors import KineflowError
 
 Indices = npt.NDArray[np.int64]
-Layout = Literal["even", "spread", "dense"]
+WindowLayout = Literal["even", "spread", "dense"]
 ShortPolicy = Literal["repeat_last", "wrap", "closer", "error"]
 
 
@@ -148,7 +148,7 @@ def dense_clips(n_frames: int, spec: ClipSpec) -> Indices:
     return windows_at(n_frames, spec, np.arange(last_start(n_frames, spec) + 1, dtype=np.int64))
 
 
-def clips_laid_out(n_frames: int, spec: ClipSpec, n_clips: int, layout: Layout) -> Indices:
+def clips_laid_out(n_frames: int, spec: ClipSpec, n_clips: int, layout: WindowLayout) -> Indices:
     """Windows by their layout: ``even``, ``spread``, or ``dense``, which has no use for ``n_clips``."""
     if layout == "dense":
         return dense_clips(n_frames, spec)

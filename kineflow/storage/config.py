@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import check_root
+
+_LOG = logging.getLogger("kineflow")
 
 
 class Params(BaseModel):
     """Base of every parameter section: immutable, finite, and a typo in a key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """New name of each key that was called otherwise in the last release; files with the old one still work."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        for old, new in cls.renamed.items():
+            if old in values:
+                if new in values:
+                    raise ValueError(f"{old} is the old name of {new}: give only the new one")
+                _tell_new_name(old, new)
+                values = {new if key == old else key: value for key, value in values.items()}
+        return values
+
+
+@cache
+def _tell_new_name(old: str, new: str) -> None:
+    """Once a process."""
+    _LOG.warning("the key %s of a parameter file is now called %s; the next release knows the new name only", old, new)
 
 
 def _is_local(path: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.runs import MAX_TAG_CHARS, PIPELINE_TAG, RunStatus, end_pipeline_run, parents_of
+from kineflow.tracking.runs import MAX_RUN_TAG_CHARS, PIPELINE_TAG, RunStatus, end_pipeline_run, parents_of
 from kineflow.tracking.secrets import redact
 from kineflow.tracking.store import connect, tracking_uri, unreachable
 
@@ -65,7 +65,7 @@ def close_pipeline_run(
         closed = Closed("FAILED" if failures else "FINISHED", failures)
         for parent in parents:
             if failures:
-                client.set_tag(parent.info.run_id, ERROR_TAG, str(closed)[:MAX_TAG_CHARS])
+                client.set_tag(parent.info.run_id, ERROR_TAG, str(closed)[:MAX_RUN_TAG_CHARS])
         end_pipeline_run(pipeline_run_id, closed.status, root=root)
     except KineflowError:
         raise

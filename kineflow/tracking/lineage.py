@@ -33,13 +33,13 @@ def lineage_tags(root: Path) -> dict[str, str]:
     Args:
         root: The project's folder: of ``data.dvc``, the git repository and the source.
     """
-    version = data_version(root)
+    version = data_md5(root)
     tags = {**git_tags(root), **environment_tags(), "source.digest": tree_digest(root)}
     tags |= {tag: os.environ[name] for tag, name in _FROM_ENVIRONMENT.items() if os.environ.get(name)}
     return tags | ({"dvc.data.md5": version} if version else {})
 
 
-def data_version(root: Path) -> str | None:
+def data_md5(root: Path) -> str | None:
     """Hash by which DVC knows the data (``md5`` in ``data.dvc``), or None where there is no such file.
 
     ``KINEFLOW_DATA_VERSION`` comes first: on a cluster the repository is not there.

@@ -31,7 +31,7 @@ PIPELINE_TAG = "pipeline.run_id"
 KIND_TAG = "kineflow.kind"  # "pipeline" for the parent, "step" for a child
 
 MAX_PARAM_CHARS = 6000
-MAX_TAG_CHARS = 8000
+MAX_RUN_TAG_CHARS = 8000
 MAX_KEY_CHARS = 250
 MAX_DIGEST_CHARS = 36
 
@@ -93,7 +93,7 @@ class StepRun:
 
         Args:
             name: Of the data set.
-            version: Its hash, e.g. from :func:`kineflow.tracking.lineage.data_version`; the first 36 characters count
+            version: Its hash, e.g. from :func:`kineflow.tracking.lineage.data_md5`; the first 36 characters count
                 in searches (``datasets.digest``), the whole is kept as a tag.
             source: Path or URI of the bytes.
             context: What it was used for.
@@ -336,4 +336,4 @@ def _key(name: str) -> str:
 
 
 def _tag(value: str) -> str:
-    return _shorten(redact(str(value)), MAX_TAG_CHARS)
+    return _shorten(redact(str(value)), MAX_RUN_TAG_CHARS)

@@ -1,4 +1,4 @@
-"""Putting networks over frames together: streams of features, what reads them, and parents to start from."""
+"""Putting frame networks together: streams of features, what reads them, and parents to start from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.card import ModelCard, Scalar
+from kineflow.models.frame_networks import FrameNetwork, tap_of
 from kineflow.models.network import ImageNetwork
-from kineflow.models.over_frames import OverFrames, tap_of
 from kineflow.models.recurrent import SequenceNetwork
 from kineflow.models.registry import create_model, hyperparameters_of
 from kineflow.models.videolstm import ConvALSTM, ConvLSTM, VideoLSTM, warm_start
@@ -39,7 +39,7 @@ class Parents:
 
 def network_over(
     streams: Sequence[Stream], settings: RecurrentSettings, classes: tuple[str, ...], *, name: str, seed: int
-) -> tuple[OverFrames, ModelCard]:
+) -> tuple[FrameNetwork, ModelCard]:
     """A fresh network around the backbones of ``streams``, and its card.
 
     Args:
@@ -64,7 +64,7 @@ def network_over(
     network = create_model(
         architecture, num_classes=len(classes), in_channels=len(preprocessing.mean), **hyperparameters
     )
-    assert isinstance(network, OverFrames)
+    assert isinstance(network, FrameNetwork)
     network.adopt(**{role: stream.network for role, stream in zip(network.streams, streams, strict=True)})
     card = ModelCard(
         name,
@@ -79,7 +79,7 @@ def network_over(
 
 
 def composite_input(sources: Sequence[Preprocessing], settings: RecurrentSettings) -> Preprocessing:
-    """The clips that the network takes, from how its backbones see a frame; with two, each frame and its flow field.
+    """The clips that the network takes, from how its backbones see a frame; with two, each frame and its flow frame.
 
     Raises:
         KineflowError: The two do not see a frame and its flow, or not the same square of it.
@@ -98,7 +98,7 @@ def composite_input(sources: Sequence[Preprocessing], settings: RecurrentSetting
     )
 
 
-def start_from(parents: Parents, network: OverFrames, card: ModelCard) -> ModelCard:
+def start_from(parents: Parents, network: FrameNetwork, card: ModelCard) -> ModelCard:
     """Give VideoLSTM the weights of its parents; the card that comes back says which they were.
 
     Raises:
@@ -186,7 +186,7 @@ def _origins(streams: Sequence[Stream]) -> dict[str, str]:
 def _parent(bundle: Path, backbone: ImageNetwork, card: ModelCard) -> SequenceNetwork:
     """What a parent has learnt to make of the features of ``backbone``."""
     parent, parent_card = load_bundle(bundle)
-    if not isinstance(parent, OverFrames) or parent.motion is not None:
+    if not isinstance(parent, FrameNetwork) or parent.motion is not None:
         raise KineflowError(
             f"{parent_card.name!r} does not look at the frames of one stream",
             where=bundle,

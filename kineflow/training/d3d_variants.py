@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.network import VideoNetwork
 from kineflow.models.stage_names import DecoderName
-from kineflow.models.stages import channels_at, features_at, features_from
+from kineflow.models.stages import channels_of_stage, features_at, features_from
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.motion_probe import end_point_errors, flow_target
 from kineflow.training.settings import PartialNorms
-from kineflow.training.tasks import Batch, Classification, Terms
+from kineflow.training.tasks import Batch, Classification, Losses
 
 
 class AuxiliaryDecoding(Classification):
@@ -52,11 +52,13 @@ class AuxiliaryDecoding(Classification):
         label_smoothing: float = 0.0,
         partial_norms: PartialNorms = "off",
     ) -> None:
-        self_taught = StudentWithDecoder(network, create_decoder(decoder, channels_at(network, stage)), stage=stage)
+        self_taught = StudentWithDecoder(
+            network, create_decoder(decoder, channels_of_stage(network, stage)), stage=stage
+        )
         super().__init__(self_taught, preprocessing, label_smoothing=label_smoothing, partial_norms=partial_norms)
         self.bound_px, self.weight = bound_px, weight
 
-    def loss(self, batch: Batch) -> Terms:
+    def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss``, and both terms before weighting."""
         assert isinstance(self.network, StudentWithDecoder)
         logits, decoded = self.network.both(self.inputs(batch))

@@ -20,10 +20,10 @@ LABEL = "label"
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):
-    """Windows of the given clips' features, T moments each.
+    """Windows of the given clips' features, T time steps each.
 
     A sample holds a tensor for each input of the network, float32 [T, F, h, w] or [T, D], under the input's name, and
-    the ``label``, int64. All of them are of the same moments. An integer key gives the centre window of a clip
+    the ``label``, int64. All of them are of the same time steps. An integer key gives the centre window of a clip
     (validation). A :class:`SampleRef` gives a random window of the clip that it names, from its seed alone; with
     ``every_window``, it names one of all windows of all clips (:attr:`items`).
 
@@ -32,7 +32,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         clips: The clips, in the order of their indices.
         feature_sets: By the name of the network's input.
         spec: Shape of the window.
-        every_window: Whether a :class:`SampleRef` names a window, at every moment where one can start, not a clip.
+        every_window: Whether a :class:`SampleRef` names a window, at every time step where one can start, not a clip.
         cache_bytes: Whole clips' features are kept in memory up to this size, in 16 bits.
 
     Raises:
@@ -52,8 +52,8 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         self.clip_set, self.clips, self.feature_sets, self.spec = clip_set, list(clips), dict(feature_sets), spec
         for features in self.feature_sets.values():
             _require_features(features, self.clips)
-        self._moments = [self._moments_of(clip) for clip in self.clips]
-        windows = [last_start(moments, spec) + 1 for moments in self._moments]
+        self._time_steps = [self._time_steps_of(clip) for clip in self.clips]
+        windows = [last_start(time_steps, spec) + 1 for time_steps in self._time_steps]
         self._first_window = np.cumsum([0, *windows]) if every_window else None
         self._cache = _Cache(cache_bytes)
 
@@ -72,24 +72,24 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         return {**read, LABEL: torch.tensor(self.clip_set.label_index(clip))}
 
     def _window(self, key: int | SampleRef) -> tuple[int, Indices]:
-        """Which clip, and which moments of it [T]."""
+        """Which clip, and which time steps of it [T]."""
         if not isinstance(key, SampleRef):
-            return key, centre_clip(self._moments[key], self.spec)[0]
+            return key, centre_clip(self._time_steps[key], self.spec)[0]
         if self._first_window is None:
-            return key.clip, random_clip(self._moments[key.clip], self.spec, np.random.default_rng(key.seed))[0]
+            return key.clip, random_clip(self._time_steps[key.clip], self.spec, np.random.default_rng(key.seed))[0]
         number = int(np.searchsorted(self._first_window, key.clip, side="right")) - 1
         start = np.array([key.clip - self._first_window[number]])
-        return number, windows_at(self._moments[number], self.spec, start)[0]
+        return number, windows_at(self._time_steps[number], self.spec, start)[0]
 
-    def _moments_of(self, clip: Clip) -> int:
+    def _time_steps_of(self, clip: Clip) -> int:
         return min(features.entries[clip.clip_id].moments for features in self.feature_sets.values())
 
     def _read(self, name: str, clip: Clip, window: Indices) -> Tensor:
         features = self.feature_sets[name]
         whole = self._cache.get(name, clip)
-        moments = features.entries[clip.clip_id].moments
-        if whole is None and self._cache.has_room(moments * math.prod(features.shape) * torch.float16.itemsize):
-            whole = features.read(clip.clip_id, np.arange(moments)).half()
+        time_steps = features.entries[clip.clip_id].moments
+        if whole is None and self._cache.has_room(time_steps * math.prod(features.shape) * torch.float16.itemsize):
+            whole = features.read(clip.clip_id, np.arange(time_steps)).half()
             self._cache.put(name, clip, whole)
         return features.read(clip.clip_id, window) if whole is None else whole[window].float()
 

@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipsAndFlow:
     """What features are computed of.
 
     Attributes:
@@ -60,38 +60,38 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractedFeatures:
     """What :func:`extract` has done.
 
     Attributes:
         entries: One a clip, in the order in which the clips were given.
-        shape: Of a moment's features.
-        moments: Seen in this run; clips that were there already do not count.
+        shape: Of a time step's features.
+        time_steps: Seen in this run; clips that were there already do not count.
         seconds: Wall time of seeing them, decoding and writing included.
     """
 
     entries: tuple[FeatureEntry, ...]
     shape: tuple[int, ...]
-    moments: int
+    time_steps: int
     seconds: float
 
     @property
-    def moments_per_second(self) -> float:
+    def time_steps_per_second(self) -> float:
         """0 when nothing was left to do."""
-        return self.moments / self.seconds if self.moments else 0.0
+        return self.time_steps / self.seconds if self.time_steps else 0.0
 
 
 def extract(
     backbone: ImageNetwork,
     source: FeatureSource,
-    data: Clips,
+    data: ClipsAndFlow,
     chosen: Sequence[Clip],
     media: Path | MediaStore,
     *,
     batch_frames: int,
     workers: int = 0,
     device: torch.device | str = "auto",
-) -> Extracted:
+) -> ExtractedFeatures:
     """Compute the features of ``chosen`` clips into files below ``media``, leaving alone those already there.
 
     Args:
@@ -127,16 +127,18 @@ def extract(
     def see(images: Tensor) -> Tensor:
         return seen_by(backbone, source.tap, images.to(place)).cpu()
 
-    start, moments = time.monotonic(), sum(map(moments_of, waiting))
+    start, time_steps = time.monotonic(), sum(map(time_steps_of, waiting))
     pieces = [piece for clip in waiting for piece in _pieces(clip, batch_frames)]
     images = _ahead(lambda piece: _images(piece, source, data), pieces, workers)
-    tracked = track(_seen(pieces, images, see, batch_frames), total=moments, what="features", unit="frame", size=_count)
+    tracked = track(
+        _seen(pieces, images, see, batch_frames), total=time_steps, what="features", unit="frame", size=_count
+    )
     for clip, features in _whole(tracked):
         path = entries[clip.clip_id].path
         write_features(store.work_path(path), features)
         store.publish(path)
     shape = see(_blank(source)).shape[1:]
-    return Extracted(tuple(entries.values()), tuple(shape), moments, time.monotonic() - start)
+    return ExtractedFeatures(tuple(entries.values()), tuple(shape), time_steps, time.monotonic() - start)
 
 
 def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
@@ -148,39 +150,39 @@ def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
         return found.contiguous()
 
 
-def moments_of(clip: Clip) -> int:
+def time_steps_of(clip: Clip) -> int:
     """Moments of a clip, see :mod:`kineflow.spec.modality`."""
     return max(1, clip.frames - 1)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Successive moments of a clip; the clip's last piece ends with its last moment."""
+    """Successive time steps of a clip; the clip's last piece ends with its last time step."""
 
     clip: Clip
-    moments: Indices
+    time_steps: Indices
 
     @property
     def is_last(self) -> bool:
-        return int(self.moments[-1]) == moments_of(self.clip) - 1
+        return int(self.time_steps[-1]) == time_steps_of(self.clip) - 1
 
 
 def _pieces(clip: Clip, most: int) -> list[_Piece]:
-    moments = np.arange(moments_of(clip))
-    return [_Piece(clip, moments[first : first + most]) for first in range(0, len(moments), most)]
+    time_steps = np.arange(time_steps_of(clip))
+    return [_Piece(clip, time_steps[first : first + most]) for first in range(0, len(time_steps), most)]
 
 
-def _images(piece: _Piece, source: FeatureSource, data: Clips) -> Tensor:
+def _images(piece: _Piece, source: FeatureSource, data: ClipsAndFlow) -> Tensor:
     """What the backbone sees of a piece, float32 [n, C, S, S]: the view of the middle, as in a test."""
-    clip, wanted, windows = piece.clip, source.preprocessing, piece.moments[None]
+    clip, wanted, windows = piece.clip, source.preprocessing, piece.time_steps[None]
     needed = needed_of(windows, wanted, n_frames=clip.frames)
-    frames = fields = None
+    frames = flow_frames = None
     if len(needed.frames):
         frames = read_frames(data.clip_set.locate(clip), needed.frames.tolist())
-    if len(needed.fields):
+    if len(needed.flow_frames):
         assert data.flow_set is not None  # checked before the first clip is read
-        fields = read_flow(data.flow_set.locate(clip.clip_id), needed.fields.tolist())
-    prepared = prepare_windows(windows, needed, frames, fields, wanted, n_frames=clip.frames)  # [1, 1, C, n, S, S]
+        flow_frames = read_flow(data.flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
+    prepared = prepare_windows(windows, needed, frames, flow_frames, wanted, n_frames=clip.frames)  # [1, 1, C, n, S, S]
     return prepared[0, 0].transpose(0, 1)
 
 
@@ -204,7 +206,7 @@ def _seen(
 
 
 def _whole(seen: Iterable[tuple[_Piece, Tensor]]) -> Iterator[tuple[Clip, Tensor]]:
-    """Each clip with the features of all its moments; its pieces follow one another."""
+    """Each clip with the features of all its time steps; its pieces follow one another."""
     parts: list[Tensor] = []
     for piece, part in seen:
         parts.append(part.half())
@@ -214,7 +216,7 @@ def _whole(seen: Iterable[tuple[_Piece, Tensor]]) -> Iterator[tuple[Clip, Tensor
 
 
 def _count(seen: tuple[_Piece, Tensor]) -> int:
-    return len(seen[0].moments)
+    return len(seen[0].time_steps)
 
 
 def _blank(source: FeatureSource) -> Tensor:
@@ -222,7 +224,7 @@ def _blank(source: FeatureSource) -> Tensor:
     return torch.zeros(1, len(wanted.mean), wanted.crop, wanted.crop)
 
 
-def _entry(clip: Clip, source: FeatureSource, data: Clips) -> FeatureEntry:
+def _entry(clip: Clip, source: FeatureSource, data: ClipsAndFlow) -> FeatureEntry:
     """The entry of a clip whose features are there, or soon will be."""
     modality = source.preprocessing.modality
     read = []
@@ -239,7 +241,7 @@ def _entry(clip: Clip, source: FeatureSource, data: Clips) -> FeatureEntry:
     told = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
     path = media_path(FEATURES, key, ".safetensors")
-    return FeatureEntry(clip.clip_id, path, moments_of(clip), Status.OK, "")
+    return FeatureEntry(clip.clip_id, path, time_steps_of(clip), Status.OK, "")
 
 
 def _digest(path: Media) -> str:

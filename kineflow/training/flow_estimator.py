@@ -32,7 +32,7 @@ def fit_estimator(
     Args:
         estimator: On the device where it is to learn.
         batches: At least ``steps`` of them; each has ``rgb`` [B,3,2,S,S] and ``flow`` levels [B,2,2,S,S], of whose
-            fields the first leads from the one frame to the other.
+            frames the first leads from the one frame to the other.
         steps: Of the optimiser.
         settings: The optimiser and its schedule.
         bound_px: Of the flow set.

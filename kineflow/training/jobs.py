@@ -221,7 +221,7 @@ def fit_on_clips(
         segments=wanted.segments,
         jitter=Jitter(settings.crop_scales, settings.crop_positions) if settings.crop_scales else None,
         fit=settings.fit,
-        fields=wanted.fields,
+        flow_frames=wanted.flow_frames,
         stride_frames_max=settings.stride_frames_max,
     )
     tested = dataclasses.replace(seen, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))

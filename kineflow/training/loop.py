@@ -26,7 +26,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.checkpoints import load_checkpoint, save_checkpoint
-from kineflow.training.monitor import CURVES_FILE, Curves, Monitor
+from kineflow.training.monitor import CURVES_FILE, CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
 from kineflow.training.synchronised_norm import synchronised_norms
 from kineflow.training.tasks import Classification
@@ -109,7 +109,7 @@ def _train(
 ) -> dict[str, float]:
     """Do the rounds that are left, checkpoint each; gives the rates of the work."""
     clips_of_val, world_size = len(val), processes.world_size()  # type: ignore[arg-type]
-    validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the answers are not used
+    validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the logits are not used
     train_batches = _loader(train, settings, batch_sampler=batch_sampler)
     val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
     best_score = -math.inf
@@ -117,18 +117,18 @@ def _train(
         state = load_checkpoint(work / _LAST)
         trainer.load_state_dict(state["trainer"])
         best_score = state["best_score"]
-    monitor = Monitor(settings.steps, trainer.steps_done, Curves(work / CURVES_FILE), tracker)
+    monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
         for batch in train_batches:
             monitor.batch_came()
-            terms = trainer.step(batch)
-            monitor.step_done(trainer.steps_done, terms, clips=len(batch["label"]) * world_size)
+            losses = trainer.step(batch)
+            monitor.step_done(trainer.steps_done, losses, clips=len(batch["label"]) * world_size)
         figures = trainer.validate(val_batches, clips_of_val)
         monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
         if not processes.is_main_process():
             continue
-        score = _score(figures, settings.select_by)
+        score = _score(figures, settings.monitor)
         if score > best_score or not (work / _BEST).exists():
             best_score = score
             kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
@@ -138,9 +138,9 @@ def _train(
     return monitor.rates()
 
 
-def _score(figures: dict[str, float], select_by: str) -> float:
+def _score(figures: dict[str, float], monitor: str) -> float:
     """How good a round is: the higher the better, NaN worst."""
-    score = figures[f"val/{select_by}"] * (1 if select_by == "top1" else -1)
+    score = figures[f"val/{monitor}"] * (1 if monitor == "top1" else -1)
     return -math.inf if math.isnan(score) else score
 
 

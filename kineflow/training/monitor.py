@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class Curves:
+class CurvesFile:
     """Training curves as a CSV file of rows ``step, name, value``, kept across a resume."""
 
     def __init__(self, path: Path) -> None:
@@ -49,10 +49,10 @@ class Monitor:
         curves: Where figures go, and to ``tracker``.
     """
 
-    def __init__(self, steps: int, steps_done: int, curves: Curves, tracker: Tracker) -> None:
+    def __init__(self, steps: int, steps_done: int, curves: CurvesFile, tracker: Tracker) -> None:
         self.steps, self.curves, self.tracker = steps, curves, tracker
         self.curves.restore(steps_done)
-        self._terms: list[dict[str, float]] = []
+        self._losses: list[dict[str, float]] = []
         self._started = self._line = self._ready = time.monotonic()
         self._first_step = steps_done
         self._clips = 0
@@ -62,10 +62,10 @@ class Monitor:
         """The wait for a batch of clips is over."""
         self._waited += time.monotonic() - self._ready
 
-    def step_done(self, step: int, terms: dict[str, float], *, clips: int) -> None:
+    def step_done(self, step: int, losses: dict[str, float], *, clips: int) -> None:
         """A step is done: its number, the terms of its loss, and the clips of all processes it has learnt from."""
         self._clips += clips
-        self._terms.append(terms)
+        self._losses.append(losses)
         self._ready = time.monotonic()
         if self._ready - self._line >= _SECONDS_BETWEEN_LINES and processes.is_main_process():
             self._line = self._ready
@@ -73,9 +73,9 @@ class Monitor:
 
     def round_done(self, step: int, validated: dict[str, float], *, learning_rate: float) -> None:
         """A round is done and validated."""
-        figures = {f"train/{name}": _mean(self._terms, name) for name in (self._terms[0] if self._terms else {})}
+        figures = {f"train/{name}": _mean(self._losses, name) for name in (self._losses[0] if self._losses else {})}
         figures |= {**validated, "learning_rate": learning_rate}
-        self._terms.clear()
+        self._losses.clear()
         if processes.is_main_process():
             self._report(step, figures)
         self._ready = time.monotonic()

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from kineflow.models.flow_decoder import create_decoder
 from kineflow.models.stage_names import DecoderName
-from kineflow.models.stages import channels_at, features_at, features_at_each
+from kineflow.models.stages import channels_of_stage, features_at, features_at_each
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.quantise import scale_to_px
 from kineflow.storage.errors import KineflowError
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import OptimiserSettings
-from kineflow.training.tasks import Batch, Terms, network_input, on_device
+from kineflow.training.tasks import Batch, Losses, network_input, on_device
 
 ProbeLoss = Literal["end_point", "l1"]
 
@@ -61,7 +61,7 @@ class MotionProbe(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(False)
-        self.network = create_decoder(decoder, channels_at(backbone, stage))
+        self.network = create_decoder(decoder, channels_of_stage(backbone, stage))
         self.preprocessing, self.stage, self.bound_px, self.penalty = preprocessing, stage, bound_px, loss
 
     def train(self, mode: bool = True) -> Self:
@@ -80,7 +80,7 @@ class MotionProbe(nn.Module):
         decoded = self.network(self.inputs(batch) if features is None else features).float()
         return decoded, flow_target(batch["flow"], decoded.shape[2:], bound_px=self.bound_px)
 
-    def loss(self, batch: Batch, features: Tensor | None = None) -> Terms:
+    def loss(self, batch: Batch, features: Tensor | None = None) -> Losses:
         """Scalar ``loss`` to be minimised, and the ``end_point_error`` in px; see :meth:`decode`."""
         decoded, target = self.decode(batch, features)
         errors = end_point_errors(decoded, target).mean()
@@ -136,19 +136,19 @@ def fit_decoders(
         for probe, features, optimiser, schedule, course in zip(
             probes, seen, optimisers, schedules, errors, strict=True
         ):
-            terms = probe.loss(moved, features)
-            if not torch.isfinite(terms["loss"]):
+            losses = probe.loss(moved, features)
+            if not torch.isfinite(losses["loss"]):
                 raise KineflowError(
-                    f"the loss of a motion probe became {terms['loss'].item()} at step {done}",
+                    f"the loss of a motion probe became {losses['loss'].item()} at step {done}",
                     remedy="lower the learning rate, or set clip_gradient_norm",
                 )
             optimiser.zero_grad()
-            terms["loss"].backward()  # type: ignore[no-untyped-call]
+            losses["loss"].backward()  # type: ignore[no-untyped-call]
             if settings.clip_gradient_norm:
                 nn.utils.clip_grad_norm_(probe.network.parameters(), settings.clip_gradient_norm)
             optimiser.step()
             schedule.step()
-            course.append(terms["end_point_error"].item())
+            course.append(losses["end_point_error"].item())
         done += 1
     for probe in probes:
         probe.eval()

@@ -23,7 +23,7 @@ def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.op
         case "sgd":
             return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
         case "rmsprop":
-            return torch.optim.RMSprop(groups, lr=rate, alpha=settings.smoothing, eps=settings.epsilon)
+            return torch.optim.RMSprop(groups, lr=rate, alpha=settings.alpha, eps=settings.eps)
         case "adam":
             return torch.optim.Adam(groups, lr=rate)
         case "adamw":
@@ -33,9 +33,9 @@ def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.op
 def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
     """Trainable parameters by weight decay and learning rate; the first group has the plain rate and the decay.
 
-    Weights of two or more dimensions decay, norms and biases do not. Biases learn ``bias_rate`` times as fast as the
-    rest, and the stem ``stem_rate`` times as fast as it would otherwise: with 2 and 5 the stem's bias has the factor 10
-    of TSN's Caffe models.
+    Weights of two or more dimensions decay, norms and biases do not. Biases learn ``bias_lr_mult`` times as fast as the
+    rest, and the stem ``stem_lr_mult`` times as fast as it would otherwise: with 2 and 5 the stem's bias has the
+    factor 10 of TSN's Caffe models.
     """
     biases = {
         id(layer.bias)
@@ -46,8 +46,8 @@ def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[di
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            factor = settings.bias_rate if id(parameter) in biases else 1.0
-            factor *= settings.stem_rate if id(parameter) in stem else 1.0
+            factor = settings.bias_lr_mult if id(parameter) in biases else 1.0
+            factor *= settings.stem_lr_mult if id(parameter) in stem else 1.0
             groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return [
         {
@@ -66,7 +66,7 @@ def build_schedule(optimiser: torch.optim.Optimizer, settings: OptimiserSettings
 
 def rate_factor(settings: OptimiserSettings, steps: int) -> Callable[[int], float]:
     """The learning rate of each step, as a share of its peak, in 0..1."""
-    warmup = round(settings.warmup_share * steps)
+    warmup = round(settings.warmup_ratio * steps)
 
     def factor(step: int) -> float:
         if step < warmup:

@@ -129,16 +129,16 @@ def require_shared(folder: Path) -> None:
         )
 
 
-def all_reduce_mean(terms: Mapping[str, Tensor]) -> dict[str, float]:
+def all_reduce_mean(losses: Mapping[str, Tensor]) -> dict[str, float]:
     """Scalars as numbers, averaged over the processes."""
     import torch
     import torch.distributed as dist
 
     if world_size() > 1:
-        values = torch.stack([value.detach().float() for value in terms.values()])
+        values = torch.stack([value.detach().float() for value in losses.values()])
         dist.all_reduce(values)
-        return dict(zip(terms, (values / world_size()).tolist(), strict=True))
-    return {name: float(value.detach()) for name, value in terms.items()}
+        return dict(zip(losses, (values / world_size()).tolist(), strict=True))
+    return {name: float(value.detach()) for name, value in losses.items()}
 
 
 def all_gather(rows: Tensor, total: int) -> Tensor:

@@ -26,7 +26,7 @@ from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.streams import Stream
 
 
-def train_recurrent(
+def train_sequence_network(
     clip_set: ClipSet,
     streams: Sequence[Stream],
     settings: RecurrentSettings,

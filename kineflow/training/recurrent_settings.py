@@ -95,10 +95,10 @@ class RecurrentSettings(RunSettings):
 
     Attributes:
         network: See :class:`NetworkSettings`.
-        frames, stride_frames: T, the moments of a clip, and frames of video from one to the next. A shorter video
-            repeats its last moment.
+        frames, stride_frames: T, the time steps of a clip, and frames of video from one to the next. A shorter video
+            repeats its last time step.
         windows: What a pass over the training clips is: a ``random`` window of each (VideoLSTM), or ``every`` window
-            at every moment where one can start (ALSTM).
+            at every time step where one can start (ALSTM).
         reduction: Of the losses over the clips of a batch: ``mean`` as in VideoLSTM, ``sum`` as in ALSTM. Adam hardly
             tells one from the other; with SGD the learning rate goes with it.
         attention_penalty: λ of the doubly stochastic penalty, see

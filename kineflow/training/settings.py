@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,28 +23,36 @@ class OptimiserSettings(Params):
         learning_rate: Peak value.
         weight_decay: Applied to weights of two or more dimensions only; norms and biases are left alone.
         momentum: Of SGD.
-        smoothing: ρ of RMSProp, the weight of what its mean square was before.
-        epsilon: Added to RMSProp's root mean square.
+        alpha: ρ of RMSProp, the weight of what its mean square was before.
+        eps: Added to RMSProp's root mean square.
         schedule: ``cosine`` to zero, ``steps`` (times 0.1 at each of ``milestones``) or ``constant``.
         milestones: For ``steps``: shares of all training steps.
-        warmup_share: Share of all steps over which the rate rises linearly from zero.
+        warmup_ratio: Share of all steps over which the rate rises linearly from zero.
         clip_gradient_norm: Upper bound of the gradient's norm; 0 for none.
-        bias_rate: Multiplies the learning rate of biases (not of norms); 2 in Caffe's tradition.
-        stem_rate: Multiplies that of the first convolution, its bias as well; 5 for TSN's flow stream.
+        bias_lr_mult: Multiplies the learning rate of biases (not of norms); 2 in Caffe's tradition.
+        stem_lr_mult: Multiplies that of the first convolution, its bias as well; 5 for TSN's flow stream.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "smoothing": "alpha",
+        "epsilon": "eps",
+        "warmup_share": "warmup_ratio",
+        "bias_rate": "bias_lr_mult",
+        "stem_rate": "stem_lr_mult",
+    }
 
     name: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     weight_decay: float = Field(default=0.01, ge=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    smoothing: float = Field(default=0.9, ge=0, lt=1)
-    epsilon: float = Field(default=1e-3, gt=0)
+    alpha: float = Field(default=0.9, ge=0, lt=1)
+    eps: float = Field(default=1e-3, gt=0)
     schedule: Literal["cosine", "steps", "constant"] = "cosine"
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)
-    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
     clip_gradient_norm: float = Field(default=0.0, ge=0)
-    bias_rate: float = Field(default=1.0, gt=0, le=100)
-    stem_rate: float = Field(default=1.0, gt=0, le=100)
+    bias_lr_mult: float = Field(default=1.0, gt=0, le=100)
+    stem_lr_mult: float = Field(default=1.0, gt=0, le=100)
 
 
 class RunSettings(Params):
@@ -60,10 +69,12 @@ class RunSettings(Params):
         label_smoothing: Of the cross entropy.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
-        select_by: Which validation figure chooses the best round.
+        monitor: Which validation figure chooses the best round.
         workers: Decoding processes, of each training process; 0 decodes in the training process.
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"select_by": "monitor"}
 
     steps: int = Field(default=10_000, ge=1)
     validate_every_steps: int = Field(default=500, ge=1)
@@ -71,7 +82,7 @@ class RunSettings(Params):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimiser: OptimiserSettings = OptimiserSettings()
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    select_by: Literal["top1", "loss"] = "top1"
+    monitor: Literal["top1", "loss"] = "top1"
     workers: int = Field(default=0, ge=0, le=64)
     cache_mb: int = Field(default=0, ge=0)
     nodes: int = Field(default=1, ge=1, le=1024)
@@ -153,15 +164,18 @@ class DistillSettings(Params):
     """What a student learns from its teacher (D3D §3; MARS for pooled features).
 
     Attributes:
-        weight: λ of L = CE + λ · MSE. The mean squared error is taken over classes (or features) and clips.
+        kd_weight: λ of L = ``ce_weight`` · CE + λ · MSE. The mean squared error is taken over classes (or
+            features) and clips.
         layer: ``logits`` (D3D) or ``features``, the pooled activations before the classifier (MARS, α = 50).
         direction: Which modality teaches which; checked against the teacher and the initial weights.
-        label_weight: Weight of the cross entropy; 0 distils only.
+        ce_weight: Weight of the cross entropy; 0 distils only.
         unlabelled_batch_size: Unlabelled clips a step, in the distillation term alone, where the step uses them.
     """
 
-    weight: float = Field(default=1.0, ge=0)
+    renamed: ClassVar[Mapping[str, str]] = {"weight": "kd_weight", "label_weight": "ce_weight"}
+
+    kd_weight: float = Field(default=1.0, ge=0)
     layer: Literal["logits", "features"] = "logits"
     direction: Literal["flow_to_rgb", "rgb_to_flow"] = "flow_to_rgb"
-    label_weight: float = Field(default=1.0, ge=0)
+    ce_weight: float = Field(default=1.0, ge=0)
     unlabelled_batch_size: int = Field(default=16, ge=0, le=4096)

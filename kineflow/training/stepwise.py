@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from kineflow.models.over_frames import OverFrames
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.recurrent import SequenceNetwork
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training import processes
@@ -19,7 +19,7 @@ from kineflow.training.attention_losses import (
 )
 from kineflow.training.feature_dataset import LABEL
 from kineflow.training.recurrent_settings import RecurrentSettings
-from kineflow.training.tasks import Classification, Terms
+from kineflow.training.tasks import Classification, Losses
 
 
 class StepwiseClassification(Classification):
@@ -35,11 +35,11 @@ class StepwiseClassification(Classification):
         settings: λ, γ, and what is summed or averaged.
     """
 
-    def __init__(self, network: OverFrames, preprocessing: Preprocessing, settings: RecurrentSettings) -> None:
+    def __init__(self, network: FrameNetwork, preprocessing: Preprocessing, settings: RecurrentSettings) -> None:
         super().__init__(network, preprocessing)
         self.settings = settings
 
-    def loss(self, batch: Any) -> Terms:
+    def loss(self, batch: Any) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms before they are weighted."""
         network, settings = self._sequence, self.settings
         logits, attention = network.forward_steps(*self._features(batch))
@@ -49,17 +49,17 @@ class StepwiseClassification(Classification):
         else:
             loss = step_cross_entropy(logits, batch[LABEL], reduction=settings.reduction)
         loss = self._over_processes(loss)
-        terms = {"cross_entropy": loss.detach()}
+        losses = {"cross_entropy": loss.detach()}
         if attention is not None:
             penalty = doubly_stochastic_penalty(attention, cells=settings.penalty_cells, reduction=settings.reduction)
             penalty = self._over_processes(penalty)
-            terms["attention_penalty"] = penalty.detach()
+            losses["attention_penalty"] = penalty.detach()
             loss = loss + settings.attention_penalty * penalty
         if settings.l2:
             loss = loss + settings.l2 * squared_norm(network.parameters())
-        return {"loss": loss, **terms}
+        return {"loss": loss, **losses}
 
-    def answers(self, batch: Any) -> Tensor:
+    def logits(self, batch: Any) -> Tensor:
         """Logits [B, K] of whole clips, from their features."""
         logits: Tensor = self._sequence(*self._features(batch))
         return logits

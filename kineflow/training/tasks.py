@@ -15,7 +15,7 @@ from kineflow.training.partial_norms import freeze_affine, freeze_statistics
 from kineflow.training.settings import DistillSettings, PartialNorms
 
 Batch = Sample  # collated: every tensor has a leading batch dimension
-Terms = dict[str, torch.Tensor]
+Losses = dict[str, torch.Tensor]
 
 
 class Classification(nn.Module):
@@ -53,12 +53,12 @@ class Classification(nn.Module):
         """Normalised clips [B, C, T, S, S] of this task's modality."""
         return network_input(batch, self.preprocessing)
 
-    def answers(self, batch: Batch) -> torch.Tensor:
+    def logits(self, batch: Batch) -> torch.Tensor:
         """Logits [B, K] that validation judges."""
         logits: torch.Tensor = self.network(self.inputs(batch))
         return logits
 
-    def loss(self, batch: Batch) -> Terms:
+    def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms."""
         loss = self.label_loss(self.network(self.inputs(batch)), batch["label"])
         return {"loss": loss, "cross_entropy": loss.detach()}
@@ -106,7 +106,7 @@ class Distillation(Classification):
         self.teacher.eval()
         return self
 
-    def loss(self, batch: Batch) -> Terms:
+    def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss``, and both terms before weighting."""
         pre_logits = self.settings.layer == "features"
         with torch.no_grad():
@@ -114,7 +114,7 @@ class Distillation(Classification):
         logits, learnt = self._student(batch, pre_logits)
         cross_entropy = self.label_loss(logits, batch["label"])
         distance = F.mse_loss(learnt, taught.to(learnt.dtype))
-        loss = self.settings.label_weight * cross_entropy + self.settings.weight * distance
+        loss = self.settings.ce_weight * cross_entropy + self.settings.kd_weight * distance
         return {"loss": loss, "cross_entropy": cross_entropy.detach(), "distillation": distance.detach()}
 
     def _student(self, batch: Batch, pre_logits: bool) -> tuple[torch.Tensor, torch.Tensor]:

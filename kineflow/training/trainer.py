@@ -15,7 +15,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.training import processes
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.settings import RunSettings
-from kineflow.training.tasks import Batch, Classification, Terms, on_device
+from kineflow.training.tasks import Batch, Classification, Losses, on_device
 
 _SEEDS_APART = 2_654_435_769  # odd, so that processes differ in the 32 bits that the CPU's generator looks at
 
@@ -63,15 +63,17 @@ class Trainer:
         # one.
         torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)
         with self._autocast:
-            terms: Terms = self._loss(on_device(batch, self.device))
-        means = processes.all_reduce_mean(terms)  # where one process's loss is not finite, this is not either: all stop
+            losses: Losses = self._loss(on_device(batch, self.device))
+        means = processes.all_reduce_mean(
+            losses
+        )  # where one process's loss is not finite, this is not either: all stop
         if not math.isfinite(means["loss"]):
             raise KineflowError(
                 f"the loss became {means['loss']} at step {self.steps_done}",
-                remedy="lower optimiser.learning_rate or distillation.weight, or set optimiser.clip_gradient_norm",
+                remedy="lower optimiser.learning_rate or distillation.kd_weight, or set optimiser.clip_gradient_norm",
             )
         self._optimiser.zero_grad()
-        self._scaler.scale(terms["loss"]).backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         if self._clip_norm:
             self._scaler.unscale_(self._optimiser)
             learnt = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
@@ -89,17 +91,17 @@ class Trainer:
         Dropout and normalisation are as in use, and in training again afterwards.
         """
         self.task.eval()
-        logits, labels = (processes.all_gather(rows, total) for rows in self._answers(batches))
+        logits, labels = (processes.all_gather(rows, total) for rows in self._logits(batches))
         self.task.train()
         top1 = (logits.argmax(dim=1) == labels).float().mean()
         return {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}
 
-    def _answers(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    def _logits(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         logits, labels = [], []
         for batch in batches:
             moved = on_device(batch, self.device)
             with self._autocast:
-                logits.append(self.task.answers(moved).float())
+                logits.append(self.task.logits(moved).float())
             labels.append(moved["label"])
         return torch.cat(logits), torch.cat(labels)
 
@@ -129,7 +131,7 @@ class _Loss(nn.Module):
         super().__init__()
         self.task = task
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> Losses:
         return self.task.loss(batch)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kineflow.storage.errors import KineflowError
 from kineflow.training.attention_losses import step_cross_entropy
-from kineflow.training.tasks import Batch, Classification, Terms
+from kineflow.training.tasks import Batch, Classification, Losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TwoStream(Classification):
     """Both streams of an ST-ResNet have to name the class at every step, and their losses are added, one to one.
 
-    What is validated and tested is the mean of all answers.
+    What is validated and tested is the mean of all logits.
 
     Raises:
         KineflowError: Label smoothing was asked for, which this loss does not have.
@@ -33,7 +33,7 @@ class TwoStream(Classification):
         if self.label_smoothing:
             raise KineflowError("ST-ResNet is trained without label_smoothing", remedy="set label_smoothing to 0")
 
-    def loss(self, batch: Batch) -> Terms:
+    def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss``, and each stream's part of it."""
         network: Any = self.network
         appearance, motion = stream_losses(network.forward_streams(self.inputs(batch)), batch["label"])

@@ -182,7 +182,7 @@ def _load_estimator(estimator: PWCNet, settings: LearntFlowSettings) -> None:
 def _pairs(
     clip_set: ClipSet, flow_set: FlowSet, seen: Preprocessing, settings: LearntFlowSettings, *, seed: int
 ) -> DataLoader[object]:
-    """Batches of two frames and the field between them, from anywhere in the clips."""
+    """Batches of two frames and the flow between them, from anywhere in the clips."""
     clips = ClipDataset(
         clip_set,
         [*clip_set.usable(Split.TRAIN), *clip_set.usable(Split.UNLABELLED)],

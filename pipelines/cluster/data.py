@@ -10,7 +10,7 @@ from typing import Any, get_args
 from kineflow.storage.config import Params, RootFolder
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion
-from pipelines.cluster.resources import ClusterParams
+from pipelines.dag.cluster_settings import ClusterParams
 from pipelines.dag.graph import Graph
 from pipelines.dag.params import schema_of
 

@@ -11,8 +11,8 @@ from components.dvc.dvc_command import run_dvc_command
 from components.dvc.settings import check_remote, check_version
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking.lineage import DATA_FILE
 
-DATA_FILE = "data.dvc"
 _MISSING_SHOWN = 5
 
 

@@ -19,7 +19,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from pipelines.cluster.data import fetched_folder, place_data
 from pipelines.cluster.data_version import DataVersion
-from pipelines.cluster.resources import ClusterParams, give_resources, run_environment
+from pipelines.cluster.resources import give_resources, run_environment
+from pipelines.dag.cluster_settings import ClusterParams
 from pipelines.dag.fan_out import FanOut, fanned_out
 from pipelines.dag.graph import Graph, graph_of
 from pipelines.dag.package import set_defaults, stamp

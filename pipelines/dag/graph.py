@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
 from components.frontend.contract import Signature, load_step
@@ -124,15 +125,7 @@ def step_of(executor_label: str) -> str:
 
 
 def _runnable_order(tasks: Mapping[str, Task]) -> tuple[Task, ...]:
-    ordered: dict[str, Task] = {}
-
-    def add(name: str) -> None:
-        if name not in ordered:
-            task = tasks[name]
-            for needed in sorted({*(produced.task for produced in task.read), *task.after}):
-                add(needed)
-            ordered[name] = task
-
-    for name in sorted(tasks):  # a protobuf map has no order of its own
-        add(name)
-    return tuple(ordered.values())
+    needed = {name: {*(made.task for made in task.read), *task.after} for name, task in tasks.items()}
+    # By name, since a protobuf map has no order of its own.
+    order = TopologicalSorter({name: sorted(needed[name]) for name in sorted(needed)}).static_order()
+    return tuple(tasks[name] for name in order)

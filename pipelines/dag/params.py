@@ -15,7 +15,7 @@ from kineflow.storage.project import current_project
 from pipelines.dag.graph import Graph
 
 if TYPE_CHECKING:
-    from pipelines.cluster.resources import ClusterParams
+    from pipelines.dag.cluster_settings import ClusterParams
 
 CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
 
@@ -72,7 +72,7 @@ def load_cluster(path: Path) -> ClusterParams | None:
     Raises:
         KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range.
     """
-    from pipelines.cluster.resources import ClusterParams
+    from pipelines.dag.cluster_settings import ClusterParams
 
     own, common = read_yaml(path), current_project() / "params.yaml"
     values = own.get(CLUSTER) or (read_yaml(common).get(CLUSTER) if common.is_file() else None)

@@ -29,7 +29,7 @@ from kineflow.storage.files import sha256_of
 from kineflow.storage.upload import upload_folder
 from pipelines.engines.outcome import Outcome
 
-INDEX_FILE = "index.json"
+RUN_INDEX_FILE = "index.json"
 _HEAVY = (CLIPSET_FILE, FLOWSET_FILE, FEATURESET_FILE)
 _FIGURES = "metrics.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -63,7 +63,7 @@ def publish(outcome: Outcome, uri: str, *, recipe: str, run_id: str) -> list[str
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(path.resolve())
         index = _index(files, recipe, run_id)
-        (root / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        (root / RUN_INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         return upload_folder(root, f"{uri.rstrip('/')}/{recipe}/{run_id}")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from components.frontend.image import IMAGE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project, find_project, media_folder
-from kineflow.tracking.lineage import data_version, tree_digest
+from kineflow.tracking.lineage import data_md5, tree_digest
 from kineflow.tracking.run_variables import RUN_ID
 from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.dag.graph import graph_of
@@ -37,7 +37,7 @@ from pipelines.engines.container_settings import (
 from pipelines.engines.kfp_execution import RunStoppedError, execute_recipe, task_names
 from pipelines.engines.outcome import Outcome
 
-RUN_LABEL = "kineflow.run"
+CONTAINER_RUN_LABEL = "kineflow.run"
 SOURCE_LABEL = "kineflow.source-digest"
 _START_AN_ENGINE = "install and start Docker, or use another engine: --engine kfp"
 _BUILD = "build it: python deploy/build_image.py"
@@ -60,7 +60,7 @@ def run_kfp_docker(recipe: str, params: Mapping[str, Any], pipeline_root: Path) 
     inputs = [Path(name) for key, kind in kinds.items() for name in local_inputs(kind, params[key])]
     network = os.environ.get(NETWORK) or ("host" if needs_network(params, uri) else "none")
     environment = {**os.environ, "KINEFLOW_IMAGE": IMAGE, "MLFLOW_TRACKING_URI": uri}
-    environment |= {"KINEFLOW_DATA_VERSION": version} if (version := data_version(current_project())) else {}
+    environment |= {"KINEFLOW_DATA_VERSION": version} if (version := data_md5(current_project())) else {}
     media = _media(pipeline_root)
     environment |= {PROJECT: str(media.parent)} if media else {}
     user = step_user(os.getuid(), os.getgid())
@@ -152,7 +152,7 @@ def step_containers(
         gpus = {"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]} if has_gpus else {}
         docker_task_handler.DockerTaskHandler, docker_task_handler.run_docker_container = handler, run_container
         try:
-            yield DockerRunner(**settings, **gpus, labels={RUN_LABEL: run_id}), handler.failed
+            yield DockerRunner(**settings, **gpus, labels={CONTAINER_RUN_LABEL: run_id}), handler.failed
         except DockerException as error:
             raise KineflowError(f"the container engine refuses: {error}") from None
         finally:
@@ -191,6 +191,6 @@ def _kill(client: Any, run_id: str) -> None:
     from docker.errors import DockerException
 
     with contextlib.suppress(DockerException):
-        for container in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run_id}"}):
+        for container in client.containers.list(all=True, filters={"label": f"{CONTAINER_RUN_LABEL}={run_id}"}):
             with contextlib.suppress(DockerException):  # it may just have gone
                 container.remove(force=True)

@@ -51,12 +51,12 @@ def alstm(
     """One parameter a section of ``params/alstm.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    flow_set = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain_tsn(params=network, seed=seed).outputs
     frozen = choose_backbone(
         rgb=initial["rgb"], difference=initial["difference"], flow=initial["flow"], params=backbone
     ).outputs["backbone"]
-    seen = extract_features(clips=clips, flow=fields, backbone=frozen, params=features).outputs["features"]
+    seen = extract_features(clips=clips, flow=flow_set, backbone=frozen, params=features).outputs["features"]
 
     models = {
         name: train_recurrent(clips=clips, features=seen, backbone=frozen, params=settings, name=name, seed=seed)
@@ -72,7 +72,7 @@ def alstm(
     }
     scored = evaluate(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[models["attention"], models["average"], models["max"], models["cube"], models["penalised"]],
         params=evaluation,
     )

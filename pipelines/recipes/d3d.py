@@ -32,11 +32,11 @@ def d3d(
     """One parameter a section of ``params.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    flow_set = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain(params=network, seed=seed).outputs
 
     taught_by = (
-        train(clips=clips, flow=fields, initial=initial["flow"], params=teacher, name="teacher", seed=seed)
+        train(clips=clips, flow=flow_set, initial=initial["flow"], params=teacher, name="teacher", seed=seed)
         .set_display_name("teacher")
         .outputs["model"]
     )
@@ -49,7 +49,7 @@ def d3d(
     students = {
         name: distill(
             clips=clips,
-            flow=fields,
+            flow=flow_set,
             initial=initial["rgb"],
             teacher=taught_by,
             params=student,
@@ -64,7 +64,7 @@ def d3d(
     }
     scored = evaluate(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[taught_by, plain, students["distilled"], students["student"]],
         params=evaluation,
     )

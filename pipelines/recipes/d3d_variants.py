@@ -62,11 +62,11 @@ def d3d_variants(
     """One parameter a section of ``params/d3d_variants.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    flow_set = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain(params=network, seed=seed).outputs
 
     taught_by = (
-        train(clips=clips, flow=fields, initial=initial["flow"], params=teacher, name="teacher", seed=seed)
+        train(clips=clips, flow=flow_set, initial=initial["flow"], params=teacher, name="teacher", seed=seed)
         .set_display_name("teacher")
         .outputs["model"]
     )
@@ -79,7 +79,7 @@ def d3d_variants(
     models = {
         name: distill(
             clips=clips,
-            flow=fields,
+            flow=flow_set,
             initial=initial[modality],
             teacher=source,
             params=settings,
@@ -100,7 +100,7 @@ def d3d_variants(
     models["auxiliary"] = (
         train_auxiliary(
             clips=clips,
-            flow=fields,
+            flow=flow_set,
             initial=initial["rgb"],
             params=student,
             auxiliary=auxiliary,
@@ -111,7 +111,7 @@ def d3d_variants(
         .outputs["model"]
     )
     with_estimator = pretrain_learnt_flow(
-        clips=clips, flow=fields, stream=taught_by, params=estimator, name="initial-learnt-flow", seed=seed
+        clips=clips, flow=flow_set, stream=taught_by, params=estimator, name="initial-learnt-flow", seed=seed
     ).outputs["model"]
     models["learnt_flow"] = (
         train(clips=clips, initial=with_estimator, params=learnt_flow, name="learnt_flow", seed=seed)
@@ -121,19 +121,19 @@ def d3d_variants(
 
     scored = evaluate(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[plain, models["student"], models["mars"], models["distil_only"], models["auxiliary"], taught_by],
         params=evaluation,
     )
     evaluate(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[taught_by, models["reverse"], models["learnt_flow"], plain, models["student"]],
         params=flow_evaluation,
     ).set_display_name("evaluate-flow")
     probe_motion(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[taught_by, plain, models["student"], models["mars"], models["distil_only"], models["auxiliary"]],
         params=probes,
         seed=seed,

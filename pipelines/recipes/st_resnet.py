@@ -48,7 +48,7 @@ def st_resnet(
     """One parameter a section of ``params/st_resnet.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    flow_set = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain_tsn(params=network, seed=seed).outputs
 
     seeing = (
@@ -58,14 +58,14 @@ def st_resnet(
         .outputs["model"]
     )
     moving = (
-        train(clips=clips, flow=fields, initial=initial["flow"], params=motion, name="motion", seed=seed)
+        train(clips=clips, flow=flow_set, initial=initial["flow"], params=motion, name="motion", seed=seed)
         .set_display_name("motion")
         .outputs["model"]
     )
     joined = pretrain_st_resnet(appearance=seeing, motion=moving, params=join, seed=seed).set_display_name("join")
     before = (
         train(
-            clips=clips, flow=fields, initial=joined.outputs["initial"], params=st_resnet, name="st_resnet", seed=seed
+            clips=clips, flow=flow_set, initial=joined.outputs["initial"], params=st_resnet, name="st_resnet", seed=seed
         )
         .set_display_name("st_resnet")
         .outputs["model"]
@@ -74,7 +74,7 @@ def st_resnet(
     star = (
         train(
             clips=clips,
-            flow=fields,
+            flow=flow_set,
             initial=pooled.outputs["initial"],
             params=st_resnet_star,
             name="st_resnet_star",
@@ -83,5 +83,5 @@ def st_resnet(
         .set_display_name("st_resnet_star")
         .outputs["model"]
     )
-    scored = evaluate(clips=clips, flow=fields, models=[seeing, moving, before, star], params=evaluation)
+    scored = evaluate(clips=clips, flow=flow_set, models=[seeing, moving, before, star], params=evaluation)
     register(model=star, evaluation=scored.outputs["evaluation"], params=registration)

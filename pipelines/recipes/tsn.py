@@ -35,8 +35,8 @@ def tsn(
     """One parameter a section of ``params/tsn.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
-    warped_fields = (
+    flow_set = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    warped_set = (
         extract_flow(clips=clips, params=warped_flow, after=checked)
         .set_display_name("extract-warped-flow")
         .outputs["flow"]
@@ -53,12 +53,12 @@ def tsn(
         name: train(clips=clips, flow=read, initial=initial[name], params=temporal, name=name, seed=seed)
         .set_display_name(name)
         .outputs["model"]
-        for name, read in (("flow", fields), ("warped", warped_fields))
+        for name, read in (("flow", flow_set), ("warped", warped_set))
     }
     scored = evaluate(
         clips=clips,
-        flow=fields,
-        warped=warped_fields,
+        flow=flow_set,
+        warped=warped_set,
         models=[streams["rgb"], streams["difference"], streams["flow"], streams["warped"]],
         params=evaluation,
     )

@@ -7,7 +7,7 @@
                        └─ extract_flow ─ motion_net ───── features ─┬─ motion_conv_lstm ────┘
     pretrain_tsn ─────── (both nets)                                └─ motion
 
-Two networks for single images, one for frames and one for single flow fields, are fine-tuned first and then only look.
+Two networks for single images, one for frames and one for single flow frames, are fine-tuned first and then only look.
 What they saw of every frame is computed once, and four recurrent networks learn from it: ``motion_conv_lstm`` (ConvLSTM
 on flow) and ``appearance`` (ConvALSTM on frames), which are the parents that ``videolstm`` starts from, and ``motion``
 (ConvALSTM on flow), which is its partner in the two-stream sum. ``localise`` finds the actors by attention alone.
@@ -53,7 +53,7 @@ def videolstm(
     """One parameter a section of ``params/videolstm.yaml``; ``attending`` is VideoLSTM's own."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
     checked = validate(clips=clips, params=validation)
-    fields = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
+    flow_set = extract_flow(clips=clips, params=flow, after=checked).outputs["flow"]
     initial = pretrain_tsn(params=network, seed=seed).outputs
 
     frame_net = (
@@ -63,7 +63,7 @@ def videolstm(
         .outputs["model"]
     )
     flow_net = (
-        train(clips=clips, flow=fields, initial=initial["flow"], params=temporal, name="motion_net", seed=seed)
+        train(clips=clips, flow=flow_set, initial=initial["flow"], params=temporal, name="motion_net", seed=seed)
         .set_display_name("motion_net")
         .outputs["model"]
     )
@@ -73,7 +73,7 @@ def videolstm(
         .outputs["features"]
     )
     of_flow = (
-        extract_features(clips=clips, flow=fields, backbone=flow_net, params=features)
+        extract_features(clips=clips, flow=flow_set, backbone=flow_net, params=features)
         .set_display_name("motion-features")
         .outputs["features"]
     )
@@ -106,13 +106,13 @@ def videolstm(
     )
     scored = evaluate(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[frame_net, flow_net, parents["appearance"], parents["motion_conv_lstm"], parents["motion"], both],
         params=evaluation,
     )
     localise(
         clips=clips,
-        flow=fields,
+        flow=flow_set,
         models=[both, parents["appearance"], parents["motion"]],
         params=localisation,
     )

@@ -15,7 +15,7 @@ from pipelines.dag.params import CLUSTER, load_cluster, load_params, local_input
 
 if TYPE_CHECKING:
     from pipelines.cluster.data_version import DataVersion
-    from pipelines.cluster.resources import ClusterParams
+    from pipelines.dag.cluster_settings import ClusterParams
     from pipelines.submission.server import Server
 
 
@@ -105,7 +105,7 @@ def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: s
 
 def _cluster_of(params_file: Path, image: str) -> ClusterParams | None:
     """The section ``cluster``; None where it is faulty, which :func:`load_params` tells with the other faults."""
-    from pipelines.cluster.resources import ClusterParams
+    from pipelines.dag.cluster_settings import ClusterParams
 
     try:
         cluster = load_cluster(params_file)

@@ -16,32 +16,32 @@ from rich.text import Text
 
 from pipelines.submission.runs import get_run
 from pipelines.submission.server import Server
-from pipelines.submission.states import State, state_of
+from pipelines.submission.states import RunState, state_of
 from pipelines.submission.steps import StepState, step_states
 
 FIRST_INTERVAL_SEC = 2.0
 MOST_INTERVAL_SEC = 15.0
-PATIENCE_SEC = 600.0  # without a readable answer; the run goes on meanwhile
+FOLLOW_PATIENCE_SEC = 600.0  # without a readable answer; the run goes on meanwhile
 _GROWTH = 1.3
 
 
-class View(Protocol):
+class ProgressView(Protocol):
     """Shows how far a run is."""
 
-    def show(self, state: State, steps: list[StepState]) -> None:
+    def show(self, state: RunState, steps: list[StepState]) -> None:
         """Called after every look at the run."""
 
     def note(self, line: str) -> None:
         """Something else happened: the connection, mostly."""
 
 
-def follow(server: Server, run_id: str, names: Mapping[str, str], view: View) -> dict[str, Any]:
+def follow(server: Server, run_id: str, names: Mapping[str, str], view: ProgressView) -> dict[str, Any]:
     """Look at a run until it has ended.
 
     Args:
         server: Where; it repeats what fails for as long as its patience says.
         run_id: The run.
-        names: Its steps (:func:`pipelines.submission.steps.step_names`); may be empty.
+        names: Its steps (:func:`pipelines.submission.steps.steps_of_package`); may be empty.
         view: Told of every look.
 
     Returns:
@@ -71,7 +71,7 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], view: View) ->
 
 
 @contextmanager
-def view_on(console: Console) -> Iterator[View]:
+def view_on(console: Console) -> Iterator[ProgressView]:
     """A table that changes in place on a terminal, and one line a change elsewhere."""
     if not console.is_terminal:
         yield _Lines(console)
@@ -83,12 +83,12 @@ def view_on(console: Console) -> Iterator[View]:
 class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._run: State | None = None
-        self._steps: dict[str, tuple[State, int]] = {}
+        self._run: RunState | None = None
+        self._steps: dict[str, tuple[RunState, int]] = {}
 
-    def show(self, state: State, steps: list[StepState]) -> None:
+    def show(self, state: RunState, steps: list[StepState]) -> None:
         for step in steps:
-            known = self._steps.get(step.key, (State.PENDING, 0))
+            known = self._steps.get(step.key, (RunState.PENDING, 0))
             if (step.state, step.done) != known:
                 self._steps[step.key] = (step.state, step.done)
                 self._say(f"{step.name}: {_told(step)}")
@@ -108,7 +108,7 @@ class _Table:
     def __init__(self, live: Live) -> None:
         self._live = live
 
-    def show(self, state: State, steps: list[StepState]) -> None:
+    def show(self, state: RunState, steps: list[StepState]) -> None:
         table = Table(box=None, pad_edge=False, show_header=False)
         for step in steps:
             table.add_row(Text(step.name), Text(_told(step), _COLOURS.get(step.state, "")))
@@ -124,12 +124,12 @@ def _told(step: StepState) -> str:
 
 
 _COLOURS = {
-    State.SUCCEEDED: "green",
-    State.SKIPPED: "green",
-    State.RUNNING: "cyan",
-    State.FAILED: "red",
-    State.CANCELED: "yellow",
-    State.CANCELING: "yellow",
-    State.PAUSED: "yellow",
-    State.PENDING: "dim",
+    RunState.SUCCEEDED: "green",
+    RunState.SKIPPED: "green",
+    RunState.RUNNING: "cyan",
+    RunState.FAILED: "red",
+    RunState.CANCELED: "yellow",
+    RunState.CANCELING: "yellow",
+    RunState.PAUSED: "yellow",
+    RunState.PENDING: "dim",
 }

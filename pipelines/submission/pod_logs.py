@@ -52,7 +52,7 @@ class RunPods:
             KineflowError: Kubernetes cannot be reached, or refuses.
         """
         with _translated_errors(self.namespace):
-            return list(filter(step_of, self._pods.labelled(f"{KFP_RUN_LABEL}={run_id}")))
+            return list(filter(step_of_pod, self._pods.labelled(f"{KFP_RUN_LABEL}={run_id}")))
 
     def log(self, pod: Pod, lines: int) -> str:
         """The last lines of a pod.
@@ -64,7 +64,7 @@ class RunPods:
             return self._pods.log(pod.name, container=STEP_CONTAINER, most_bytes=_MOST_BYTES, tail_lines=lines)
 
 
-def step_of(pod: Pod) -> str:
+def step_of_pod(pod: Pod) -> str:
     """The step that a pod runs: by the label that our packages give it, or by the place in Argo's graph.
 
     Empty for a pod that is none of a step, such as a driver.
@@ -76,7 +76,7 @@ def step_of(pod: Pod) -> str:
 def matching(pods: list[Pod], step: str, names: Mapping[str, str]) -> Iterator[Pod]:
     """The pods of a step, by KFP's key or the recipe's name."""
     wanted = {step, names.get(step, step), *(key for key, name in names.items() if name == step)}
-    return (pod for pod in pods if step_of(pod) in wanted)
+    return (pod for pod in pods if step_of_pod(pod) in wanted)
 
 
 def _configuration(kubeconfig: str) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ from pipelines.submission.faults import CutOffError
 from pipelines.submission.registry import named
 from pipelines.submission.server import Server
 from pipelines.submission.states import state_of
-from pipelines.submission.steps import step_names
+from pipelines.submission.steps import steps_of_package
 
 MARKER = "kineflow submission"
 """Begins the description of all that we start."""
@@ -22,7 +22,7 @@ _LOG = logging.getLogger("kineflow")
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """What is to be run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Order:
         return body | ({"service_account": self.service_account} if self.service_account else {})
 
 
-def start_run(server: Server, order: Order) -> dict[str, Any]:
+def start_run(server: Server, request: RunRequest) -> dict[str, Any]:
     """Start a run; one, however often the connection is cut.
 
     The API knows no key that would make a repeated request harmless. So the run is looked for by its marker before it
@@ -71,8 +71,8 @@ def start_run(server: Server, order: Order) -> dict[str, Any]:
     try:
         run, repeated = server.create(
             server.runs.run_service_create_run,
-            lambda: next(iter(_started(server, order)), None),
-            run=order.body(),
+            lambda: next(iter(_started(server, request)), None),
+            run=request.body(),
         )
     except (CutOffError, KeyboardInterrupt) as stop:
         unknown = "whether the run was started is not known; look with `kineflow runs list` before submitting again"
@@ -80,7 +80,7 @@ def start_run(server: Server, order: Order) -> dict[str, Any]:
             raise KeyboardInterrupt(unknown) from None
         raise KineflowError(stop.problem, where=stop.where, remedy=unknown, exit_code=stop.exit_code) from None
     if repeated:  # a request that was given up may have taken effect after we had looked for it
-        first, *others = sorted(_started(server, order), key=lambda each: str(each.get("created_at", ""))) or [run]
+        first, *others = sorted(_started(server, request), key=lambda each: str(each.get("created_at", ""))) or [run]
         for other in others:
             _LOG.warning("run %s was started twice over a bad connection; cancelling the second", first["run_id"])
             cancel_run(server, str(other["run_id"]))
@@ -97,9 +97,9 @@ def steps_of_run(server: Server, run: Mapping[str, Any]) -> dict[str, str]:
     """The steps of a run as its package names them; empty where the package is not there any more."""
     reference = run.get("pipeline_version_reference", {})
     if not (reference.get("pipeline_id") and reference.get("pipeline_version_id")):
-        return step_names(run.get("pipeline_spec", {}))
+        return steps_of_package(run.get("pipeline_spec", {}))
     version = server.find(server.pipelines.pipeline_service_get_pipeline_version, **reference)
-    return step_names((version or {}).get("pipeline_spec", {}))
+    return steps_of_package((version or {}).get("pipeline_spec", {}))
 
 
 def list_runs(server: Server, *, experiment_id: str = "", last: int) -> list[dict[str, Any]]:
@@ -132,9 +132,9 @@ def cancel_run(server: Server, run_id: str) -> bool:
     return True
 
 
-def _started(server: Server, order: Order) -> list[dict[str, Any]]:
+def _started(server: Server, request: RunRequest) -> list[dict[str, Any]]:
     answer = server.read(
         server.runs.run_service_list_runs,
-        experiment_id=order.experiment_id, filter=named(order.name), sort_by="created_at desc", page_size=_PAGE,
+        experiment_id=request.experiment_id, filter=named(request.name), sort_by="created_at desc", page_size=_PAGE,
     )  # fmt: skip
-    return [run for run in answer.get("runs", []) if order.marker in run.get("description", "")]
+    return [run for run in answer.get("runs", []) if request.marker in run.get("description", "")]

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.submission.registry import named
-from pipelines.submission.runs import MARKER, Order
+from pipelines.submission.runs import MARKER, RunRequest
 from pipelines.submission.server import Server
 
 _PAGE = 100
 
 
-def put_schedule(server: Server, order: Order, cron: str) -> tuple[dict[str, Any], list[str]]:
-    """Make ``order`` run by the clock, in place of older ones that we made under its name in its experiment.
+def put_schedule(server: Server, request: RunRequest, cron: str) -> tuple[dict[str, Any], list[str]]:
+    """Make ``request`` run by the clock, in place of older ones that we made under its name in its experiment.
 
     Runs never overlap, and times that were missed are not made up for. The new schedule is there before the old ones
     are removed: a failure between the two leaves one too many, which the next submit removes, and never none.
 
     Args:
         server: Where.
-        order: What; its name is the schedule's.
+        request: What; its name is the schedule's.
         cron: Six fields.
 
     Returns:
@@ -29,14 +29,14 @@ def put_schedule(server: Server, order: Order, cron: str) -> tuple[dict[str, Any
     def alike() -> list[dict[str, Any]]:
         answer = server.read(
             server.schedules.recurring_run_service_list_recurring_runs,
-            experiment_id=order.experiment_id, filter=named(order.name), page_size=_PAGE,
+            experiment_id=request.experiment_id, filter=named(request.name), page_size=_PAGE,
         )  # fmt: skip
-        return [found for found in answer.get("recurringRuns", []) if found.get("display_name") == order.name]
+        return [found for found in answer.get("recurringRuns", []) if found.get("display_name") == request.name]
 
     def find() -> dict[str, Any] | None:
-        return next((found for found in alike() if order.marker in found.get("description", "")), None)
+        return next((found for found in alike() if request.marker in found.get("description", "")), None)
 
-    body = order.body() | {
+    body = request.body() | {
         "trigger": {"cron_schedule": {"cron": cron}},
         "max_concurrency": "1",
         "no_catchup": True,

@@ -27,7 +27,7 @@ from pipelines.submission.faults import (
 
 FIRST_DELAY_SEC = 0.5
 MOST_DELAY_SEC = 15.0
-PATIENCE_SEC = 60.0  # of a request: how long it is tried again
+REQUEST_PATIENCE_SEC = 60.0  # of a request: how long it is tried again
 FIRST_PATIENCE_SEC = 15.0  # of the first one: an address that is wrong stays wrong
 
 _TIMEOUT_SEC = (10.0, 60.0)  # to connect, and between two pieces of an answer
@@ -45,7 +45,7 @@ class Server:
     """
 
     def __init__(
-        self, access: Access, *, patience_sec: float = PATIENCE_SEC, told: Callable[[str], None] | None = None
+        self, access: Access, *, patience_sec: float = REQUEST_PATIENCE_SEC, told: Callable[[str], None] | None = None
     ) -> None:
         import kfp_server_api
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """State of a run or a task; UNKNOWN for one that this version of the API does not name."""
 
     UNKNOWN = "RUNTIME_STATE_UNSPECIFIED"
@@ -23,7 +23,7 @@ class State(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing follows."""
-        return self in (State.SUCCEEDED, State.SKIPPED, State.FAILED, State.CANCELED)
+        return self in (RunState.SUCCEEDED, RunState.SKIPPED, RunState.FAILED, RunState.CANCELED)
 
     @property
     def word(self) -> str:
@@ -31,15 +31,15 @@ class State(StrEnum):
         return _WORDS.get(self, self.name.lower())
 
 
-EXIT_CODES = {State.SUCCEEDED: 0, State.SKIPPED: 0, State.FAILED: 1, State.CANCELED: 3}
+EXIT_CODES = {RunState.SUCCEEDED: 0, RunState.SKIPPED: 0, RunState.FAILED: 1, RunState.CANCELED: 3}
 """Exit code of a command that follows a run to its end; 2 is a mistake, 4 a server out of sight, 130 Ctrl-C."""
 
-_WORDS = {State.CANCELING: "being cancelled", State.CANCELED: "cancelled", State.UNKNOWN: "not started"}
+_WORDS = {RunState.CANCELING: "being cancelled", RunState.CANCELED: "cancelled", RunState.UNKNOWN: "not started"}
 
 
-def state_of(item: Mapping[str, Any]) -> State:
+def state_of(item: Mapping[str, Any]) -> RunState:
     """The state of a run or task as the API gives it."""
     try:
-        return State(item.get("state") or State.UNKNOWN)
+        return RunState(item.get("state") or RunState.UNKNOWN)
     except ValueError:
-        return State.UNKNOWN
+        return RunState.UNKNOWN

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
-from pipelines.submission.states import State, state_of
+from pipelines.submission.states import RunState, state_of
 
 _DRIVER = "-driver"
 _HIDDEN = ("root", "executor")
@@ -32,13 +33,13 @@ class StepState:
 
     key: str
     name: str
-    state: State
+    state: RunState
     parts: int = 1
     done: int = 0
     message: str = ""
 
 
-def step_names(spec: Mapping[str, Any]) -> dict[str, str]:
+def steps_of_package(spec: Mapping[str, Any]) -> dict[str, str]:
     """The steps of a compiled package, in order of dependence: KFP's key, and the recipe's name.
 
     Args:
@@ -63,7 +64,7 @@ def step_states(run: Mapping[str, Any], names: Mapping[str, str]) -> list[StepSt
 
     Args:
         run: As the API gives it.
-        names: From :func:`step_names`; where it is empty, every task that is none of KFP's own is shown.
+        names: From :func:`steps_of_package`; where it is empty, every task that is none of KFP's own is shown.
     """
     tasks: dict[str, list[Mapping[str, Any]]] = {}
     for task in run.get("run_details", {}).get("task_details", []):
@@ -74,55 +75,46 @@ def step_states(run: Mapping[str, Any], names: Mapping[str, str]) -> list[StepSt
 
 def failures(steps: Iterable[StepState]) -> list[StepState]:
     """The steps that failed."""
-    return [step for step in steps if step.state is State.FAILED]
+    return [step for step in steps if step.state is RunState.FAILED]
 
 
 def _together(key: str, name: str, parts: list[Mapping[str, Any]], drivers: list[Mapping[str, Any]]) -> StepState:
     """A driver prepares a step; when it fails, the step is never there."""
     states = [state_of(part) for part in parts]
     messages = [message for task in (*parts, *drivers) if (message := _message(task))]
-    failed = [state for state in map(state_of, drivers) if state is State.FAILED]
-    done = sum(state in (State.SUCCEEDED, State.SKIPPED) for state in states)
+    failed = [state for state in map(state_of, drivers) if state is RunState.FAILED]
+    done = sum(state in (RunState.SUCCEEDED, RunState.SKIPPED) for state in states)
     return StepState(
         key, name, _common([*states, *failed]), max(1, len(parts)), done, "\n".join(dict.fromkeys(messages))
     )
 
 
-def _common(states: list[State]) -> State:
+def _common(states: list[RunState]) -> RunState:
     if not states:
-        return State.PENDING
+        return RunState.PENDING
     for state in (
-        State.FAILED,
-        State.CANCELED,
-        State.CANCELING,
-        State.RUNNING,
-        State.PAUSED,
-        State.PENDING,
-        State.UNKNOWN,
+        RunState.FAILED,
+        RunState.CANCELED,
+        RunState.CANCELING,
+        RunState.RUNNING,
+        RunState.PAUSED,
+        RunState.PENDING,
+        RunState.UNKNOWN,
     ):
         if state in states:
-            part_done = state in (State.PENDING, State.UNKNOWN) and State.SUCCEEDED in states
-            return State.RUNNING if part_done else state
-    return State.SKIPPED if all(state is State.SKIPPED for state in states) else State.SUCCEEDED
+            part_done = state in (RunState.PENDING, RunState.UNKNOWN) and RunState.SUCCEEDED in states
+            return RunState.RUNNING if part_done else state
+    return RunState.SKIPPED if all(state is RunState.SKIPPED for state in states) else RunState.SUCCEEDED
 
 
 def _message(task: Mapping[str, Any]) -> str:
     """Why a task failed: its own error, or the last one among its past states."""
     errors = [task.get("error"), *(past.get("error") for past in reversed(task.get("state_history", [])))]
     text = next((error["message"] for error in errors if error and error.get("message")), "")
-    return "\n".join(str(text).strip().splitlines()[-_MESSAGE_LINES:]) if state_of(task) is State.FAILED else ""
+    return "\n".join(str(text).strip().splitlines()[-_MESSAGE_LINES:]) if state_of(task) is RunState.FAILED else ""
 
 
 def _in_order(tasks: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    ordered: dict[str, Any] = {}
-
-    def add(key: str) -> None:
-        if key in ordered or key not in tasks:
-            return
-        for needed in sorted(tasks[key].get("dependentTasks", [])):
-            add(needed)
-        ordered[key] = tasks[key]
-
-    for key in sorted(tasks):
-        add(key)
-    return list(ordered.items())
+    """Tasks after those that they wait for, and by name where they wait for nothing."""
+    needed = {key: sorted(set(task.get("dependentTasks", [])) & tasks.keys()) for key, task in sorted(tasks.items())}
+    return [(key, tasks[key]) for key in TopologicalSorter(needed).static_order()]

@@ -18,17 +18,17 @@ from pipelines.submission.registry import (
     pipeline_name,
     version_name,
 )
-from pipelines.submission.runs import MARKER, Order, start_run
+from pipelines.submission.runs import MARKER, RunRequest, start_run
 from pipelines.submission.schedules import put_schedule
 from pipelines.submission.server import Server, id_in
-from pipelines.submission.states import State, state_of
-from pipelines.submission.steps import step_names
+from pipelines.submission.states import RunState, state_of
+from pipelines.submission.steps import steps_of_package
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it is there, reads eight times as fast
 
 
 @dataclass(frozen=True)
-class Wish:
+class RunOptions:
     """What the user asks for beyond the recipe.
 
     Attributes:
@@ -74,7 +74,7 @@ class Submission:
         return {key: value for key, value in asdict(self).items() if key != "steps" and value not in ("", ())}
 
 
-def submit(server: Server, package: Package, wish: Wish) -> Submission:
+def submit(server: Server, package: Package, options: RunOptions) -> Submission:
     """Upload the package, or find it there already, and start a run of it or put it on the clock.
 
     Raises:
@@ -88,45 +88,45 @@ def submit(server: Server, package: Package, wish: Wish) -> Submission:
     version, reused = find_or_make_version(
         server, pipeline_id, version_label, package.text, f"{described}, image {package.image}"
     )
-    experiment = find_or_make_experiment(server, wish.experiment)
-    order = Order(
+    experiment = find_or_make_experiment(server, options.experiment)
+    request = RunRequest(
         pipeline_id=pipeline_id,
         version_id=id_in(version, "pipeline_version_id", server.access.host),
         experiment_id=id_in(experiment, "experiment_id", server.access.host),
-        name=wish.name or _name_of(package.recipe, wish),
+        name=options.name or _name_of(package.recipe, options),
         marker=f"{MARKER} {secrets.token_hex(8)}",
         parameters=_parameters_of(spec),
-        service_account=wish.service_account,
+        service_account=options.service_account,
     )
     made: dict[str, Any] = {
         "recipe": package.recipe,
-        "experiment": wish.experiment,
-        "experiment_id": order.experiment_id,
+        "experiment": options.experiment,
+        "experiment_id": request.experiment_id,
         "pipeline": pipeline_name(package.recipe),
         "pipeline_id": pipeline_id,
         "version": version_label,
-        "version_id": order.version_id,
+        "version_id": request.version_id,
         "version_reused": reused,
-        "name": order.name,
-        "steps": step_names(spec),
+        "name": request.name,
+        "steps": steps_of_package(spec),
     }
-    if wish.cron:
-        schedule, replaced = put_schedule(server, order, wish.cron)
+    if options.cron:
+        schedule, replaced = put_schedule(server, request, options.cron)
         schedule_id = id_in(schedule, "recurring_run_id", server.access.host)
         return Submission(
-            **made, schedule_id=schedule_id, schedule=wish.cron, replaced_schedules=tuple(replaced),
+            **made, schedule_id=schedule_id, schedule=options.cron, replaced_schedules=tuple(replaced),
             url=server.access.schedule_page(schedule_id), state=str(schedule.get("status", "ENABLED")),
         )  # fmt: skip
-    run = start_run(server, order)
+    run = start_run(server, request)
     run_id = id_in(run, "run_id", server.access.host)
     state = state_of(run)
-    state = State.PENDING if state is State.UNKNOWN else state
+    state = RunState.PENDING if state is RunState.UNKNOWN else state
     return Submission(**made, run_id=run_id, url=server.access.run_page(run_id), state=state.value)
 
 
-def _name_of(recipe: str, wish: Wish) -> str:
+def _name_of(recipe: str, options: RunOptions) -> str:
     """A schedule is known by its name, a run by its time."""
-    return recipe if wish.cron else f"{recipe} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    return recipe if options.cron else f"{recipe} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _parameters_of(spec: Mapping[str, Any]) -> dict[str, Any]:

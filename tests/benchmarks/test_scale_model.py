@@ -27,7 +27,7 @@ from scale_model.tracking import database_bytes, database_rows
 from scale_model.versions import dvc_hours
 from scale_model.video_sets import ALL, KINETICS400, THOUSANDFOLD, UCF101, VideoSet
 
-from pipelines.cluster.resources import StepResources
+from pipelines.dag.cluster_settings import StepResources
 from tests.pipelines.clusters import cluster
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,12 @@ def given(tiny_data, tiny_initial, tmp_path) -> dict:
     data = {"clips": tiny_data.clips, "flow": tiny_data.flow, "params": PARAMS}
     execute(train, {**data, "initial": tiny_initial["flow"], "name": "teacher", "model": tmp_path / "teacher"})
     student = {"initial": tiny_initial["rgb"], "teacher": tmp_path / "teacher", "name": "student"}
-    return {**data, **student, "distillation": {"weight": 2.0, "unlabelled_batch_size": 2}, "model": tmp_path / "model"}
+    return {
+        **data,
+        **student,
+        "distillation": {"kd_weight": 2.0, "unlabelled_batch_size": 2},
+        "model": tmp_path / "model",
+    }
 
 
 def test_students_with_and_without_unlabelled_clips(given, tmp_path):

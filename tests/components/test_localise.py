@@ -141,7 +141,7 @@ def test_tubes_cover_every_frame(done: tuple[Path, StepResult], bundles: Mapping
     network, card = load_bundle(bundles["conv_alstm"])
     scores = score_clips(
         network, card, ClipSet.load(data / "clips"), None, Split.TEST, clips_per_video=2, batch_size=4
-    )  # both of the windows of 4 of its 6 moments that the step looks at
+    )  # both of the windows of 4 of its 6 time steps that the step looks at
     mine = {row["clip_id"]: row for row in rows if row["model"] == "conv_alstm"}
     for clip_id, probabilities in zip(scores.clip_ids[:3], scores.probabilities(), strict=False):
         assert mine[clip_id]["score"] == pytest.approx(probabilities.max(), rel=1e-4)

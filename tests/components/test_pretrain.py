@@ -18,7 +18,7 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
-SMALL = {"width": 0.125, "stem_temporal_stride": 1, "norm_momentum": 0.1}
+SMALL = {"width": 0.125, "stem_temporal_stride": 1, "bn_momentum": 0.1}
 
 
 class Listener:
@@ -138,7 +138,7 @@ def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None
 @pytest.mark.parametrize("architecture", get_args(PretrainSettings.model_fields["architecture"].annotation))
 def test_params_and_networks_agree(architecture: str, tmp_path: Path) -> None:
     """Every network can be pretrained, and takes every value that its parameters allow."""
-    for values in ({}, {"stem_temporal_stride": 1, "stem_spatial_stride": 1, "norm_momentum": 1.0}):
+    for values in ({}, {"stem_temporal_stride": 1, "stem_spatial_stride": 1, "bn_momentum": 1.0}):
         run(tmp_path, architecture=architecture, **values)
 
 

@@ -67,7 +67,7 @@ def test_two_streams_become_one_network(streams: dict[str, Path], run: Callable[
     parents = [load_card(streams[name]).preprocessing for name in ("appearance", "motion")]
     assert isinstance(network, STResNet)
     assert (network.injection, network.dropout.p, network.temporal_pool) == ("multiply", 0.1, False)
-    assert (card.preprocessing.modality, card.preprocessing.fields, card.preprocessing.segments) == (
+    assert (card.preprocessing.modality, card.preprocessing.flow_frames, card.preprocessing.segments) == (
         "rgb_flow",
         FIELDS,
         0,

@@ -67,7 +67,7 @@ class Project:
         indexed: Videos that were decoded to see what they hold.
         encoded: Videos that were encoded.
         fields: Flow fields that were encoded.
-        moments: Moments that a backbone saw.
+        time_steps: Those that a backbone saw.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class Project:
     indexed: int = 0
     encoded: int = 0
     fields: int = 0
-    moments: int = 0
+    time_steps: int = 0
     seeds: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -107,13 +107,13 @@ class Project:
         extract_flow(clips=out / "clips", params=params, flow=out / "flow")
 
     def see(self, outputs: str = "outputs") -> int:
-        """Run extract_features on what :meth:`run` has made; how many moments the backbone saw."""
-        self.moments, out = 0, self.folder / outputs
+        """Run extract_features on what :meth:`run` has made; how many time steps the backbone saw."""
+        self.time_steps, out = 0, self.folder / outputs
         params = FeatureSettings(splits=(Split.TRAIN,))
         extract_features(
             clips=out / "clips", backbone=self.folder / "backbone", params=params, features=out / "features"
         )
-        return self.moments
+        return self.time_steps
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         write(path, fields, **how)
 
     def seeing(path: Path, features: torch.Tensor) -> None:
-        made.moments += len(features)
+        made.time_steps += len(features)
         see(path, features)
 
     monkeypatch.setattr(ingestion, "index_video", indexing)
@@ -293,7 +293,9 @@ class TestMissing:
 SLOW_INGEST = """
 import time
 from pathlib import Path
+from components.ingest import ingest
 from kineflow.data import ingestion
+from kineflow.data.ingest_settings import IngestSettings
 
 store_video = ingestion.store_video
 def slow(*args, **options):

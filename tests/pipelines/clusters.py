@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.cluster.data_version import DataVersion
-from pipelines.cluster.resources import ClusterParams
+from pipelines.dag.cluster_settings import ClusterParams
 
 IMAGE = f"registry.example.com/team/kineflow-python@sha256:{'0123456789abcdef' * 4}"
 DATA = DataVersion("0123456789abcdef0123456789abcdef.dir", "s3://bucket/dvc")

@@ -34,7 +34,7 @@ from pipelines.dag.sources import ROOT
 
 CLIPS = ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
 CLASSES = tuple(f"class{number}" for number in range(101))
-FRAMES = 33  # of each clip, for speed: three windows of 30 moments
+FRAMES = 33  # of each clip, for speed: three windows of 30 time steps
 
 LSTM = 3_147_776 + 2 * 2_099_200
 INITIAL_STATES, LOCATION = 6 * 524_800, 49 * 512
@@ -108,12 +108,12 @@ def test_one_step_of_training(paper: dict[str, Any], clip_set: ClipSet, stream: 
     task = StepwiseClassification(network, card.preprocessing, settings).train()
     optimiser = build_optimiser(network, settings.optimiser)
     before = network.sequence.head.classifier.weight.detach().clone()
-    terms = task.loss(batch)
-    terms["loss"].backward()
+    losses = task.loss(batch)
+    losses["loss"].backward()
     optimiser.step()
-    assert torch.isfinite(terms["loss"])
+    assert torch.isfinite(losses["loss"])
     if section != "cube":  # nothing is known yet: at each of 30 steps of both clips, chance among 101 classes
-        assert terms["cross_entropy"].item() == pytest.approx(2 * 30 * math.log(101), rel=0.05)
-    if "attention_penalty" in terms:
-        assert terms["attention_penalty"].item() / 2 == pytest.approx(7.367, rel=0.01)
+        assert losses["cross_entropy"].item() == pytest.approx(2 * 30 * math.log(101), rel=0.05)
+    if "attention_penalty" in losses:
+        assert losses["attention_penalty"].item() / 2 == pytest.approx(7.367, rel=0.01)
     assert not torch.equal(network.sequence.head.classifier.weight, before)

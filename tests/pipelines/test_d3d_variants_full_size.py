@@ -140,19 +140,19 @@ def test_one_step_with_an_auxiliary_decoder(
     assert decoder == 2_627_008 + 16_706 + 1_549_442  # PWC's from 480 channels
     optimiser = build_optimiser(task.network, settings.optimiser)
     before = network.stem.weight.detach().clone()
-    terms = task.loss(batch)  # type: ignore[arg-type]
-    terms["loss"].backward()
+    losses = task.loss(batch)  # type: ignore[arg-type]
+    losses["loss"].backward()
     torch.nn.utils.clip_grad_norm_(task.network.parameters(), 1e9, error_if_nonfinite=True)
     optimiser.step()
-    assert terms["loss"].item() == pytest.approx(
-        terms["cross_entropy"].item() + auxiliary.weight * terms["end_point_error"].item(), rel=1e-5
+    assert losses["loss"].item() == pytest.approx(
+        losses["cross_entropy"].item() + auxiliary.weight * losses["end_point_error"].item(), rel=1e-5
     )
     assert not torch.equal(network.stem.weight, before)
 
 
 @pytest.mark.long
 def test_learnt_flow_of_a_whole_clip(paper: dict[str, Any]) -> None:
-    hyper = {key: value for key, value in paper["network"].items() if key in ("width", "norm_momentum")}
+    hyper = {key: value for key, value in paper["network"].items() if key in ("width", "bn_momentum")}
     with torch.device("meta"):
         network = learnt_flow(num_classes=101, bound_px=paper["flow"]["bound_px"], **hyper)
         clips = torch.empty(1, 3, 64, 224, 224)
@@ -173,9 +173,9 @@ def test_one_step_of_d3d_itself(paper: dict[str, Any], initial: dict[str, Path],
     ).train()
     optimiser = build_optimiser(student, settings.optimiser)
     before = student.stem.weight.detach().clone(), teacher.stem.weight.detach().clone()
-    terms = task.loss(batch)  # type: ignore[arg-type]
-    assert terms["loss"].item() == pytest.approx(terms["cross_entropy"].item() + terms["distillation"].item())
-    terms["loss"].backward()
+    losses = task.loss(batch)  # type: ignore[arg-type]
+    assert losses["loss"].item() == pytest.approx(losses["cross_entropy"].item() + losses["distillation"].item())
+    losses["loss"].backward()
     torch.nn.utils.clip_grad_norm_(student.parameters(), 1e9, error_if_nonfinite=True)
     optimiser.step()
     assert not torch.equal(student.stem.weight, before[0])

@@ -65,7 +65,7 @@ def test_runs_are_tracked_under_one_parent(project: Any, first_run: Any) -> None
     assert "evaluate/student/top1" in parent.data.metrics
     student = steps["student"]
     assert [read.dataset.name for read in student.inputs.dataset_inputs] == ["clips"]
-    assert student.data.params["distillation.weight"] == "0.3"
+    assert student.data.params["distillation.kd_weight"] == "0.3"
     assert {"train/cross_entropy", "train/distillation", "val/top1"} <= set(student.data.metrics)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kineflow.evaluation.results import data_version
+from kineflow.evaluation.results import clips_digest
 from kineflow.registry.aliases import DATA_TAG
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
@@ -43,7 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         os.utime(path, (0, 0))
     client = connect(tracking_uri(tmp_path))
     client.create_registered_model("student")
-    version = data_version([clip("tested", Split.TEST)])
+    version = clips_digest([clip("tested", Split.TEST)])
     client.create_model_version("student", source=str(tmp_path / "model"), tags={DATA_TAG: version})
     return tmp_path
 

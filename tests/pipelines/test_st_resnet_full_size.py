@@ -91,7 +91,7 @@ def test_one_step_of_training(
         settings.short_side,
         settings.crop,
         jitter=Jitter(settings.crop_scales, settings.crop_positions),
-        fields=card.preprocessing.fields,
+        flow_frames=card.preprocessing.flow_frames,
         stride_frames_max=settings.stride_frames_max,
     )
     samples = ClipDataset(
@@ -138,12 +138,12 @@ def test_whole_frames_are_tested_over_25_steps(
         crop=settings.crop,
         short=settings.short,
     )
-    moments = np.linspace(0, clip.frames - 2, wanted.frames).astype(np.int64)[None]
-    needed = needed_of(moments, wanted, n_frames=clip.frames)
+    time_steps = np.linspace(0, clip.frames - 2, wanted.frames).astype(np.int64)[None]
+    needed = needed_of(time_steps, wanted, n_frames=clip.frames)
     frames = read_frames(clip_set.locate(clip), needed.frames.tolist())
-    fields = read_flow(flow_set.locate(clip.clip_id), needed.fields.tolist())
+    flow_frames = read_flow(flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
     seen = prepare_windows(
-        moments, needed, frames, fields, wanted, n_frames=clip.frames, crops=paper["evaluation"]["crops"]
+        time_steps, needed, frames, flow_frames, wanted, n_frames=clip.frames, crops=paper["evaluation"]["crops"]
     )
     assert seen.shape == (1, 2, 23, 25, 256, 256 * clip.width // clip.height)
     with torch.inference_mode():

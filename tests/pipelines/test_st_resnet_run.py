@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 STREAM = {
     "frames": 1, "short_side": 32, "crop": 32, "flip": False, "steps": 2, "validate_every_steps": 1, "batch_size": 4,
-    "optimiser": {"name": "sgd", "learning_rate": 0.001, "bias_rate": 2},
+    "optimiser": {"name": "sgd", "learning_rate": 0.001, "bias_lr_mult": 2},
 }  # fmt: skip
 JOINED = {
     **STREAM, "frames": 3, "stride_frames": 1, "stride_frames_max": 2, "test_frames": 6, "test_stride_frames": 2,

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 STREAM = {
     "frames": 3, "short_side": 32, "crop": 32, "flip": False, "steps": 2, "validate_every_steps": 1, "batch_size": 4,
-    "optimiser": {"name": "sgd", "learning_rate": 0.001, "bias_rate": 2, "stem_rate": 5, "clip_gradient_norm": 20},
+    "optimiser": {
+        "name": "sgd", "learning_rate": 0.001, "bias_lr_mult": 2, "stem_lr_mult": 5, "clip_gradient_norm": 20
+    },
 }  # fmt: skip
 FLOW = {"bound_px": 5.0, "preset": "capped", "scales": 2, "warps": 1}
 PARAMS: dict[str, Any] = {

@@ -17,7 +17,7 @@ from components.extract_features import extract_features
 from components.pretrain_tsn import pretrain_tsn
 from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.feature_settings import FeatureSettings
-from kineflow.models.over_frames import OverFrames
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.videolstm import ConvALSTM, ConvLSTM, VideoLSTM, warm_start
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -183,5 +183,5 @@ def test_videolstm_starts_from_its_parents(paper: dict[str, Any], streams: dict[
 
 def _network(
     streams: dict[str, Stream], roles: tuple[str, ...], settings: RecurrentSettings, *, seed: int = 0
-) -> tuple[OverFrames, Any]:
+) -> tuple[FrameNetwork, Any]:
     return network_over([streams[role] for role in roles], settings, CLASSES, name="m", seed=seed)

@@ -50,7 +50,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Line:
+class ListLine:
     """A line of a list file, with the place to name in a message."""
 
     text: str
@@ -90,11 +90,11 @@ class Lists:
             )
         return min(found, key=lambda name: (name.count("/"), name))
 
-    def lines(self, name: str) -> Iterator[Line]:
+    def lines(self, name: str) -> Iterator[ListLine]:
         """The lines of a list file that are not blank."""
         for number, text in enumerate(read_text(self.source, name).splitlines(), 1):
             if text.strip():
-                yield Line(text.strip(), f"{self.source.root}/{name}:{number}")
+                yield ListLine(text.strip(), f"{self.source.root}/{name}:{number}")
 
     def records(
         self, name: str, *, required: Collection[str], optional: Collection[str] | None = None

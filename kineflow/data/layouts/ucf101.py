@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from kineflow.data.layouts.registry import register_layout
-from kineflow.data.layouts.rows import Line, ListedClip, Listing, Lists, Videos, checked_once, checked_path
+from kineflow.data.layouts.rows import ListedClip, Listing, ListLine, Lists, Videos, checked_once, checked_path
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
@@ -56,7 +56,7 @@ def _read_split(lists: Lists, name: str, split: Split, classes: dict[str, int], 
         )
 
 
-def _parse(line: Line, classes: dict[str, int]) -> tuple[str, str]:
+def _parse(line: ListLine, classes: dict[str, int]) -> tuple[str, str]:
     """Path and class of a line ``<Class>/<video>.avi[ <index>]``."""
     match = re.fullmatch(r"(\S+?)/(\S+\.avi)(?:\s+(\d+))?", line.text)
     if not match:

@@ -17,9 +17,9 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from kineflow.evaluation.attention.figures import Figure, Located, figures_of, figures_of_frame, locate
+from kineflow.evaluation.attention.figures import Estimate, Located, figures_of, figures_of_frame, localise_clip
 from kineflow.evaluation.attention.maps import Watched, check_watchable, watch_clips
-from kineflow.evaluation.attention.page import Looked, Shown
+from kineflow.evaluation.attention.page import Looked, ShownClip
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.strips import (
     PICTURE_PX,
@@ -60,10 +60,10 @@ class Comparison:
 
     clips: tuple[Clip, ...]
     located: Mapping[str, Sequence[Located]]
-    figures: Mapping[str, Mapping[str, Figure]]
-    whole_frame: Mapping[str, Figure]
+    figures: Mapping[str, Mapping[str, Estimate]]
+    whole_frame: Mapping[str, Estimate]
     most_entropy: Mapping[str, float]
-    examples: Sequence[Shown]
+    examples: Sequence[ShownClip]
 
 
 def compare_attention(
@@ -101,7 +101,7 @@ def compare_attention(
             device=device,
         ):
             truth = truth_of(seen.clip) if truth_of else None
-            located[card.name].append(locate(seen, card.classes, truth, settings))
+            located[card.name].append(localise_clip(seen, card.classes, truth, settings))
             most_entropy[card.name] = math.log(seen.attention[0].size)
             if seen.clip in shown:
                 watched[card.name][seen.clip.clip_id] = seen
@@ -137,7 +137,7 @@ def in_turn(clips: Sequence[Clip], count: int) -> list[Clip]:
     return list(islice((clip for clip in turns if clip is not None), count))
 
 
-def flat_metrics(comparison: Comparison) -> dict[str, float]:
+def localisation_metrics(comparison: Comparison) -> dict[str, float]:
     """All figures by name: ``<model>/video_map``, …"""
     return {
         f"{model}/{name}": figure.value
@@ -171,7 +171,7 @@ def _rows(model: str, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
             yield told | {"frame": frame} | dict(zip(_SIDES, box, strict=True))
 
 
-def _plain(figures: Mapping[str, Figure]) -> dict[str, dict[str, float]]:
+def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: dataclasses.asdict(figure) for name, figure in figures.items()}
 
 
@@ -182,13 +182,13 @@ def _shown(
     truth_of: TruthOf | None,
     settings: LocaliseSettings,
     looks: Mapping[str, tuple[Watched, Located]],
-) -> Shown:
+) -> ShownClip:
     numbers = pictured(clip)
     frames = read_frames(clip_set.locate(clip), numbers)
     truth: ClipTruth | None = truth_of(clip) if truth_of else None
     true = Drawn([one.tube for one in truth.tubes] if truth else [], TRUE)
     judgement = next(iter(looks.values()))[1].judgement
-    return Shown(
+    return ShownClip(
         clip.clip_id,
         clip.label or "",
         frames=strip(frames, numbers, [true]),

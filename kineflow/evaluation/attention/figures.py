@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.evaluation.attention.maps import Part, Watched
+from kineflow.evaluation.attention.maps import SeenRegion, Watched
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.truth import ClipTruth
 from kineflow.evaluation.localisation import (
@@ -23,8 +23,8 @@ from kineflow.evaluation.localisation import (
     average_precisions,
     frame_entropy,
     judge,
-    localise,
     tube_iou,
+    tube_of_attention,
 )
 from kineflow.evaluation.metrics import wilson_interval
 
@@ -35,7 +35,7 @@ Places = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A figure over clips with its 95 % interval."""
 
     value: float
@@ -79,11 +79,13 @@ class Located:
     judgement: Judgement | None
 
 
-def locate(watched: Watched, classes: Sequence[str], truth: ClipTruth | None, settings: LocaliseSettings) -> Located:
+def localise_clip(
+    watched: Watched, classes: Sequence[str], truth: ClipTruth | None, settings: LocaliseSettings
+) -> Located:
     """Turn a clip's attention into a tube, and compare it with the truth."""
     clip, part = watched.clip, watched.part
     tube = _in_frame(
-        localise(
+        tube_of_attention(
             watched.attention,
             height=part.height,
             width=part.width,
@@ -114,7 +116,7 @@ def locate(watched: Watched, classes: Sequence[str], truth: ClipTruth | None, se
     )
 
 
-def figures_of(located: Sequence[Located], *, least_iou: float) -> dict[str, Figure]:
+def figures_of(located: Sequence[Located], *, least_iou: float) -> dict[str, Estimate]:
     """A model's figures over all clips, by name; those that need true boxes are left out where there are none.
 
     ==================  =========================================================================
@@ -151,7 +153,7 @@ def figures_of(located: Sequence[Located], *, least_iou: float) -> dict[str, Fig
     return figures
 
 
-def figures_of_frame(located: Sequence[Located], *, least_iou: float) -> dict[str, Figure]:
+def figures_of_frame(located: Sequence[Located], *, least_iou: float) -> dict[str, Estimate]:
     """``found`` and ``tube_iou`` of tubes that are always the whole frame; none where there are no true boxes."""
     overlaps = [clip.judgement.overlap_of_frame for clip in located if clip.judgement is not None]
     if not overlaps:
@@ -159,11 +161,11 @@ def figures_of_frame(located: Sequence[Located], *, least_iou: float) -> dict[st
     return {"found": _share([overlap >= least_iou for overlap in overlaps]), "tube_iou": _mean(overlaps)}
 
 
-def _in_frame(tube: Tube, part: Part) -> Tube:
+def _in_frame(tube: Tube, part: SeenRegion) -> Tube:
     return Tube(tube.frames, tube.boxes + np.array([part.left, part.top, part.left, part.top]))
 
 
-def _video_map(located: Sequence[Located], least_iou: float) -> Figure:
+def _video_map(located: Sequence[Located], least_iou: float) -> Estimate:
     """Of one tube a clip; a clip is drawn with its tube and its true ones."""
     truths = [clip.judgement.truths if clip.judgement else () for clip in located]
     all_truths = [truth for of_clip in truths for truth in of_clip]
@@ -177,17 +179,17 @@ def _video_map(located: Sequence[Located], least_iou: float) -> Figure:
     return _bootstrapped(of, len(located))
 
 
-def _mean(values: Sequence[float]) -> Figure:
+def _mean(values: Sequence[float]) -> Estimate:
     of_clips = np.array(values)
     return _bootstrapped(lambda places: float(of_clips[places].mean()), len(of_clips))
 
 
-def _share(right: Sequence[bool]) -> Figure:
-    return Figure(sum(right) / len(right), *wilson_interval(sum(right), len(right)))
+def _share(right: Sequence[bool]) -> Estimate:
+    return Estimate(sum(right) / len(right), *wilson_interval(sum(right), len(right)))
 
 
-def _bootstrapped(figure: Callable[[Places], float], clips: int) -> Figure:
+def _bootstrapped(figure: Callable[[Places], float], clips: int) -> Estimate:
     rng = np.random.default_rng(0)
     drawn = [figure(rng.integers(clips, size=clips)) for _ in range(_RESAMPLES)]
     low, high = np.percentile(drawn, _PERCENTILES)
-    return Figure(figure(np.arange(clips)), float(low), float(high))
+    return Estimate(figure(np.arange(clips)), float(low), float(high))

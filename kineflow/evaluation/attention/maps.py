@@ -3,13 +3,13 @@
 The model runs over consecutive windows of T steps; the last one ends with the video and may overlap with the one before
 it, whose maps count where both have one (its states have seen more)::
 
-    moments     0 1 2 3 4 5 6 7 8 9      T = 4
+    time steps  0 1 2 3 4 5 6 7 8 9      T = 4
     windows     0 1 2 3
                         4 5 6 7
                             6 7 8 9      gives the maps of 8 and 9
 
-A video of n frames has n - 1 moments (:mod:`kineflow.spec.modality`); its last frame has the map of the last moment.
-With a stride of s, every s-th moment has a map, which is also that of the frames until the next.
+A video of n frames has n - 1 time steps (:mod:`kineflow.spec.modality`); its last frame has the map of the last one.
+With a stride of s, every s-th time step has a map, which is also that of the frames until the next.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.models.card import ModelCard
+from kineflow.models.frame_networks import FrameNetwork, tap_of
 from kineflow.models.network import VideoNetwork
-from kineflow.models.over_frames import OverFrames, tap_of
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
@@ -41,7 +41,7 @@ from kineflow.video.decode import read_frames
 _REMEDY = "localise with networks that attend over maps of frames, such as conv_alstm and videolstm"
 
 
-class Part(NamedTuple):
+class SeenRegion(NamedTuple):
     """The part of the stored frame that a network sees, and that its map lies over, pixels."""
 
     left: int
@@ -63,7 +63,7 @@ class Watched:
 
     clip: Clip
     attention: npt.NDArray[np.float32]
-    part: Part
+    part: SeenRegion
     probabilities: npt.NDArray[np.float64]
 
 
@@ -94,7 +94,7 @@ def watch_clips(
         KineflowError: The network has no attention, or flow is missing.
     """
     check_watchable(card, flow_set)
-    assert isinstance(network, OverFrames)
+    assert isinstance(network, FrameNetwork)
     parts = _Parts(clips, clip_set, flow_set, card.preprocessing, batch_size)
     loader: DataLoader[Tensor] = DataLoader(parts, batch_size=None, num_workers=workers)
     network.to(device).eval()
@@ -119,7 +119,7 @@ def check_watchable(card: ModelCard, flow_set: FlowSet | None) -> None:
     """See what can be seen of a model's card alone, before anything is run.
 
     Raises:
-        KineflowError: It is no trained network over frames, or needs flow and there is none.
+        KineflowError: It is no trained frame network, or needs flow and there is none.
     """
     try:
         tap_of(card.architecture)
@@ -137,19 +137,19 @@ def check_watchable(card: ModelCard, flow_set: FlowSet | None) -> None:
         )
 
 
-def part_seen(clip: Clip, preprocessing: Preprocessing) -> Part:
+def part_seen(clip: Clip, preprocessing: Preprocessing) -> SeenRegion:
     """What of a clip's frame the network's square covers."""
     if preprocessing.fit == "squash":
-        return Part(0, 0, clip.width, clip.height)
+        return SeenRegion(0, 0, clip.width, clip.height)
     side = round(min(clip.width, clip.height) * preprocessing.crop / preprocessing.short_side)
-    return Part((clip.width - side) // 2, (clip.height - side) // 2, side, side)
+    return SeenRegion((clip.width - side) // 2, (clip.height - side) // 2, side, side)
 
 
-def consecutive_windows(n_moments: int, spec: ClipSpec) -> Indices:
-    """Windows [V,T] that cover every ``stride_frames``-th moment, as in the module's picture."""
-    seen = -(-n_moments // spec.stride_frames)
+def consecutive_windows(n_time_steps: int, spec: ClipSpec) -> Indices:
+    """Windows [V,T] that cover every ``stride_frames``-th time step, as in the module's picture."""
+    seen = -(-n_time_steps // spec.stride_frames)
     starts = np.minimum(np.arange(0, seen, spec.frames), max(0, seen - spec.frames)) * spec.stride_frames
-    return windows_at(n_moments, spec, starts)
+    return windows_at(n_time_steps, spec, starts)
 
 
 class _Parts(Dataset[Tensor]):
@@ -185,11 +185,11 @@ class _Parts(Dataset[Tensor]):
         clip, windows = self.parts[number]
         needed = needed_of(windows, self.preprocessing, n_frames=clip.frames)
         frames = read_frames(self.clip_set.locate(clip), needed.frames.tolist()) if len(needed.frames) else None
-        fields = None
-        if len(needed.fields):
+        flow_frames = None
+        if len(needed.flow_frames):
             assert self.flow_set is not None  # checked before the first clip is read
-            fields = read_flow(self.flow_set.locate(clip.clip_id), needed.fields.tolist())
-        return prepare_windows(windows, needed, frames, fields, self.preprocessing, n_frames=clip.frames)[:, 0]
+            flow_frames = read_flow(self.flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
+        return prepare_windows(windows, needed, frames, flow_frames, self.preprocessing, n_frames=clip.frames)[:, 0]
 
 
 def _batches(windows: Indices, batch_size: int) -> list[Indices]:
@@ -197,7 +197,7 @@ def _batches(windows: Indices, batch_size: int) -> list[Indices]:
 
 
 @torch.inference_mode()
-def _look(network: OverFrames, windows: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]] | None:
+def _look(network: FrameNetwork, windows: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]] | None:
     """Maps [V·T, h, w] of all steps, and class probabilities [V, K]; None without attention over maps."""
     hidden, attention = network.sequence.unroll(*network.frame_features(windows))
     if attention is None or attention.ndim != 4:
@@ -209,8 +209,8 @@ def _look(network: OverFrames, windows: Tensor) -> tuple[npt.NDArray[np.float32]
 
 def _step_of_frame(windows: Indices, n_frames: int) -> Indices:
     """Which step of the windows [V,T], counted through, each frame has its map from."""
-    moments, first = np.unique(windows.reshape(-1), return_index=True)
-    steps: Indices = first[np.searchsorted(moments, np.arange(n_frames), side="right") - 1]
+    time_steps, first = np.unique(windows.reshape(-1), return_index=True)
+    steps: Indices = first[np.searchsorted(time_steps, np.arange(n_frames), side="right") - 1]
     return steps
 
 

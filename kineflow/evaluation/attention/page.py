@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.evaluation.attention.figures import Figure
+from kineflow.evaluation.attention.figures import Estimate
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.strips import TRUE, TUBE
 from kineflow.evaluation.report import plots
@@ -28,7 +28,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownClip:
     """One example clip.
 
     Attributes:
@@ -64,15 +64,15 @@ class Report:
 
     settings: LocaliseSettings
     clips: int
-    figures: Mapping[str, Mapping[str, Figure]]
-    whole_frame: Mapping[str, Figure]
+    figures: Mapping[str, Mapping[str, Estimate]]
+    whole_frame: Mapping[str, Estimate]
     most_entropy: Mapping[str, float]
-    examples: Sequence[Shown]
+    examples: Sequence[ShownClip]
     wheel: bytes | None
     lineage: Mapping[str, str]
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_localisation_page(path: Path, report: Report) -> None:
     """Write the page as one HTML file, whole or not at all."""
     html = render(report)
     with atomic_file(path) as partial:
@@ -80,7 +80,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def render(report: Report) -> str:
-    """The page of :func:`write_report` as text."""
+    """The page of :func:`write_localisation_page` as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent

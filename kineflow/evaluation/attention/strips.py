@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.evaluation.attention.maps import Part, Watched
+from kineflow.evaluation.attention.maps import SeenRegion, Watched
 from kineflow.evaluation.localisation import Floats, Tube, enlarge, smooth
 from kineflow.evaluation.report.strips import jpeg_strip
 from kineflow.sets.clip_set import Clip
@@ -56,7 +56,7 @@ def attention_strip(
     return strip(light(frames, attention, watched.part, sigma_px=sigma_px), numbers, drawn)
 
 
-def light(frames: Images, attention: Floats, part: Part, *, sigma_px: float = 0.0) -> Images:
+def light(frames: Images, attention: Floats, part: SeenRegion, *, sigma_px: float = 0.0) -> Images:
     """Frames [M, H, W, 3] whose brightness follows attention [M, h, w] over ``part`` of them.
 
     A pixel keeps .2 of its brightness where there is no attention, and all of it where the frame has its most.

@@ -168,15 +168,15 @@ def _grouped(examples: Sequence[Example], evaluation: Evaluation) -> dict[str, l
 def _described(example: Example, evaluation: Evaluation) -> dict[str, Any]:
     first = evaluation.models[0].scores
     truth = int(first.labels[example.index])
-    answers = []
+    predictions = []
     for model in evaluation.models:
         probabilities = model.scores.probabilities()[example.index]
         best = int(probabilities.argmax())
-        answers.append(
+        predictions.append(
             {"model": model.name, "guess": first.classes[best], "score": probabilities[best], "right": best == truth}
         )
     clip_id, true = first.clip_ids[example.index], first.classes[truth]
-    return {"clip_id": clip_id, "true": true, "answers": answers, "example": example}
+    return {"clip_id": clip_id, "true": true, "predictions": predictions, "example": example}
 
 
 def _percent(share: float) -> str:

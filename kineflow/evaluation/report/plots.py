@@ -78,7 +78,7 @@ def accuracy_bars(bars: Sequence[Bar], *, chance: float) -> str:
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("top-1 accuracy, %, with 95 % interval (dashed: guessing)")
-    clean(axes, grid="x")
+    tidy_axes(axes, grid="x")
     return as_svg(figure)
 
 
@@ -105,7 +105,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     else:
         axes.set_xticks([])
         axes.set_yticks([])
-    clean(axes, spines=True)
+    tidy_axes(axes, spines=True)
     return as_svg(figure)
 
 
@@ -136,7 +136,7 @@ def class_change(change: NDArray[np.float64], classes: Sequence[str]) -> str:
     axes.set_ylim(rows[-1] + 0.6, -0.6)
     axes.set_xlim(lowest - room if lowest < 0 else 0, highest + room)
     axes.set_xlabel("change in accuracy, percentage points")
-    clean(axes, grid="x")
+    tidy_axes(axes, grid="x")
     return as_svg(figure)
 
 
@@ -159,7 +159,7 @@ def curves(by_model: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], 
         axes.set_title(short_name(name), fontsize=9, color=INK, loc="left")
         axes.locator_params(axis="x", nbins=4, integer=True)
         axes.locator_params(axis="y", nbins=5)
-        clean(axes, grid="y")
+        tidy_axes(axes, grid="y")
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("step", fontsize=9, color=MUTED)
@@ -188,7 +188,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def clean(axes: Axes, *, grid: Literal["x", "y"] | None = None, spines: bool = False) -> None:
+def tidy_axes(axes: Axes, *, grid: Literal["x", "y"] | None = None, spines: bool = False) -> None:
     """Leave of the axes what tells something."""
     axes.set_facecolor("none")
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)

@@ -11,7 +11,7 @@ from kineflow.evaluation.motion_probe import Mean
 from kineflow.evaluation.probe_results import Probed, Probing
 from kineflow.evaluation.report import plots
 from kineflow.evaluation.report.page import data_uri, some_of
-from kineflow.evaluation.report.probe_plot import Line, errors_by_stage
+from kineflow.evaluation.report.probe_plot import ErrorLine, errors_by_stage
 from kineflow.storage.files import atomic_file
 
 
@@ -65,9 +65,9 @@ def _stages(probing: Probing) -> list[str]:
 def _figure(probing: Probing, decoders: list[str], colours: Mapping[str, str | None]) -> str:
     stages = _stages(probing)
 
-    def line(network: Probed, decoder: str) -> Line:
+    def line(network: Probed, decoder: str) -> ErrorLine:
         errors = [probing.summary(network.name, (stage, decoder)).error for stage in stages]
-        return Line(network.name, errors, colours[network.name])
+        return ErrorLine(network.name, errors, colours[network.name])
 
     by_decoder = {decoder: [line(network, decoder) for network in probing.networks] for decoder in decoders}
     first = probing.networks[0].name

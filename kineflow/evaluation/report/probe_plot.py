@@ -14,7 +14,7 @@ _DASHES = ((0, (1, 2)), (0, (5, 2, 1, 2)), (0, (8, 3)))  # of the networks that 
 
 
 @dataclass(frozen=True)
-class Line:
+class ErrorLine:
     """A network's errors by stage, px.
 
     Attributes:
@@ -29,7 +29,7 @@ class Line:
 
 
 def errors_by_stage(
-    stages: Sequence[str], by_decoder: Mapping[str, Sequence[Line]], still: Mapping[str, Sequence[float]]
+    stages: Sequence[str], by_decoder: Mapping[str, Sequence[ErrorLine]], still: Mapping[str, Sequence[float]]
 ) -> str:
     """End-point error by stage as SVG: a panel for each decoder, and in it a line for each network.
 
@@ -65,7 +65,7 @@ def errors_by_stage(
         axes.set_xticks(places, stages, rotation=0 if len(stages) * columns <= 9 else 45)
         axes.set_xlim(-0.35, len(stages) - 0.65)
         axes.set_ylim(bottom=0)
-        plots.clean(axes, grid="y")
+        plots.tidy_axes(axes, grid="y")
     for axes in panels[len(by_decoder) :]:
         axes.set_visible(False)
     panels[0].set_ylabel("end-point error, px (lower: more motion)")

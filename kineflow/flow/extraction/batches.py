@@ -20,7 +20,7 @@ def pairs_in_batch(frame_pixels: int, most_pairs: int, *, on_cpu: bool) -> int:
 
 
 @dataclass
-class Batch:
+class PairBatch:
     """Pairs to be solved together, from one clip or several.
 
     Attributes:
@@ -67,7 +67,7 @@ class Batch:
 class Piece:
     """The pairs of one clip in a batch: ``batch.flow.result()[start:stop]``."""
 
-    batch: Batch
+    batch: PairBatch
     start: int
     stop: int
 
@@ -80,9 +80,9 @@ class Filler:
         send: Takes each full batch.
     """
 
-    def __init__(self, open_batch: Callable[[int, int], Batch], send: Callable[[Batch], None]) -> None:
+    def __init__(self, open_batch: Callable[[int, int], PairBatch], send: Callable[[PairBatch], None]) -> None:
         self._open, self._send = open_batch, send
-        self._batch: Batch | None = None
+        self._batch: PairBatch | None = None
         self._size: tuple[int, ...] = ()
 
     def add(self, frames: np.ndarray) -> Iterator[Piece]:

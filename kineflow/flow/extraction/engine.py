@@ -26,7 +26,7 @@ from queue import Queue
 
 import torch
 
-from kineflow.flow.extraction.batches import Batch, Filler, pairs_in_batch
+from kineflow.flow.extraction.batches import Filler, PairBatch, pairs_in_batch
 from kineflow.flow.extraction.decoding import Decoding, decode, in_order
 from kineflow.flow.extraction.encoding import Encoding, encode
 from kineflow.flow.extraction.jobs import ClipError, Job, plan
@@ -47,7 +47,7 @@ _ABANDONED_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractedFlow:
     """What :func:`extract_set` has done.
 
     Attributes:
@@ -72,7 +72,7 @@ class Extracted:
 
 def extract_set(
     clips: ClipSet, chosen: Sequence[Clip], media: Path | MediaStore, settings: ExtractSettings
-) -> Extracted:
+) -> ExtractedFlow:
     """Extract the flow of ``chosen`` clips of a set into files below ``media``, leaving alone those already there.
 
     A clip that fails is listed with the reason and does not stop the others. Paths of the entries are relative to
@@ -93,7 +93,7 @@ def extract_set(
         key=lambda job: (job.clip.height, job.clip.width, job.clip.clip_id),
     )
     if not jobs:
-        return Extracted(tuple(_by_clip(entries)))
+        return ExtractedFlow(tuple(_by_clip(entries)))
     _remove_abandoned({job.target.parent for job in jobs})
     extracted = _extract(jobs, settings)
     _LOG.info(
@@ -137,12 +137,12 @@ def _remove_abandoned(folders: Iterable[Path]) -> None:
                     path.unlink()
 
 
-def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> Extracted:
+def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> ExtractedFlow:
     on_cpu, solvers = settings.on_cpu, solvers_of(settings)
     coders = 1 + settings.workers // _SOLVERS_A_CODER if on_cpu else settings.workers
     memory = Budget(_AHEAD_BYTES_A_CODER * (coders + 1))
     to_decode: Queue[Decoding] = Queue()
-    to_solve: Queue[Batch] = Queue(2 * len(solvers))
+    to_solve: Queue[PairBatch] = Queue(2 * len(solvers))
     to_encode: Queue[Encoding] = Queue()
     finished: Queue[FlowEntry] = Queue()
     pairs = {job.clip.clip_id: job.pairs for job in jobs}
@@ -150,11 +150,11 @@ def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> Extracted:
 
     with _one_thread_an_operation(on_cpu), Workers() as workers:
 
-        def open_batch(height: int, width: int) -> Batch:
+        def open_batch(height: int, width: int) -> PairBatch:
             room = pairs_in_batch(height * width, settings.batch_pairs, on_cpu=on_cpu)
             weight = _BYTES_A_PIXEL * room * height * width
             workers.take(memory, weight)
-            return Batch(room, on_used=lambda: memory.give_back(weight))
+            return PairBatch(room, on_used=lambda: memory.give_back(weight))
 
         def decode_each() -> None:
             for decoding in workers.items(to_decode):
@@ -195,7 +195,7 @@ def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> Extracted:
 
     seconds = time.monotonic() - start
     busy = sum(solver.busy_seconds for solver in solvers)
-    return Extracted(
+    return ExtractedFlow(
         tuple(entries),
         pairs=sum(entry.fields for entry in entries),
         seconds=seconds,

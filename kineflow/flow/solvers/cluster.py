@@ -104,7 +104,7 @@ def _solve_chunk(first: Tensor, second: Tensor, flow: Tensor, params: TVL1Params
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlockLayout:
     """Where a block keeps its part of the finest level; the coarser ones need less.
 
     Attributes:
@@ -122,21 +122,21 @@ class Layout:
 
 def layout_of(
     height: int, width: int, *, cluster: int, on_chip: int, threads: int = THREADS, warp: int = _WARP
-) -> Layout:
+) -> BlockLayout:
     """What a block of ``cluster.cu`` needs for frames of this size; ``band_of_block`` there takes the same."""
     rows = -(-height // cluster)
     dual, flow, data_term = 4 * rows * width, 2 * (rows + 1) * width, 3 * (rows + 1) * width
     parts = [dual, flow, data_term]
     sums = _round_up(threads // warp + 2 * cluster + 1, 4)
     shared_floats = sums + _MAIL_ROWS * width + sum(parts[:on_chip])
-    return Layout(cluster, on_chip, 4 * shared_floats, _round_up(sum(parts[on_chip:]), 4))
+    return BlockLayout(cluster, on_chip, 4 * shared_floats, _round_up(sum(parts[on_chip:]), 4))
 
 
 def _round_up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
-def layouts(height: int, width: int, *, shared_bytes: int) -> Iterator[Layout]:
+def layouts(height: int, width: int, *, shared_bytes: int) -> Iterator[BlockLayout]:
     """Layouts that fit into the shared memory of a block, best first.
 
     As much on chip as possible comes first. With everything there, few blocks a pair: they wait less for each other.
@@ -150,7 +150,7 @@ def layouts(height: int, width: int, *, shared_bytes: int) -> Iterator[Layout]:
 
 
 @functools.lru_cache(maxsize=256)
-def _kernel_for(height: int, width: int, median: int, device_index: int) -> tuple[runtime_compile.Kernel, Layout]:
+def _kernel_for(height: int, width: int, median: int, device_index: int) -> tuple[runtime_compile.Kernel, BlockLayout]:
     """The kernel in the best layout that this device, the current one, can run."""
     for layout in layouts(height, width, shared_bytes=runtime_compile.shared_bytes_per_block()):
         macros = definitions(layout, median=median)
@@ -163,7 +163,7 @@ def _kernel_for(height: int, width: int, median: int, device_index: int) -> tupl
     )
 
 
-def definitions(layout: Layout, *, median: int, threads: int = THREADS) -> runtime_compile.Definitions:
+def definitions(layout: BlockLayout, *, median: int, threads: int = THREADS) -> runtime_compile.Definitions:
     """The macros that ``cluster.cu`` is compiled with."""
     return ("THREADS", threads), ("CLUSTER", layout.cluster), ("ON_CHIP", layout.on_chip), ("MEDIAN", median)
 

@@ -79,7 +79,7 @@ class Tiling:
         return 4 * self.height * self.pitch * (2 * kernels.STATE_FIELDS + kernels.PROBLEM_FIELDS)
 
 
-class Level:
+class LevelSolver:
     """Room for ``slots`` pairs of one size, to be solved together.
 
     The arrays are described in :mod:`kineflow.flow.solvers.triton_kernels`.
@@ -254,13 +254,13 @@ class Level:
 
 
 @functools.lru_cache(maxsize=_LEVELS_KEPT)
-def level(tiling: Tiling, slots: int, params: TVL1Params, device: torch.device, stream: int) -> Level:  # noqa: ARG001
+def level(tiling: Tiling, slots: int, params: TVL1Params, device: torch.device, stream: int) -> LevelSolver:  # noqa: ARG001
     """A level with its memory and its graphs, kept for the next pairs that are like these.
 
     Each takes about the share of the L2 cache that its pairs are meant to fill, and half as much again. Work on one
     stream is done in order; another stream, whose work is not, gets a level of its own.
     """
-    return Level(tiling, slots, params, device)
+    return LevelSolver(tiling, slots, params, device)
 
 
 def _segments(params: TVL1Params) -> list[tuple[int, int]]:

@@ -214,7 +214,7 @@ def test_length_is_the_count_of_clips(clip_set):
 
 class TestFramesWithFlow:
     def stacked(self, clip_set, flow_set, **geometry):
-        seen = Geometry(ClipSpec(3), HEIGHT, 8, fields=2, **geometry)
+        seen = Geometry(ClipSpec(3), HEIGHT, 8, flow_frames=2, **geometry)
         return dataset(clip_set, flow_set, geometry=seen, modalities=("rgb_flow",), may_flip=True)
 
     def test_a_frame_and_the_fields_around_it(self, clip_set, flow_set):

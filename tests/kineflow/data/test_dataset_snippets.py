@@ -50,7 +50,7 @@ def dataset(sets, modality: str, *, length: int, jitter: Jitter | None = None, c
     return ClipDataset(clip_set, clip_set.clips, **given)
 
 
-def moments(values: torch.Tensor) -> list[int]:
+def time_steps(values: torch.Tensor) -> list[int]:
     """Of samples of brightness [C, T, S, S]: t of each time step."""
     return np.sqrt(np.maximum(values[0, :, :, 0].float().mean(dim=1).numpy() - 16, 0)).round().astype(int).tolist()
 
@@ -59,14 +59,14 @@ def moments(values: torch.Tensor) -> list[int]:
 def test_validation_sees_the_middle_of_each_segment(sets, modality, length):
     sample = dataset(sets, modality, length=length)[0]
     expected = middle_snippets(FRAMES - 1, ClipSpec(length), 3).reshape(-1)
-    np.testing.assert_allclose(moments(sample[modality]), expected, atol=1)
+    np.testing.assert_allclose(time_steps(sample[modality]), expected, atol=1)
     assert sample[modality].shape == (2 if "flow" in modality else 3, 3 * length, SIDE, SIDE)
 
 
 def test_training_sees_what_its_seed_says(sets):
     sample = dataset(sets, "flow", length=5)[SampleRef(0, (4, 2))]
     expected = random_snippets(FRAMES - 1, ClipSpec(5), 3, np.random.default_rng((4, 2))).reshape(-1)
-    np.testing.assert_allclose(moments(sample["flow"]), expected, atol=1)
+    np.testing.assert_allclose(time_steps(sample["flow"]), expected, atol=1)
 
 
 def test_differences_are_of_successive_frames(sets):

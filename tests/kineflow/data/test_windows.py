@@ -45,8 +45,8 @@ def test_windows_are_cut_normalised_and_in_order(modality, crops):
 
     corners = [(2, 4)] if crops == 1 else [(0, 0), (0, 8), (4, 0), (4, 8), (2, 4)]
     for number, window in enumerate(windows):
-        moments = torch.from_numpy(frames.astype(np.float32))
-        seen = moments[window + 1] - moments[window] if modality == "rgb_difference" else moments[window]
+        time_steps = torch.from_numpy(frames.astype(np.float32))
+        seen = time_steps[window + 1] - time_steps[window] if modality == "rgb_difference" else time_steps[window]
         for crop in range(crops):
             top, left = corners[crop % 5]
             cut = seen[:, top : top + 4, left : left + 4].clone()

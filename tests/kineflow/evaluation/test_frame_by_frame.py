@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from kineflow.data.crops import Crops
-from kineflow.evaluation.frame_by_frame import answers_frame_by_frame
-from kineflow.models.over_frames import OverFrames
+from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.registry import create_model
 from kineflow.sets.clip_set import Clip
 from kineflow.spec.sampling import ClipSpec, Indices, dense_clips, uniform_clips
@@ -32,24 +32,24 @@ def read(clip: Clip, windows: Indices, crops: Crops) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def network() -> OverFrames:
+def network() -> FrameNetwork:
     torch.manual_seed(0)
     network = create_model(
         "alstm", num_classes=3, in_channels=2, backbone="resnet50", width=0.125, output_stride=8, cells=16, hidden=8,
         head_width=8, layers=1,
     )  # fmt: skip
-    assert isinstance(network, OverFrames)
+    assert isinstance(network, FrameNetwork)
     return network.eval()
 
 
 @pytest.mark.parametrize("crops", [1, 2])
 @pytest.mark.parametrize("batch_size", [4, 64])
-def test_the_same_answers_as_window_by_window(network: OverFrames, crops: Crops, batch_size: int) -> None:
+def test_the_same_answers_as_window_by_window(network: FrameNetwork, crops: Crops, batch_size: int) -> None:
     clips = [clip(number, frames) for number, frames in enumerate(LENGTHS)]
     windows = [dense_clips(LENGTHS[0], ClipSpec(4)), *(uniform_clips(n, ClipSpec(4, 2), 3) for n in LENGTHS[1:])]
     with torch.inference_mode():
         answers = list(
-            answers_frame_by_frame(network, clips, windows, read, crops=crops, batch_size=batch_size, device="cpu")
+            logits_frame_by_frame(network, clips, windows, read, crops=crops, batch_size=batch_size, device="cpu")
         )
         for video, seen, found in zip(clips, windows, answers, strict=True):
             expected = network(read(video, seen, crops).flatten(0, 1))
@@ -57,12 +57,12 @@ def test_the_same_answers_as_window_by_window(network: OverFrames, crops: Crops,
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_backbone_sees_each_moment_once(network: OverFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backbone_sees_each_moment_once(network: FrameNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     original = network.frame_features
     monkeypatch.setattr(network, "frame_features", lambda x: seen.append(x.shape[2]) or original(x))
     windows = dense_clips(14, ClipSpec(4))
     with torch.inference_mode():
-        list(answers_frame_by_frame(network, [clip(0, 14)], [windows], read, crops=1, batch_size=5, device="cpu"))
+        list(logits_frame_by_frame(network, [clip(0, 14)], [windows], read, crops=1, batch_size=5, device="cpu"))
     assert sum(seen) == len(np.unique(windows)) == 14
     assert max(seen) <= 5

@@ -19,10 +19,10 @@ from kineflow.evaluation.localisation import (
     frame_entropy,
     judge,
     link,
-    localise,
     longest,
     smooth,
     tube_iou,
+    tube_of_attention,
     video_average_precisions,
     video_map,
 )
@@ -212,11 +212,11 @@ def test_attention_that_follows_an_actor_gives_its_tube() -> None:
     attention = np.full((steps, 7, 7), 0.01)
     for t in range(steps):
         attention[t, 3:5, t : t + 2] = 1
-    found = localise(attention, height=224, width=224, window_steps=1)
+    found = tube_of_attention(attention, height=224, width=224, window_steps=1)
     expected = tube(*[box(32 * t, 96, 32 * t + 64, 160) for t in range(steps)])
     assert found.frames.tolist() == list(range(steps))
     assert tube_iou(found, expected) > 0.9
     actor = TrueTube("v", "walk", expected)
     assert video_map([Detection("v", "walk", 0.7, found)], [actor], least_iou=0.2) == 1
-    blurred = localise(attention, height=224, width=224, window_steps=3, sigma_px=8.0)
+    blurred = tube_of_attention(attention, height=224, width=224, window_steps=3, sigma_px=8.0)
     assert 0.4 < tube_iou(blurred, expected) < tube_iou(found, expected)

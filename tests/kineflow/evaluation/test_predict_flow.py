@@ -160,7 +160,7 @@ def test_memory_does_not_grow_with_windows(video: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(module, "read_frames", counted)
     card = card_of("rgb_flow")
     predict_video(video, network_of(card), card, clips=25)
-    assert max(read) <= 12  # 4 moments 2 apart, with 4 fields around each
+    assert max(read) <= 12  # 4 time steps 2 apart, with 4 fields around each
 
 
 def test_more_flow_than_is_allowed_is_refused_before_any_is_computed(video: Path) -> None:

@@ -11,8 +11,8 @@ from kineflow.evaluation.motion_probe import ProbeErrors
 from kineflow.evaluation.probe_results import (
     Probed,
     Probing,
-    flat_metrics,
     load_errors,
+    probe_metrics,
     save_errors,
     write_probing,
 )
@@ -64,8 +64,8 @@ def test_the_overall_gain_is_the_mean_over_stages_and_decoders() -> None:
 
 
 def test_flat_metrics_are_errors_by_name() -> None:
-    assert flat_metrics(probing())["student/Mixed3c/simple"] == 1.25
-    assert len(flat_metrics(probing())) == 3 * 2
+    assert probe_metrics(probing())["student/Mixed3c/simple"] == 1.25
+    assert len(probe_metrics(probing())) == 3 * 2
 
 
 def test_the_folder_holds_figures_a_table_and_every_error(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from kineflow.evaluation.results import (
     Evaluated,
     Evaluation,
     Fused,
-    data_version,
-    flat_metrics,
+    clips_digest,
+    evaluation_metrics,
     read_curves,
     write_evaluation,
 )
@@ -90,11 +90,11 @@ def test_confusion_rows_add_up_to_the_clips(folder):
 def test_the_promotion_policy_can_read_the_folder(folder):
     found = read_evaluation(folder, "student")
     assert (found.metrics["top1"], found.metrics["per_class/run"]) == (0.75, 0.5)
-    assert (found.data_version, found.clips) == ("abc", 4)
+    assert (found.clips_digest, found.clips) == ("abc", 4)
 
 
 def test_flat_metrics_name_models_and_fusions():
-    metrics = flat_metrics(evaluation())
+    metrics = evaluation_metrics(evaluation())
     assert metrics["student/top1"] == 0.75
     assert metrics["fusion/student and plain/top1"] == 0.75
     assert len(metrics) == 15
@@ -133,12 +133,12 @@ def clip(name, label, sha256):
 
 
 def test_the_data_version_follows_content_and_labels_alone():
-    version = data_version([clip("a", "run", "11"), clip("b", None, "22")])
-    assert version == data_version([clip("renamed", None, "22"), clip("a", "run", "11")])
+    version = clips_digest([clip("a", "run", "11"), clip("b", None, "22")])
+    assert version == clips_digest([clip("renamed", None, "22"), clip("a", "run", "11")])
     assert len(version) == 64
-    assert version != data_version([clip("a", "jump", "11"), clip("b", None, "22")])
-    assert version != data_version([clip("a", "run", "12"), clip("b", None, "22")])
-    assert version != data_version([clip("a", "run", "11")])
+    assert version != clips_digest([clip("a", "jump", "11"), clip("b", None, "22")])
+    assert version != clips_digest([clip("a", "run", "12"), clip("b", None, "22")])
+    assert version != clips_digest([clip("a", "run", "11")])
 
 
 def test_curves_are_read_in_order_of_steps(tmp_path):

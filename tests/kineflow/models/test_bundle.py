@@ -59,6 +59,13 @@ def edit_card(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}), encoding="utf-8")
 
 
+def test_a_card_of_an_earlier_release(folder: Path) -> None:
+    edit_card(folder, hyperparameters={**CARD.hyperparameters, "norm_momentum": 0.5})
+    network, card = load_bundle(folder)
+    assert card.hyperparameters["bn_momentum"] == 0.5
+    assert {m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm3d)} == {0.5}
+
+
 def test_a_model_comes_back_as_it_was(folder: Path) -> None:
     original = network_of(CARD).eval()
     network, card = load_bundle(folder)

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.network import VideoNetwork
-from kineflow.models.over_frames import OverFrames
 from kineflow.models.registry import create_model, hyperparameters_of, list_models
 from kineflow.storage.errors import KineflowError
 
@@ -107,7 +107,7 @@ def cells_of(name: str, size: tuple[int, int]) -> int:
     known = different(name)
     with torch.device("meta"):
         network = create_model(name, num_classes=0, in_channels=known.channels[-1], width=0.125, cells=1)
-        assert isinstance(network, OverFrames)
+        assert isinstance(network, FrameNetwork)
         frame = torch.empty(1, known.channels[-1], 1, *(max(side, known.least_px) for side in size))
         return network.frame_features(frame)[0].shape[3:].numel()
 

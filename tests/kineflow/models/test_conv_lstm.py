@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kineflow.models.conv_lstm import ConvLSTMCell, convolve_gates, over_time, unroll
+from kineflow.models.conv_lstm import ConvLSTMCell, at_every_step, convolve_gates, unroll
 from kineflow.models.recurrent import State
 from kineflow.storage.errors import KineflowError
 
@@ -150,7 +150,7 @@ def test_large_kernels_go_gate_by_gate_and_give_the_same(monkeypatch: pytest.Mon
 def test_over_time_applies_a_layer_to_every_step() -> None:
     layer = nn.Conv2d(C, H, 3)
     x = maps(B, T, C, G, G)
-    torch.testing.assert_close(over_time(layer, x), torch.stack([layer(step) for step in x.unbind(1)], dim=1))
+    torch.testing.assert_close(at_every_step(layer, x), torch.stack([layer(step) for step in x.unbind(1)], dim=1))
 
 
 @pytest.mark.parametrize("kernel", [0, 2, -1])

@@ -178,9 +178,9 @@ def test_halve_never_asks_for_more_than_there_is(side: int) -> None:
     assert halved[0, 0, 0, 0].tolist() == ([0.0] if side == 1 else list(range(1, side, 2)))
 
 
-def test_norm_momentum_reaches_every_normalisation() -> None:
+def test_bn_momentum_reaches_every_normalisation() -> None:
     for momentum in (0.001, 0.1):
-        network = build("s3d_g", width=0.125, norm_momentum=momentum)
+        network = build("s3d_g", width=0.125, bn_momentum=momentum)
         norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm3d)]
         assert {(layer.momentum, layer.eps) for layer in norms} == {(momentum, 1e-3)}
 
@@ -214,7 +214,7 @@ def test_weights_with_gates_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"width": 0.0}, {"width": 17.0}, {"dropout": 1.0}, {"stem_temporal_stride": 3}, {"stem_spatial_stride": 0},
-     {"norm_momentum": 0.0}],
+     {"bn_momentum": 0.0}],
 )  # fmt: skip
 def test_impossible_values_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(KineflowError, match=next(iter(wrong))):

@@ -5,7 +5,7 @@ import torch
 
 from kineflow.models.registry import create_model
 from kineflow.models.s3d import S3D
-from kineflow.models.stages import STAGES, channels_at, features_at, features_at_each, features_from, stages_of
+from kineflow.models.stages import STAGES, channels_of_stage, features_at, features_at_each, features_from, stages_of
 from kineflow.storage.errors import KineflowError
 
 # Of a clip of 64×224×224, as the S3D paper and D3D's table have them: channels @ time × height × width.
@@ -48,7 +48,9 @@ def test_every_stage_at_full_size(name: str) -> None:
             features = layer(features)
             assert tuple(features.shape[1:]) == FULL_SIZE[stage], stage
     assert shapes == {stage: FULL_SIZE[stage] for stage in shapes}
-    assert {stage: channels_at(network, stage) for stage in STAGES} == {name: s[0] for name, s in FULL_SIZE.items()}
+    assert {stage: channels_of_stage(network, stage) for stage in STAGES} == {
+        name: s[0] for name, s in FULL_SIZE.items()
+    }
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -56,7 +58,7 @@ def test_up_to_a_stage_and_from_there_is_the_whole_network(stage: str) -> None:
     network, clips = tiny(), torch.randn(2, 3, 8, 32, 32)
     with torch.no_grad():
         features = features_at(network, clips, stage)
-        assert features.shape[1] == channels_at(network, stage)
+        assert features.shape[1] == channels_of_stage(network, stage)
         torch.testing.assert_close(features_from(network, features, stage), network.forward_features(clips))
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
-from kineflow.models.weights import default_cache, display_name, fetch_weights, load_weights, read_weights
+from kineflow.models.weights import display_name, fetch_weights, load_weights, read_weights, weights_cache
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
@@ -157,7 +157,7 @@ def test_names_for_people_hold_no_secrets() -> None:
 
 def test_the_cache_follows_the_user_s_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache() == tmp_path / "kineflow" / "weights"
+    assert weights_cache() == tmp_path / "kineflow" / "weights"
 
 
 @pytest.mark.parametrize("wrap", ["plain", "state_dict", "module"])

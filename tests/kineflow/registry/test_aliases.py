@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kineflow.models.bundle import weights_digest
-from kineflow.registry.policy import Evaluation, Gate
+from kineflow.registry.policy import Gate, Measured
 from kineflow.registry.promotion import Promotion, promote, rollback
 from kineflow.registry.registration import register_student
 from kineflow.storage.errors import KineflowError
@@ -18,10 +18,10 @@ NAME = "demo"
 A, B = "a" * 64, "b" * 64
 
 SHOWN = (
-    Evaluation({"top1": 0.5, "per_class/left": 0.1}, A, 12),
-    Evaluation({"top1": 0.6, "per_class/left": 0.7}, A, 12),
-    Evaluation({"top1": 0.65, "per_class/left": 0.7}, A, 12),
-    Evaluation({"top1": 0.9}, B, 12),
+    Measured({"top1": 0.5, "per_class/left": 0.1}, A, 12),
+    Measured({"top1": 0.6, "per_class/left": 0.7}, A, 12),
+    Measured({"top1": 0.65, "per_class/left": 0.7}, A, 12),
+    Measured({"top1": 0.9}, B, 12),
 )
 
 
@@ -56,7 +56,7 @@ def version(number: str) -> Any:
     return connect().get_model_version(NAME, number)
 
 
-def crown(number: str, **options: Any) -> Promotion:
+def set_champion(number: str, **options: Any) -> Promotion:
     return promote(NAME, number, dry_run=False, **options)
 
 
@@ -117,7 +117,7 @@ class TestRegister:
         assert len(connect().search_logged_models([connect().get_experiment_by_name(NAME).experiment_id])) == 4
 
     def test_the_same_weights_on_other_data_are_another_version(self, registered: Path, bundles: list[Path]) -> None:
-        other = register_student(bundles[0], name=NAME, evaluation=Evaluation({"top1": 0.4}, B, 9))
+        other = register_student(bundles[0], name=NAME, evaluation=Measured({"top1": 0.4}, B, 9))
         assert (other.version, other.created) == ("5", True)
 
     def test_a_model_that_cannot_be_saved_leaves_no_version(
@@ -144,7 +144,7 @@ class TestRegister:
 
 class TestPromote:
     def test_the_first_champion(self, registered: Path) -> None:
-        made = crown("1", by="ann")
+        made = set_champion("1", by="ann")
         assert (made.version, made.champion, made.allowed, made.applied) == ("1", None, True, True)
         assert aliases() == {"candidate": "4", "champion": "1"}
         tags = version("1").tags
@@ -152,8 +152,8 @@ class TestPromote:
         assert tags["promoted_at"].endswith("+00:00")
 
     def test_a_better_one_takes_its_place_and_the_old_one_is_kept(self, registered: Path) -> None:
-        crown("1")
-        made = crown("2")
+        set_champion("1")
+        made = set_champion("2")
         assert (made.champion, made.applied) == ("1", True)
         assert aliases() == {"candidate": "4", "champion": "2", "previous": "1"}
         assert version("2").tags["promoted_from"] == "1"
@@ -165,14 +165,14 @@ class TestPromote:
         assert "promoted_at" not in version("1").tags
 
     def test_the_gate_it_was_registered_with_holds(self, registered: Path) -> None:
-        crown("2")
+        set_champion("2")
         assert promote(NAME, "3").allowed
         assert not promote(NAME, "3", gate=Gate(min_gain=0.1)).allowed
         assert not promote(NAME, "1").allowed
 
     def test_a_refusal_says_why_and_does_nothing(self, registered: Path) -> None:
-        crown("2")
-        made = crown("1")
+        set_champion("2")
+        made = set_champion("1")
         assert (made.allowed, made.applied) == (False, False)
         assert "a gain of -0.1, and +0.02 is asked for" in made.reasons[0]
         assert aliases()["champion"] == "2"
@@ -183,7 +183,7 @@ class TestPromote:
         assert promote(NAME, "2", gate=gate).allowed
 
     def test_the_candidate_is_the_default_and_other_data_must_be_allowed(self, registered: Path) -> None:
-        crown("1")
+        set_champion("1")
         made = promote(NAME, dry_run=False)
         assert (made.version, made.applied) == ("4", False)
         assert "different data" in made.reasons[0]
@@ -191,8 +191,8 @@ class TestPromote:
         assert aliases() == {"candidate": "4", "champion": "4", "previous": "1"}
 
     def test_the_champion_is_not_promoted_again(self, registered: Path) -> None:
-        crown("1")
-        assert crown("1").reasons == ("version 1 is the champion already",)
+        set_champion("1")
+        assert set_champion("1").reasons == ("version 1 is the champion already",)
         assert "previous" not in aliases()
 
     def test_a_version_from_elsewhere_is_refused(self, registered: Path) -> None:
@@ -210,7 +210,7 @@ class TestPromote:
 class TestRollback:
     def test_walks_back_through_the_champions(self, registered: Path) -> None:
         for number in ("1", "2", "3"):
-            assert crown(number).applied
+            assert set_champion(number).applied
         first = rollback(NAME, by="ann")
         assert (first.version, first.replaced) == ("2", "3")
         assert aliases() == {"candidate": "4", "champion": "2", "previous": "1"}

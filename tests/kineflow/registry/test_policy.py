@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.registry.policy import Evaluation, Gate, decide, read_evaluation
+from kineflow.registry.policy import Gate, Measured, decide, read_evaluation
 from kineflow.storage.errors import KineflowError
 
 SHARES = st.floats(0, 1)
 NAMES = ("top1", "top5", "per_class/left", "per_class/right")
 METRICS = st.fixed_dictionaries(dict.fromkeys(NAMES, SHARES))
-EVALUATIONS = st.builds(Evaluation, METRICS, st.sampled_from(["v1", "v2"]))
+EVALUATIONS = st.builds(Measured, METRICS, st.sampled_from(["v1", "v2"]))
 GATES = st.builds(
     Gate,
     primary_metric=st.sampled_from(["top1", "top5"]),
@@ -22,14 +22,14 @@ GATES = st.builds(
 )
 
 
-def shown(top1: float, version: str = "v1", **others: float) -> Evaluation:
-    return Evaluation({"top1": top1, **others}, version)
+def shown(top1: float, version: str = "v1", **others: float) -> Measured:
+    return Measured({"top1": top1, **others}, version)
 
 
 class TestLaws:
     @given(EVALUATIONS, st.none() | EVALUATIONS, GATES, st.booleans())
     def test_every_decision_has_a_reason(
-        self, candidate: Evaluation, champion: Evaluation | None, gate: Gate, other: bool
+        self, candidate: Measured, champion: Measured | None, gate: Gate, other: bool
     ) -> None:
         decision = decide(candidate, champion, gate, other_data_allowed=other)
         assert decision.reasons
@@ -37,13 +37,13 @@ class TestLaws:
 
     @given(EVALUATIONS, EVALUATIONS, GATES)
     def test_what_is_allowed_holds_all_that_is_asked_for(
-        self, candidate: Evaluation, champion: Evaluation, gate: Gate
+        self, candidate: Measured, champion: Measured, gate: Gate
     ) -> None:
         if not decide(candidate, champion, gate).allowed:
             return
         name = gate.primary_metric
         assert candidate.metrics[name] - champion.metrics[name] >= gate.min_gain - 1e-8
-        assert candidate.data_version == champion.data_version
+        assert candidate.clips_digest == champion.clips_digest
         assert all(candidate.metrics[metric] >= floor - 1e-8 for metric, floor in gate.floors.items())
         classes = [candidate.metrics[metric] for metric in NAMES if metric.startswith("per_class/")]
         assert gate.per_class_floor is None or min(classes) >= gate.per_class_floor - 1e-8
@@ -52,27 +52,27 @@ class TestLaws:
     def test_what_holds_all_that_is_asked_for_is_allowed(
         self, better: dict[str, float], worse: dict[str, float], gate: Gate
     ) -> None:
-        candidate = Evaluation(dict.fromkeys(better, 1.0), "v1")
-        champion = Evaluation({name: min(value, 1 - gate.min_gain) for name, value in worse.items()}, "v1")
+        candidate = Measured(dict.fromkeys(better, 1.0), "v1")
+        champion = Measured({name: min(value, 1 - gate.min_gain) for name, value in worse.items()}, "v1")
         assert decide(candidate, champion, gate).allowed
 
     @given(EVALUATIONS, EVALUATIONS, GATES, st.sampled_from(NAMES), SHARES)
     def test_a_better_figure_never_turns_a_yes_into_a_no(
-        self, candidate: Evaluation, champion: Evaluation, gate: Gate, name: str, value: float
+        self, candidate: Measured, champion: Measured, gate: Gate, name: str, value: float
     ) -> None:
         raised = max(value, candidate.metrics[name])
-        better = Evaluation({**candidate.metrics, name: raised}, candidate.data_version)
+        better = Measured({**candidate.metrics, name: raised}, candidate.clips_digest)
         assert decide(candidate, champion, gate).allowed <= decide(better, champion, gate).allowed
 
     @given(EVALUATIONS, EVALUATIONS, GATES)
     def test_two_models_never_replace_each_other_when_a_gain_is_asked_for(
-        self, one: Evaluation, other: Evaluation, gate: Gate
+        self, one: Measured, other: Measured, gate: Gate
     ) -> None:
         if gate.min_gain > 1e-6:
             assert not (decide(one, other, gate).allowed and decide(other, one, gate).allowed)
 
     @given(EVALUATIONS, GATES)
-    def test_the_first_champion_needs_the_floors_only(self, candidate: Evaluation, gate: Gate) -> None:
+    def test_the_first_champion_needs_the_floors_only(self, candidate: Measured, gate: Gate) -> None:
         no_floors = Gate(primary_metric=gate.primary_metric, min_gain=gate.min_gain)
         assert decide(candidate, None, no_floors).allowed
         a_tie_is_enough = gate.model_copy(update={"min_gain": 0.0})
@@ -117,7 +117,7 @@ class TestReasons:
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, None])
     def test_a_missing_or_infinite_figure_is_refused_on_either_side(self, value: float | None) -> None:
-        broken = Evaluation({} if value is None else {"top1": value}, "v1")
+        broken = Measured({} if value is None else {"top1": value}, "v1")
         assert "candidate has no figure 'top1'" in decide(broken, None, Gate()).reasons[0]
         assert "champion has no figure 'top1'" in decide(shown(0.5), broken, Gate()).reasons[0]
         assert not decide(shown(0.5), None, Gate(floors={"top5": 0.1})).allowed
@@ -143,7 +143,7 @@ class TestReadEvaluation:
 
     def test_reads_the_figures_of_one_model(self, folder: Path) -> None:
         evaluation = read_evaluation(folder, "student")
-        assert evaluation == Evaluation({"top1": 0.5, "top5": 1.0, "per_class/left, slowly": 0.25}, "v1", 12)
+        assert evaluation == Measured({"top1": 0.5, "top5": 1.0, "per_class/left, slowly": 0.25}, "v1", 12)
         assert evaluation.headline == {"top1": 0.5, "top5": 1.0}
 
     def test_figures_of_classes_may_be_absent(self, folder: Path) -> None:

@@ -122,7 +122,7 @@ def test_bounds_are_kept(brightening: Path, bound: dict[str, int]) -> None:
 
 def test_a_short_video_is_looked_at_once(tmp_path: Path) -> None:
     network = Brightness()
-    path = clip_of(tmp_path / "short.mp4", list(range(40, 100, 10)))  # 5 moments, fewer than a window spans
+    path = clip_of(tmp_path / "short.mp4", list(range(40, 100, 10)))  # 5 time steps, fewer than a window spans
     probabilities = predict_video(path, network, CARD, clips=10)
     assert len(network.seen) == 1
     np.testing.assert_allclose(probabilities, network(network.seen[0]).softmax(dim=1)[0].detach(), rtol=1e-5)

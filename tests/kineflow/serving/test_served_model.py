@@ -18,7 +18,7 @@ from mlflow.pyfunc.scoring_server import _parse_json_data
 
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard, load_card
-from kineflow.registry.policy import Evaluation
+from kineflow.registry.policy import Measured
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video
 from kineflow.serving.served_model import LIMITS, example_video, load_video_model, save_video_model, scored_row
@@ -249,7 +249,7 @@ class TestFlow:
         assert caught.value.get_http_status_code() == 400
 
     def test_it_registers(self, project: Path, flow_bundle: Path) -> None:
-        register_student(flow_bundle, name="teacher", evaluation=Evaluation({"top1": 0.5}, "a" * 64, 12))
+        register_student(flow_bundle, name="teacher", evaluation=Measured({"top1": 0.5}, "a" * 64, 12))
         served = load_video_model("models:/teacher@candidate").unwrap_python_model()
         assert served.card.flow == FLOW
 

@@ -28,7 +28,7 @@ SOURCE = FeatureSource("0" * 64, "backbone", "map", SEEN, FlowSource({"tau": 0.2
 SHAPE = (3, 2, 4)
 
 
-def moments(*which: int) -> np.ndarray:
+def time_steps(*which: int) -> np.ndarray:
     return np.array(which, dtype=np.int64)
 
 
@@ -61,13 +61,13 @@ def test_a_moved_set_finds_its_media(stored: FeatureSet, tmp_path: Path, clip: t
     stored.save(tmp_path)
     moved = tmp_path.parent / f"{tmp_path.name}-moved"
     tmp_path.rename(moved)
-    assert FeatureSet.load(moved).read("a/seen", moments(5)).shape == (1, *SHAPE)
+    assert FeatureSet.load(moved).read("a/seen", time_steps(5)).shape == (1, *SHAPE)
     moved.rename(tmp_path)
 
 
 @pytest.mark.parametrize("window", [(0, 1, 2, 3, 4, 5), (4,), (2, 2, 5, 3)])
 def test_windows_are_the_moments_asked_for(stored: FeatureSet, clip: torch.Tensor, window: tuple[int, ...]) -> None:
-    read = stored.read("a/seen", moments(*window))
+    read = stored.read("a/seen", time_steps(*window))
     assert read.dtype == torch.float32
     torch.testing.assert_close(read, clip[list(window)], rtol=2**-11, atol=1e-7)
     assert torch.equal(read, clip.half()[list(window)].float())
@@ -86,20 +86,20 @@ def test_a_path_out_of_the_media(stored: FeatureSet) -> None:
 
 
 def test_moments_beyond_the_end(stored: FeatureSet) -> None:
-    with pytest.raises(KineflowError, match=r"moments 5 to 6 .* among 6"):
-        stored.read("a/seen", moments(5, 6))
+    with pytest.raises(KineflowError, match=r"time steps 5 to 6 .* among 6"):
+        stored.read("a/seen", time_steps(5, 6))
 
 
 def test_features_of_another_shape(stored: FeatureSet) -> None:
     with pytest.raises(KineflowError, match=r"shape \[3, 4, 2\]"):
-        dataclasses.replace(stored, shape=(3, 4, 2)).read("a/seen", moments(0))
+        dataclasses.replace(stored, shape=(3, 4, 2)).read("a/seen", time_steps(0))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100])
 def test_damaged_files(stored: FeatureSet, content: bytes) -> None:
     stored.locate("a/seen").write_bytes(content)
     with pytest.raises(KineflowError, match="damaged"):
-        stored.read("a/seen", moments(0))
+        stored.read("a/seen", time_steps(0))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e5])

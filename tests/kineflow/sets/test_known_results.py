@@ -29,7 +29,7 @@ from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.spec.tvl1 import TVL1Params
-from kineflow.training.feature_extraction import Clips, extract
+from kineflow.training.feature_extraction import ClipsAndFlow, extract
 from kineflow.video.decode import iter_luma, read_frames
 from kineflow.video.encode import write_video
 from kineflow.video.index import index_video
@@ -77,7 +77,7 @@ def results(folder: Path) -> dict[str, Any]:
 
     seen = Preprocessing("rgb", 1, 1, short_side=32, crop=32, mean=(100.0,) * 3, std=(50.0,) * 3)
     extracted = extract(
-        _Eye(), FeatureSource("0" * 64, "b", "map", seen), Clips(clips, None), [row], folder, batch_frames=4,
+        _Eye(), FeatureSource("0" * 64, "b", "map", seen), ClipsAndFlow(clips, None), [row], folder, batch_frames=4,
         device="cpu",
     )  # fmt: skip
     features = read_features(folder / extracted.entries[0].path, extracted.shape, 0, FRAMES - 1).float()

@@ -1,4 +1,5 @@
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import Field, ValidationError, model_validator
@@ -121,3 +122,28 @@ class TestReadYaml:
         (tmp_path / "params.yaml").write_text("a: !!python/object/apply:os.getcwd []\n")
         with pytest.raises(KineflowError):
             read_yaml(tmp_path / "params.yaml")
+
+
+class Renamed(Params):
+    renamed: ClassVar[Mapping[str, str]] = {"rho": "alpha"}
+
+    alpha: float = Field(default=0.5, gt=0)
+
+
+class Around(Params):
+    inner: Renamed = Renamed()
+
+
+def test_an_old_name_works_and_is_told_once(caplog):
+    for _ in range(2):
+        params = parse_params(Around, {"inner": {"rho": 0.9}}, where="teacher")
+        assert params == Around(inner=Renamed(alpha=0.9))
+    assert [(record.name, "rho" in record.message, "alpha" in record.message) for record in caplog.records] == [
+        ("kineflow", True, True)
+    ]
+
+
+@pytest.mark.parametrize(("values", "said"), [({"rho": 1, "alpha": 1}, "only the new"), ({"rho": -1}, "inner.alpha")])
+def test_an_old_name_is_checked_as_the_new_one(values, said):
+    with pytest.raises(KineflowError, match=said):
+        parse_params(Around, {"inner": values}, where="teacher")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.lineage import data_version, environment_tags, git_tags, lineage_tags, tree_digest
+from kineflow.tracking.lineage import data_md5, environment_tags, git_tags, lineage_tags, tree_digest
 
 DATA_DVC = "outs:\n- md5: {}\n  size: 10\n  nfiles: 2\n  hash: md5\n  path: data\n"
 
@@ -25,21 +25,21 @@ def git(folder: Path, *arguments: str) -> str:
 class TestDataVersion:
     def test_is_the_hash_that_dvc_keeps(self, tmp_path: Path) -> None:
         (tmp_path / "data.dvc").write_text(DATA_DVC.format("0123456789abcdef0123456789abcdef.dir"))
-        assert data_version(tmp_path) == "0123456789abcdef0123456789abcdef.dir"
+        assert data_md5(tmp_path) == "0123456789abcdef0123456789abcdef.dir"
 
     def test_is_none_without_the_file(self, tmp_path: Path) -> None:
-        assert data_version(tmp_path) is None
+        assert data_md5(tmp_path) is None
 
     def test_comes_from_the_environment_on_a_cluster(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "data.dvc").write_text(DATA_DVC.format("a" * 32))
         monkeypatch.setenv("KINEFLOW_DATA_VERSION", "b" * 32)
-        assert data_version(tmp_path) == "b" * 32
+        assert data_md5(tmp_path) == "b" * 32
 
     @pytest.mark.parametrize("content", ["outs: []\n", "outs:\n- path: data\n", "wdir: .\n"])
     def test_refuses_a_file_without_a_hash(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "data.dvc").write_text(content)
         with pytest.raises(KineflowError, match=r"data\.dvc"):
-            data_version(tmp_path)
+            data_md5(tmp_path)
 
 
 class TestGit:

@@ -11,7 +11,7 @@ import pytest
 
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import load_card
-from kineflow.registry.policy import Evaluation
+from kineflow.registry.policy import Measured
 from kineflow.registry.promotion import promote
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video
@@ -23,7 +23,7 @@ from tests.swift import Swift
 
 pytestmark = pytest.mark.slow
 
-SHOWN = Evaluation({"top1": 0.5}, "a" * 64, 12)
+SHOWN = Measured({"top1": 0.5}, "a" * 64, 12)
 THROUGH_THE_SERVER = ["--artifacts-destination"]
 STRAIGHT = ["--no-serve-artifacts", "--default-artifact-root"]
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from kineflow.models.card import load_card
-from kineflow.registry.policy import Evaluation
+from kineflow.registry.policy import Measured
 from kineflow.registry.promotion import promote
 from kineflow.registry.registration import register_student
 from kineflow.serving.served_model import example_video, load_video_model
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "plantedPassword42"
-SHOWN = Evaluation({"top1": 0.5}, "a" * 64, 12)
+SHOWN = Measured({"top1": 0.5}, "a" * 64, 12)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Networks over frames are put together from streams that fit, and from parents that fit."""
+"""Frame networks are put together from streams that fit, and from parents that fit."""
 
 from __future__ import annotations
 

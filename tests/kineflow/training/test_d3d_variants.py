@@ -59,7 +59,7 @@ class TestSettings:
             rgb,
             teacher=tiny_network(channels=2, seed=1),
             teacher_preprocessing=flow,
-            settings=DistillSettings(layer="features", weight=50),
+            settings=DistillSettings(layer="features", kd_weight=50),
         )
         seen, taught = (batch["rgb"].float() - 128) / 64, (batch["flow"].float() - 128) / 32
         pooled = [
@@ -79,7 +79,7 @@ class TestSettings:
                 rgb,
                 teacher=tiny_network(channels=2, seed=1),
                 teacher_preprocessing=flow,
-                settings=DistillSettings(label_weight=0),
+                settings=DistillSettings(ce_weight=0),
             )
             losses.append(task.loss({**batch, "label": labels})["loss"])
         torch.testing.assert_close(*losses)
@@ -94,10 +94,10 @@ class TestAuxiliaryDecoding:
         target = flow_target(batch["flow"], features.shape[2:], bound_px=BOUND_PX)
         error = end_point_errors(task.network.decoder(features), target).mean()  # all five: flow needs no label
         cross_entropy = F.cross_entropy(task.network.student(clips)[:3], batch["label"][:3])
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["cross_entropy"], cross_entropy)
-        torch.testing.assert_close(terms["end_point_error"], error)
-        torch.testing.assert_close(terms["loss"], cross_entropy + 0.3 * error)
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["cross_entropy"], cross_entropy)
+        torch.testing.assert_close(losses["end_point_error"], error)
+        torch.testing.assert_close(losses["loss"], cross_entropy + 0.3 * error)
 
     def test_decoding_teaches_the_student_up_to_its_stage(self, rgb, batch) -> None:
         task = answering(auxiliary(rgb))
@@ -127,7 +127,7 @@ class TestAuxiliaryDecoding:
 
     def test_student_and_decoder_are_both_optimised_and_the_stem_is_found(self, rgb) -> None:
         task = auxiliary(rgb)
-        groups = parameter_groups(task.network, OptimiserSettings(stem_rate=5, learning_rate=0.1))
+        groups = parameter_groups(task.network, OptimiserSettings(stem_lr_mult=5, learning_rate=0.1))
         assert sum(len(group["params"]) for group in groups) == len(list(task.network.parameters()))
         assert any(p is task.network.stem.weight for g in groups if g["lr"] == 0.5 for p in g["params"])
 

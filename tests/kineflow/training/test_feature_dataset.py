@@ -1,4 +1,4 @@
-"""Windows of stored features: which moments of which clip a draw gives."""
+"""Windows of stored features: which time steps of which clip a draw gives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.training.feature_dataset import FeatureDataset
 
-LENGTHS = {"a": 7, "b": 4, "short": 2}  # moments
+LENGTHS = {"a": 7, "b": 4, "short": 2}  # time steps
 SOURCE = FeatureSource("0", "b", "vector", Preprocessing("rgb", 1, 1, 16, 16, (0.0,) * 3, (1.0,) * 3))
 
 
@@ -35,8 +35,8 @@ CLIPS = ClipSet(("x", "y"), tuple(map(clip, LENGTHS)), "")
 @pytest.fixture
 def features(tmp_path: Path) -> FeatureSet:
     """Each moment's vector holds its number, and the clip's."""
-    for number, (name, moments) in enumerate(LENGTHS.items()):
-        values = torch.stack([torch.arange(moments), torch.full((moments,), number)], dim=1).float()
+    for number, (name, time_steps) in enumerate(LENGTHS.items()):
+        values = torch.stack([torch.arange(time_steps), torch.full((time_steps,), number)], dim=1).float()
         write_features(tmp_path / f"{name}.safetensors", values)
     entries = {name: FeatureEntry(name, f"{name}.safetensors", n, Status.OK, "") for name, n in LENGTHS.items()}
     return FeatureSet(SOURCE, (2,), entries, str(tmp_path))
@@ -47,34 +47,36 @@ def dataset(features: FeatureSet, **options) -> FeatureDataset:
     return FeatureDataset(CLIPS, CLIPS.clips, **given)
 
 
-def moments(sample: dict[str, torch.Tensor]) -> list[int]:
+def time_steps(sample: dict[str, torch.Tensor]) -> list[int]:
     return sample["features"][:, 0].int().tolist()
 
 
 def test_validation_sees_the_middle(features: FeatureSet) -> None:
     clips = dataset(features)
-    assert [moments(clips[number]) for number in range(len(clips))] == [[2, 3, 4], [0, 1, 2], [0, 1, 1]]
+    assert [time_steps(clips[number]) for number in range(len(clips))] == [[2, 3, 4], [0, 1, 2], [0, 1, 1]]
     assert [int(clips[number]["label"]) for number in range(3)] == [0, 1, 0]
     assert clips[1]["features"].dtype == torch.float32
     assert clips[1]["features"][:, 1].tolist() == [1, 1, 1]
 
 
 def test_strides(features: FeatureSet) -> None:
-    assert moments(dataset(features, spec=ClipSpec(3, 2))[0]) == [1, 3, 5]
+    assert time_steps(dataset(features, spec=ClipSpec(3, 2))[0]) == [1, 3, 5]
 
 
 def test_random_windows_depend_on_the_draw_alone(features: FeatureSet) -> None:
     clips = dataset(features)
-    found = {tuple(moments(clips[SampleRef(0, (5, number))])) for number in range(60)}
+    found = {tuple(time_steps(clips[SampleRef(0, (5, number))])) for number in range(60)}
     assert found == {(start, start + 1, start + 2) for start in range(5)}
-    assert moments(clips[SampleRef(0, (5, 1))]) == moments(dataset(features, cache_bytes=1 << 20)[SampleRef(0, (5, 1))])
+    assert time_steps(clips[SampleRef(0, (5, 1))]) == time_steps(
+        dataset(features, cache_bytes=1 << 20)[SampleRef(0, (5, 1))]
+    )
 
 
 def test_every_window_is_an_item(features: FeatureSet) -> None:
     clips = dataset(features, every_window=True)
     assert clips.items == 5 + 2 + 1
     found = [clips[SampleRef(number, (0,))] for number in range(clips.items)]
-    assert [moments(sample) for sample in found] == [
+    assert [time_steps(sample) for sample in found] == [
         [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [0, 1, 2], [1, 2, 3], [0, 1, 1],
     ]  # fmt: skip
     assert Counter(int(sample["features"][0, 1]) for sample in found) == {0: 5, 1: 2, 2: 1}
@@ -86,7 +88,7 @@ def test_every_window_is_an_item(features: FeatureSet) -> None:
 def test_the_cache_changes_nothing(features: FeatureSet, cache_bytes: int) -> None:
     clips = dataset(features, cache_bytes=cache_bytes)
     for _ in range(2):
-        assert [moments(clips[number]) for number in range(3)] == [[2, 3, 4], [0, 1, 2], [0, 1, 1]]
+        assert [time_steps(clips[number]) for number in range(3)] == [[2, 3, 4], [0, 1, 2], [0, 1, 1]]
 
 
 def test_cached_clips_are_not_read_again(features: FeatureSet) -> None:
@@ -94,7 +96,7 @@ def test_cached_clips_are_not_read_again(features: FeatureSet) -> None:
     clips[0], clips[1]
     for name in ("a", "b"):
         features.locate(name).unlink()
-    assert moments(clips[0]) == [2, 3, 4]
+    assert time_steps(clips[0]) == [2, 3, 4]
     with pytest.raises(KineflowError, match="gone"):
         clips[1]
 

@@ -22,11 +22,11 @@ from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
-from kineflow.training.feature_extraction import Clips, Extracted, extract
+from kineflow.training.feature_extraction import ClipsAndFlow, ExtractedFeatures, extract
 from kineflow.video.decode import read_frames
 
 FRAMES = 6
-MOMENTS = FRAMES - 1
+TIME_STEPS = FRAMES - 1
 
 
 def source(modality: Modality = "rgb", tap: Tap = "map", **changes: object) -> FeatureSource:
@@ -41,13 +41,13 @@ def backbone(channels: int = 3) -> ImageNetwork:
 
 
 @pytest.fixture
-def data(tiny_data) -> Clips:
-    return Clips(ClipSet.load(tiny_data.clips), FlowSet.load(tiny_data.flow))
+def data(tiny_data) -> ClipsAndFlow:
+    return ClipsAndFlow(ClipSet.load(tiny_data.clips), FlowSet.load(tiny_data.flow))
 
 
 @pytest.fixture
-def run(data: Clips, tmp_path: Path) -> Callable[..., tuple[Extracted, FeatureSet]]:
-    def run(wanted: FeatureSource, **options) -> tuple[Extracted, FeatureSet]:
+def run(data: ClipsAndFlow, tmp_path: Path) -> Callable[..., tuple[ExtractedFeatures, FeatureSet]]:
+    def run(wanted: FeatureSource, **options) -> tuple[ExtractedFeatures, FeatureSet]:
         network = backbone(len(wanted.preprocessing.mean))
         given = {"chosen": data.clip_set.usable(Split.TRAIN), "batch_frames": 8, "device": "cpu"} | options
         extracted = extract(network, wanted, given.pop("data", data), media=tmp_path / "media", **given)
@@ -69,9 +69,11 @@ def direct(images: np.ndarray, tap: Tap) -> Tensor:
 @pytest.mark.parametrize("tap", ["map", "vector"])
 @pytest.mark.parametrize("modality", ["rgb", "rgb_difference", "flow"])
 @pytest.mark.parametrize("batch_frames", [1, 3, 100])
-def test_features_are_the_backbone_s_own(data: Clips, run, tap: Tap, modality: Modality, batch_frames: int) -> None:
+def test_features_are_the_backbone_s_own(
+    data: ClipsAndFlow, run, tap: Tap, modality: Modality, batch_frames: int
+) -> None:
     extracted, features = run(source(modality, tap), batch_frames=batch_frames)
-    assert extracted.moments == 4 * MOMENTS
+    assert extracted.time_steps == 4 * TIME_STEPS
     for clip in data.clip_set.usable(Split.TRAIN):
         if modality == "flow":
             seen = read_flow(data.flow_set.locate(clip.clip_id))
@@ -79,39 +81,39 @@ def test_features_are_the_backbone_s_own(data: Clips, run, tap: Tap, modality: M
             frames = read_frames(data.clip_set.locate(clip)).astype(np.int16)
             seen = frames[1:] - frames[:-1] if modality == "rgb_difference" else frames[:-1]
         expected = direct(seen, tap)
-        found = features.read(clip.clip_id, np.arange(MOMENTS))
+        found = features.read(clip.clip_id, np.arange(TIME_STEPS))
         assert features.shape == tuple(expected.shape[1:])
         torch.testing.assert_close(found, expected, rtol=2**-10, atol=1e-3)
 
 
-def test_the_view_is_the_preprocessing_s(data: Clips, run) -> None:
+def test_the_view_is_the_preprocessing_s(data: ClipsAndFlow, run) -> None:
     clip = data.clip_set.usable(Split.TRAIN)[0]
     _, whole = run(source())
     _, middle = run(source(short_side=32))  # twice as large, of which the middle 16x16 is cut
     _, squashed = run(source(short_side=32, fit="squash"))
-    window = np.arange(MOMENTS)
+    window = np.arange(TIME_STEPS)
     assert torch.equal(squashed.read(clip.clip_id, window), whole.read(clip.clip_id, window))
     assert not torch.equal(middle.read(clip.clip_id, window), whole.read(clip.clip_id, window))
 
 
-def test_threads_make_no_difference(data: Clips, run, tmp_path: Path) -> None:
+def test_threads_make_no_difference(data: ClipsAndFlow, run, tmp_path: Path) -> None:
     clip = data.clip_set.usable(Split.TRAIN)[-1]
-    one = run(source())[1].read(clip.clip_id, np.arange(MOMENTS))
+    one = run(source())[1].read(clip.clip_id, np.arange(TIME_STEPS))
     (tmp_path / "media").rename(tmp_path / "before")
     extracted, features = run(source(), workers=2)
-    assert extracted.moments == 4 * MOMENTS
-    assert torch.equal(features.read(clip.clip_id, np.arange(MOMENTS)), one)
+    assert extracted.time_steps == 4 * TIME_STEPS
+    assert torch.equal(features.read(clip.clip_id, np.arange(TIME_STEPS)), one)
 
 
-def test_what_is_there_is_not_done_again(data: Clips, run) -> None:
+def test_what_is_there_is_not_done_again(data: ClipsAndFlow, run) -> None:
     chosen = data.clip_set.usable(Split.TRAIN)
-    assert run(source(), chosen=chosen[:1])[0].moments == MOMENTS
+    assert run(source(), chosen=chosen[:1])[0].time_steps == TIME_STEPS
     rest, features = run(source())
-    assert rest.moments == 3 * MOMENTS
+    assert rest.time_steps == 3 * TIME_STEPS
     assert features.usable_ids() == {clip.clip_id for clip in chosen}
-    assert run(source())[0].moments == 0
+    assert run(source())[0].time_steps == 0
     renamed = dataclasses.replace(source(), name="another name")
-    assert run(renamed)[0].moments == 0
+    assert run(renamed)[0].time_steps == 0
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,11 @@ def test_what_is_there_is_not_done_again(data: Clips, run) -> None:
 def test_other_features_lie_elsewhere(run, other: FeatureSource) -> None:
     first = {entry.path for entry in run(source())[0].entries}
     again = run(other)[0]
-    assert again.moments == 4 * MOMENTS
+    assert again.time_steps == 4 * TIME_STEPS
     assert first.isdisjoint(entry.path for entry in again.entries)
 
 
-def test_an_interrupted_run_keeps_whole_files_only(data: Clips, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_run_keeps_whole_files_only(data: ClipsAndFlow, tmp_path: Path, monkeypatch) -> None:
     from kineflow.training import feature_extraction
 
     seen, see = [], feature_extraction.seen_by
@@ -143,35 +145,35 @@ def test_an_interrupted_run_keeps_whole_files_only(data: Clips, tmp_path: Path, 
 
     monkeypatch.setattr(feature_extraction, "seen_by", stops)
     chosen = data.clip_set.usable(Split.TRAIN)
-    arguments = {"media": tmp_path, "batch_frames": MOMENTS, "device": "cpu"}
+    arguments = {"media": tmp_path, "batch_frames": TIME_STEPS, "device": "cpu"}
     with pytest.raises(KeyboardInterrupt):
         extract(backbone(), source(), data, chosen, **arguments)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
     monkeypatch.setattr(feature_extraction, "seen_by", see)
-    assert extract(backbone(), source(), data, chosen, **arguments).moments == 2 * MOMENTS
+    assert extract(backbone(), source(), data, chosen, **arguments).time_steps == 2 * TIME_STEPS
 
 
-def test_clips_without_flow_are_listed(data: Clips, run) -> None:
+def test_clips_without_flow_are_listed(data: ClipsAndFlow, run) -> None:
     chosen = data.clip_set.usable(Split.TRAIN)
     entries = dict(data.flow_set.entries)
     entries[chosen[0].clip_id] = dataclasses.replace(
         entries[chosen[0].clip_id], path="", status=Status.SHORT, reason="1 frame has no motion to measure"
     )
     del entries[chosen[1].clip_id]
-    less = Clips(data.clip_set, dataclasses.replace(data.flow_set, entries=entries))
+    less = ClipsAndFlow(data.clip_set, dataclasses.replace(data.flow_set, entries=entries))
     extracted, features = run(source("flow"), data=less)
     assert [entry.status for entry in extracted.entries[:2]] == [Status.SHORT, Status.UNREADABLE]
     assert "no motion" in extracted.entries[0].reason
     assert features.usable_ids() == {clip.clip_id for clip in chosen[2:]}
-    assert extracted.moments == 2 * MOMENTS
+    assert extracted.time_steps == 2 * TIME_STEPS
 
 
-def test_flow_that_was_not_given(data: Clips, run) -> None:
+def test_flow_that_was_not_given(data: ClipsAndFlow, run) -> None:
     with pytest.raises(KineflowError, match="no flow set"):
-        run(source("flow"), data=Clips(data.clip_set, None))
+        run(source("flow"), data=ClipsAndFlow(data.clip_set, None))
 
 
-def test_a_clip_that_is_gone(data: Clips, run) -> None:
+def test_a_clip_that_is_gone(data: ClipsAndFlow, run) -> None:
     gone = dataclasses.replace(data.clip_set.usable(Split.TRAIN)[0], path="gone.mp4")
     with pytest.raises(KineflowError, match=r"gone\.mp4"):
         run(source(), chosen=[gone])

@@ -65,7 +65,7 @@ def test_a_loss_that_is_no_number() -> None:
 def test_gradients_are_clipped() -> None:
     made = estimator()
     settings = OptimiserSettings(
-        name="sgd", learning_rate=1.0, momentum=0, weight_decay=0, warmup_share=0, clip_gradient_norm=1e-3
+        name="sgd", learning_rate=1.0, momentum=0, weight_decay=0, warmup_ratio=0, clip_gradient_norm=1e-3
     )
     before = torch.nn.utils.parameters_to_vector(made.parameters())
     fit_estimator(made, [batch()], steps=1, settings=settings, bound_px=BOUND_PX)

@@ -140,7 +140,8 @@ class TestDistillation:
     def test_the_teacher_makes_a_difference(self, data, tiny_initial, teacher, tmp_path):
         plain = train(data, tiny_initial["rgb"], tmp_path / "plain")
         without, taught = (
-            distil(data, tiny_initial["rgb"], teacher, tmp_path / str(weight), weight=weight) for weight in (0.0, 5.0)
+            distil(data, tiny_initial["rgb"], teacher, tmp_path / str(weight), kd_weight=weight)
+            for weight in (0.0, 5.0)
         )
         assert same(plain, without)
         assert not same(plain, taught)

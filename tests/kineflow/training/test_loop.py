@@ -68,7 +68,7 @@ def settings(**changes) -> TrainSettings:
         "steps": ROUNDS * STEPS_A_ROUND,
         "validate_every_steps": STEPS_A_ROUND,
         "batch_size": BATCH,
-        "select_by": "loss",
+        "monitor": "loss",
         "optimiser": {"learning_rate": 0.02},
     }
     return TrainSettings(**(values | changes))
@@ -149,7 +149,7 @@ class TestLearning:
     def test_gradients_are_clipped(self, task, tmp_path):
         before = weights(task.network)
         optimiser = {"name": "sgd", "learning_rate": 1.0, "weight_decay": 0, "momentum": 0, "schedule": "constant"}
-        optimiser |= {"warmup_share": 0, "clip_gradient_norm": 1e-3}
+        optimiser |= {"warmup_ratio": 0, "clip_gradient_norm": 1e-3}
         train(
             task, tmp_path, settings=settings(steps=1, validate_every_steps=1, optimiser=optimiser),
             batch_sampler=BatchSampler([Pool(tuple(range(CLIPS)), BATCH)], steps=1, seed=5),
@@ -165,8 +165,8 @@ class TestLearning:
 
 
 class TestBestRound:
-    @pytest.mark.parametrize("select_by", ["loss", "top1"])
-    def test_the_best_round_on_val_is_what_is_left(self, task, tmp_path, select_by):
+    @pytest.mark.parametrize("monitor", ["loss", "top1"])
+    def test_the_best_round_on_val_is_what_is_left(self, task, tmp_path, monitor):
         snapshots: dict[int, dict[str, torch.Tensor]] = {}
         recorder = Recorder(hear=lambda step: snapshots.update({step: weights(task.network)}))
         fitted = train(
@@ -174,10 +174,10 @@ class TestBestRound:
             tmp_path,
             val=Clips(6, seed=1, labels=contradicting),
             tracker=recorder,
-            settings=settings(select_by=select_by, optimiser={"learning_rate": 0.1}),
+            settings=settings(monitor=monitor, optimiser={"learning_rate": 0.1}),
         )
-        sign = {"loss": -1, "top1": 1}[select_by]
-        best = max(recorder.heard, key=lambda step: sign * recorder.heard[step][f"val/{select_by}"])
+        sign = {"loss": -1, "top1": 1}[monitor]
+        best = max(recorder.heard, key=lambda step: sign * recorder.heard[step][f"val/{monitor}"])
         assert best < ROUNDS * STEPS_A_ROUND
         assert fitted.best_step == best
         assert same(weights(task.network), snapshots[best])
@@ -316,7 +316,7 @@ def test_both_terms_are_tracked(tiny_network, rgb, flow, tmp_path):
         rgb,
         teacher=tiny_network(channels=2, seed=1),
         teacher_preprocessing=flow,
-        settings=DistillSettings(weight=3.0),
+        settings=DistillSettings(kd_weight=3.0),
     )
     recorder, teacher = Recorder(), weights(task.teacher)
     train(task, tmp_path, tracker=recorder)

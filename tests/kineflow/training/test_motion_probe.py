@@ -134,16 +134,16 @@ class TestMotionProbe:
         expected = torch.linalg.vector_norm(
             flow_px(clips["flow"], BOUND_PX), dim=1
         ).mean()  # uniform: at any resolution
-        terms = task.loss(clips)
-        torch.testing.assert_close(terms["loss"], expected)
-        torch.testing.assert_close(terms["end_point_error"], expected)
-        assert not terms["end_point_error"].requires_grad
+        losses = task.loss(clips)
+        torch.testing.assert_close(losses["loss"], expected)
+        torch.testing.assert_close(losses["end_point_error"], expected)
+        assert not losses["end_point_error"].requires_grad
 
     def test_l1_adds_both_components(self, probe: Build) -> None:
         task, clips = probe(loss="l1"), batch()
-        terms = task.loss(clips)
-        torch.testing.assert_close(terms["loss"], flow_px(clips["flow"], BOUND_PX).abs().sum(dim=1).mean())
-        assert terms["end_point_error"] < terms["loss"]
+        losses = task.loss(clips)
+        torch.testing.assert_close(losses["loss"], flow_px(clips["flow"], BOUND_PX).abs().sum(dim=1).mean())
+        assert losses["end_point_error"] < losses["loss"]
 
     def test_only_the_decoder_learns(self, probe: Build) -> None:
         task = probe()
@@ -216,7 +216,7 @@ class TestFitDecoder:
             learning_rate=1.0,
             momentum=0,
             weight_decay=0,
-            warmup_share=0,
+            warmup_ratio=0,
             schedule="steps",
             milestones=(0.5,),
             clip_gradient_norm=1e-3,

@@ -20,14 +20,14 @@ def factors(steps: int, **settings) -> list[float]:
 
 
 @given(st.integers(1, 200), schedules, st.floats(0, 0.99))
-def test_rates_are_shares_of_the_peak(steps, schedule, warmup_share):
-    rates = factors(steps, schedule=schedule, warmup_share=warmup_share)
+def test_rates_are_shares_of_the_peak(steps, schedule, warmup_ratio):
+    rates = factors(steps, schedule=schedule, warmup_ratio=warmup_ratio)
     assert all(0 < rate <= 1 for rate in rates)
 
 
 @given(st.integers(10, 200), schedules)
 def test_warmup_rises_linearly_to_the_peak_and_nothing_rises_after_it(steps, schedule):
-    rates = factors(steps, schedule=schedule, warmup_share=0.3, milestones=(0.6, 0.85))
+    rates = factors(steps, schedule=schedule, warmup_ratio=0.3, milestones=(0.6, 0.85))
     warmup = round(0.3 * steps)
     rises = [later - earlier for earlier, later in pairwise(rates[: warmup + 1])]
     assert rises == pytest.approx([1 / (warmup + 1)] * warmup)
@@ -36,18 +36,18 @@ def test_warmup_rises_linearly_to_the_peak_and_nothing_rises_after_it(steps, sch
 
 
 def test_cosine_is_half_way_down_in_the_middle_and_ends_at_zero():
-    rates = factors(1000, schedule="cosine", warmup_share=0)
+    rates = factors(1000, schedule="cosine", warmup_ratio=0)
     assert rates[500] == pytest.approx(0.5)
     assert rates[-1] == pytest.approx(0, abs=1e-5)
 
 
 def test_steps_divide_by_ten_at_each_milestone():
-    rates = factors(100, schedule="steps", milestones=(0.5, 0.8), warmup_share=0)
+    rates = factors(100, schedule="steps", milestones=(0.5, 0.8), warmup_ratio=0)
     assert (rates[49], rates[50], rates[79], rates[80]) == pytest.approx((1, 0.1, 0.1, 0.01))
 
 
 def test_constant_stays_at_the_peak():
-    assert factors(20, schedule="constant", warmup_share=0) == [1] * 20
+    assert factors(20, schedule="constant", warmup_ratio=0) == [1] * 20
 
 
 def network() -> nn.Module:
@@ -78,7 +78,7 @@ def test_sgd_has_momentum():
 
 
 def test_schedule_sets_the_rate_of_every_group():
-    settings = OptimiserSettings(learning_rate=0.4, schedule="cosine", warmup_share=0)
+    settings = OptimiserSettings(learning_rate=0.4, schedule="cosine", warmup_ratio=0)
     optimiser = build_optimiser(network(), settings)
     schedule = build_schedule(optimiser, settings, steps=4)
     for step in range(4):
@@ -107,7 +107,7 @@ class TestRates:
         return {name.removeprefix("backbone."): value for name, value in found.items()}
 
     def test_each_parameter_has_its_own(self):
-        rates = self.groups(bias_rate=2.0, stem_rate=5.0)
+        rates = self.groups(bias_lr_mult=2.0, stem_lr_mult=5.0)
         assert rates["conv1_7x7_s2.weight"] == (pytest.approx(0.005), 5e-4)
         assert rates["conv1_7x7_s2.bias"] == (pytest.approx(0.010), 0)
         assert rates["conv2_3x3.weight"] == (pytest.approx(0.001), 5e-4)
@@ -122,8 +122,8 @@ class TestRates:
     def test_a_schedule_keeps_the_ratios(self):
         network = create_model("tsn", num_classes=3, width=0.125)
         settings = OptimiserSettings(
-            name="sgd", learning_rate=0.001, schedule="steps", milestones=(0.4444, 0.8888), warmup_share=0,
-            bias_rate=2, stem_rate=5,
+            name="sgd", learning_rate=0.001, schedule="steps", milestones=(0.4444, 0.8888), warmup_ratio=0,
+            bias_lr_mult=2, stem_lr_mult=5,
         )  # fmt: skip
         factor = rate_factor(settings, 4500)
         assert [factor(step) for step in (1999, 2000, 3999, 4000)] == pytest.approx([1, 0.1, 0.1, 0.01])
@@ -139,7 +139,7 @@ class TestRates:
     ("settings", "kind", "expected"),
     [
         ({"name": "adam"}, torch.optim.Adam, {"betas": (0.9, 0.999)}),
-        ({"name": "rmsprop", "smoothing": 0.8, "epsilon": 1e-4}, torch.optim.RMSprop, {"alpha": 0.8, "eps": 1e-4}),
+        ({"name": "rmsprop", "alpha": 0.8, "eps": 1e-4}, torch.optim.RMSprop, {"alpha": 0.8, "eps": 1e-4}),
         ({"name": "sgd", "momentum": 0.5}, torch.optim.SGD, {"momentum": 0.5, "nesterov": False}),
         ({"name": "adamw"}, torch.optim.AdamW, {}),
     ],

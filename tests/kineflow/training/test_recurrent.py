@@ -18,7 +18,7 @@ from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training.jobs import Trained
-from kineflow.training.recurrent import train_recurrent
+from kineflow.training.recurrent import train_sequence_network
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.streams import Stream
 
@@ -55,7 +55,7 @@ def stream(clip_set: ClipSet, tmp_path: Path) -> Stream:
 
 def train(clip_set: ClipSet, stream: Stream, work: Path, *, tracker=NULL_TRACKER, **changes) -> Trained:
     settings = RecurrentSettings(**{**SETTINGS, **changes})
-    return train_recurrent(clip_set, [stream], settings, name="made", seed=3, work=work, tracker=tracker)
+    return train_sequence_network(clip_set, [stream], settings, name="made", seed=3, work=work, tracker=tracker)
 
 
 @pytest.mark.parametrize("windows", ["random", "every"])

@@ -13,7 +13,7 @@ def fault(kind, values) -> str:
 
 def test_the_defaults_are_valid():
     assert parse_params(TrainSettings, TrainSettings().model_dump(mode="json"), where="student") == TrainSettings()
-    assert parse_params(DistillSettings, {}, where="distillation").weight == 1.0
+    assert parse_params(DistillSettings, {}, where="distillation").kd_weight == 1.0
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_the_defaults_are_valid():
         ({"optimiser": {"milestones": [0.5, 1.5]}}, "student.optimiser.milestones.1: input should be less than 1"),
         ({"optimiser": {"learning_rate": 0}}, "student.optimiser.learning_rate: input should be greater than 0"),
         ({"optimiser": {"name": "lion"}}, "'adamw', 'adam', 'sgd' or 'rmsprop'"),
-        ({"select_by": "accuracy"}, "'top1' or 'loss'"),
+        ({"monitor": "accuracy"}, "'top1' or 'loss'"),
         ({"batchsize": 4}, "student.batchsize: unknown key"),
         ({"crop_scales": [1, 1.5]}, "student.crop_scales.1: input should be less than or equal to 1"),
         ({"crop_positions": 9}, "5 or 13"),
@@ -41,7 +41,7 @@ def test_the_defaults_are_valid():
         ({"fit": "squash", "crop_scales": [1]}, "crop_scales must be empty where fit is squash"),
         ({"short": "mirror"}, "'repeat_last', 'wrap', 'closer' or 'error'"),
         ({"partial_norms": "all"}, "'off', 'statistics' or 'affine'"),
-        ({"optimiser": {"stem_rate": 0}}, "student.optimiser.stem_rate: input should be greater than 0"),
+        ({"optimiser": {"stem_lr_mult": 0}}, "student.optimiser.stem_lr_mult: input should be greater than 0"),
     ],
 )
 def test_impossible_values(values, said):
@@ -49,8 +49,8 @@ def test_impossible_values(values, said):
 
 
 def test_impossible_distillation():
-    message = fault(DistillSettings, {"weight": -1, "layer": "logit", "direction": "rgb_to_rgb"})
-    assert all(f"student.{key}" in message for key in ("weight", "layer", "direction"))
+    message = fault(DistillSettings, {"kd_weight": -1, "layer": "logit", "direction": "rgb_to_rgb"})
+    assert all(f"student.{key}" in message for key in ("kd_weight", "layer", "direction"))
 
 
 def test_how_many_processes_is_no_part_of_what_decides_the_result():

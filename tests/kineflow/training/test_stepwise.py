@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kineflow.models.over_frames import OverFrames
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.attention_losses import doubly_stochastic_penalty
@@ -22,7 +22,7 @@ def task(name: str = "alstm", settings: dict[str, object] | None = None, **netwo
     in_channels = 5 if name == "videolstm" else 3
     common = {"width": 0.125, "output_stride": 8, "num_classes": 3, "in_channels": in_channels}
     built = create_model(name, **common, **network)
-    assert isinstance(built, OverFrames)
+    assert isinstance(built, FrameNetwork)
     return StepwiseClassification(built, SEEN, RecurrentSettings(**(settings or {}))).eval()
 
 
@@ -36,12 +36,12 @@ def batch(channels: int = 128) -> dict[str, torch.Tensor]:
 
 def test_every_step_has_to_name_the_class() -> None:
     trained, given = alstm(), batch()
-    terms = trained.loss(given)
+    losses = trained.loss(given)
     logits, attention = trained.network.sequence.forward_steps(given["features"])
     expected = sum(F.cross_entropy(logits[:, step], LABELS) for step in range(4))
-    torch.testing.assert_close(terms["loss"], expected)
-    torch.testing.assert_close(terms["cross_entropy"], expected)
-    torch.testing.assert_close(terms["attention_penalty"], doubly_stochastic_penalty(attention))
+    torch.testing.assert_close(losses["loss"], expected)
+    torch.testing.assert_close(losses["cross_entropy"], expected)
+    torch.testing.assert_close(losses["attention_penalty"], doubly_stochastic_penalty(attention))
 
 
 @pytest.mark.parametrize(("settings", "cells"), [({}, 1), ({"penalty_cells": "mean"}, 4)])
@@ -86,7 +86,7 @@ def test_two_inputs_by_their_names() -> None:
     given = {name: torch.rand(2, 4, channels, 2, 2) for name in ("motion", "appearance")}
     assert torch.isfinite(trained.loss({**given, "label": LABELS})["loss"])
     expected = trained.network.sequence(given["appearance"], given["motion"])
-    assert torch.equal(trained.answers({**given, "label": LABELS}), expected)
+    assert torch.equal(trained.logits({**given, "label": LABELS}), expected)
 
 
 def test_gradients_stop_at_the_features() -> None:

@@ -54,10 +54,10 @@ class TestClassification:
     def test_cross_entropy_is_over_labelled_rows_only(self, tiny_network, rgb, batch):
         task = Classification(tiny_network(), rgb)
         logits = task.network(task.inputs(batch))
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["loss"], F.cross_entropy(logits[:3], batch["label"][:3]))
-        torch.testing.assert_close(terms["cross_entropy"], terms["loss"])
-        assert not terms["cross_entropy"].requires_grad
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["loss"], F.cross_entropy(logits[:3], batch["label"][:3]))
+        torch.testing.assert_close(losses["cross_entropy"], losses["loss"])
+        assert not losses["cross_entropy"].requires_grad
 
     def test_label_smoothing(self, tiny_network, rgb, batch):
         task = Classification(tiny_network(), rgb, label_smoothing=0.3)
@@ -74,39 +74,39 @@ class TestClassification:
 
 
 class TestDistillation:
-    @pytest.mark.parametrize(("label_weight", "weight"), [(1.0, 1.0), (0.5, 3.0), (0.0, 1.0)])
+    @pytest.mark.parametrize(("ce_weight", "kd_weight"), [(1.0, 1.0), (0.5, 3.0), (0.0, 1.0)])
     def test_the_loss_is_cross_entropy_and_mean_squared_error_of_logits(
-        self, tiny_network, rgb, flow, batch, label_weight, weight
+        self, tiny_network, rgb, flow, batch, ce_weight, kd_weight
     ):
-        task = distillation(tiny_network, rgb, flow, weight=weight, label_weight=label_weight)
+        task = distillation(tiny_network, rgb, flow, kd_weight=kd_weight, ce_weight=ce_weight)
         seen, taught = normalised(task, batch)
         student, teacher = task.network(seen), task.teacher(taught)
         cross_entropy = F.cross_entropy(student[:3], batch["label"][:3])
         distance = ((student - teacher) ** 2).mean()  # over all five clips: a teacher needs no label
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["cross_entropy"], cross_entropy)
-        torch.testing.assert_close(terms["distillation"], distance)
-        torch.testing.assert_close(terms["loss"], label_weight * cross_entropy + weight * distance)
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["cross_entropy"], cross_entropy)
+        torch.testing.assert_close(losses["distillation"], distance)
+        torch.testing.assert_close(losses["loss"], ce_weight * cross_entropy + kd_weight * distance)
 
     def test_features_are_pooled_and_the_cross_entropy_stays(self, tiny_network, rgb, flow, batch):
-        task = distillation(tiny_network, rgb, flow, layer="features", weight=50)
+        task = distillation(tiny_network, rgb, flow, layer="features", kd_weight=50)
         seen, taught = normalised(task, batch)
         student, teacher = (
             network.forward_features(clips).mean(dim=(2, 3, 4))
             for network, clips in ((task.network, seen), (task.teacher, taught))
         )
-        terms = task.loss(batch)
-        torch.testing.assert_close(terms["distillation"], F.mse_loss(student, teacher))
-        torch.testing.assert_close(terms["cross_entropy"], F.cross_entropy(task.network(seen)[:3], batch["label"][:3]))
+        losses = task.loss(batch)
+        torch.testing.assert_close(losses["distillation"], F.mse_loss(student, teacher))
+        torch.testing.assert_close(losses["cross_entropy"], F.cross_entropy(task.network(seen)[:3], batch["label"][:3]))
 
     def test_features_do_not_pull_at_the_classifier(self, tiny_network, rgb, flow, batch):
-        task = distillation(tiny_network, rgb, flow, layer="features", label_weight=0)
+        task = distillation(tiny_network, rgb, flow, layer="features", ce_weight=0)
         task.loss(batch)["loss"].backward()
         assert not task.network.classifier.weight.grad.any()
         assert task.network.conv.weight.grad.any()
 
     def test_without_weight_it_is_plain_classification(self, tiny_network, rgb, flow, batch):
-        task = distillation(tiny_network, rgb, flow, weight=0, label_smoothing=0.1)
+        task = distillation(tiny_network, rgb, flow, kd_weight=0, label_smoothing=0.1)
         plain = Classification(tiny_network(dropout=0.0), rgb, label_smoothing=0.1)
         for each in (task, plain):
             each.train()
@@ -116,10 +116,10 @@ class TestDistillation:
 
     def test_unlabelled_clips_alone_teach_through_the_teacher(self, tiny_network, rgb, flow, batch):
         task = distillation(tiny_network, rgb, flow)
-        terms = task.loss(rows(batch, 3, 4))
-        terms["loss"].backward()
-        assert terms["cross_entropy"].item() == 0
-        assert terms["distillation"].item() > 0
+        losses = task.loss(rows(batch, 3, 4))
+        losses["loss"].backward()
+        assert losses["cross_entropy"].item() == 0
+        assert losses["distillation"].item() > 0
         assert task.network.conv.weight.grad.any()
         assert all(parameter.grad.isfinite().all() for parameter in task.network.parameters())
 

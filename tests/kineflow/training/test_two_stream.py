@@ -75,13 +75,13 @@ def test_the_task_trains_the_answers_of_both_streams_at_every_step() -> None:
     task, batch = task_of(), batch_of()
     network = task.network
     assert isinstance(network, STResNet)
-    terms = task.loss(batch)
+    losses = task.loss(batch)
     with torch.no_grad():
         parts = stream_losses(network.forward_streams(task.inputs(batch)), batch["label"])
-    assert terms["loss"].item() == pytest.approx(sum(parts).item(), rel=1e-5)
-    assert (terms["appearance"].item(), terms["motion"].item()) == pytest.approx([part.item() for part in parts])
+    assert losses["loss"].item() == pytest.approx(sum(parts).item(), rel=1e-5)
+    assert (losses["appearance"].item(), losses["motion"].item()) == pytest.approx([part.item() for part in parts])
     # At the start all classes are about as likely: 4 steps in each of 2 streams.
-    assert terms["loss"].item() == pytest.approx(2 * 4 * math.log(3), rel=0.1)
+    assert losses["loss"].item() == pytest.approx(2 * 4 * math.log(3), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def trained(
 ) -> dict[str, Any]:
     """Curves, weights and figures of a training of 6 steps in three rounds."""
     shapes = shapes or {"rgb": (3, 4, 8, 8), "flow": (2, 4, 8, 8)}
-    run = settings(**{"steps": 6, "validate_every_steps": 2, "batch_size": 4, "select_by": "loss", "optimiser": SGD,
+    run = settings(**{"steps": 6, "validate_every_steps": 2, "batch_size": 4, "monitor": "loss", "optimiser": SGD,
                       **changes})  # fmt: skip
     ranges = (range(LABELLED), range(LABELLED, LABELLED + UNLABELLED))
     pools = [Pool(tuple(clips), size) for clips, size in zip(ranges, per_batch, strict=False)]
@@ -138,7 +138,7 @@ def distillation(work: Path) -> dict[str, Any]:
     """From labelled and unlabelled clips, four and two a batch."""
     task = Distillation(
         small(), seen("rgb", 3), teacher=small(2, seed=1), teacher_preprocessing=seen("flow", 2),
-        settings=DistillSettings(weight=3.0, layer="features"),
+        settings=DistillSettings(kd_weight=3.0, layer="features"),
     )  # fmt: skip
     teacher = {name: value.clone() for name, value in task.teacher.state_dict().items()}
     found = trained(task, work, per_batch=(4, 2))
@@ -181,8 +181,8 @@ def not_finite_in_one_process(work: Path) -> dict[str, Any]:
 
     class Breaks(Classification):
         def loss(self, batch: Any) -> Any:
-            terms = super().loss(batch)
-            return {**terms, "loss": terms["loss"] * (float("nan") if processes.rank() else 1.0)}
+            losses = super().loss(batch)
+            return {**losses, "loss": losses["loss"] * (float("nan") if processes.rank() else 1.0)}
 
     return trained(Breaks(small(), seen("rgb", 3)), work)
 

@@ -4,7 +4,7 @@ import pytest
 
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
-from pipelines.cluster.resources import ClusterParams
+from pipelines.dag.cluster_settings import ClusterParams
 from tests.pipelines.clusters import IMAGE, cluster
 
 VOLUME = {"claim": "kineflow-data", "path": "/cache"}

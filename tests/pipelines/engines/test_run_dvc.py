@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from kineflow.storage.errors import KineflowError
+from pipelines.dag.sources import ROOT
 from pipelines.engines import run_dvc as module
 from pipelines.engines.run_dvc import _remove_half_a_lock, run_dvc
+from pipelines.engines.workspace import Workspace
 
 
 @pytest.fixture
@@ -22,11 +24,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         script = tmp_path / "dvc.py"
         script.write_text(f"print({chr(10).join(lines)!r})\nraise SystemExit({code})\n")
         popen = module.subprocess.Popen
-        monkeypatch.setattr(module, "write_dvc_yaml", lambda *_: tmp_path / "dvc.yaml")
+        monkeypatch.setattr(module, "write_dvc_files", lambda *_: tmp_path / "dvc.yaml")
         monkeypatch.setattr(
             module.subprocess, "Popen", lambda _, **options: popen([sys.executable, str(script)], **options)
         )
-        return run_dvc("d3d", module.ROOT / "params.yaml")
+        return run_dvc("d3d", ROOT / "params.yaml", tmp_path)
 
     return start
 
@@ -92,9 +94,9 @@ def test_half_a_lock_of_dvc_does_not_stop_the_next_run(tmp_path: Path, text: str
     assert lock.exists() is stays
 
 
-@pytest.mark.skipif(not (module.ROOT / ".git").exists(), reason="not a git checkout")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
 def test_stages_of_any_parameter_file_can_be_versioned() -> None:
     # DVC refuses a dvc.yaml that git ignores.
-    stages = module.workspace_of(module.ROOT / "params" / "tsn.yaml") / "dvc.yaml"
-    ignored = module.subprocess.run(["git", "check-ignore", "-q", str(stages)], cwd=module.ROOT, check=False)
+    stages = Workspace.of("tsn", ROOT / "params" / "tsn.yaml", ROOT).folder / "dvc.yaml"
+    ignored = module.subprocess.run(["git", "check-ignore", "-q", str(stages)], cwd=ROOT, check=False)
     assert ignored.returncode == 1

@@ -47,6 +47,6 @@ def test_training_is_the_paper_s(paper: dict[str, Any]) -> None:
     assert (attention["optimiser"]["name"], attention["optimiser"]["learning_rate"]) == ("adam", 2e-4)
     assert (attention["optimiser"]["schedule"], attention["optimiser"]["weight_decay"]) == ("constant", 0)
     assert (attention["l2"], attention["reduction"], attention["windows"]) == (1e-5, "sum", "every")
-    assert (paper["evaluation"]["windows"], paper["evaluation"]["vote"]) == ("dense", "average")
+    assert (paper["evaluation"]["windows"], paper["evaluation"]["view_aggregation"]) == ("dense", "average")
     assert (paper["backbone"]["stream"], paper["backbone"]["fit"], paper["backbone"]["crop"]) == ("rgb", "squash", 224)
     assert paper["network"]["backbone"] == "googlenet"

@@ -33,8 +33,8 @@ def test_committed_parameter_files_are_valid(name: str) -> None:
 def test_variants_are_the_paper_s(paper: dict[str, Any]) -> None:
     for section, changes in (
         ("distillation", {}),
-        ("mars", {"layer": "features", "weight": 50.0}),
-        ("distil_only", {"label_weight": 0.0}),
+        ("mars", {"layer": "features", "kd_weight": 50.0}),
+        ("distil_only", {"ce_weight": 0.0}),
         ("reverse", {"direction": "rgb_to_flow"}),
     ):
         # UCF101 has no unlabelled clips: all are of the published form.

@@ -59,7 +59,7 @@ def test_schedules_are_the_authors(
         epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]
     ]
     assert (optimiser["name"], optimiser["schedule"]) == ("sgd", "steps")
-    assert (optimiser["momentum"], optimiser["weight_decay"], optimiser["bias_rate"]) == (0.9, 5e-4, 2)
+    assert (optimiser["momentum"], optimiser["weight_decay"], optimiser["bias_lr_mult"]) == (0.9, 5e-4, 2)
     assert settings["crop"] == 224
 
 

@@ -46,10 +46,10 @@ def test_schedules_are_the_paper_s(paper: dict[str, Any]) -> None:
         assert (optimiser["name"], optimiser["learning_rate"]) == ("sgd", rate)
         assert (optimiser["momentum"], optimiser["weight_decay"]) == (0.9, 5e-4)
         assert [round(share * steps, -1) for share in optimiser["milestones"]] == drops
-        assert optimiser["bias_rate"] == 2
+        assert optimiser["bias_lr_mult"] == 2
         assert settings["partial_norms"] == "affine"
     assert paper["spatial"]["crop_scales"] == [1, 0.875, 0.75, 0.66]
     assert paper["temporal"]["crop_scales"] == [1, 0.875, 0.75]
-    assert paper["temporal"]["optimiser"]["stem_rate"] == 5
-    assert paper["spatial"]["optimiser"]["stem_rate"] == 1
+    assert paper["temporal"]["optimiser"]["stem_lr_mult"] == 5
+    assert paper["spatial"]["optimiser"]["stem_lr_mult"] == 1
     assert (paper["network"]["rgb_dropout"], paper["network"]["flow_dropout"]) == (0.8, 0.7)

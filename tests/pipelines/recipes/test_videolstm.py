@@ -50,7 +50,7 @@ def test_training_and_test_are_the_paper_s(paper: dict[str, Any]) -> None:
         assert (settings["windows"], settings["reduction"], settings["l2"]) == ("random", "mean", 0)
         optimiser = settings["optimiser"]
         assert (optimiser["name"], optimiser["learning_rate"], optimiser["schedule"]) == ("rmsprop", 1e-3, "constant")
-        assert (optimiser["smoothing"], optimiser["epsilon"], optimiser["weight_decay"]) == (0.9, 1e-3, 0)
+        assert (optimiser["alpha"], optimiser["eps"], optimiser["weight_decay"]) == (0.9, 1e-3, 0)
         assert (settings["network"]["hidden"], settings["network"]["dropout"]) == (512, 0.7)
     assert (paper["network"]["rgb_dropout"], paper["network"]["flow_dropout"]) == (0.9, 0.8)
     assert (paper["network"]["backbone"], paper["network"]["normalisation"]) == ("vgg16", "caffe")

@@ -18,7 +18,7 @@ from pipelines.cluster import package as cluster_package
 from pipelines.submission import checks, follow, server
 from pipelines.submission.access import Access
 from pipelines.submission.checks import Package
-from pipelines.submission.submit import Submission, Wish
+from pipelines.submission.submit import RunOptions, Submission
 from pipelines.submission.submit import submit as submit_package
 from tests.pipelines.submission.kfp_server import KfpServer, kfp_server
 
@@ -113,7 +113,7 @@ def send(kfp: KfpServer) -> Callable[..., Submission]:
     def call(name: str = "", cron: str = "", text: str = SMALL_PACKAGE, patience_sec: float = 60.0) -> Submission:
         package = Package("d3d", text, CLUSTER["image"], None, COMMIT, False)
         api = server.Server(Access(kfp.url, kfp.url), patience_sec=patience_sec)
-        return submit_package(api, package, Wish("kineflow", name, cron=cron))
+        return submit_package(api, package, RunOptions("kineflow", name, cron=cron))
 
     return call
 

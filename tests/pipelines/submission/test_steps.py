@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.submission.states import EXIT_CODES, State, state_of
-from pipelines.submission.steps import step_names, step_states
+from pipelines.submission.states import EXIT_CODES, RunState, state_of
+from pipelines.submission.steps import step_states, steps_of_package
 
 SPEC: dict[str, Any] = {
     "root": {"dag": {"tasks": {
@@ -36,11 +36,11 @@ def flow(*states: str) -> Any:
 
 
 def test_steps_are_read_from_handlers_and_loops_in_order() -> None:
-    assert list(step_names(SPEC).items()) == [
+    assert list(steps_of_package(SPEC).items()) == [
         ("ingest", "ingest"), ("flow", "flow"), ("train", "teacher"), ("close-run", "close-run"),
     ]  # fmt: skip
-    assert step_names({"pipeline_spec": SPEC, "platform_spec": {}}) == step_names(SPEC)
-    assert step_names({}) == {}
+    assert steps_of_package({"pipeline_spec": SPEC, "platform_spec": {}}) == steps_of_package(SPEC)
+    assert steps_of_package({}) == {}
 
 
 def test_drivers_executors_and_loops_are_no_steps() -> None:
@@ -49,8 +49,9 @@ def test_drivers_executors_and_loops_are_no_steps() -> None:
         ("train-driver", "SUCCEEDED"), ("train", "RUNNING"), ("executor", "RUNNING"), ("executor(0)", "FAILED"),
         ("loop", "SUCCEEDED"), ("flow", "SUCCEEDED"),
     )  # fmt: skip
-    assert {step.name: step.state for step in step_states(run, step_names(SPEC))} == {
-        "ingest": State.PENDING, "flow": State.SUCCEEDED, "teacher": State.RUNNING, "close-run": State.PENDING,
+    assert {step.name: step.state for step in step_states(run, steps_of_package(SPEC))} == {
+        "ingest": RunState.PENDING, "flow": RunState.SUCCEEDED,
+        "teacher": RunState.RUNNING, "close-run": RunState.PENDING,
     }  # fmt: skip
     unnamed = {step.name for step in step_states(run, {})}
     assert unnamed == {"d3d-abcde", "train", "loop", "flow"}
@@ -59,18 +60,18 @@ def test_drivers_executors_and_loops_are_no_steps() -> None:
 @pytest.mark.parametrize(
     ("states", "together", "done"),
     [
-        (["SUCCEEDED", "SUCCEEDED"], State.SUCCEEDED, 2),
-        (["SUCCEEDED", "SKIPPED"], State.SUCCEEDED, 2),
-        (["SKIPPED", "SKIPPED"], State.SKIPPED, 2),
-        (["SUCCEEDED", "RUNNING", "PENDING"], State.RUNNING, 1),
-        (["SUCCEEDED", "PENDING"], State.RUNNING, 1),
-        (["PENDING", "PENDING"], State.PENDING, 0),
-        (["SUCCEEDED", "FAILED", "RUNNING"], State.FAILED, 1),
-        (["SUCCEEDED", "CANCELED"], State.CANCELED, 1),
+        (["SUCCEEDED", "SUCCEEDED"], RunState.SUCCEEDED, 2),
+        (["SUCCEEDED", "SKIPPED"], RunState.SUCCEEDED, 2),
+        (["SKIPPED", "SKIPPED"], RunState.SKIPPED, 2),
+        (["SUCCEEDED", "RUNNING", "PENDING"], RunState.RUNNING, 1),
+        (["SUCCEEDED", "PENDING"], RunState.RUNNING, 1),
+        (["PENDING", "PENDING"], RunState.PENDING, 0),
+        (["SUCCEEDED", "FAILED", "RUNNING"], RunState.FAILED, 1),
+        (["SUCCEEDED", "CANCELED"], RunState.CANCELED, 1),
     ],
     ids=str,
 )
-def test_parts_of_a_loop_are_told_together(states: list[str], together: State, done: int) -> None:
+def test_parts_of_a_loop_are_told_together(states: list[str], together: RunState, done: int) -> None:
     step = flow(*states)
     assert (step.state, step.parts, step.done) == (together, len(states), done)
 
@@ -79,7 +80,7 @@ def test_a_step_whose_driver_failed_has_failed() -> None:
     run = run_of(("train-driver", "FAILED"))
     run["run_details"]["task_details"][0]["error"] = {"message": "no such image"}
     (step,) = step_states(run, {"train": "teacher"})
-    assert (step.state, step.message) == (State.FAILED, "no such image")
+    assert (step.state, step.message) == (RunState.FAILED, "no such image")
 
 
 def test_a_message_can_stand_in_the_past_states_and_is_cut_to_its_end() -> None:
@@ -95,6 +96,6 @@ def test_a_message_can_stand_in_the_past_states_and_is_cut_to_its_end() -> None:
 
 
 def test_every_state_has_a_word_and_every_end_a_code() -> None:
-    assert all(state.word for state in State)
-    assert {state for state in State if state.is_final} == set(EXIT_CODES)
-    assert state_of({}) is state_of({"state": "NEW"}) is State.UNKNOWN
+    assert all(state.word for state in RunState)
+    assert {state for state in RunState if state.is_final} == set(EXIT_CODES)
+    assert state_of({}) is state_of({"state": "NEW"}) is RunState.UNKNOWN

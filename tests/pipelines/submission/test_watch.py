@@ -17,7 +17,7 @@ from rich.console import Console
 from pipelines.submission import follow, runs
 from pipelines.submission.access import Access
 from pipelines.submission.server import Server
-from pipelines.submission.states import State
+from pipelines.submission.states import RunState
 from tests.pipelines.submission.conftest import ROOT, Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer, tasks
 
@@ -154,7 +154,7 @@ def test_a_terminal_is_shown_one_table_that_changes(kfp: KfpServer, submit: Subm
     console = Console(force_terminal=True, width=80, record=True)
     with follow.view_on(console) as view:
         ended = follow.follow(Server(Access(kfp.url, kfp.url)), run_id, {"train": "teacher"}, view)
-    assert ended["state"] == State.SUCCEEDED
+    assert ended["state"] == RunState.SUCCEEDED
     assert console.export_text().endswith("teacher  succeeded\nrun      succeeded\n")
 
 

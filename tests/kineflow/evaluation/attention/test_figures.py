@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from kineflow.evaluation.attention.figures import Judgement, Located, figures_of, figures_of_frame, locate
-from kineflow.evaluation.attention.maps import Part, Watched
+from kineflow.evaluation.attention.figures import Judgement, Located, figures_of, figures_of_frame, localise_clip
+from kineflow.evaluation.attention.maps import SeenRegion, Watched
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.truth import ClipTruth
 from kineflow.evaluation.localisation import Detection, TrueTube, Tube, video_map
@@ -18,7 +18,7 @@ from kineflow.spec.status import Status
 FRAMES, WIDTH, HEIGHT = 4, 40, 32
 CLIP = Clip("v", "v.mp4", "run", "g", Split.TEST, FRAMES, 25.0, WIDTH, HEIGHT, 0, "", Status.OK, "", "v")
 SETTINGS = LocaliseSettings(window_steps=1)
-SQUARE = Part(4, 0, 32, 32)
+SQUARE = SeenRegion(4, 0, 32, 32)
 
 
 def truth(left: int, top: int, right: int, bottom: int, frames: tuple[int, ...] = (0, 1, 2, 3)) -> ClipTruth:
@@ -40,7 +40,7 @@ MIDDLE = ((1, 1), (1, 2), (2, 1), (2, 2))  # 8 to 24 of the square of 32
 
 
 def test_attention_on_the_actor_finds_it() -> None:
-    found = locate(watched(*MIDDLE), ("walk", "run"), truth(12, 8, 28, 24), SETTINGS)
+    found = localise_clip(watched(*MIDDLE), ("walk", "run"), truth(12, 8, 28, 24), SETTINGS)
     assert found.right
     assert (found.detection.video, found.detection.label, found.detection.score) == ("v", "run", 0.7)
     assert found.detection.tube.boxes[0] == pytest.approx([12, 8, 28, 24], abs=2)  # moved by the square's place
@@ -54,7 +54,7 @@ def test_attention_on_the_actor_finds_it() -> None:
 
 
 def test_attention_elsewhere_does_not() -> None:
-    found = locate(watched((0, 0)), ("run", "walk"), truth(12, 8, 28, 24), SETTINGS)
+    found = localise_clip(watched((0, 0)), ("run", "walk"), truth(12, 8, 28, 24), SETTINGS)
     assert not found.right
     assert found.judgement is not None
     assert found.judgement.inside == 0
@@ -65,7 +65,7 @@ def test_attention_on_the_actor_is_a_mean_over_frames() -> None:
     seen = watched(*MIDDLE)
     attention = seen.attention.copy()
     attention[0] = np.eye(1, 16).reshape(4, 4)  # the first cell, in the first frame
-    judgement = locate(
+    judgement = localise_clip(
         dataclasses.replace(seen, attention=attention), ("walk", "run"), truth(12, 8, 28, 24), SETTINGS
     ).judgement
     assert judgement is not None
@@ -73,7 +73,7 @@ def test_attention_on_the_actor_is_a_mean_over_frames() -> None:
 
 
 def test_frames_without_the_actor_count_in_the_overlap_alone() -> None:
-    judgement = locate(watched(*MIDDLE), ("walk", "run"), truth(12, 8, 28, 24, frames=(1,)), SETTINGS).judgement
+    judgement = localise_clip(watched(*MIDDLE), ("walk", "run"), truth(12, 8, 28, 24, frames=(1,)), SETTINGS).judgement
     assert judgement is not None
     assert judgement.inside == pytest.approx(1)
     assert judgement.area == pytest.approx(1 / 4)
@@ -83,7 +83,7 @@ def test_frames_without_the_actor_count_in_the_overlap_alone() -> None:
 def test_the_best_of_several_actors_is_judged() -> None:
     both = truth(12, 8, 28, 24)
     far = truth(0, 0, 4, 4)
-    judgement = locate(
+    judgement = localise_clip(
         watched(*MIDDLE), ("walk", "run"), ClipTruth((*far.tubes, *both.tubes), both.region | far.region), SETTINGS
     ).judgement
     assert judgement is not None
@@ -91,7 +91,7 @@ def test_the_best_of_several_actors_is_judged() -> None:
 
 
 def test_without_truth_there_is_no_judgement() -> None:
-    found = locate(watched((0, 0)), ("run", "walk"), None, SETTINGS)
+    found = localise_clip(watched((0, 0)), ("run", "walk"), None, SETTINGS)
     assert found.judgement is None
     figures = figures_of([found, found], least_iou=0.2)
     assert figures.keys() == {"top1", "entropy"}
@@ -153,4 +153,4 @@ def test_a_part_of_the_clips_that_is_empty_has_no_figure() -> None:
 
 def test_entropy_is_that_of_each_map() -> None:
     moving = dataclasses.replace(watched((0, 0)), attention=np.eye(FRAMES, 16, dtype=np.float32).reshape(FRAMES, 4, 4))
-    assert locate(moving, ("run",) * 2, None, SETTINGS).entropy == 0
+    assert localise_clip(moving, ("run",) * 2, None, SETTINGS).entropy == 0

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from kineflow.evaluation.attention.maps import Part, Watched, consecutive_windows, part_seen, watch_clips
+from kineflow.evaluation.attention.maps import SeenRegion, Watched, consecutive_windows, part_seen, watch_clips
 from kineflow.models.card import ModelCard
-from kineflow.models.over_frames import OverFrames
+from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
@@ -25,7 +25,7 @@ from kineflow.video.encode import write_video
 CLASSES = ("a", "b")
 
 
-class Brightest(OverFrames):
+class Brightest(FrameNetwork):
     """Looks at what is bright: a frame's map is the brightness of its cells; class 1 by the clip's mean brightness."""
 
     def __init__(self, *, attends: bool = True) -> None:
@@ -72,7 +72,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
     return ClipSet(CLASSES, (clip_of(10), clip_of(3, name="short")), str(folder))
 
 
-def watch(clip_set: ClipSet, network: OverFrames | None = None, **changes: object) -> list[Watched]:
+def watch(clip_set: ClipSet, network: FrameNetwork | None = None, **changes: object) -> list[Watched]:
     batch_size = int(changes.pop("batch_size", 8))  # type: ignore[call-overload]
     return list(
         watch_clips(network or Brightest(), card(**changes), clip_set.clips, clip_set, None, batch_size=batch_size)
@@ -128,9 +128,9 @@ def test_batches_make_no_difference(clips: ClipSet) -> None:
 
 def test_the_part_of_the_frame_that_is_seen() -> None:
     wide = clip_of(9, width=320, height=240)
-    assert part_seen(wide, card(fit="squash").preprocessing) == Part(0, 0, 320, 240)
-    assert part_seen(wide, card(short_side=256, crop=224).preprocessing) == Part(55, 15, 210, 210)
-    assert part_seen(wide, card().preprocessing) == Part(40, 0, 240, 240)
+    assert part_seen(wide, card(fit="squash").preprocessing) == SeenRegion(0, 0, 320, 240)
+    assert part_seen(wide, card(short_side=256, crop=224).preprocessing) == SeenRegion(55, 15, 210, 210)
+    assert part_seen(wide, card().preprocessing) == SeenRegion(40, 0, 240, 240)
 
 
 def test_networks_that_cannot_be_watched(clips: ClipSet) -> None:

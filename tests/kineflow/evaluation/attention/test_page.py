@@ -3,11 +3,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kineflow.evaluation.attention.figures import Figure
-from kineflow.evaluation.attention.page import Looked, Report, Shown, render, write_report
+from kineflow.evaluation.attention.figures import Estimate
+from kineflow.evaluation.attention.page import Looked, Report, ShownClip, render, write_localisation_page
 from kineflow.evaluation.attention.settings import LocaliseSettings
 
-HALF = Figure(0.5, 0.4, 0.625)
+HALF = Estimate(0.5, 0.4, 0.625)
 FIGURES = dict.fromkeys(
     ("top1", "entropy", "video_map", "found", "tube_iou", "inside", "by_chance", "top1_on_actor"), HALF
 )
@@ -16,7 +16,7 @@ FIGURES = dict.fromkeys(
 def report(*, judged: bool = True, name: str = "videolstm") -> Report:
     overlap = 0.31 if judged else None
     look = Looked(name, b"lit", guess="run", score=0.875, right=False, overlap=overlap, inside=overlap)
-    example = Shown("a/b", "jump", frames=b"frames", area=0.2 if judged else None, flow=b"flow", looks=(look,))
+    example = ShownClip("a/b", "jump", frames=b"frames", area=0.2 if judged else None, flow=b"flow", looks=(look,))
     return Report(
         settings=LocaliseSettings(sigma_px=3.0),
         clips=320,
@@ -56,7 +56,7 @@ def test_without_true_boxes_attention_is_still_shown() -> None:
 
 
 def test_names_are_escaped_and_the_page_stands_alone(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", report(name="<b>x</b>"))
+    write_localisation_page(tmp_path / "report.html", report(name="<b>x</b>"))
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<b>x</b>" not in html
     assert "&lt;b&gt;x&lt;/b&gt;" in html

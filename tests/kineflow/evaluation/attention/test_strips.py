@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kineflow.evaluation.attention.maps import Part, Watched
+from kineflow.evaluation.attention.maps import SeenRegion, Watched
 from kineflow.evaluation.attention.strips import (
     PICTURE_PX,
     PICTURES,
@@ -37,7 +37,7 @@ def test_light_follows_attention() -> None:
     frames = np.full((1, 56, 84, 3), 200, np.uint8)
     attention = np.zeros((1, 7, 7), np.float32)
     attention[0, 2, 4], attention[0, 5, 5] = 0.5, 0.25
-    lit = light(frames, attention, Part(14, 0, 56, 56))[0, ..., 0]
+    lit = light(frames, attention, SeenRegion(14, 0, 56, 56))[0, ..., 0]
     row, column = (2 * 8 + 4, 5 * 8 + 4), (14 + 4 * 8 + 4, 14 + 5 * 8 + 4)  # the cells' middles
     assert lit[row[0], column[0]] == pytest.approx(200, abs=20)
     assert lit[row[1], column[1]] == pytest.approx(200 * (0.2 + 0.8 * 0.5), abs=12)
@@ -61,7 +61,7 @@ def test_boxes_are_drawn_on_their_frames() -> None:
 def test_the_strip_of_a_model_has_the_maps_of_its_frames() -> None:
     attention = np.full((20, 1, 2), 1e-6, np.float32)
     attention[:10, 0, 0] = attention[10:, 0, 1] = 1
-    watched = Watched(CLIP, attention, Part(0, 0, 56, 56), np.ones(1))
+    watched = Watched(CLIP, attention, SeenRegion(0, 0, 56, 56), np.ones(1))
     picture = decoded(attention_strip(np.full((2, 56, 56, 3), 250, np.uint8), [0, 19], watched, []))[..., 0]
     left, right = picture[:, :PICTURE_PX], picture[:, PICTURE_PX + 2 :]
     assert left[50, 10] > 3 * left[50, 100]

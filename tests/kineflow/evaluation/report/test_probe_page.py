@@ -15,7 +15,7 @@ import pytest
 from kineflow.evaluation.motion_probe import Mean, ProbeErrors
 from kineflow.evaluation.probe_results import Probed, Probing
 from kineflow.evaluation.report.probe_page import render, write_probe_report
-from kineflow.evaluation.report.probe_plot import Line, errors_by_stage
+from kineflow.evaluation.report.probe_plot import ErrorLine, errors_by_stage
 
 STAGES, DECODERS = ("Conv2c", "Mixed3c", "Mixed4f"), ("simple", "pwc")
 NASTY = "<script>alert(1)</script>\"'&$x_1$ {{7*7}}"
@@ -148,7 +148,7 @@ def test_a_single_clip_has_no_interval(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decoders", [("simple",), ("simple", "spatial", "pwc"), tuple("abcdefg")])
 def test_a_panel_for_each_decoder(decoders: tuple[str, ...]) -> None:
-    line = Line("student", [Mean(1.0, 0.9, 1.1)] * 3, "#2f6fde")
+    line = ErrorLine("student", [Mean(1.0, 0.9, 1.1)] * 3, "#2f6fde")
     svg = errors_by_stage(STAGES, {name: [line] for name in decoders}, dict.fromkeys(decoders, [2.0] * 3))
     ElementTree.fromstring(svg)
     assert all(f">{decoder}<" in svg for decoder in decoders)

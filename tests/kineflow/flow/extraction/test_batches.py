@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.flow.extraction.batches import MOST_PIXELS_CPU, MOST_PIXELS_GPU, Batch, Filler, Piece, pairs_in_batch
+from kineflow.flow.extraction.batches import MOST_PIXELS_CPU, MOST_PIXELS_GPU, Filler, PairBatch, Piece, pairs_in_batch
 
 Sizes = st.sampled_from([(2, 3), (4, 1)])
 Clips = st.lists(st.tuples(Sizes, st.integers(2, 9)), max_size=8)
@@ -22,9 +22,9 @@ def numbered(clips: list[tuple[tuple[int, int], int]]) -> list[np.ndarray]:
     return [np.stack([np.full(size, next(numbers), np.uint8) for _ in range(frames)]) for size, frames in clips]
 
 
-def fill(clips: list[np.ndarray], room: int) -> tuple[list[Batch], list[list[Piece]]]:
-    sent: list[Batch] = []
-    filler = Filler(lambda height, width: Batch(room), sent.append)
+def fill(clips: list[np.ndarray], room: int) -> tuple[list[PairBatch], list[list[Piece]]]:
+    sent: list[PairBatch] = []
+    filler = Filler(lambda height, width: PairBatch(room), sent.append)
     pieces = [list(filler.add(frames)) for frames in clips]
     filler.flush()
     return sent, pieces
@@ -53,7 +53,7 @@ def test_batches_end_early_only_where_the_size_changes(shapes: list[tuple[tuple[
 
 def test_a_batch_is_free_once_its_last_piece_is_used() -> None:
     used = []
-    batch = Batch(9, on_used=lambda: used.append(True))
+    batch = PairBatch(9, on_used=lambda: used.append(True))
     pieces = [batch.add(np.zeros((3, 2, 2), np.uint8)) for _ in range(3)]
     for piece in pieces:
         assert not used

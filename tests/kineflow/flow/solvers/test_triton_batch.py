@@ -25,7 +25,7 @@ pytest.importorskip("triton")
 from kineflow.flow.solvers import fused, portable, triton_batch, triton_level  # noqa: E402
 from kineflow.flow.solvers.cubic import CubicSampler  # noqa: E402
 from kineflow.flow.solvers.imaging import central_gradient, median_filter  # noqa: E402
-from kineflow.flow.solvers.triton_level import Level, Tiling  # noqa: E402
+from kineflow.flow.solvers.triton_level import LevelSolver, Tiling  # noqa: E402
 from kineflow.spec.tvl1 import Border, TVL1Params, tvl1_params  # noqa: E402
 
 ROUNDING_PX = 1e-3  # measured: up to 5e-5
@@ -127,8 +127,8 @@ def test_the_stop_rule_in_blocks(outer: int, inner: int) -> None:
 
 def test_a_settled_warp_is_launched_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     launched: list[tuple[int, int]] = []
-    monkeypatch.setattr(Level, "_launch", lambda self, first, last: launched.append((first, last)))
-    level = Level(Tiling.of(18, 26), 2, tvl1_params("cuda"), torch.device("cpu"))
+    monkeypatch.setattr(LevelSolver, "_launch", lambda self, first, last: launched.append((first, last)))
+    level = LevelSolver(Tiling.of(18, 26), 2, tvl1_params("cuda"), torch.device("cpu"))
     level._made[0], level._started[:] = 12, torch.tensor([0, -1])
     level._warp()
     assert launched == [(1, 30)]
@@ -215,8 +215,8 @@ def test_no_pairs_give_no_flow() -> None:
     assert triton_batch.solve(nothing, nothing, ONE_LEVEL).shape == (0, 2, 20, 30)
 
 
-def level_with(flow: Tensor, second: Tensor, params: TVL1Params) -> Level:
-    level = Level(Tiling.of(*flow.shape[2:]), len(flow), params, torch.device(DEVICE))
+def level_with(flow: Tensor, second: Tensor, params: TVL1Params) -> LevelSolver:
+    level = LevelSolver(Tiling.of(*flow.shape[2:]), len(flow), params, torch.device(DEVICE))
     level._load(torch.zeros_like(second), second, flow)
     return level
 
@@ -359,6 +359,6 @@ def test_on_a_gpu_sub_batches_and_graphs_change_nothing(preset: str, monkeypatch
     parts, work_of_parts = triton_batch.solve_counted(first, second, params, working_set_bytes=0)
     assert torch.equal(whole, parts)
     assert torch.equal(work, work_of_parts)
-    monkeypatch.setattr(Level, "_recorded", Level._unrecorded)
+    monkeypatch.setattr(LevelSolver, "_recorded", LevelSolver._unrecorded)
     triton_level.level.cache_clear()
     assert torch.equal(triton_batch.solve(first, second, params), whole)

@@ -1,4 +1,4 @@
-"""Networks over frames: frozen networks for images look at every frame, a recurrent network at what they saw.
+"""Frame networks: frozen networks for images look at every frame, a recurrent network at what they saw.
 
 ALSTM, VideoLSTM and the networks they are compared with are all of this form. A clip [B,C,T,H,W] is B·T images; an
 image network gives each a map [F,h,w] or a vector [D] (its tap), and the :class:`SequenceNetwork` runs over the steps.
@@ -27,12 +27,12 @@ from kineflow.storage.errors import KineflowError
 
 APPEARANCE_CHANNELS = 3
 
-Build = TypeVar("Build", bound="Callable[..., OverFrames]")
+Build = TypeVar("Build", bound="Callable[..., FrameNetwork]")
 
 _SEQUENCES: dict[str, type[SequenceNetwork]] = {}
 
 
-class OverFrames(VideoNetwork):
+class FrameNetwork(VideoNetwork):
     """A sequence network and the image networks that give it its features.
 
     The image networks are taken over: their weights are frozen, they stay in evaluation mode whatever ``train`` says,
@@ -146,7 +146,7 @@ class OverFrames(VideoNetwork):
         return self.sequence.head_hidden_size
 
 
-def over_frames(
+def frame_network(
     sequence: type[SequenceNetwork],
     *,
     num_classes: int,
@@ -155,13 +155,13 @@ def over_frames(
     width: float = 1.0,
     output_stride: int = 32,
     **own: Any,
-) -> OverFrames:
+) -> FrameNetwork:
     """Build a sequence network and image networks that fit it.
 
     Args:
         sequence: Its kind.
         num_classes: K; 0 leaves the classifier out.
-        in_channels: C of a clip: with one input 3 for RGB and 2 for flow, with two 5, a frame and its flow field.
+        in_channels: C of a clip: with one input 3 for RGB and 2 for flow, with two 5, a frame and its flow frame.
         backbone: See :func:`kineflow.models.registry.list_backbones`; the same for both inputs.
         width: Multiplies the channels of every layer of the backbones, and with them what the sequence network reads.
         output_stride: Of the backbones; see :func:`kineflow.models.scale.late_strides`.
@@ -176,7 +176,7 @@ def over_frames(
         if in_channels <= APPEARANCE_CHANNELS:
             raise KineflowError(
                 f"{in_channels} channels are no frame and its flow",
-                remedy="give in_channels 5: 3 of the frame, and 2 of its flow field",
+                remedy="give in_channels 5: 3 of the frame, and 2 of its flow frame",
             )
         channels = {"in_channels": APPEARANCE_CHANNELS, "motion_channels": in_channels - APPEARANCE_CHANNELS}
     streams = [
@@ -188,17 +188,17 @@ def over_frames(
         for stream, tap in zip(streams, sequence.taps, strict=True)
     ]
     network = sequence(num_classes=num_classes, **dict(zip(channels, read, strict=True)), **own)
-    return OverFrames(network, **dict(zip(("appearance", "motion"), streams, strict=False)))
+    return FrameNetwork(network, **dict(zip(("appearance", "motion"), streams, strict=False)))
 
 
-def register_over_frames(sequence: type[SequenceNetwork]) -> Callable[[Build], Build]:
-    """Register a function as :func:`register_model` does, one that calls :func:`over_frames` for ``sequence``.
+def register_frame_network(sequence: type[SequenceNetwork]) -> Callable[[Build], Build]:
+    """Register a function as :func:`register_model` does, one that calls :func:`frame_network` for ``sequence``.
 
     Its ``**keywords`` are those of both; in its signature, from which the registry knows them, they stand one by one.
     """
 
     def register(build: Build) -> Build:
-        keywords = {**_keywords_of(sequence), **_keywords_of(over_frames), **_keywords_of(build)}
+        keywords = {**_keywords_of(sequence), **_keywords_of(frame_network), **_keywords_of(build)}
         keywords.pop("motion_channels", None)  # follows from the backbone
         build.__signature__ = inspect.Signature(list(keywords.values()))  # type: ignore[attr-defined]
         _SEQUENCES[build.__name__] = sequence
@@ -211,13 +211,11 @@ def tap_of(name: str) -> tuple[Tap, ...]:
     """What the network registered as ``name`` reads of its image networks, one entry for each.
 
     Raises:
-        KineflowError: No network over frames has this name.
+        KineflowError: No frame network has this name.
     """
     list_models()  # which imports the files that register them
     if name not in _SEQUENCES:
-        raise KineflowError(
-            f"{name!r} is no network over frames", remedy=f"choose one of: {', '.join(sorted(_SEQUENCES))}"
-        )
+        raise KineflowError(f"{name!r} is no frame network", remedy=f"choose one of: {', '.join(sorted(_SEQUENCES))}")
     return _SEQUENCES[name].taps
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from kineflow.models.alstm import ALSTM, CubeRegression
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard
+from kineflow.models.frame_networks import FrameNetwork, head_of, tap_of
 from kineflow.models.network import ImageNetwork
-from kineflow.models.over_frames import OverFrames, head_of, tap_of
 from kineflow.models.recurrent import SequenceNetwork
 from kineflow.models.registry import create_backbone, create_model, hyperparameters_of, list_backbones, list_models
 from kineflow.models.videolstm import (
@@ -54,17 +54,17 @@ def small(name: str, **hyper: Any) -> dict[str, Any]:
     return {"num_classes": K, "in_channels": 5 if name in TWO_INPUTS else 3, "width": WIDTH} | own | hyper
 
 
-def build(name: str, *, seed: int = 0, **hyper: Any) -> OverFrames:
+def build(name: str, *, seed: int = 0, **hyper: Any) -> FrameNetwork:
     torch.manual_seed(seed)
     network = create_model(name, **small(name, **hyper))
-    assert isinstance(network, OverFrames)
+    assert isinstance(network, FrameNetwork)
     return network.eval()
 
 
-def at_full_size(name: str, **hyper: Any) -> OverFrames:
+def at_full_size(name: str, **hyper: Any) -> FrameNetwork:
     with torch.device("meta"):
         network = create_model(name, **{"num_classes": 101, "in_channels": 5 if name in TWO_INPUTS else 3} | hyper)
-    assert isinstance(network, OverFrames)
+    assert isinstance(network, FrameNetwork)
     return network.eval()
 
 
@@ -194,7 +194,7 @@ def test_features_carry_no_gradient(name: str) -> None:
 @pytest.mark.parametrize("backbone", list_backbones())
 def test_image_networks_are_taken_over_frozen_and_without_their_classifiers(backbone: str) -> None:
     trained = image_network(backbone).train()
-    network = OverFrames(VectorLSTM(num_classes=K, in_channels=trained.head_hidden_size), appearance=trained)
+    network = FrameNetwork(VectorLSTM(num_classes=K, in_channels=trained.head_hidden_size), appearance=trained)
     assert network.training
     assert not any(layer.training for layer in trained.modules())
     assert not any(parameter.requires_grad for parameter in trained.parameters())
@@ -316,7 +316,7 @@ def test_taps_are_known_without_a_network(name: str) -> None:
 
 
 def test_other_networks_have_no_taps() -> None:
-    with pytest.raises(KineflowError, match=r"'tsn' is no network over frames(.|\n)*alstm, conv_alstm"):
+    with pytest.raises(KineflowError, match=r"'tsn' is no frame network(.|\n)*alstm, conv_alstm"):
         tap_of("tsn")
 
 
@@ -332,7 +332,7 @@ def test_a_bundle_brings_it_back(name: str, tmp_path: Path) -> None:
     save_bundle(tmp_path / "model", network, card)
     again, found = load_bundle(tmp_path / "model")
     assert found == card
-    assert isinstance(again, OverFrames)
+    assert isinstance(again, FrameNetwork)
     with torch.no_grad():
         assert torch.equal(again(clips(name)), network(clips(name)))
     assert not any(p.requires_grad for stream in again.streams.values() for p in stream.parameters())

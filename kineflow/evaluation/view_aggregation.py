@@ -1,0 +1,32 @@
+"""How the logits of a video's views, crops of its windows, become its scores."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ViewAggregation = Literal["average", "majority"]
+
+_NEVER = 1e-9  # stands in for the share of a class without a vote, whose logarithm would not be finite
+
+
+def aggregate_views(logits: Tensor, *, how: ViewAggregation = "average", before_softmax: bool = False) -> Tensor:
+    """Scores [N,K] of N videos, whose softmax is the aggregate of their views, from the logits [N,V,K] of these.
+
+    Args:
+        logits: Of each view.
+        how: ``average``: the mean of the views' probabilities. ``majority``: the share of views whose best class
+            it is, so that the best class is their mode (of equal ones, the lowest class).
+        before_softmax: Average the logits themselves; for ``average`` only.
+    """
+    if how == "majority":
+        classes = logits.shape[2]
+        shares = F.one_hot(logits.argmax(dim=2), classes).float().mean(dim=1)
+        return shares.clamp(min=_NEVER).log()
+    if before_softmax:
+        return logits.mean(dim=1)
+    return torch.log_softmax(logits, dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
