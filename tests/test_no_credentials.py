@@ -153,7 +153,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
 def python(project: Project, program: str, *arguments: str, env: dict[str, str]) -> Finished:
     """Run a program in the project, its errors said as the command line says them."""
     done = subprocess.run(
-        [sys.executable, "-c", f"from components.frontend import exit_code\ndef work():\n{indented(program)}\n"
+        [sys.executable, "-c", f"from components.frontend.exits import exit_code\ndef work():\n{indented(program)}\n"
          "raise SystemExit(exit_code(work))", *arguments],
         cwd=project.folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip

@@ -57,7 +57,7 @@ class Site:
         done = subprocess.run(
             [sys.executable, "-c", _RUNNER, str(package), str(self.folder / name)],
             cwd=self.folder, env={**os.environ, **known}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=900, check=False,
+            timeout=3600, check=False,
         )  # fmt: skip
         (outputs,) = (self.folder / name).glob("d3d-*")
         return done.returncode, done.stdout, outputs
