@@ -30,8 +30,9 @@ test: tools  ## run the test suite
 quick: install  ## run the tests that take seconds
 	$(BIN)/python -m pytest -q -m 'not slow and not long and not containers and not kube_api' -n 2 --dist loadfile --no-loadscope-reorder
 
-test-long: tools  ## run what takes minutes: the other recipes whole and at full size, nodes that are lost, real clips
+test-long: tools  ## run what takes minutes: the other recipes, full size, lost nodes, real clips, properties at length
 	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile thorough -n 2 --dist loadfile --no-loadscope-reorder
 
 test-containers: install  ## build the image and run the D3D recipe in containers (skipped, aloud, without an engine)
 	@PYTHON=$(BIN)/python tests/containers/run.sh

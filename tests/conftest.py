@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # No test asserts a wall time: a machine that does something else beside would fail it.
-settings.register_profile("kineflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("kineflow", settings.get_profile("thorough"), max_examples=30)
 settings.load_profile("kineflow")
 
 pytest_plugins = ["tests.swift"]
@@ -26,6 +28,9 @@ os.environ |= {
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not Path("/dev/nvidiactl").exists():  # without a GPU Triton interprets, if told so before anybody imports it
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Workers and the processes that they start compile each module once, whatever the shell around them says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

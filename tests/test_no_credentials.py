@@ -1,4 +1,7 @@
-"""Credentials are planted wherever users keep them; after a whole run with them, nothing that it left holds one."""
+"""Credentials are planted wherever users keep them; after a whole run with them, nothing that it left holds one.
+
+It is the suite's one whole run by ``--engine kfp``.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import pytest
 import yaml
 
 from kineflow.tracking.store import prepare_store
+from pipelines.dag.graph import graph_of
 from tests.kineflow.tracking.test_servers import free_port, running
 from tests.pipelines.conftest import TINY_PARAMS, Finished, Project, make_project
 from tests.secret_search import found_below, found_in
@@ -49,13 +53,11 @@ Path("package.yaml").write_text(compile_for_cluster("d3d", checked, cluster, dat
 PUBLISH = """
 import sys
 from pathlib import Path
-from pipelines.engines.dvc_stages import output_path
-from pipelines.dag.graph import graph_of
-from pipelines.engines.outcome import Outcome
+from pipelines.engines.kfp_execution import _outcome
 from pipelines.engines.publish import publish
 
-outputs = {t.name: {o: output_path(Path(), t, o) for o in t.outputs} for t in graph_of("d3d").tasks}
-for uri in publish(Outcome((), outputs), sys.argv[1], recipe="d3d", run_id="7f3a"):
+outcome = _outcome("d3d", next(Path("outputs/kfp").glob("d3d-*")))
+for uri in publish(outcome, sys.argv[1], recipe="d3d", run_id="7f3a"):
     print(uri)
 """
 
@@ -136,13 +138,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
         }
         by_variables = {**common, **swift.environment}
         by_profile = {**common, "AWS_PROFILE": "lab"}
-        said["run"] = project.kineflow("run", "d3d", env=by_variables)
+        said["run"] = project.kineflow("run", "d3d", "--engine", "kfp", env=by_variables)
         said["publish"] = python(project, PUBLISH, f"s3://{bucket}/published", env=by_profile)
         said["compile"] = python(project, COMPILE, env=by_variables)
         said["package"] = project.kineflow("compile", "d3d", "--params", "params.yaml", env=by_variables)
         wrong = by_variables | {"AWS_SECRET_ACCESS_KEY": WRONG_KEY}
         said["refused"] = python(project, PUBLISH, f"s3://{bucket}/refused", env=wrong)
         nowhere = by_profile | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+        # By DVC, whose files are then looked at too.
         said["unreachable"] = project.kineflow("run", "d3d", "--force", env=nowhere)
         yield Everything(work, swift, bucket, said)
 
@@ -150,7 +153,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
 def python(project: Project, program: str, *arguments: str, env: dict[str, str]) -> Finished:
     """Run a program in the project, its errors said as the command line says them."""
     done = subprocess.run(
-        [sys.executable, "-c", f"from components.frontend import exit_code\ndef work():\n{indented(program)}\n"
+        [sys.executable, "-c", f"from components.frontend.exits import exit_code\ndef work():\n{indented(program)}\n"
          "raise SystemExit(exit_code(work))", *arguments],
         cwd=project.folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -165,6 +168,7 @@ def test_the_run_really_used_the_planted_credentials(everything: Everything) -> 
     said = everything.said
     for name in ("synth", "run", "publish", "compile", "package"):
         assert said[name].code == 0, f"{name}: {said[name].said}"
+    assert sorted(said["run"].ran) == sorted(task.name for task in graph_of("d3d").tasks)
     assert "SignatureDoesNotMatch" in said["refused"].said
     assert said["refused"].code == 2
     assert said["unreachable"].code != 0

@@ -139,7 +139,8 @@ class SetFiles(Generic[R]):
 
         hints = get_type_hints(self.row)
         members = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, StrEnum)}
-        table = pq.read_table(index).cast(self._schema())
+        with pq.ParquetFile(index) as file:  # pyarrow's read_table imports pandas, in every step anew
+            table = file.read().cast(self._schema())
         return [
             self.row(**{**row, **{name: member(row[name]) for name, member in members.items()}})
             for row in table.to_pylist()

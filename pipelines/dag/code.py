@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from kineflow.spec.plugins import registration
@@ -69,9 +69,13 @@ class Definition:
 
     def arguments_of(self, functions: Container[str]) -> set[str]:
         """Strings that are the first argument of a call of one of these functions."""
+        return {text for function, text in self._arguments if function in functions}
+
+    @cached_property
+    def _arguments(self) -> set[tuple[str, str]]:
+        """Every function that is called, with its first argument, where that is a string."""
         calls = (each for node in self.nodes for each in ast.walk(node) if isinstance(each, ast.Call) and each.args)
-        named = (call for call in calls if _called(call) in functions)
-        return {text for call in named if (text := _text(call.args[0])) is not None}
+        return {(_called(call), text) for call in calls if (text := _text(call.args[0])) is not None}
 
 
 @dataclass
@@ -90,8 +94,13 @@ class Module:
 
 
 def read_module(path: Path) -> Module:
-    """Parse a source file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """Parse a source file; what has been parsed is kept, and must not be changed."""
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=512)
+def _parsed(source: str) -> Module:
+    tree = ast.parse(source)
     signatures = {node.name: tuple(_signature(node)) for node in tree.body if isinstance(node, ast.FunctionDef)}
     module = Module()
     for statement in _Strip().visit(tree).body:

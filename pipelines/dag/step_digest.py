@@ -217,9 +217,10 @@ class Code:
 
     def _beside(self, module: str, definition: Definition) -> str:
         """Digests of the files that the code reads from the folder that it stands in."""
-        path = self._path(module)
-        if path is None or not any(used.name == "__file__" for used in definition.references):
+        if not any(used.name == "__file__" for used in definition.references):
             return ""
+        path = self._path(module)
+        assert path is not None
         files = sorted({file for kind in _BESIDE for file in path.parent.glob(kind)})
         return "".join(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files)
 

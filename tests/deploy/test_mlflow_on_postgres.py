@@ -42,7 +42,7 @@ def minimal(postgres: Postgres, swift: Swift, tmp_path_factory: pytest.TempPathF
         yield server, bucket
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_upgrades_at_once_leave_a_whole_database_and_a_third_changes_nothing(
     postgres: Postgres, database: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,4 +1,7 @@
-"""What every network over feature sequences must do, and the pieces that they share."""
+"""What every network over feature sequences must do, and the pieces that they share.
+
+What they must do as any other network is in ``test_contract``, by the networks over frames that they are halves of.
+"""
 
 from __future__ import annotations
 
@@ -94,36 +97,6 @@ def test_a_clip_scores_the_mean_probability_of_its_steps(name: str) -> None:
 
 
 @every_network
-def test_forward_is_features_then_head(name: str) -> None:
-    network = build(name).eval()
-    x = features(name)
-    hidden = network.forward_features(*x)
-    assert hidden.shape[:3] == (B, network.num_features, T)
-    torch.testing.assert_close(network.forward_head(hidden), network(*x))
-    assert network.forward_head(hidden, pre_logits=True).shape == (B, network.head_hidden_size)
-
-
-@every_network
-def test_headless_it_gives_what_a_classifier_would_see(name: str) -> None:
-    network = build(name, num_classes=0).eval()
-    x = features(name)
-    assert not [key for key in network.state_dict() if key.startswith(network.classifier_name)]
-    torch.testing.assert_close(network(*x), network.forward_head(network.forward_features(*x), pre_logits=True))
-    network.reset_classifier(K)
-    assert network(*x).shape == (B, K)
-
-
-@every_network
-def test_reset_classifier_changes_the_classes_and_nothing_else(name: str) -> None:
-    network = build(name)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    network.reset_classifier(K + 2)
-    assert network.num_classes == K + 2
-    changed = {key for key, value in network.state_dict().items() if not torch.equal(before[key], value)}
-    assert changed == {f"{network.classifier_name}.weight", f"{network.classifier_name}.bias"}
-
-
-@every_network
 def test_every_parameter_learns(name: str) -> None:
     network = build(name)
     logits = network.forward_steps(*features(name)).logits
@@ -168,23 +141,6 @@ def test_a_full_mask_is_no_mask(name: str) -> None:
     network = build(name).eval()
     x = features(name)
     torch.testing.assert_close(network(*x, mask=torch.ones(B, T, dtype=torch.bool)), network(*x))
-
-
-@every_network
-def test_clips_of_a_batch_do_not_see_each_other(name: str) -> None:
-    network = build(name).eval()
-    x = features(name)
-    torch.testing.assert_close(network(*x)[1:2], network(*[part[1:2] for part in x]))
-
-
-@every_network
-def test_dropout_is_idle_in_evaluation_and_the_seed_decides_the_weights(name: str) -> None:
-    x = features(name)
-    first, again, other = (build(name, seed=seed).eval() for seed in (3, 3, 4))
-    with torch.no_grad():
-        assert torch.equal(first(*x), first(*x))
-        assert torch.equal(first(*x), again(*x))
-        assert not torch.equal(first(*x), other(*x))
 
 
 @every_network

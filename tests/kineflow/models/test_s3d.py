@@ -82,7 +82,7 @@ def test_gates_add_keys_and_change_none() -> None:
     ("frames", "expected"),
     [
         (16, [-0.056178, 12.519336, 6.624595, -0.259509, -7.541180, 0.512031]),
-        pytest.param(32, [-3.468095, 15.134307, 4.711334, -1.423537, -2.991213, 4.550898], marks=pytest.mark.slow),
+        pytest.param(32, [-3.468095, 15.134307, 4.711334, -1.423537, -2.991213, 4.550898], marks=pytest.mark.long),
     ],
 )
 def test_outputs_are_those_of_the_public_network(frames: int, expected: list[float]) -> None:
@@ -221,7 +221,7 @@ def test_impossible_values_are_named(wrong: dict[str, float]) -> None:
         build("s3d", **wrong)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_clip_of_paper_scale_passes_through() -> None:
     network = build("s3d_g", num_classes=400).eval()
     with torch.inference_mode():

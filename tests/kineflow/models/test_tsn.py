@@ -141,7 +141,7 @@ def test_impossible_values(hyper: dict) -> None:
         build(**hyper)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("channels", "length"), [(3, 1), (2, 5), (3, 5)])
 def test_a_batch_at_full_size_learns(channels: int, length: int) -> None:
     torch.manual_seed(0)

@@ -28,7 +28,13 @@ THROUGH_THE_SERVER = ["--artifacts-destination"]
 STRAIGHT = ["--no-serve-artifacts", "--default-artifact-root"]
 
 
-@pytest.mark.parametrize("artifacts", [THROUGH_THE_SERVER, STRAIGHT], ids=["through the server", "straight to S3"])
+@pytest.mark.parametrize(
+    "artifacts",
+    [
+        pytest.param(THROUGH_THE_SERVER, id="through the server"),
+        pytest.param(STRAIGHT, id="straight to S3", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_its_files_and_a_champion_are_kept_on_s3(
     swift: Swift, project: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, artifacts: list[str]
 ) -> None:

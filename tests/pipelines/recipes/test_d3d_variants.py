@@ -1,4 +1,4 @@
-"""The recipe of D3D's variants: its DAG, its parameter files, and what they say of the paper."""
+"""The recipe of D3D's variants: its parameter files, and what they say of the paper."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 
 from kineflow.training.settings import DistillSettings
-from pipelines.dag.graph import Produced, Task, graph_of
+from pipelines.dag.graph import graph_of
 from pipelines.dag.params import load_params, schema_of
 from pipelines.dag.sources import ROOT
 
 FILES = ("d3d_variants.yaml", "d3d_variants_ucf101.yaml")
-STUDENTS = ("student", "mars", "distil_only", "auxiliary")
-
-
-@pytest.fixture(scope="module")
-def tasks() -> dict[str, Task]:
-    return {task.name: task for task in graph_of("d3d_variants").tasks}
 
 
 @pytest.fixture(scope="module")
@@ -34,76 +28,6 @@ def test_committed_parameter_files_are_valid(name: str) -> None:
         assert checked["learnt_flow"][section] == checked["teacher"][section]
     variants = [checked[name] for name in ("distillation", "mars", "distil_only", "reverse", "auxiliary")]
     assert len({variant["unlabelled_batch_size"] for variant in variants}) == 1  # and the same clips
-
-
-def test_tasks_and_their_steps(tasks: dict[str, Task]) -> None:
-    assert {name: task.step for name, task in tasks.items()} == {
-        "ingest": "ingest",
-        "validate": "validate",
-        "extract-flow": "extract_flow",
-        "pretrain": "pretrain",
-        "teacher": "train",
-        "plain": "train",
-        "student": "distill",
-        "mars": "distill",
-        "distil_only": "distill",
-        "reverse": "distill",
-        "auxiliary": "train_auxiliary",
-        "pretrain-learnt-flow": "pretrain_learnt_flow",
-        "learnt_flow": "train",
-        "evaluate": "evaluate",
-        "evaluate-flow": "evaluate",
-        "probe-motion": "probe_motion",
-        "register": "register",
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "initial", "teacher", "settings"),
-    [
-        ("student", "rgb", "teacher", "distillation"),
-        ("mars", "rgb", "teacher", "mars"),
-        ("distil_only", "rgb", "teacher", "distil_only"),
-        ("reverse", "flow", "plain", "reverse"),
-    ],
-)
-def test_who_teaches_whom(tasks: dict[str, Task], name: str, initial: str, teacher: str, settings: str) -> None:
-    task = tasks[name]
-    assert task.inputs["initial"] == Produced("pretrain", initial)
-    assert task.inputs["teacher"] == Produced(teacher, "model")
-    assert task.sections["distillation"] == settings
-    assert task.constants["name"] == name
-    assert task.constants["use_unlabelled"] is True
-
-
-def test_networks_start_from_the_same_weights(tasks: dict[str, Task]) -> None:
-    for name in ("plain", "auxiliary"):
-        assert tasks[name].inputs["initial"] == Produced("pretrain", "rgb")
-    assert tasks["teacher"].inputs["initial"] == Produced("pretrain", "flow")
-    for name in ("plain", *STUDENTS):
-        assert tasks[name].sections["params"] == "student"
-    assert tasks["pretrain-learnt-flow"].inputs["stream"] == Produced("teacher", "model")
-    assert tasks["learnt_flow"].inputs["initial"] == Produced("pretrain-learnt-flow", "model")
-    assert "flow" not in tasks["learnt_flow"].inputs  # it finds its own
-
-
-def test_what_is_compared_and_what_is_registered(tasks: dict[str, Task]) -> None:
-    def networks(task: str) -> list[str]:
-        return [made.task for made in tasks[task].paths("models")]
-
-    assert networks("evaluate") == ["plain", *STUDENTS, "teacher"]
-    assert networks("evaluate-flow") == ["teacher", "reverse", "learnt_flow", "plain", "student"]
-    assert networks("probe-motion") == ["teacher", "plain", *STUDENTS]
-    assert tasks["evaluate-flow"].sections["params"] == "flow_evaluation"
-    assert tasks["register"].inputs == {
-        "model": Produced("student", "model"),
-        "evaluation": Produced("evaluate", "evaluation"),
-    }
-
-
-def test_nothing_is_trained_before_validation_has_passed(tasks: dict[str, Task]) -> None:
-    for name in ("extract-flow", "plain"):
-        assert tasks[name].after == ("validate",)
 
 
 def test_variants_are_the_paper_s(paper: dict[str, Any]) -> None:

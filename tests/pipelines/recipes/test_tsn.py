@@ -1,19 +1,14 @@
-"""The TSN recipe: its DAG, its parameter files, and what they say of the paper."""
+"""The TSN recipe: its parameter files, and what they say of the paper."""
 
 from typing import Any
 
 import pytest
 
-from pipelines.dag.graph import Produced, Task, graph_of
+from pipelines.dag.graph import graph_of
 from pipelines.dag.params import load_params, schema_of
 from pipelines.dag.sources import ROOT
 
 FILES = ("tsn.yaml", "tsn_ucf101.yaml")
-
-
-@pytest.fixture(scope="module")
-def tasks() -> dict[str, Task]:
-    return {task.name: task for task in graph_of("tsn").tasks}
 
 
 @pytest.fixture(scope="module")
@@ -30,53 +25,6 @@ def test_committed_parameter_files_are_valid(name: str) -> None:
     assert checked["network"]["flow_frames"] == checked["temporal"]["frames"]
     assert checked["network"]["difference_frames"] == checked["difference"]["frames"]
     assert checked["spatial"]["frames"] == 1
-
-
-def test_tasks_and_their_steps(tasks: dict[str, Task]) -> None:
-    assert {name: task.step for name, task in tasks.items()} == {
-        "ingest": "ingest",
-        "validate": "validate",
-        "extract-flow": "extract_flow",
-        "extract-warped-flow": "extract_flow",
-        "pretrain-tsn": "pretrain_tsn",
-        "rgb": "train",
-        "difference": "train",
-        "flow": "train",
-        "warped": "train",
-        "evaluate": "evaluate",
-        "register": "register",
-    }
-
-
-@pytest.mark.parametrize(
-    ("stream", "fields", "section"),
-    [
-        ("rgb", None, "spatial"),
-        ("difference", None, "difference"),
-        ("flow", "extract-flow", "temporal"),
-        ("warped", "extract-warped-flow", "temporal"),
-    ],
-)
-def test_each_stream_has_its_own_start_and_source(
-    tasks: dict[str, Task], stream: str, fields: str | None, section: str
-) -> None:
-    inputs = dict(tasks[stream].inputs)
-    assert inputs.pop("clips") == Produced("ingest", "clips")
-    assert inputs.pop("initial") == Produced("pretrain-tsn", stream)
-    assert inputs == ({"flow": Produced(fields, "flow")} if fields else {})
-    assert tasks[stream].sections["params"] == section
-    assert tasks[stream].constants["name"] == stream
-
-
-def test_warped_flow_is_evaluated_as_such(tasks: dict[str, Task]) -> None:
-    assert tasks["evaluate"].inputs["flow"] == Produced("extract-flow", "flow")
-    assert tasks["evaluate"].inputs["warped"] == Produced("extract-warped-flow", "flow")
-    assert tasks["register"].inputs["model"] == Produced("difference", "model")
-
-
-def test_nothing_is_trained_before_validation_has_passed(tasks: dict[str, Task]) -> None:
-    for name in ("extract-flow", "extract-warped-flow", "rgb", "difference"):
-        assert tasks[name].after == ("validate",)
 
 
 def test_streams_are_fused_by_the_paper_s_weights(paper: dict[str, Any]) -> None:

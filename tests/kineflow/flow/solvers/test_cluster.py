@@ -156,8 +156,15 @@ def test_what_is_not_on_the_chip_changes_nothing(on_chip: int) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("blocks", [1, 4])
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (5, 4), (17, 16), (31, 7)])
+@pytest.mark.parametrize(  # each is compiled
+    ("size", "blocks"),
+    [
+        ((1, 1), 1), ((1, 9), 4), ((9, 1), 4), ((2, 3), 1), ((5, 4), 4), ((17, 16), 1), ((31, 7), 4),
+        *(pytest.param(*other, marks=pytest.mark.long) for other in (
+            ((1, 1), 4), ((1, 9), 1), ((9, 1), 1), ((2, 3), 4), ((5, 4), 1), ((17, 16), 4), ((31, 7), 1)
+        )),
+    ],
+)  # fmt: skip
 def test_any_size(size: tuple[int, int], blocks: int) -> None:
     first, second = pairs(size)
     params = short("capped", inner_iterations=10)
@@ -233,7 +240,7 @@ def test_a_rerun_is_equal_to_the_last_bit_and_a_pair_does_not_depend_on_its_batc
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-@pytest.mark.parametrize(("blocks", "on_chip"), [(3, 3), (2, 0)])
+@pytest.mark.parametrize(("blocks", "on_chip"), [pytest.param(3, 3, marks=pytest.mark.long), (2, 0)])
 def test_no_races_and_nothing_out_of_bounds(blocks: int, on_chip: int, sanitizer: str) -> None:
     first, second = pairs((21, 23))
     params = short("opencv", scales=2, warps=2, inner_iterations=3)
@@ -242,7 +249,7 @@ def test_no_races_and_nothing_out_of_bounds(blocks: int, on_chip: int, sanitizer
 
 
 @needs_compiler
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("there", "instead"),
     [

@@ -79,7 +79,7 @@ def test_pairs_threads_and_runs_do_not_matter() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_anew_or_before_gives_the_same_bits(tmp_path: Path) -> None:
     program = (
         "import hashlib, torch; from kineflow.flow.solvers import fused; from kineflow.spec.tvl1 import PRESETS;"
