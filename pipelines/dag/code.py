@@ -120,7 +120,9 @@ def _parsed(source: str) -> Module:
 
 
 def canonical(node: object) -> str:
-    """A syntax tree as text, without positions and without fields that are empty."""
+    """A syntax tree as text, without positions, without empty fields, and without imports, which are resolved."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return ""
     if isinstance(node, ast.AST):
         parts = ((name, value) for name, value in ast.iter_fields(node) if name not in _SILENT)
         inner = ",".join(f"{name}={canonical(value)}" for name, value in parts if value is not None and value != [])

@@ -107,10 +107,9 @@ class Code:
             if asked <= in_play:
                 break
             in_play |= asked
-        digest = hashlib.sha256()
-        for (module, name), text in sorted(places.items()):
-            digest.update(f"{module}:{name}\0{text}\0".encode())
-        return Reached(frozenset(places), frozenset(in_play), digest.hexdigest()[:_DIGITS])
+        code = {f"{name}\0{text}" for (_, name), text in places.items()}  # wherever it lies: a move changes no result
+        digest = hashlib.sha256("\0".join(sorted(code)).encode()).hexdigest()[:_DIGITS]
+        return Reached(frozenset(places), frozenset(in_play), digest)
 
     def _follow(self, start: Place, in_play: Collection[str], places: dict[Place, str]) -> set[str]:
         """Fill ``places`` with all that can be reached; the names that this code asks registers for."""
@@ -124,7 +123,7 @@ class Code:
             if place in places or place[0].startswith(_CARRIERS):
                 continue
             definition = self._definition(place)
-            places[place] = definition.text + self._beside(place[0], definition)
+            places[place] = "\n".join([definition.text, *self._meant(place[0], definition)])
             asked |= definition.arguments_of(_ASK_BY_NAME)
             asked |= self._defaults(definition, in_play)
             waiting += [(place[0], _EFFECTS)]
@@ -134,6 +133,18 @@ class Code:
                 for name in in_play:
                     waiting += self._plugins(_REGISTERS[place[0]], name)
         return asked
+
+    def _meant(self, module: str, definition: Definition) -> Iterator[str]:
+        """What the code does not say by itself: what its names stand for, and the files beside it that it reads."""
+        source = self._module(module)
+        known = (source.imports if source else {}) | definition.imports
+        for used in sorted(definition.references, key=lambda used: (used.name, used.attributes)):
+            targets = list(self._resolve(module, used, definition))
+            for text in sorted(self._definition(target).text for target in targets):
+                yield f"{used.name}.{'.'.join(used.attributes)} = {hashlib.sha256(text.encode()).hexdigest()}"
+            if not targets and used.name in known:
+                yield f"{used.name} = {'.'.join(known[used.name])}"  # of another package
+        yield self._beside(module, definition)
 
     def _definition(self, place: Place) -> Definition:
         module = self._module(place[0])

@@ -69,7 +69,7 @@ def replaced(old: str, new: str) -> Edit:
         ("kineflow/storage/files.py", replaced('"""Hex SHA-256 of a file', '"""Hexadecimal SHA-256 of a file')),
         ("kineflow/storage/files.py", replaced("leads outside its root", "is outside of its root")),
         ("kineflow/training/settings.py", replaced('    """', '    """ ')),
-        ("kineflow/training/jobs.py", replaced("(clip_set: ClipSet,", "(clip_set: object,")),
+        ("kineflow/training/jobs.py", replaced("tracker: Tracker,", "tracker: object,")),
         ("components/ingest.py", replaced("import csv\n", "import csv\nimport  csv as _unused\n")),
         ("kineflow/storage/files.py", lambda text: text + "\n\ndef new_function() -> None:\n    print(1)\n"),
         ("kineflow/tracking/runs.py", lambda text: text + "\nTHERE_IS_MORE = 1\n"),
@@ -87,6 +87,20 @@ def test_a_new_network_and_a_new_layout_make_nothing_stale(source: Source) -> No
         text = f"from {module} import {register.split('(')[0]}\n\n\n@{register}\ndef mine(**_): ...\n"
         (source.folder / "kineflow" / folder / "mine.py").write_text(text)
     assert {recipe: source.digests(recipe) for recipe in before} == before
+
+
+def test_moving_code_makes_nothing_stale(source: Source) -> None:
+    before = source.digests()
+    path = source.folder / "kineflow" / "storage" / "files.py"
+    text, mark = path.read_text(), "def sha256_of"
+    kept, moved = text.split(mark)
+    path.write_text(f"from kineflow.storage.hashes import sha256_of as sha256_of\n{kept}")
+    path.with_name("hashes.py").write_text(f"import hashlib\nfrom pathlib import Path\n\n\n{mark}{moved}")
+    assert source.digests() == before
+
+
+def test_what_a_name_stands_for_counts(source: Source) -> None:
+    assert source.changed_by("components/ingest.py", replaced("import csv\n", "import json as csv\n")) == {"ingest"}
 
 
 def test_a_constant_of_the_flow_is_the_flows_alone(source: Source) -> None:
