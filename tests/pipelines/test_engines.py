@@ -82,9 +82,7 @@ def test_a_change_of_parameters_does_again_what_reads_them(project: Any, first_r
     project.set_params(lambda params: params["evaluation"].update(examples=1))
     done = project.kineflow("run", "d3d")
     assert done.code == 0, done.said
-    assert sorted(done.ran) == sorted(["evaluate", "register"])
-    client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
-    assert len(client.search_model_versions("name = 'tiny'")) == 1  # same weights, same data: same version
+    assert done.ran == ["evaluate"]  # its scores are the same, so that nothing is registered anew
 
 
 def test_a_typo_stops_before_anything_runs(project: Any, first_run: Any) -> None:
