@@ -109,7 +109,8 @@ def _source(backbone: Path, params: FeatureSettings, clip_set: ClipSet, flow_set
     from kineflow.models.card import load_card
     from kineflow.sets.feature_set import FeatureSource
     from kineflow.spec.modality import reads_flow
-    from kineflow.training.jobs import check_warped, flow_source_of
+    from kineflow.training.clips import check_warped
+    from kineflow.training.model_cards import flow_source_of
 
     card = load_card(backbone)
     check_warped(card, flow_set)

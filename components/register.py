@@ -32,7 +32,7 @@ def register(
         registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store.
     """
     from kineflow.models.card import load_card
-    from kineflow.registry.policy import read_evaluation
+    from kineflow.registry.measured import read_evaluation
     from kineflow.registry.registration import register_student
     from kineflow.storage.files import atomic_file
 

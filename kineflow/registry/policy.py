@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from kineflow.registry.measured import PER_CLASS, Measured
 from kineflow.storage.config import Params
-from kineflow.storage.errors import KineflowError
-
-PER_CLASS = "per_class/"
-METRICS_FILE = "metrics.json"
-PER_CLASS_FILE = "per_class.csv"
 
 _ROUNDING = 1e-9  # 0.82 - 0.80 is a gain of 0.02, whatever binary fractions say
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a model has shown, and on which clips.
-
-    Attributes:
-        metrics: Figures by name, higher is better; ``per_class/<class>`` is the share of that class's clips that are
-            right.
-        clips_digest: Hash of the clips and labels it was measured on.
-        clips: How many they were.
-    """
-
-    metrics: Mapping[str, float]
-    clips_digest: str
-    clips: int = 0
-
-    @property
-    def headline(self) -> dict[str, float]:
-        """The metrics without those of single classes."""
-        return {name: value for name, value in self.metrics.items() if not name.startswith(PER_CLASS)}
 
 
 class Gate(Params):
@@ -89,55 +60,6 @@ def decide(candidate: Measured, champion: Measured | None, gate: Gate, *, other_
             "evaluate both on the same test clips"
         )
     return Decision(False, tuple(against)) if against else Decision(True, (gain,))
-
-
-def read_evaluation(folder: Path, model: str) -> Measured:
-    """What the evaluate step found out about one model.
-
-    Args:
-        folder: The step's output: ``metrics.json`` and, for the figures of single classes, ``per_class.csv``.
-        model: Its name there.
-
-    Raises:
-        KineflowError: A file is missing or malformed, or the model was not evaluated.
-    """
-    path = folder / METRICS_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise KineflowError(
-            f"no readable evaluation: {error}", where=path, remedy="run the evaluate step into this folder"
-        ) from None
-    match content:
-        case {"data": {"version": str(version), "clips": int(clips)}}:
-            pass
-        case _:
-            raise KineflowError(
-                "does not say which data was used (data.version, data.clips)", where=path, remedy=_EVALUATE_AGAIN
-            )
-    if not isinstance(content.get(model), dict) or model in ("data", "fusion"):
-        known = sorted(name for name in content if name not in ("data", "fusion"))
-        raise KineflowError(
-            f"model {model!r} was not evaluated; there are {', '.join(map(repr, known)) or 'none'}",
-            where=path,
-            remedy="pass the model's own evaluation, or evaluate it too",
-        )
-    metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
-    return Measured(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips)
-
-
-_EVALUATE_AGAIN = "run the evaluate step again"
-
-
-def _per_class(path: Path, model: str) -> dict[str, float]:
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        try:
-            rows = [row for row in csv.DictReader(stream) if row["model"] == model and row["accuracy"]]
-            return {f"{PER_CLASS}{row['class']}": float(row["accuracy"]) for row in rows}
-        except (KeyError, ValueError) as error:
-            raise KineflowError(f"malformed: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 
 def _gain(candidate: Measured, champion: Measured | None, gate: Gate) -> tuple[str, list[str]]:

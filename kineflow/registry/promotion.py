@@ -22,7 +22,8 @@ from kineflow.registry.aliases import (
     check_name,
     store_errors,
 )
-from kineflow.registry.policy import Decision, Gate, Measured, decide
+from kineflow.registry.measured import Measured
+from kineflow.registry.policy import Decision, Gate, decide
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri

@@ -23,7 +23,8 @@ from kineflow.registry.aliases import (
     check_name,
     store_errors,
 )
-from kineflow.registry.policy import Gate, Measured
+from kineflow.registry.measured import Measured
+from kineflow.registry.policy import Gate
 from kineflow.storage.project import current_project
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment

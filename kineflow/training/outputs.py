@@ -13,7 +13,8 @@ from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, ClipSet
 from kineflow.sets.flow_set import FLOWSET_FILE, INDEX_FILE, FlowSet
 from kineflow.storage.files import atomic_folder, discard_work, sha256_of, work_folder
 from kineflow.training import processes
-from kineflow.training.jobs import Data, Trained
+from kineflow.training.clips import Data
+from kineflow.training.jobs import Trained
 from kineflow.training.monitor import CURVES_FILE
 from kineflow.training.settings import RunSettings
 

@@ -17,9 +17,10 @@ from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
 from kineflow.tracking.tracker import Tracker
+from kineflow.training.clips import clips_of
 from kineflow.training.composite import Parents, network_over, start_from
 from kineflow.training.feature_dataset import FeatureDataset
-from kineflow.training.jobs import Trained, clips_of
+from kineflow.training.jobs import Trained
 from kineflow.training.loop import fit
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.stepwise import StepwiseClassification

@@ -26,9 +26,11 @@ from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 from kineflow.tracking.tracker import Tracker
+from kineflow.training.clips import Data, fit_on_clips
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
 from kineflow.training.flow_estimator import fit_estimator
-from kineflow.training.jobs import Data, Trained, fit_on_clips, for_these_classes, with_metrics
+from kineflow.training.jobs import Trained
+from kineflow.training.model_cards import for_these_classes, with_metrics
 from kineflow.training.settings import TrainSettings
 from kineflow.training.variant_settings import AuxiliarySettings, LearntFlowSettings
 

@@ -18,7 +18,7 @@ from kineflow.evaluation.results import (
     write_evaluation,
 )
 from kineflow.evaluation.scores import Scores
-from kineflow.registry.policy import read_evaluation
+from kineflow.registry.measured import read_evaluation
 from kineflow.sets.clip_set import Clip
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status

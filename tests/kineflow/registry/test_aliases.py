@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from kineflow.models.bundle import weights_digest
-from kineflow.registry.policy import Gate, Measured
+from kineflow.registry.measured import Measured
+from kineflow.registry.policy import Gate
 from kineflow.registry.promotion import Promotion, promote, rollback
 from kineflow.registry.registration import register_student
 from kineflow.storage.errors import KineflowError

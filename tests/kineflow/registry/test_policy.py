@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.registry.policy import Gate, Measured, decide, read_evaluation
+from kineflow.registry.measured import Measured, read_evaluation
+from kineflow.registry.policy import Gate, decide
 from kineflow.storage.errors import KineflowError
 
 SHARES = st.floats(0, 1)

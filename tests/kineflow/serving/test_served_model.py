@@ -18,7 +18,7 @@ from mlflow.pyfunc.scoring_server import _parse_json_data
 
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard, load_card
-from kineflow.registry.policy import Measured
+from kineflow.registry.measured import Measured
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video
 from kineflow.serving.served_model import LIMITS, example_video, load_video_model, save_video_model, scored_row

@@ -11,7 +11,7 @@ import pytest
 
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import load_card
-from kineflow.registry.policy import Measured
+from kineflow.registry.measured import Measured
 from kineflow.registry.promotion import promote
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from kineflow.models.card import load_card
-from kineflow.registry.policy import Measured
+from kineflow.registry.measured import Measured
 from kineflow.registry.promotion import promote
 from kineflow.registry.registration import register_student
 from kineflow.serving.served_model import example_video, load_video_model

@@ -17,7 +17,8 @@ from kineflow.spec.split import Split
 from kineflow.spec.tvl1 import TVL1Params, tvl1_params
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
-from kineflow.training.jobs import Data, Trained, distil_student, train_network
+from kineflow.training.clips import Data
+from kineflow.training.jobs import Trained, distil_student, train_network
 from kineflow.training.settings import DistillSettings, TrainSettings
 from kineflow.training.tasks import Distillation
 

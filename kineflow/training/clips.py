@@ -1,0 +1,115 @@
+"""What a network is trained on, and the fitting of a task to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kineflow.data.batch_sampler import BatchSampler, Pool
+from kineflow.data.crops import Jitter
+from kineflow.data.dataset import ClipDataset, Geometry
+from kineflow.models.card import ModelCard
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.modality import Modality
+from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.split import Split
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.tracker import Tracker
+from kineflow.training.loop import Fitted, fit
+from kineflow.training.settings import TrainSettings
+from kineflow.training.tasks import Classification
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a network is trained on; ``flow_set`` may be absent where no stream reads flow."""
+
+    clip_set: ClipSet
+    flow_set: FlowSet | None
+
+
+def fit_on_clips(
+    task: Classification,
+    data: Data,
+    settings: TrainSettings,
+    *,
+    modalities: tuple[Modality, ...],
+    unlabelled_batch: int = 0,
+    seed: int,
+    work: Path,
+    tracker: Tracker,
+) -> Fitted:
+    """Train a task on the clips of ``train``, with unlabelled ones where that is asked, and validate it on ``val``.
+
+    Raises:
+        KineflowError: The clip set has no clips to train or validate on, or flow is missing.
+    """
+    labelled, val = (clips_of(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
+    unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
+    wanted = task.preprocessing
+    seen = Geometry(
+        ClipSpec(settings.frames, settings.stride_frames, settings.short),
+        settings.short_side,
+        settings.crop,
+        segments=wanted.segments,
+        jitter=Jitter(settings.crop_scales, settings.crop_positions) if settings.crop_scales else None,
+        fit=settings.fit,
+        flow_frames=wanted.flow_frames,
+        stride_frames_max=settings.stride_frames_max,
+    )
+    tested = dataclasses.replace(seen, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))
+    common: dict[str, Any] = {"flow_set": data.flow_set, "cache_bytes": settings.cache_mb << 20}
+    pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
+    if unlabelled:
+        pools.append(Pool(tuple(range(len(labelled), len(labelled) + len(unlabelled))), unlabelled_batch))
+    return fit(
+        task,
+        train=ClipDataset(
+            data.clip_set,
+            [*labelled, *unlabelled],
+            modalities=modalities,
+            geometry=seen,
+            may_flip=settings.flip,
+            **common,
+        ),
+        batch_sampler=BatchSampler(pools, steps=settings.validate_every_steps, seed=seed),
+        val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common),
+        settings=settings,
+        seed=seed,
+        work=work,
+        tracker=tracker,
+    )
+
+
+def clips_of(clip_set: ClipSet, split: Split) -> list[Clip]:
+    """The usable clips of a split.
+
+    Raises:
+        KineflowError: There are none.
+    """
+    clips = clip_set.usable(split)
+    if not clips:
+        raise KineflowError(
+            f"the clip set has no usable clip in split {split.value!r}",
+            where=clip_set.media_root,
+            remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
+        )
+    return clips
+
+
+def check_warped(card: ModelCard, flow_set: FlowSet | None) -> None:
+    """Check that a stream of warped flow is not given flow with the camera's motion in it.
+
+    Raises:
+        KineflowError: It is.
+    """
+    kept = flow_set is not None and flow_set.params.get("camera_motion") == "kept"
+    if card.preprocessing.modality == "warped_flow" and kept:
+        raise KineflowError(
+            "a stream of warped flow was given flow with the camera's motion in it",
+            where=f"model {card.name!r}",
+            remedy="pass a flow set that was extracted with camera_motion: removed",
+        )

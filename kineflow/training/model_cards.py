@@ -1,0 +1,78 @@
+"""The card of a model in training: from that of its initial weights to that of the trained model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard
+from kineflow.models.network import VideoNetwork
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.flow_source import FlowSource
+from kineflow.spec.modality import reads_flow
+from kineflow.spec.status import Status
+from kineflow.storage.errors import KineflowError
+from kineflow.training.clips import Data
+from kineflow.training.loop import Fitted
+from kineflow.training.settings import TrainSettings
+
+
+def with_flow_source(card: ModelCard, data: Data) -> ModelCard:
+    """The card, with what it takes to make the flow of any video as that of the flow set was made."""
+    if not reads_flow(card.preprocessing.modality):
+        return card
+    return dataclasses.replace(card, flow=flow_source_of(data.flow_set, data.clip_set))
+
+
+def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | None:
+    """How the flow was made; None where there is none, or another tool has made it."""
+    if flow_set is None:
+        return None
+    short_side = max(min(clip.height, clip.width) for clip in clip_set.clips if clip.status is Status.OK)
+    return FlowSource.of(flow_set.params, bound_px=flow_set.bound_px, short_side=short_side)
+
+
+def for_these_classes(
+    initial: Path, clip_set: ClipSet, settings: TrainSettings, *, name: str, seed: int
+) -> tuple[VideoNetwork, ModelCard]:
+    """The network of a bundle, for the classes of the clip set and clips as the settings have them, and its new card.
+
+    Raises:
+        KineflowError: The settings do not fit the network.
+    """
+    network, card = load_bundle(initial)
+    if card.preprocessing.segments and not card.preprocessing.frames == settings.frames == settings.tested_frames:
+        tested = "" if settings.tested_frames == settings.frames else f" ({settings.tested_frames} in tests)"
+        raise KineflowError(
+            f"frames is {settings.frames}{tested}, and snippets of {card.name!r} have {card.preprocessing.frames}",
+            remedy="give the training of a stream the snippet length that its network was built for",
+        )
+    if settings.partial_norms != "off" and card.lineage.get("initialised") == "from scratch":
+        raise KineflowError(
+            f"partial_norms freezes what {card.name!r} has never learnt: it starts from scratch",
+            remedy='give pretraining a checkpoint, or set partial_norms to "off"',
+        )
+    torch.manual_seed(seed)
+    if card.classes != clip_set.classes:
+        network.reset_classifier(len(clip_set.classes))
+    preprocessing = dataclasses.replace(
+        card.preprocessing,
+        frames=settings.tested_frames,
+        stride_frames=settings.test_stride_frames or settings.stride_frames,
+        short_side=settings.short_side,
+        crop=settings.crop,
+        fit=settings.fit,
+        short=settings.short,
+    )
+    return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
+
+
+def with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:
+    """The card, with the validation figures of the round that was kept."""
+    metrics: Mapping[str, float] = {name: value for name, value in fitted.metrics.items() if name.startswith("val/")}
+    return dataclasses.replace(card, metrics={**metrics, "best_step": float(fitted.best_step)})
