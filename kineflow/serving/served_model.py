@@ -22,8 +22,10 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -174,16 +176,27 @@ def save_video_model(
             remedy="register a trained classifier, such as the student",
         )
     takes_flow = flow_source(card) is not None
-    mlflow.pyfunc.save_model(
-        path=str(folder),
-        python_model=str(Path(__file__).with_name("video_pyfunc.py")),
-        artifacts={_BUNDLE: str(bundle)},
-        signature=video_signature(),
-        input_example=pd.DataFrame({"video": [example or example_video(card)]}),
-        pip_requirements=list(_pinned(_REQUIREMENTS + _FLOW_REQUIREMENTS * takes_flow)),
-        model_config={**LIMITS, **(limits or {})},
-        mlflow_model=mlflow_model,
-    )
+    with _no_bytecode():  # MLflow imports the stored file to try the example
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(Path(__file__).with_name("video_pyfunc.py")),
+            artifacts={_BUNDLE: str(bundle)},
+            signature=video_signature(),
+            input_example=pd.DataFrame({"video": [example or example_video(card)]}),
+            pip_requirements=list(_pinned(_REQUIREMENTS + _FLOW_REQUIREMENTS * takes_flow)),
+            model_config={**LIMITS, **(limits or {})},
+            mlflow_model=mlflow_model,
+        )
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Let imports leave no compiled code beside what they import: a stored model holds what was written and no more."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def load_video_model(uri: str, *, root: Path | None = None) -> Any:

@@ -284,7 +284,7 @@ def test_a_fetch_takes_over_from_one_that_died(pushed: Pushed, tmp_path: Path) -
 def test_a_fetch_that_lost_its_lease_does_not_break_the_winners_folder(
     pushed: Pushed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.fetch_data import fetch as module
+    from components.dvc import fetch as module
 
     finished = module._finished
 

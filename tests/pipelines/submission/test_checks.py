@@ -78,7 +78,7 @@ def test_a_folder_outside_git_is_refused_and_allowed_on_demand(
 @pytest.fixture
 def no_common_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No params.yaml whose section cluster holds for files without one."""
-    monkeypatch.setattr("pipelines.dag.params.ROOT", tmp_path / "nowhere")
+    monkeypatch.setenv("KINEFLOW_PROJECT", str(tmp_path / "nowhere"))
 
 
 def test_no_cluster_section_is_a_fault_of_its_own(
