@@ -213,7 +213,8 @@ def load_video_model(uri: str, *, root: Path | None = None) -> Any:
         KineflowError: There is no such model.
     """
     if not uri.startswith("models:/"):
-        return mlflow.pyfunc.load_model(uri)
+        with _no_bytecode():
+            return mlflow.pyfunc.load_model(uri)
     store = tracking_uri(root)
     client = connect(store, must_exist=True)
     try:

@@ -140,7 +140,7 @@ def damage(folder: Path, kind: str) -> None:
         ("no folder", "no folder is named 'v' or 'somewhere'"),
         ("a file", "no folder is named"),
         ("empty", "no flow planes"),
-        ("gap", "field 2 is missing"),
+        ("gap", "frame 2 is missing"),
         ("u without v", "no plane v"),
         ("no jpeg", "flow_y_00002.jpg is no JPEG"),
         ("size", "flow_y_00002.jpg is 25x18, planes before it 24x18"),

@@ -230,7 +230,7 @@ class TestFlow:
             "print(list(model.predict(table)['probabilities'][0].values()))\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "model"), str(video)],
+            [sys.executable, "-B", "-c", script, str(tmp_path / "model"), str(video)],
             capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -106,11 +106,11 @@ def test_many_digits_are_numbers_not_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        (["x_00003", "y_00003"], "field 3 is missing"),
+        (["x_00003", "y_00003"], "frame 3 is missing"),
         (["x_00003", "y_00003", "x_00005", "y_00005"], "1 more"),
-        (["y_00002"], "field 2 has a plane u and no plane v"),
-        (["x_00006"], "field 6 has a plane v and no plane u"),
-        (["x_00001", "y_00001"], "begins with field 2"),
+        (["y_00002"], "frame 2 has a plane u and no plane v"),
+        (["x_00006"], "frame 6 has a plane v and no plane u"),
+        (["x_00001", "y_00001"], "begins with frame 2"),
         ([f"{axis}_{number:05d}" for axis in "xy" for number in range(1, FIELDS + 1)], "no flow planes"),
         ([f"y_{number:05d}" for number in range(1, FIELDS + 1)], "no plane v"),
     ],
@@ -127,7 +127,7 @@ def test_lost_planes_are_named(folder: Path, lost: list[str], message: str) -> N
 def test_a_number_from_far_away_is_a_gap_like_others(folder: Path) -> None:
     for axis in "xy":
         (folder / f"flow_{axis}_00006.jpg").rename(folder / f"flow_{axis}_999999999.jpg")
-    with pytest.raises(KineflowError, match=r"field 6 is missing \(and 999999992 more\)"):
+    with pytest.raises(KineflowError, match=r"frame 6 is missing \(and 999999992 more\)"):
         find_planes(folder)
 
 

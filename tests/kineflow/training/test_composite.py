@@ -106,7 +106,7 @@ def test_the_clips_of_one_stream() -> None:
 
 def test_the_clips_of_frames_and_flow() -> None:
     made = composite_input([seen(channel_order="bgr"), seen("flow")], settings("videolstm"))
-    assert (made.modality, made.fields, made.frames, made.stride_frames) == ("rgb_flow", 1, 5, 2)
+    assert (made.modality, made.flow_frames, made.frames, made.stride_frames) == ("rgb_flow", 1, 5, 2)
     assert made.mean == (1.0, 2.0, 3.0, 1.0, 2.0)
     assert made.channel_order == "bgr"
 
