@@ -33,6 +33,7 @@ from kineflow.storage.errors import KineflowError
 COLUMNS = ("clip", "frame", "left", "top", "right", "bottom", "label", "width", "height")
 ACTOR = "actor"
 
+_LARGEST = 2**31 - 1  # of frames and pixels
 _SIDES = ("left", "top", "right", "bottom")
 _REMEDY = f"write the columns {','.join(COLUMNS)} and, where a clip has several actors, {ACTOR}"
 
@@ -133,8 +134,9 @@ def _number(row: Mapping[str, str], column: str, where: str, *, least: float = -
         value = float(row[column])
     except (TypeError, ValueError):
         value = math.nan
-    if not math.isfinite(value) or value < least or (whole and value != int(value)):
+    if not math.isfinite(value) or not least <= value <= _LARGEST or (whole and value != int(value)):
         wanted = "a whole number" if whole else "a number"
         bound = f" of at least {least:g}" if math.isfinite(least) else ""
+        bound = f" of at most {_LARGEST}" if math.isfinite(value) and value > _LARGEST else bound
         raise KineflowError(f"{column} must be {wanted}{bound}, not {row[column]!r}", where=where, remedy=_REMEDY)
     return value

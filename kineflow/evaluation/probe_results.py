@@ -23,6 +23,7 @@ from kineflow.evaluation.motion_probe import Mean, ProbeErrors, ProbeSummary, me
 from kineflow.evaluation.results import check_names, require_known
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, inside
+from kineflow.storage.spreadsheet import harmless
 
 ERRORS_FOLDER = "errors"
 METRICS_FILE = "metrics.json"
@@ -146,7 +147,7 @@ def write_probing(folder: Path, probing: Probing, *, facts: Mapping[str, Any]) -
     with (folder / PROBES_FILE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("network", "sees", "stage", "decoder", "clips", *_COLUMNS))
-        writer.writerows(_rows(probing))
+        writer.writerows(map(harmless, _rows(probing)))
 
 
 def save_errors(path: Path, clip_ids: Sequence[str], errors: Mapping[Site, ProbeErrors]) -> None:

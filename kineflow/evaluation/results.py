@@ -27,6 +27,7 @@ from kineflow.evaluation.scores import Scores, align
 from kineflow.sets.clip_set import Clip
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
+from kineflow.storage.spreadsheet import as_given, harmless
 
 SCORES_FOLDER = "scores"
 METRICS_FILE = "metrics.json"
@@ -207,7 +208,7 @@ def read_curves(bundle: Path) -> Curves:
         for number, row in enumerate(csv.DictReader(stream), 2):
             try:
                 point = float(row["step"]), float(row["value"])
-                curves.setdefault(row["name"], []).append(point)
+                curves.setdefault(as_given(row["name"]), []).append(point)
             except (KeyError, TypeError, ValueError):
                 raise KineflowError(
                     "no row of training curves (step, name, value)",
@@ -242,4 +243,4 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str | i
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows(map(harmless, rows))

@@ -38,6 +38,9 @@ class Clip:
         status: See :class:`Status`; only ``ok`` clips are used.
         reason: Why the status is not ``ok``; empty otherwise.
         source: Where the clip came from: a path below the source root, or a URI.
+        video_sha256: Of the bytes of the whole source file, hex; empty when they could not be read, and in sets of
+            versions before 3.
+        first_frame: Number of the source's frame that the clip begins with, from 0.
     """
 
     clip_id: str
@@ -54,6 +57,8 @@ class Clip:
     status: Status
     reason: str
     source: str
+    video_sha256: str = ""
+    first_frame: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class ClipSet:
         return cls(classes, tuple(clips), root)
 
 
-CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=2)
+CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)
 
 
 def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ class SetFiles(Generic[R]):
         hints = get_type_hints(self.row)
         members = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, StrEnum)}
         with pq.ParquetFile(index) as file:  # pyarrow's read_table imports pandas, in every step anew
-            table = file.read().cast(self._schema())
+            table = self._with_later_columns(file.read()).cast(self._schema())
         return [
             self.row(**{**row, **{name: member(row[name]) for name, member in members.items()}})
             for row in table.to_pylist()
@@ -171,6 +171,17 @@ class SetFiles(Generic[R]):
                 where=folder,
                 remedy=f"install the Kineflow that wrote it, or run the {self.step} step again",
             )
+
+    def _with_later_columns(self, table: Any) -> Any:
+        """The index of an earlier version with the columns that came later, as the row's defaults have them."""
+        import pyarrow as pa
+
+        schema = self._schema()
+        for place, field in enumerate(dataclasses.fields(self.row)):
+            if field.name not in table.column_names and field.default is not dataclasses.MISSING:
+                values = pa.array([field.default] * len(table), schema.field(field.name).type)
+                table = table.add_column(place, field.name, values)
+        return table
 
     def _schema(self) -> Any:  # pyarrow ships no types
         import pyarrow as pa

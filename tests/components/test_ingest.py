@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from components.ingest import ingest
+from kineflow.data.clip_ids import clip_ids
 from kineflow.data.ingest_settings import IngestSettings
-from kineflow.data.ingestion import clip_ids
 from kineflow.data.layouts import ListedClip
 from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.split import Split
@@ -261,7 +261,7 @@ class TestBadInput:
         ("row", "problem"),
         [
             ("../secret.mp4,a,train", "leads outside"),
-            ("link.mp4,a,train", "leads outside"),
+            ("link.mp4,a,train", "a link to .*, outside of the source"),
             ("a/one.mp4,a,dev", "unknown split"),
         ],
     )

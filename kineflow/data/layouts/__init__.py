@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from kineflow.data.layouts.checks import settled
 from kineflow.data.layouts.holdout import hold_out
 from kineflow.data.layouts.registry import find_layout
-from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos
+from kineflow.data.layouts.rows import ListedClip, Listing, Lists
+from kineflow.data.layouts.videos import Videos
 from kineflow.data.source import S3_SCHEME, Source, open_source
 from kineflow.storage.errors import KineflowError
 
 __all__ = ["ListedClip", "Listing", "Lists", "hold_out", "list_clips", "open_lists"]
 
 
-def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number: int = 1) -> Listing:
+def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number: int = 1, root: str = "") -> Listing:
     """List the clips of a data set.
 
     Args:
@@ -26,15 +28,17 @@ def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number:
         lists: Its list files.
         names: Of all files below the source root; a listed video that is not among them keeps its listed name.
         split_number: 1, 2 or 3, of UCF101's and HMDB51's official splits.
+        root: Of the source, with which paths may begin.
 
     Raises:
-        KineflowError: The layout is unknown, a list file is missing or malformed (file and line are named), or the
-            lists name no clip.
+        KineflowError: The layout is unknown, a list file is missing or malformed (file and line are named), a clip is
+            there twice, or the lists name none.
     """
-    listing = find_layout(layout)(lists, Videos.among(names), split_number=split_number)
+    videos = Videos.among(names, root=root)
+    listing = find_layout(layout)(lists, videos, split_number=split_number)
     if not listing.clips:
         raise KineflowError("the lists name no clip", where=lists.source.root, remedy="add clips to the lists")
-    return listing
+    return Listing(listing.classes, settled(listing.clips, videos))
 
 
 def open_lists(source: Source, annotations: str, *, endpoint_url: str = "") -> Lists:
@@ -45,7 +49,7 @@ def open_lists(source: Source, annotations: str, *, endpoint_url: str = "") -> L
     """
     if not annotations:
         return Lists(source)
-    if not annotations.endswith(".csv"):
+    if not annotations.lower().endswith(".csv"):
         return Lists(open_source(annotations, endpoint_url=endpoint_url))
     scheme = S3_SCHEME if annotations.startswith(S3_SCHEME) else ""
     path = PurePosixPath(annotations.removeprefix(S3_SCHEME))
