@@ -8,6 +8,7 @@ and not for a row whose label or path has changed.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -24,9 +26,12 @@ from kineflow.sets.clip_set import Clip
 from kineflow.sets.media import CLIPS, INDEX, media_path
 from kineflow.spec.formats import CLIP_FORMAT, INDEX_FORMAT, KEY_DIGITS
 from kineflow.spec.status import Status
+from kineflow.storage.disk import is_full_disk
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, sha256_of
-from kineflow.storage.media import locate
+from kineflow.storage.media import is_remote, locate
 from kineflow.storage.progress import track
+from kineflow.storage.ranges import StorageError
 from kineflow.storage.stores import MediaStore
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
@@ -72,7 +77,8 @@ def ingest_clips(
         One row a listed clip, in the same order.
 
     Raises:
-        KineflowError: A download or an upload failed repeatedly, a path leads outside the source, or the disk is full.
+        KineflowError: A download or an upload failed repeatedly, or the disk is full. What is wrong with one video is
+            the reason of its rows.
     """
     ids = clip_ids(clips)
     by_video: dict[str, list[int]] = {}
@@ -124,13 +130,31 @@ def _plain_id(clip: ListedClip) -> str:
 
 def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Clip]:
     """All clips of one video, which is fetched once, and decoded where nobody has before."""
-    with ingestion.source.fetch(name) as path:
-        index = _index_once(path, ingestion)
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(ingestion.source.fetch(name))
+            sha256 = sha256_of(path)
+        except (KineflowError, OSError) as error:
+            if _ends_the_run(error) or is_remote(ingestion.source.root):
+                raise
+            return _missing(rows, reason=_in_words(error))
+        index = _index_once(path, sha256, ingestion)
         return [_ingest_clip(path, index, clip_id, listed, ingestion) for clip_id, listed in rows]
 
 
-def _index_once(path: Path, ingestion: Ingestion) -> VideoIndex:
-    store, sha256 = ingestion.store, sha256_of(path)
+def _ends_the_run(error: BaseException) -> bool:
+    """Whether other videos would meet the same: the disk is full, or S3 does not answer."""
+    full = is_full_disk(error) or getattr(error, "exit_code", None) == errno.ENOSPC
+    return full or isinstance(error, StorageError)
+
+
+def _in_words(error: KineflowError | OSError) -> str:
+    """What is wrong, without the place: rows name their video."""
+    return error.problem if isinstance(error, KineflowError) else error.strerror or str(error)
+
+
+def _index_once(path: Path, sha256: str, ingestion: Ingestion) -> VideoIndex:
+    store = ingestion.store
     place = media_path(INDEX, sha256, f".v{INDEX_FORMAT}.json")
     with ingestion.one_at_a_time(place):
         if store.has(place):
@@ -159,8 +183,15 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         place = media_path(CLIPS, stored_key(sha256, ingestion.form), STORED_SUFFIX)
         with ingestion.one_at_a_time(place):
             if not store.has(place):
-                store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
-                store.publish(place)
+                try:
+                    store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
+                except KineflowError as error:  # what the store itself fails with is an OSError, and ends the run
+                    if _ends_the_run(error):
+                        raise
+                    place, status, reason = "", Status.UNREADABLE, _in_words(error)
+                    width, height = index.width, index.height
+                else:
+                    store.publish(place)
     return Clip(
         clip_id=clip_id,
         path=place,
@@ -194,7 +225,13 @@ def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: 
     return Status.OK, ""
 
 
-def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Clip]:
+def _missing(
+    rows: Sequence[tuple[str, ListedClip]],
+    *,
+    status: Status = Status.UNREADABLE,
+    reason: str = "no such file in the source",
+) -> list[Clip]:
+    """Rows of a video of which nothing is known but what is wrong with it."""
     return [
         Clip(
             clip_id=clip_id,
@@ -208,8 +245,8 @@ def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Clip]:
             height=0,
             rotation=0,
             sha256="",
-            status=Status.UNREADABLE,
-            reason="no such file in the source",
+            status=status,
+            reason=reason,
             source=listed.source,
         )
         for clip_id, listed in rows
