@@ -26,6 +26,7 @@ from kineflow.sets.clip_set import Clip
 from kineflow.sets.media import CLIPS, INDEX, media_path
 from kineflow.spec.formats import CLIP_FORMAT, INDEX_FORMAT, KEY_DIGITS
 from kineflow.spec.status import Status
+from kineflow.spec.video_bounds import MAX_FRAMES
 from kineflow.storage.disk import is_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, sha256_of
@@ -34,7 +35,16 @@ from kineflow.storage.progress import track
 from kineflow.storage.ranges import StorageError
 from kineflow.storage.stores import MediaStore
 from kineflow.video.index import VideoIndex, index_video
-from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
+from kineflow.video.store import (
+    STORED_SUFFIX,
+    Part,
+    StoredForm,
+    fps_of,
+    part_of,
+    peculiarities,
+    store_video,
+    stored_size,
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,14 @@ class Ingestion:
         store: Where stored clips are kept, and what is known of their sources.
         form: How videos are stored.
         min_frames: A clip with fewer frames is rejected as ``short``.
+        max_frames: A clip with more frames is rejected; the file that it is a part of may have more.
     """
 
     source: Source
     store: MediaStore
     form: StoredForm
     min_frames: int
+    max_frames: int = MAX_FRAMES
     _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
 
     def one_at_a_time(self, place: str) -> threading.Lock:
@@ -174,24 +186,16 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
     if status is Status.OK:
         part = part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
         width, height = stored_size(index, ingestion.form)
-        status, reason = _judge(part, width, height, listed, ingestion.min_frames)
+        status, reason = _judge(part, width, height, listed, ingestion)
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
     place = ""
     if status is Status.OK:
-        store = ingestion.store
-        place = media_path(CLIPS, stored_key(sha256, ingestion.form), STORED_SUFFIX)
-        with ingestion.one_at_a_time(place):
-            if not store.has(place):
-                try:
-                    store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
-                except KineflowError as error:  # what the store itself fails with is an OSError, and ends the run
-                    if _ends_the_run(error):
-                        raise
-                    place, status, reason = "", Status.UNREADABLE, _in_words(error)
-                    width, height = index.width, index.height
-                else:
-                    store.publish(place)
+        key = stored_key(sha256, ingestion.form, **peculiarities(index, part, ingestion.form))
+        place = media_path(CLIPS, key, STORED_SUFFIX)
+        if fault := _store_once(path, index, part, place, ingestion):
+            place, status, reason = "", Status.UNREADABLE, fault
+            width, height = index.width, index.height
     return Clip(
         clip_id=clip_id,
         path=place,
@@ -199,7 +203,7 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         group=listed.group,
         split=listed.split,
         frames=part.frames,
-        fps=index.fps,
+        fps=fps_of(index, part),
         width=width,
         height=height,
         rotation=0 if place else index.rotation,
@@ -210,18 +214,43 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
     )
 
 
-def stored_key(sha256: str, form: StoredForm) -> str:
-    """Digest of all that a stored clip depends on; ``sha256`` is that of :class:`~kineflow.sets.clip_set.Clip`."""
-    told = json.dumps([CLIP_FORMAT, dataclasses.asdict(form), sha256], sort_keys=True)
+def _store_once(path: Path, index: VideoIndex, part: Part, place: str, ingestion: Ingestion) -> str:
+    """Store a part where nobody has before; why it cannot be, or nothing."""
+    store = ingestion.store
+    with ingestion.one_at_a_time(place):
+        if store.has(place):
+            return ""
+        try:
+            store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
+        except KineflowError as error:  # what the store itself fails with is an OSError, and ends the run
+            if _ends_the_run(error):
+                raise
+            return _in_words(error)
+        store.publish(place)
+    return ""
+
+
+def stored_key(sha256: str, form: StoredForm, **peculiarities: object) -> str:
+    """Digest of all that a stored clip depends on.
+
+    Args:
+        sha256: That of :class:`~kineflow.sets.clip_set.Clip`.
+        form: The stored form.
+        peculiarities: See :func:`kineflow.video.store.peculiarities`.
+    """
+    told = json.dumps([CLIP_FORMAT, dataclasses.asdict(form), sha256, *filter(None, [peculiarities])], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: int) -> tuple[Status, str]:
+def _judge(part: Part, width: int, height: int, listed: ListedClip, ingestion: Ingestion) -> tuple[Status, str]:
+    taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
     if width < 2 or height < 2:
         return Status.UNREADABLE, "the picture is smaller than 2x2 pixels"
-    if part.frames < min_frames:
-        taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
-        return Status.SHORT, f"{part.frames} frames{taken}, fewer than {min_frames}"
+    if part.frames < ingestion.min_frames:
+        return Status.SHORT, f"{part.frames} frames{taken}, fewer than {ingestion.min_frames}"
+    if part.frames > ingestion.max_frames:
+        most = f"more than 'max_frames' ({ingestion.max_frames}) allows: list parts of it, or raise that"
+        return Status.UNREADABLE, f"{part.frames} frames{taken}, {most}"
     return Status.OK, ""
 
 
