@@ -57,7 +57,7 @@ def ingest(
 
     form = StoredForm(params.short_side, params.gop, params.crf)
     with translate_full_disk(clips.parent), open_media(params.media_root, clips) as media:
-        ingestion = Ingestion(source, media.store, form, params.min_frames)
+        ingestion = Ingestion(source, media.store, form, params.min_frames, params.max_frames)
         ingested = hold_out(
             ingest_clips(listing.clips, ingestion, workers=params.workers),
             val_share=params.val_share,

@@ -262,3 +262,32 @@ def test_ids_of_many_names_of_which_no_letter_is_kept_stay_apart(monkeypatch: py
     ids = clip_ids(clips)
     assert len(set(map(str.lower, ids))) == len(ids)
     assert sum(len(identity) == 4 for identity in ids) > 30  # those that the short hash tells apart keep it
+
+
+def test_a_short_file_that_parts_are_listed_of_is_nobodys(source: Path, video: Path) -> None:
+    for name in ("short", "long", "one"):
+        shutil.copyfile(video, source / f"{name}.mp4")  # of 2 s
+    rows = "a,short,0,2,train\nb,short,5,7,train\na,long,0,1,train\nb,long,1,2,train\na,one,30,32,train\n"
+    (source / "k.csv").write_text("label,youtube_id,time_start,time_end,split\n" + rows)
+    params = IngestSettings(source=str(source), layout="kinetics", val_share=0)
+    ingest(params=params, clips=source.parent / "clips")
+    clips = ClipSet.load(source.parent / "clips").clips
+    assert sorted((c.group, c.label, c.frames if c.status is Status.OK else c.reason[:11]) for c in clips) == [
+        ("long", "a", 10), ("long", "b", 10), ("one", "a", 20),
+        ("short", "a", "lasts 2.0 s"), ("short", "b", "0 frames in"),
+    ]  # fmt: skip
+
+
+def test_the_held_out_split_takes_no_copy_from_train(source: Path) -> None:
+    for number in range(0, 8, 2):
+        write_video(
+            source / f"{number}.mp4", (np.full((32, 32, 3), 20 * number + n, np.uint8) for n in range(4)), fps=10
+        )
+        shutil.copyfile(source / f"{number}.mp4", source / f"{number + 1}.mp4")
+    rows = "".join(f"{number}.mp4,a,train\n" for number in range(8))
+    (source / "clips.csv").write_text(f"path,label,split\n{rows}")
+    for seed in range(4):
+        ingest(params=IngestSettings(source=str(source), val_share=0.25), seed=seed, clips=source.parent / "clips")
+        clips = ClipSet.load(source.parent / "clips").clips
+        assert len({(clip.sha256, clip.split) for clip in clips}) == 4
+        assert len([clip for clip in clips if clip.split is Split.VAL]) == 2

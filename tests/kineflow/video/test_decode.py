@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
-from kineflow.video.decode import iter_frames, read_frames, read_video, upright
+from kineflow.video.decode import iter_frames, read_frames, read_video
 from kineflow.video.encode import write_video
 
 FRAMES, HEIGHT, WIDTH = 40, 18, 22
@@ -179,12 +179,6 @@ def test_display_rotation_is_applied(tmp_path: Path, clockwise: int) -> None:
 
     _, seen_by_opencv = cv2.VideoCapture(str(path)).read()
     assert np.abs(read_frames(path)[0].astype(int) - seen_by_opencv[..., ::-1]).mean() < 3
-
-
-def test_upright_leaves_unturned_images_alone() -> None:
-    image = planes(1)[0]
-    assert upright(image, 0) is image
-    assert np.array_equal(upright(image, -90), np.rot90(image, -1))
 
 
 def test_later_frames_take_the_size_of_the_first(tmp_path: Path) -> None:
