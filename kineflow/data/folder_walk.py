@@ -178,7 +178,7 @@ def _outside(folder: Path, name: str, real: str) -> str:
     whole = "a link" if link == name else f"{link!r} is a link"
     return (
         f"{whole} to {str(target)!r}, outside of the source; "
-        f"to follow it, add {{path: {holder}}} to ingestion.linked_folders"
+        f"to follow it, add {{path: {printable(str(holder))}}} to ingestion.linked_folders"
     )
 
 

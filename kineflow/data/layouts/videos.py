@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
 _SHOWN = 3
@@ -66,8 +66,9 @@ class Videos:
         """Videos by their file name without suffix."""
         found: dict[str, list[str]] = {}
         for name in sorted(self.names):
-            if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES:
-                found.setdefault(PurePosixPath(_path_key(name)).stem, []).append(name)
+            path, suffix = splitext(_path_key(name))
+            if suffix.lower() in VIDEO_SUFFIXES:
+                found.setdefault(path.rpartition("/")[2], []).append(name)
         return found
 
     def at(self, listed: str) -> Place:
@@ -90,10 +91,10 @@ class Videos:
         place = self.at(listed)
         if place.is_there or place.missing:
             return place
-        wanted = PurePosixPath(_path_key(listed))
-        named = self._by_stem.get(wanted.stem, [])
-        alike = [name for name in named if _ends_with(PurePosixPath(_path_key(name)).with_suffix(""), wanted)]
-        same = [name for name in alike if PurePosixPath(name).suffix == wanted.suffix]
+        wanted, suffix = splitext(_path_key(listed))
+        named = self._by_stem.get(wanted.rpartition("/")[2], [])
+        alike = [name for name in named if f"/{splitext(_path_key(name))[0]}".endswith(f"/{wanted}")]
+        same = [name for name in alike if splitext(name)[1] == suffix]
         found = same or alike or named
         if len(found) > 1:
             return Place(listed, f"{_several(found)} may be meant", is_there=False)
@@ -107,18 +108,13 @@ def _composed(name: str) -> str:
 
 
 def _path_key(name: str) -> str:
-    return PurePosixPath(_composed(name)).as_posix()
-
-
-def _ends_with(path: PurePosixPath, wanted: PurePosixPath) -> bool:
-    parts = wanted.with_suffix("").parts
-    return path.parts[-len(parts) :] == parts
+    return re.sub(r"/(\.?/)+", "/", _composed(name))
 
 
 def _class_of(name: str, classes: frozenset[str]) -> str:
     """Key of the class in whose folder a file lies: the nearest folder that is called as a class; empty where none."""
     known = _class_keys(classes)
-    folders = (_class_key(part) for part in reversed(PurePosixPath(name).parts[:-1]))
+    folders = (_class_key(part) for part in reversed(name.split("/")[:-1]))
     return next((key for key in folders if key in known), "")
 
 
