@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from components.frontend.lifeline import LIFELINE, RUN_LOCK, STEPS_LOCK, held_by
-from kineflow.storage.locks import open_lock, take_lock
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.locks import is_held, open_lock, take_lock
 
 _EVERY_SECONDS = 0.5
 
@@ -46,13 +47,24 @@ def run_lock(project: Path, recipe: str, run_id: str) -> Iterator[dict[str, str]
         _write_who(held, recipe, run_id)
         steps = open_lock(folder / STEPS_LOCK)  # of a run that was killed, about to end
         try:
-            _wait_for(steps, path, "the steps of an earlier run to end")
+            _wait_for(steps, path, "the steps of an earlier run")
         finally:
             os.close(steps)
         yield {LIFELINE: f"{folder}:{run_id}"} if is_real else {}
     finally:
         os.ftruncate(held, 0)
         os.close(held)
+
+
+def check_not_running(project: Path) -> None:
+    """Refuse to go on while there is a run of a project.
+
+    Raises:
+        KineflowError: There is one.
+    """
+    path = state_folder(project) / RUN_LOCK
+    if is_held(path) and (who := held_by(path)):
+        raise KineflowError(f"busy: {_in_words(who)}", where=project, remedy="wait for it, or stop it")
 
 
 def _wait_for(descriptor: int, path: Path, whom: str = "") -> bool:
@@ -79,6 +91,6 @@ def _write_who(descriptor: int, recipe: str, run_id: str) -> None:
 
 def _in_words(who: dict[str, str]) -> str:
     if not {"recipe", "pid", "host", "since"} <= who.keys():
-        return "another run of this project to end"
+        return "another run of this project"
     process = f"process {who['pid']} on {who['host']}, since {who['since']}"
-    return f"another run of this project to end: {who['recipe']}, {process}"
+    return f"another run of this project: {who['recipe']}, {process}"
