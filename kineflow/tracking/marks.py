@@ -56,7 +56,11 @@ def marked(mark: Mark, uri: str, root: Path) -> Iterator[None]:
         yield
         return
     path = mark.path_in(folder)
-    descriptor = open_lock(path)
+    try:
+        descriptor = open_lock(path)
+    except OSError:  # of a store that others keep
+        yield
+        return
     try:
         with suppress(BlockingIOError):  # two that run as one
             if not take_lock(descriptor):
