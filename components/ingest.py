@@ -41,18 +41,13 @@ def ingest(
             videos are rows with a status, not errors, as long as another one is usable.
     """
     from kineflow.data.ingestion import Ingestion, ingest_clips
-    from kineflow.data.layouts import hold_out, list_clips, open_lists
-    from kineflow.data.source import open_source
+    from kineflow.data.layouts import hold_out
+    from kineflow.data.listing import list_source
     from kineflow.sets.media import open_media
     from kineflow.video.store import StoredForm
 
-    linked = [folder.path for folder in params.linked_folders]
-    source = open_source(params.source, endpoint_url=params.endpoint_url, linked=linked)
-    names = source.names()
-    if not names:
-        raise KineflowError("the source is empty", where=source.root, remedy="put videos and their lists there")
-    lists = open_lists(source, params.annotations, endpoint_url=params.endpoint_url)
-    listing = list_clips(params.layout, lists, names, split_number=params.split_number, root=source.root)
+    listed = list_source(params)
+    source, listing = listed.source, listed.listing
     tracker.set_tags({"source": source.root, "layout": params.layout})
 
     form = StoredForm(params.short_side, params.gop, params.crf)

@@ -289,10 +289,15 @@ def gc(
     def work() -> None:
         from kineflow.sets.garbage import check_idle, find_garbage, remove_garbage
         from kineflow.storage.project import media_folder
+        from pipelines.engines.dvc_state import mend_dvc_state
+        from pipelines.engines.run_lock import check_not_running
         from pipelines.garbage import cache_of, wanted_by_models
         from pipelines.show import show_garbage
 
         project = required_project()
+        check_not_running(project)
+        for words in mend_dvc_state(project):  # what a broken dvc.lock names is needed too
+            _say(words)
         check_idle(project)
         cache, wanted = cache_of(project), wanted_by_models(project)
         found = find_garbage(project, cache=cache, wanted=wanted)
@@ -343,19 +348,24 @@ def _checked(recipe: str, params: Path) -> dict[str, object]:
 
 
 def _require_records() -> None:
-    """Runs and models are those of a project, or of the server that is named.
+    """Runs and models are those of a project, or of the server that is named; those of killed processes are closed.
 
     Raises:
         KineflowError: There is neither.
     """
+    from kineflow.tracking.abandoned import close_abandoned
+
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         required_project()
+    close_abandoned()
 
 
 def _prepare_tracking() -> None:
+    from kineflow.tracking.abandoned import close_abandoned
     from kineflow.tracking.store import prepare_store
 
     prepare_store()
+    close_abandoned()
 
 
 def _guarded(work: Callable[[], None]) -> None:

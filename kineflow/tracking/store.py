@@ -28,6 +28,7 @@ DATABASE_FILE = "mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
 
 _SQLITE = "sqlite:///"
+_WITHOUT_ADDRESS = ("databricks", "uc:")  # of URIs that MLflow takes
 _SQLITE_FULL = "database or disk is full"
 _LOCK_TIMEOUT_SEC = 300.0
 _SETTINGS = {
@@ -45,15 +46,32 @@ _SETTINGS = {
 def tracking_uri(root: Path | None = None) -> str:
     """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file in ``root`` (the project when None).
 
-    The path of a SQLite file is made absolute. The result may hold credentials: print it through
-    :func:`kineflow.tracking.secrets.mask_uri` only.
+    The path of a SQLite file is relative to ``root``, whatever the working folder, and is made absolute. The result may
+    hold credentials: print it through :func:`kineflow.tracking.secrets.mask_uri` only.
     """
     folder = current_project() if root is None else root
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return f"{_SQLITE}{(folder / DATABASE_FILE).resolve()}"
+    return _absolute(uri, folder)
+
+
+def _absolute(uri: str, folder: Path) -> str:
+    """A URI that means the same from every folder.
+
+    Raises:
+        KineflowError: It names a folder: MLflow takes none any more.
+    """
     database = database_file(uri)
-    return uri if database is None else f"{_SQLITE}{(folder / database).resolve()}"
+    if database is not None:
+        return f"{_SQLITE}{(folder / database).resolve()}"
+    if uri.startswith("file:") or not ("://" in uri or uri.startswith(_WITHOUT_ADDRESS)):
+        raise KineflowError(
+            f"{uri!r} names a folder, and MLflow keeps runs in a database or on a server",
+            where="MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI",
+            remedy=f"name a file: {_SQLITE}{uri.removeprefix('file:').removeprefix('//').rstrip('/')}.db; or unset it",
+        )
+    return uri
 
 
 def database_file(uri: str) -> Path | None:
@@ -114,12 +132,14 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
             "nothing has been recorded yet", where=database, remedy="run a recipe first: kineflow run d3d"
         )
     uri = prepare_store(uri)
+    registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
+    registry = prepare_store(_absolute(registry, current_project())) if registry else uri
     from mlflow import MlflowClient
 
     # It prints a traceback of what it raises too, which reaches the user as a message of ours.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
-        return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+        return MlflowClient(tracking_uri=uri, registry_uri=registry)
     except Exception as error:  # whatever a database driver raises
         raise unreachable(uri, error) from None
 

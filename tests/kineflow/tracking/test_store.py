@@ -36,6 +36,20 @@ class TestTrackingUri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/here.db")
         assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve()}/runs/here.db"
 
+    @pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "/data/mlruns", "file:mlruns", "file:///data/mlruns"])
+    def test_a_folder_is_refused_with_what_to_write_for_it(self, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(KineflowError, match=r"name a file: sqlite:///.*mlruns\.db"):
+            tracking_uri()
+
+    def test_a_relative_registry_is_the_projects_too(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///mlflow.db")
+        (project / "deep").mkdir()
+        monkeypatch.chdir(project / "deep")
+        assert connect()._registry_uri == f"sqlite:///{project}/mlflow.db"
+        assert list((project / "deep").iterdir()) == []
+
     def test_a_server_is_taken_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example/")
         assert tracking_uri() == "https://mlflow.example/"
