@@ -98,7 +98,7 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
             name = here.below + entry.name
             if entry.name.startswith("."):
                 continue
-            if not _is_text(entry.name):
+            if not is_utf8(entry.name):
                 garbled.append(name)
             elif entry.is_dir(follow_symlinks=False):
                 pending.append(_Folder(f"{name}/", f"{here.real}/{entry.name}", here.holders))
@@ -212,7 +212,7 @@ def _within(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _is_text(name: str) -> bool:
+def is_utf8(name: str) -> bool:
     """Whether a name of the file system is UTF-8."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
