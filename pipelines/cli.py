@@ -99,21 +99,22 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
-    from pipelines.dag.graph import graph_of
-    from pipelines.dag.params import check_inputs, demo_params
+    from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
+    from pipelines.preflight import check_run
     from pipelines.show import show_outcome
 
     def work() -> None:
         project = required_project()
         chosen = (params or demo_params(recipe)).absolute()
-        checked = _checked(recipe, chosen)
-        check_inputs(graph_of(recipe), checked, project)
+        checked = check_run(recipe, chosen, project)
+        for notice in checked.notices:
+            _say(f"note: {notice}")
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
         with pipeline_run(recipe) as run_id:
-            outcome = _run(recipe, chosen, checked, engine, force, project)
+            outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
         if published:
@@ -124,13 +125,17 @@ def run(
 
 @app.command()
 def check(recipe: Recipe, params: ParamsFile = None) -> None:
-    """Check a parameter file against a recipe, and run nothing."""
+    """Check all that a recipe needs: parameters, data and their lists, weights, the store; and run nothing."""
 
     def work() -> None:
         from pipelines.dag.params import demo_params
+        from pipelines.preflight import check_run
 
         chosen = params or demo_params(recipe)
-        _say(f"{os.path.relpath(chosen)}: {len(_checked(recipe, chosen))} sections, all valid for {recipe}")
+        checked = check_run(recipe, chosen, current_project(), runs_here=False)
+        for notice in checked.notices:
+            _say(f"note: {notice}")
+        _say(f"{os.path.relpath(chosen)}: {len(checked.values)} sections, all valid for {recipe}")
 
     _guarded(work)
 

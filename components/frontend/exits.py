@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from components.launch.worker import LAUNCH, is_main_process, report_to_launcher, restarts_done
-from kineflow.storage.disk import full_disk, is_full_disk
+from kineflow.storage.disk import is_full_disk, no_space
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.stopping import exit_code_of, signals_stop
 
@@ -46,7 +46,7 @@ def exit_code(work: Callable[[], None]) -> int:
     except Exception as error:
         if not is_full_disk(error):
             raise
-        return _say_mistake(full_disk(getattr(error, "filename", None)))
+        return _say_mistake(no_space(error))
     return 0
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pipelines.engines.workspace import DVC_FILE, RUNS
 
 LOCK_FILE = "dvc.lock"
 _BROKEN = ".broken"
+_NO_GIT = ("core", "no_scm")
 
 
 def mend_dvc_state(project: Path) -> list[str]:
@@ -37,6 +39,7 @@ def mend_dvc_state(project: Path) -> list[str]:
     """
     done = [words for lock in _locks(project) if (words := _mend_lock(lock, project))]
     _mend_rwlock(project / ".dvc" / "tmp" / "rwlock")
+    _tell_of_git(project)
     return done
 
 
@@ -79,6 +82,25 @@ def mend_databases(folder: Path, *, wait_seconds: float = 10.0) -> list[str]:
                 part.unlink(missing_ok=True)
             done.append(f"{database}: damaged, and removed; DVC hashes files anew")
     return done
+
+
+def _tell_of_git(project: Path) -> None:
+    """Let DVC do without git where there is none, as in a copy of a project: it refuses to work otherwise.
+
+    That is said in ``.dvc/config.local``, which is of this copy alone, and is taken back when git has come.
+    """
+    path = project / ".dvc" / "config.local"
+    shared, own = ConfigParser(), ConfigParser()
+    shared.read(project / ".dvc" / "config", encoding="utf-8")
+    own.read(path, encoding="utf-8")
+    has_git = any((folder / ".git").exists() for folder in (project, *project.parents))
+    if has_git == own.has_option(*_NO_GIT) and not shared.has_option(*_NO_GIT):
+        if has_git:
+            own.remove_option(*_NO_GIT)
+        else:
+            own.read_dict({_NO_GIT[0]: {_NO_GIT[1]: "true"}})
+        with atomic_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+            own.write(file)
 
 
 def _locks(project: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from kineflow.tracking import store
 from kineflow.tracking.compare import compare
 from kineflow.tracking.store import (
     artifact_location,
+    check_store,
     connect,
     database_file,
     prepare_store,
@@ -82,6 +83,27 @@ def test_quiet_mlflow_turns_telemetry_off_and_respects_the_user(monkeypatch: pyt
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
+
+
+class TestAnotherVersionOfMlflow:
+    def revise(self, project: Path, revision: str) -> None:
+        with sqlite3.connect(project / "mlflow.db") as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+    def test_an_older_database_is_to_be_upgraded(self, project: Path) -> None:
+        self.revise(project, "451aebb31d03")  # of MLflow 1.0
+        with pytest.raises(KineflowError, match="made by an older MLflow") as caught:
+            connect()
+        assert f"mlflow db upgrade sqlite:///{project}/mlflow.db" in str(caught.value)
+        assert "server" not in str(caught.value)
+
+    def test_a_newer_one_wants_a_newer_mlflow(self, project: Path) -> None:
+        self.revise(project, "feedfacecafe")
+        with pytest.raises(KineflowError, match="made by a newer MLflow"):
+            check_store()
+
+    def test_one_of_this_version_is_taken(self, project: Path) -> None:
+        check_store()
 
 
 class TestPrepareStore:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -134,3 +136,16 @@ class TestDatabases:
             connection.execute("BEGIN EXCLUSIVE")
             assert mend_databases(tmp_path, wait_seconds=0.1) == []
         assert database.exists()
+
+
+def test_a_copy_without_git_is_one_that_dvc_takes(tmp_path: Path) -> None:
+    from dvc.repo import Repo
+
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=tmp_path, check=True)
+    shutil.move(tmp_path / ".git", tmp_path / "git")
+    mend_dvc_state(tmp_path)
+    assert Repo(str(tmp_path)).scm
+    shutil.move(tmp_path / "git", tmp_path / ".git")
+    mend_dvc_state(tmp_path)
+    assert "no_scm" not in (tmp_path / ".dvc" / "config.local").read_text()
