@@ -118,17 +118,17 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
             )
     walked.names.sort()
     for what, left_out in (
-        ("folders may not be read, and what is in them is left out", unreadable),
-        ("names are not UTF-8, so that no list can hold them; rename the files", garbled),
+        ("folders that may not be read, and what is in them is left out", unreadable),
+        ("names that are not UTF-8, so that no list can hold them (rename the files)", garbled),
         (
-            "links lead to folders outside of the source and are not followed; to follow one, add its target to "
-            "ingestion.linked_folders, as {path: …}",
+            "links to folders outside of the source, which are not followed (to follow one, add its target to "
+            "ingestion.linked_folders, as {path: …})",
             elsewhere,
         ),
     ):
         if left_out:
-            shown = ", ".join(map(printable, sorted(left_out)[:_SHOWN])) + (", …" if len(left_out) > _SHOWN else "")
-            walked.remarks.append(f"{len(left_out)} {what}: {shown}")
+            more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+            walked.remarks.append(f"{what}: {', '.join(map(printable, sorted(left_out)[:_SHOWN]))}{more}")
     return walked
 
 

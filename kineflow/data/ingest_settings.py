@@ -6,13 +6,13 @@ from pydantic import Field, field_validator
 
 from kineflow.data.layouts.registry import check_layout
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES
-from kineflow.storage.config import Params, RootFolder, faults_of_a_key
+from kineflow.storage.config import LocalFolder, Params, RootFolder, faults_of_a_key
 
 
 class LinkedFolder(Params):
     """A folder outside of the source that links in it may lead into."""
 
-    path: str = Field(min_length=1, json_schema_extra={"is_input": True})
+    path: LocalFolder = Field(min_length=1, json_schema_extra={"is_input": True})
     """Of the folder, such as ``/mnt/disk2/videos``; what is below it may be read through links."""
 
 

@@ -29,6 +29,6 @@ def list_source(settings: IngestSettings) -> ListedSource:
     names = source.names()
     if not names:
         raise KineflowError("the source is empty", where=source.root, remedy="put videos and their lists there")
-    lists = open_lists(source, settings.annotations, endpoint_url=settings.endpoint_url)
+    lists = open_lists(source, settings.annotations, endpoint_url=settings.endpoint_url, linked=linked)
     listing = list_clips(settings.layout, lists, names, split_number=settings.split_number, root=source.root)
     return ListedSource(source, listing)

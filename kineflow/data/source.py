@@ -60,7 +60,8 @@ def open_source(root: str, *, endpoint_url: str = "", linked: Sequence[str] = ()
     """
     if not is_remote(root):
         if not Path(root).is_dir():
-            raise KineflowError("no such folder", where=root, remedy="give a folder that exists or s3://bucket/prefix")
+            problem = "a file, where a folder is expected" if Path(root).is_file() else "no such folder"
+            raise KineflowError(problem, where=root, remedy="give a folder that exists or s3://bucket/prefix")
         return LocalSource(Path(root), tuple(map(Path, linked)))
     bucket, prefix = split_uri(check_root(root))
     return S3Source(bucket, prefix, endpoint_url)
@@ -216,7 +217,9 @@ class S3Source:
             KineflowError: The name leads out of the prefix, the object is missing, or the download failed repeatedly.
         """
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise KineflowError(f"path {name!r} leads outside its root", where=self.root)
+            raise KineflowError(
+                f"path {name!r} leads outside its root", where=self.root, remedy="name an object below the prefix"
+            )
         suffix = PurePosixPath(name).suffix
         with tempfile.TemporaryDirectory(prefix="kineflow-") as folder:
             path = Path(folder) / f"object{suffix if _SHORT_SUFFIX.fullmatch(suffix) else ''}"

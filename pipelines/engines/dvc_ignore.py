@@ -48,7 +48,7 @@ def ignore_unreadable(project: Path, sources: Iterable[Path]) -> list[str]:
     names = [path.relative_to(project).as_posix() for path in found]
     _write_block(project / IGNORE_FILE, names)
     if names:
-        _LOG.warning("%s names %d files that cannot be read: %s", IGNORE_FILE, len(names), _named(names))
+        _LOG.warning("%s names what cannot be read: %s", IGNORE_FILE, _named(names))
     return names
 
 

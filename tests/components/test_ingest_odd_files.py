@@ -119,7 +119,7 @@ class TestWhatIsNoPlainFile:
                 (source / name).chmod(0o755)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
-        assert "2 folders may not be read" in done.stderr
+        assert "folders that may not be read, and what is in them is left out: listed/ (" in done.stderr
         found = {clip.source: (clip.status.value, clip.reason) for clip in ClipSet.load(clips).clips}
         assert found == {
             "good.mp4": ("ok", ""),
@@ -168,6 +168,14 @@ class TestLinksElsewhere:
         (source / "all" / "walk" / "up").symlink_to("../..")
         (source / "all" / "walk" / "self").symlink_to(".")
         assert only(ingested(source, "walk/x.mp4")) == ("ok", "")
+
+    def test_a_list_that_is_named_may_be_a_link(self, source: Path, disk: Path, tmp_path: Path) -> None:
+        (disk / "clips.csv").write_text("path,label,split\ngood.mp4,a,train\n")
+        (tmp_path / "lists").mkdir()
+        (tmp_path / "lists" / "mine.CSV").symlink_to(disk / "clips.csv")
+        params = IngestSettings(source=str(source), annotations=str(tmp_path / "lists" / "mine.CSV"), val_share=0)
+        ingest(params=params, clips=tmp_path / "clips")
+        assert len(ClipSet.load(tmp_path / "clips").usable()) == 1
 
     def test_links_into_the_projects_dvc_cache_are_files_of_the_source(self, tmp_path: Path, source: Path) -> None:
         cached = tmp_path / ".dvc" / "cache" / "files" / "md5" / "ab" / "cdef"

@@ -6,8 +6,9 @@ Each layout is a file of this folder, such as :mod:`~kineflow.data.layouts.plain
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 from kineflow.data.layouts.checks import settled
 from kineflow.data.layouts.holdout import hold_out
@@ -16,6 +17,7 @@ from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
 from kineflow.data.source import S3_SCHEME, Source, open_source
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.media import is_remote
 
 __all__ = ["ListedClip", "Listing", "Lists", "hold_out", "list_clips", "open_lists"]
 
@@ -41,8 +43,14 @@ def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number:
     return Listing(listing.classes, settled(listing.clips, videos))
 
 
-def open_lists(source: Source, annotations: str, *, endpoint_url: str = "") -> Lists:
+def open_lists(source: Source, annotations: str, *, endpoint_url: str = "", linked: Sequence[str] = ()) -> Lists:
     """The list files: at ``annotations`` (a folder, an S3 prefix, or one CSV file), or below the source if empty.
+
+    Args:
+        source: Of the videos.
+        annotations: Place of the lists. A file that is named here may be a link to anywhere: the user has chosen it.
+        endpoint_url: See :func:`kineflow.storage.client.s3_client`.
+        linked: Folders elsewhere that links in a local folder may lead into.
 
     Raises:
         KineflowError: The folder does not exist.
@@ -50,7 +58,9 @@ def open_lists(source: Source, annotations: str, *, endpoint_url: str = "") -> L
     if not annotations:
         return Lists(source)
     if not annotations.lower().endswith(".csv"):
-        return Lists(open_source(annotations, endpoint_url=endpoint_url))
-    scheme = S3_SCHEME if annotations.startswith(S3_SCHEME) else ""
-    path = PurePosixPath(annotations.removeprefix(S3_SCHEME))
-    return Lists(open_source(f"{scheme}{path.parent}", endpoint_url=endpoint_url), only=path.name)
+        return Lists(open_source(annotations, endpoint_url=endpoint_url, linked=linked))
+    if is_remote(annotations):
+        path = PurePosixPath(annotations.removeprefix(S3_SCHEME))
+        return Lists(open_source(f"{S3_SCHEME}{path.parent}", endpoint_url=endpoint_url), only=path.name)
+    file = Path(annotations)
+    return Lists(open_source(str(file.parent), linked=[str(Path(os.path.realpath(file)).parent)]), only=file.name)

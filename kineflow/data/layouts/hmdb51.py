@@ -38,7 +38,7 @@ def list_hmdb51(lists: Lists, videos: Videos, *, split_number: int) -> Listing:
         raise KineflowError(
             f"split files '<class>{ending}' are missing",
             where=lists.source.root,
-            remedy="put the official list files there, or name their folder in 'annotations'",
+            remedy="put the official list files there, or name their folder in ingestion.annotations",
         )
     by_class: dict[str, str] = {}
     for name in names:
@@ -47,7 +47,7 @@ def list_hmdb51(lists: Lists, videos: Videos, *, split_number: int) -> Listing:
             raise KineflowError(
                 f"two lists of class {label!r}: {by_class[label]}, {name}",
                 where=lists.source.root,
-                remedy="name the folder of the ones that are meant in 'annotations'",
+                remedy="name the folder of the ones that are meant in ingestion.annotations",
             )
     classes = frozenset(by_class)
     clips = [clip for label, name in by_class.items() for clip in _read_class(lists, name, label, classes, videos)]

@@ -39,7 +39,9 @@ def list_kinetics(lists: Lists, videos: Videos, *, split_number: int) -> Listing
     names = lists.matching(r".+\.csv")
     if not names:
         raise KineflowError(
-            "no CSV file here", where=lists.source.root, remedy="name the Kinetics CSV, or its folder, in 'annotations'"
+            "no CSV file here",
+            where=lists.source.root,
+            remedy="name the Kinetics CSV, or its folder, in ingestion.annotations",
         )
     rows = [row for name in names for row in _labelled_rows(lists, name)]
     classes = frozenset(row["label"] for row, _ in rows if row.get("label"))
@@ -56,7 +58,9 @@ def _labelled_rows(lists: Lists, name: str) -> list[_Row]:
     rows = list(lists.records(name, required=_COLUMNS))
     kept = [(row, where) for row, where in rows if row.get("label") or _split_of(row, where) is Split.TRAIN]
     if len(kept) < len(rows):
-        _LOG.warning("%s: %d rows without a label cannot be scored and are left out", name, len(rows) - len(kept))
+        _LOG.warning(
+            "%s: rows without a label: %d; they cannot be scored and are left out", name, len(rows) - len(kept)
+        )
     return kept
 
 

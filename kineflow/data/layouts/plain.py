@@ -25,6 +25,10 @@ _REQUIRED = ("path", "label", "split")
 _OPTIONAL = ("group", "start", "end")
 
 
+_HOW_TO_LIST = (
+    f"write it, with the header line {','.join(_REQUIRED)} and a row a clip, or name another in ingestion.annotations; "
+    "official lists have layouts of their own (ingestion.layout)"
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,12 +40,12 @@ def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  
         KineflowError: The file is missing, or a row is malformed, leads outside the source, has an unknown split, no
             label, or a time that is none.
     """
-    name = lists.only or lists.one(DEFAULT_NAME)
+    name = lists.only or lists.one(DEFAULT_NAME, remedy=_HOW_TO_LIST)
     rows = list(lists.records(name, required=_REQUIRED, optional=_OPTIONAL))
     clips = [_read_row(row, where, videos) for row, where in rows]
     without = sum(not row["label"] and row["split"] != Split.UNLABELLED for row, _ in rows)
     if without:
-        _LOG.info("%s: %d rows have no label: their clips are unlabelled", name, without)
+        _LOG.info("%s: rows without a label: %d; their clips are unlabelled", name, without)
     return Listing(tuple(sorted({clip.label for clip in clips if clip.label is not None})), tuple(clips))
 
 

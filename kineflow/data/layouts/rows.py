@@ -86,8 +86,12 @@ class Lists:
             return [self.only]
         return [name for name in self.source.names() if re.fullmatch(pattern, PurePosixPath(name).name)]
 
-    def one(self, file_name: str) -> str:
+    def one(self, file_name: str, *, remedy: str = "") -> str:
         """Name of the list file called ``file_name``; the one nearest to the root, when there are several.
+
+        Args:
+            file_name: Its last part.
+            remedy: What to do where it is missing, if not what holds for official lists.
 
         Raises:
             KineflowError: There is none, or several are equally near.
@@ -95,9 +99,9 @@ class Lists:
         found = self.matching(re.escape(file_name))
         if not found:
             raise KineflowError(
-                f"split file {file_name!r} is missing",
+                f"list file {file_name!r} is missing",
                 where=self.source.root,
-                remedy="put the official list files there, or name their folder in 'annotations'",
+                remedy=remedy or "put the official list files there, or name their folder in ingestion.annotations",
             )
         depth = min(name.count("/") for name in found)
         nearest = [name for name in found if name.count("/") == depth]
@@ -105,7 +109,7 @@ class Lists:
             raise KineflowError(
                 f"several files are called {file_name!r}: {', '.join(nearest[:_SHOWN])}",
                 where=self.source.root,
-                remedy="name the folder of the one that is meant in 'annotations'",
+                remedy="name the folder of the one that is meant in ingestion.annotations",
             )
         return nearest[0]
 
@@ -168,7 +172,7 @@ def _check_header(
             where=where,
             remedy="separate columns by commas"
             if separated
-            else f"give the header line {','.join(required)}; where this is no list, name the lists in 'annotations'",
+            else f"give the header line {','.join(required)}; is this no list, name the lists in ingestion.annotations",
         )
     if twice := [column for column, count in Counter(header).items() if count > 1]:
         raise KineflowError(f"column {', '.join(twice)} is there twice", where=where, remedy="keep one of them")

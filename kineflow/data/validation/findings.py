@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from kineflow.data.folder_walk import printable
+
 _COPIES_NAMED = 3
 _NAMED = 5  # classes, groups or contents that a phrase names before it only counts
 
@@ -161,7 +163,7 @@ def _naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Findin
         values: dict[str, list[str]] = {}
         for source, value in zip(members["source"], members[column], strict=True):
             values.setdefault(str(source), []).append(str(value))
-        named = [f"{source} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
+        named = [f"{printable(source)} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
         phrases.append(" = ".join(named[:_COPIES_NAMED]))
     return Finding(_enumerate(phrases), _ids(astray))
 

@@ -133,7 +133,7 @@ def test_kinetics_rows_without_a_label(tmp_path: Path, caplog: pytest.LogCapture
     assert {clip.group: (clip.label, clip.split.value) for clip in clips.values()} == {
         "a": ("run", "train"), "b": (None, "unlabelled"), "d": ("run", "val")
     }  # fmt: skip
-    assert "test.csv: 2 rows without a label cannot be scored and are left out" in caplog.text
+    assert "test.csv: rows without a label: 2; they cannot be scored and are left out" in caplog.text
     with pytest.raises(KineflowError, match="no row has a label"):
         listed(tmp_path / "alone", "kinetics", {"test.csv": files["test.csv"]})
 
