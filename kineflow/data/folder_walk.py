@@ -17,7 +17,7 @@ from pathlib import Path
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import find_project
 
-_MOST_FILES = 5_000_000  # of a source; also ends a walk through links that multiply
+_MOST_FILES = 5_000_000  # and folders of a source; also ends a walk through links that multiply
 _SHOWN = 3
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -75,15 +75,17 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
         may_hold: See :func:`folders_for_links`.
 
     Raises:
-        KineflowError: The folder itself may not be read, or has more than five million files.
+        KineflowError: The folder itself may not be read, or has more than five million files and folders.
     """
     walked = Walked()
     unreadable: list[str] = []
     elsewhere: list[str] = []
     garbled: list[str] = []
     pending = [_Folder("", os.path.realpath(folder))]
+    folders = 0
     while pending:
         here = pending.pop()
+        folders += 1
         try:
             with os.scandir(folder / here.below) as found:
                 entries = list(found)
@@ -110,9 +112,9 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
                     pending.append(_Folder(f"{name}/", target, (*here.holders, here.real)))
             else:
                 walked.names.append(name)
-        if len(walked.names) > _MOST_FILES:
+        if len(walked.names) + folders > _MOST_FILES:
             raise KineflowError(
-                f"more than {_MOST_FILES:,} files",
+                f"more than {_MOST_FILES:,} files and folders",
                 where=folder,
                 remedy="name the folder of the videos in ingestion.source; a link in it may multiply others",
             )
