@@ -21,11 +21,11 @@ import numpy as np
 
 from kineflow.evaluation.motion_probe import Mean, ProbeErrors, ProbeSummary, mean_over_clips, summarise_probe
 from kineflow.evaluation.results import check_names, require_known
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, inside
 
 ERRORS_FOLDER = "errors"
-METRICS_FILE = "metrics.json"
 PROBES_FILE = "probes.csv"
 
 Site = tuple[str, str]  # stage and decoder

@@ -25,14 +25,12 @@ import numpy as np
 from kineflow.evaluation.metrics import confusion_of, per_class_accuracy, per_class_change, summarise
 from kineflow.evaluation.scores import Scores, align
 from kineflow.sets.clip_set import Clip
+from kineflow.spec.output_files import CURVES_FILE, METRICS_FILE, PER_CLASS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
 
 SCORES_FOLDER = "scores"
-METRICS_FILE = "metrics.json"
-PER_CLASS_FILE = "per_class.csv"
 CONFUSION_FILE = "confusion.csv"
-CURVES_FILE = "curves.csv"
 _RESERVED_NAMES = ("fusion", "data")
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]

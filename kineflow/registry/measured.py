@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE
 from kineflow.storage.errors import KineflowError
 
 PER_CLASS = "per_class/"
-METRICS_FILE = "metrics.json"
-PER_CLASS_FILE = "per_class.csv"
 _EVALUATE_AGAIN = "run the evaluate step again"
 
 

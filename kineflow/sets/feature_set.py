@@ -16,13 +16,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kineflow.sets.indexed import ByClip, SetFiles, by_clip
+from kineflow.spec.arrays import Indices
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import Indices
 from kineflow.spec.status import Status
+from kineflow.spec.tap import Tap
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 INDEX_FILE = "features.parquet"
 FEATURESET_FILE = "features.json"
 
-Tap = Literal["map", "vector"]
 
 _TENSOR = "features"
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}

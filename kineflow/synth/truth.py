@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kineflow.spec.arrays import Floats
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
-
-Floats = npt.NDArray[np.float64]
 
 _REMEDY = "make the clips again: kineflow synth"
 

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from kineflow.data.batch_sampler import SampleRef
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureSet
-from kineflow.spec.sampling import ClipSpec, Indices, centre_clip, last_start, random_clip, windows_at
+from kineflow.spec.arrays import Indices
+from kineflow.spec.sampling import ClipSpec, centre_clip, last_start, random_clip, windows_at
 from kineflow.storage.errors import KineflowError
 
 LABEL = "label"
