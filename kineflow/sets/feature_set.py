@@ -66,14 +66,14 @@ class FeatureEntry:
     Attributes:
         clip_id: As in the clip set.
         path: Of the features below the set's media root; empty when there are none.
-        moments: n, its time steps: one fewer than its frames (1 for a clip of a single frame); 0 without features.
+        time_steps: n, its time steps: one fewer than its frames (1 for a clip of a single frame); 0 without features.
         status: ``ok``, or that of the clip's flow where there is none to look at.
         reason: Why the status is not ``ok``; empty otherwise.
     """
 
     clip_id: str
     path: str
-    moments: int
+    time_steps: int
     status: Status
     reason: str
 

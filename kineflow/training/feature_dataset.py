@@ -83,12 +83,12 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         return number, windows_at(self._time_steps[number], self.spec, start)[0]
 
     def _time_steps_of(self, clip: Clip) -> int:
-        return min(features.entries[clip.clip_id].moments for features in self.feature_sets.values())
+        return min(features.entries[clip.clip_id].time_steps for features in self.feature_sets.values())
 
     def _read(self, name: str, clip: Clip, window: Indices) -> Tensor:
         features = self.feature_sets[name]
         whole = self._cache.get(name, clip)
-        time_steps = features.entries[clip.clip_id].moments
+        time_steps = features.entries[clip.clip_id].time_steps
         if whole is None and self._cache.has_room(time_steps * math.prod(features.shape) * torch.float16.itemsize):
             whole = features.read(clip.clip_id, np.arange(time_steps)).half()
             self._cache.put(name, clip, whole)
