@@ -2,8 +2,8 @@
 
     python deploy/audit.py [--sbom FILE]
 
-Reads ``deploy/locks``. Writes a CycloneDX list of all packages with their hashes, and looks each up in the advisories of
-the package index. Exits with 1 where one is named; where no advisory can be had, says so and exits with 0.
+Reads ``deploy/locks``. Writes a CycloneDX list of all packages with their hashes, and looks each up in the advisories
+of the package index. Exits with 1 where one is named; where no advisory can be had, says so and exits with 0.
 """
 
 from __future__ import annotations
