@@ -51,8 +51,7 @@ def register(
     age = "new" if registered.created else "registered before"
     return StepResult(
         metrics=registered.metrics,
-        summary=f"{params.name} version {registered.version} ({age}) is the candidate; "
-        f"make it the champion with: kineflow promote {params.name}",
+        summary=f"{params.name} version {registered.version} ({age}) is the candidate",
         tags={"registered.model": params.name, "registered.version": registered.version},
     )
 

@@ -99,21 +99,22 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
-    from pipelines.dag.graph import graph_of
-    from pipelines.dag.params import check_inputs, demo_params
+    from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
+    from pipelines.preflight import check_run
     from pipelines.show import show_outcome
 
     def work() -> None:
         project = required_project()
         chosen = (params or demo_params(recipe)).absolute()
-        checked = _checked(recipe, chosen)
-        check_inputs(graph_of(recipe), checked, project)
+        checked = check_run(recipe, chosen, project)
+        for notice in checked.notices:
+            _say(f"note: {notice}")
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
         with pipeline_run(recipe) as run_id:
-            outcome = _run(recipe, chosen, checked, engine, force, project)
+            outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
         if published:
@@ -124,13 +125,17 @@ def run(
 
 @app.command()
 def check(recipe: Recipe, params: ParamsFile = None) -> None:
-    """Check a parameter file against a recipe, and run nothing."""
+    """Check all that a recipe needs: parameters, data and their lists, weights, the store; and run nothing."""
 
     def work() -> None:
         from pipelines.dag.params import demo_params
+        from pipelines.preflight import check_run
 
         chosen = params or demo_params(recipe)
-        _say(f"{os.path.relpath(chosen)}: {len(_checked(recipe, chosen))} sections, all valid for {recipe}")
+        checked = check_run(recipe, chosen, current_project(), runs_here=False)
+        for notice in checked.notices:
+            _say(f"note: {notice}")
+        _say(f"{os.path.relpath(chosen)}: {len(checked.values)} sections, all valid for {recipe}")
 
     _guarded(work)
 
@@ -289,10 +294,15 @@ def gc(
     def work() -> None:
         from kineflow.sets.garbage import check_idle, find_garbage, remove_garbage
         from kineflow.storage.project import media_folder
+        from pipelines.engines.dvc_state import mend_dvc_state
+        from pipelines.engines.run_lock import check_not_running
         from pipelines.garbage import cache_of, wanted_by_models
         from pipelines.show import show_garbage
 
         project = required_project()
+        check_not_running(project)
+        for words in mend_dvc_state(project):  # what a broken dvc.lock names is needed too
+            _say(words)
         check_idle(project)
         cache, wanted = cache_of(project), wanted_by_models(project)
         found = find_garbage(project, cache=cache, wanted=wanted)
@@ -343,19 +353,24 @@ def _checked(recipe: str, params: Path) -> dict[str, object]:
 
 
 def _require_records() -> None:
-    """Runs and models are those of a project, or of the server that is named.
+    """Runs and models are those of a project, or of the server that is named; those of killed processes are closed.
 
     Raises:
         KineflowError: There is neither.
     """
+    from kineflow.tracking.abandoned import close_abandoned
+
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         required_project()
+    close_abandoned()
 
 
 def _prepare_tracking() -> None:
+    from kineflow.tracking.abandoned import close_abandoned
     from kineflow.tracking.store import prepare_store
 
     prepare_store()
+    close_abandoned()
 
 
 def _guarded(work: Callable[[], None]) -> None:

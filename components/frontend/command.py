@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from components.frontend.contract import Signature, Step, module_of
 from components.frontend.docstrings import documented, plain_text
 from components.frontend.exits import exit_code, say_progress
+from components.frontend.lifeline import end_with_run
 from components.frontend.run import execute
 from components.frontend.section_help import section_help
 from components.launch.worker import init_worker, is_main_process
@@ -28,6 +29,7 @@ def command(step: Step, arguments: list[str] | None = None) -> NoReturn:
         arguments: Those of this process when None.
     """
     init_worker()
+    end_with_run()
     say_progress()
     signature = Signature.of(step)
     parsed = vars(_parser(step, signature).parse_args(arguments))

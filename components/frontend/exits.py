@@ -8,11 +8,9 @@ import sys
 from collections.abc import Callable
 
 from components.launch.worker import LAUNCH, is_main_process, report_to_launcher, restarts_done
-from kineflow.storage.disk import full_disk, is_full_disk
+from kineflow.storage.disk import is_full_disk, no_space
 from kineflow.storage.errors import KineflowError
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+from kineflow.storage.stopping import exit_code_of, signals_stop
 
 _GO_ON = "what was finished is kept; run the same command again to go on"
 _LOG = logging.getLogger("kineflow")
@@ -30,22 +28,25 @@ def say_progress() -> None:
 def exit_code(work: Callable[[], None]) -> int:
     """Run ``work``; print a user's mistake as one message, and say how to go on.
 
+    SIGTERM and SIGHUP end it as Ctrl-C does.
+
     Returns:
         0, or 2 for a mistake, 28 for a full disk, 130 after Ctrl-C (said in the words of the ``KeyboardInterrupt``
-        where it has any).
+        where it has any), 143 after SIGTERM.
     """
     try:
-        work()
+        with signals_stop():
+            work()
     except KineflowError as error:
         return _say_mistake(error)
     except KeyboardInterrupt as stop:
         if LAUNCH not in os.environ:  # else the launcher says it
             print(f"interrupted: {stop.args[0] if stop.args else _GO_ON}", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+        return exit_code_of(stop)
     except Exception as error:
         if not is_full_disk(error):
             raise
-        return _say_mistake(full_disk(getattr(error, "filename", None)))
+        return _say_mistake(no_space(error))
     return 0
 
 

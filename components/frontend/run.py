@@ -17,6 +17,7 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
+from kineflow.storage.project import find_project
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from kineflow.tracking.tracker import NULL_TRACKER
 
@@ -58,7 +59,7 @@ def execute(step: Step, given: Mapping[str, Any]) -> StepResult:
         )
         return StepResult(metrics=figures, summary=f"trained by {nodes * devices} processes")
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
-    with _tracked(step, given, signature) as tracker, translate_full_disk(written):
+    with _tracked(step, given, signature, written) as tracker, translate_full_disk(written):
         _record_inputs(tracker, plain)
         result = step(**checked, **plain, **({"tracker": tracker} if signature.takes_tracker else {}))
         _LOG.info("%s: %s", given.get("name", step.__name__), result.summary)
@@ -92,8 +93,11 @@ def _record_inputs(tracker: Any, given: Mapping[str, Any]) -> None:
         log_dataset("clips", version=sha256_of(manifest), source=str(given["clips"]))
 
 
-def _tracked(step: Step, given: Mapping[str, Any], signature: Signature) -> AbstractContextManager[Any]:
-    """A tracked run of this step, when it is part of a run of a recipe or a tracking store is named."""
+def _tracked(step: Step, given: Mapping[str, Any], signature: Signature, written: Path) -> AbstractContextManager[Any]:
+    """A tracked run of this step, when it is part of a run of a recipe or a tracking store is named.
+
+    It is recorded where the project is that the step writes to, whatever folder it was started from.
+    """
     wanted = any(os.environ.get(variable) for variable in (RUN_ID, "DVC_STAGE", "MLFLOW_TRACKING_URI"))
     if not (wanted and signature.shown.tracked and is_main_process()):
         return nullcontext(NULL_TRACKER)
@@ -106,4 +110,5 @@ def _tracked(step: Step, given: Mapping[str, Any], signature: Signature) -> Abst
         experiment=os.environ.get(RECIPE, "kineflow"),
         tags={"component": step.__name__},
         pipeline_run_id=os.environ.get(RUN_ID),
+        root=find_project(written),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from components.launch.worker import LAUNCH, raise_mistake
 from kineflow.storage.environment import variables_set
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.stopping import Stopped
 
 RESTARTS = 3
 
@@ -52,8 +53,8 @@ def launch(command: list[str], *, devices: int, folder: Path) -> None:
     with _quiet_launcher(), _signals_restored(), variables_set(environment):
         try:
             elastic_launch(config, sys.executable)(*command)
-        except SignalException:
-            raise KeyboardInterrupt from None
+        except SignalException as told:
+            raise (KeyboardInterrupt if told.sigval is signal.SIGINT else Stopped(told.sigval)) from None
         except ChildFailedError as error:
             raise_mistake(folder)
             rank, failure = error.get_first_failure()

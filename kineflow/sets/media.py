@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.storage.files import atomic_file, discard_work, inside, work_folder
+from kineflow.storage.files import atomic_file, inside, work_done, work_folder
 from kineflow.storage.media import check_root, is_remote
 from kineflow.storage.project import find_project, media_folder
 from kineflow.storage.stores import LocalStore, MediaStore, RemoteStore
@@ -89,7 +89,7 @@ def open_media(media_root: str, output: Path) -> Iterator[SetMedia]:
             yield SetMedia(LocalStore(store), is_own=False)
     else:
         yield SetMedia(LocalStore(work_folder(output)), is_own=True)
-    discard_work(output)
+    work_done(output)
 
 
 @contextmanager

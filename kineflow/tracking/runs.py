@@ -21,6 +21,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from kineflow.tracking.buffer import Figure, FigureBuffer
 from kineflow.tracking.lineage import lineage_tags
+from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import artifact_location, connect, store_lock, tracking_uri, unreachable
 
@@ -209,15 +210,16 @@ def open_step_run(
         raise unreachable(uri, error) from None
 
     run = StepRun(client, uri, step, run_id, experiment_id, parent)
-    try:
-        yield run
-    except KeyboardInterrupt as error:
-        run._close("KILLED", error)
-        raise
-    except BaseException as error:
-        run._close("FAILED", error)
-        raise
-    run._close("FINISHED", None)
+    with marked(Mark("step", run_id), uri, root):
+        try:
+            yield run
+        except KeyboardInterrupt as error:
+            run._close("KILLED", error)
+            raise
+        except BaseException as error:
+            run._close("FAILED", error)
+            raise
+        run._close("FINISHED", None)
 
 
 def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | None = None) -> None:

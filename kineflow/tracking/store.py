@@ -10,10 +10,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
+import shlex
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,7 +33,12 @@ DATABASE_FILE = "mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
 
 _SQLITE = "sqlite:///"
+_WITHOUT_ADDRESS = ("databricks", "uc:")  # of URIs that MLflow takes
 _SQLITE_FULL = "database or disk is full"
+_REVISION = re.compile(
+    r"^revision\b[^=\n]*= *[\"'](?P<own>\w+)[\"']\n+down_revision\b[^=\n]*= *(?:[\"'](?P<before>\w+)[\"']|None)",
+    re.MULTILINE,
+)
 _LOCK_TIMEOUT_SEC = 300.0
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -45,15 +55,32 @@ _SETTINGS = {
 def tracking_uri(root: Path | None = None) -> str:
     """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file in ``root`` (the project when None).
 
-    The path of a SQLite file is made absolute. The result may hold credentials: print it through
-    :func:`kineflow.tracking.secrets.mask_uri` only.
+    The path of a SQLite file is relative to ``root``, whatever the working folder, and is made absolute. The result may
+    hold credentials: print it through :func:`kineflow.tracking.secrets.mask_uri` only.
     """
     folder = current_project() if root is None else root
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return f"{_SQLITE}{(folder / DATABASE_FILE).resolve()}"
+    return _absolute(uri, folder)
+
+
+def _absolute(uri: str, folder: Path) -> str:
+    """A URI that means the same from every folder.
+
+    Raises:
+        KineflowError: It names a folder: MLflow takes none any more.
+    """
     database = database_file(uri)
-    return uri if database is None else f"{_SQLITE}{(folder / database).resolve()}"
+    if database is not None:
+        return f"{_SQLITE}{(folder / database).resolve()}"
+    if uri.startswith("file:") or not ("://" in uri or uri.startswith(_WITHOUT_ADDRESS)):
+        raise KineflowError(
+            f"{uri!r} names a folder, and MLflow keeps runs in a database or on a server",
+            where="MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI",
+            remedy=f"name a file: {_SQLITE}{uri.removeprefix('file:').removeprefix('//').rstrip('/')}.db; or unset it",
+        )
+    return uri
 
 
 def database_file(uri: str) -> Path | None:
@@ -97,6 +124,17 @@ def prepare_store(uri: str | None = None) -> str:
     return uri
 
 
+def check_store(uri: str | None = None) -> None:
+    """See that a SQLite file, where it is there, is one that the installed MLflow can use; servers are not asked.
+
+    Raises:
+        KineflowError: It is not.
+    """
+    database = database_file(tracking_uri() if uri is None else uri)
+    if database is not None:
+        _has_tables(database)
+
+
 def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
     """An ``mlflow.MlflowClient`` on a prepared store, for runs and for the registry.
 
@@ -114,12 +152,14 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
             "nothing has been recorded yet", where=database, remedy="run a recipe first: kineflow run d3d"
         )
     uri = prepare_store(uri)
+    registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
+    registry = prepare_store(_absolute(registry, current_project())) if registry else uri
     from mlflow import MlflowClient
 
     # It prints a traceback of what it raises too, which reaches the user as a message of ours.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
-        return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+        return MlflowClient(tracking_uri=uri, registry_uri=registry)
     except Exception as error:  # whatever a database driver raises
         raise unreachable(uri, error) from None
 
@@ -129,10 +169,13 @@ def unreachable(uri: str, error: Exception) -> KineflowError:
     if _SQLITE_FULL in str(error):
         return full_disk(database_file(uri))
     reason = redact(str(error)).strip().splitlines() or [type(error).__name__]
+    is_file = database_file(uri) is not None
     return KineflowError(
         f"the tracking store cannot be used: {reason[0][:500]}",
         where=mask_uri(uri),
-        remedy="start the server and check MLFLOW_TRACKING_URI, or unset it to track in ./mlflow.db",
+        remedy="see that nothing else writes to the file and that you may; or move it away, and a new one is made"
+        if is_file
+        else "start the server and check MLFLOW_TRACKING_URI, or unset it to track in the project's mlflow.db",
     )
 
 
@@ -169,20 +212,61 @@ def _lock_file(uri: str) -> Path:
 
 
 def _has_tables(database: Path) -> bool:
-    """Whether this is an MLflow database; False where there is no file yet, or an empty one."""
+    """Whether this is an MLflow database; False where there is no file yet, or an empty one.
+
+    Raises:
+        KineflowError: It is something else, or of another version of MLflow.
+    """
     if not database.is_file() or database.stat().st_size == 0:
         return False
+    revision = None
     try:
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=60)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            has_revision = "alembic_version" in tables and bool(
-                connection.execute("SELECT 1 FROM alembic_version").fetchone()
-            )
+            if "alembic_version" in tables:
+                revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise KineflowError(f"not an MLflow database: {error}", where=database, remedy=_MOVE_AWAY) from None
-    if tables and not has_revision:
+    if tables and not revision:
         raise KineflowError("not a whole MLflow database", where=database, remedy=_MOVE_AWAY)
-    return has_revision
+    if revision:
+        _check_revision(str(revision[0]), database)
+    return revision is not None
+
+
+def _check_revision(revision: str, database: Path) -> None:
+    known, latest = _revisions()
+    if revision == latest or not known:
+        return
+    installed = metadata.version("mlflow")
+    if revision in known:
+        raise KineflowError(
+            f"made by an older MLflow than {installed}, which is installed",
+            where=database,
+            remedy=f"copy the file, then run: mlflow db upgrade {shlex.quote(f'{_SQLITE}{database.resolve()}')}",
+        )
+    raise KineflowError(
+        f"made by a newer MLflow than {installed}, which is installed",
+        where=database,
+        remedy="install the MLflow that made it; or move the file away, and a new one is made",
+    )
+
+
+@cache
+def _revisions() -> tuple[frozenset[str], str]:
+    """The versions of a database that the installed MLflow knows, and its own, read from its files: they cost nothing.
+
+    Nothing is known where those files lie elsewhere.
+    """
+    spec = find_spec("mlflow")
+    folders = spec.submodule_search_locations if spec else None
+    versions = [
+        path for folder in folders or () for path in Path(folder, "store", "db_migrations", "versions").glob("*.py")
+    ]
+    pairs = [_REVISION.search(path.read_text(encoding="utf-8")) for path in versions]
+    known = {pair["own"]: pair["before"] for pair in pairs if pair}
+    heads = known.keys() - set(known.values())
+    return (frozenset(known), heads.pop()) if len(heads) == 1 else (frozenset(), "")
 
 
 _MOVE_AWAY = "move the file away and run again: a new one is made"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,9 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 from kineflow.data.batch_sampler import BatchSampler
 from kineflow.spec.output_files import CURVES_FILE
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.stopping import signals_stop
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
-from kineflow.training.checkpoints import load_checkpoint, save_checkpoint
+from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
 from kineflow.training.monitor import CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
 from kineflow.training.synchronised_norm import synchronised_norms
@@ -67,7 +66,8 @@ def fit(
     ``train`` is indexed by the batch sampler, ``val`` by integers; their samples are what the task takes.
 
     ``work`` holds a checkpoint after each round; a run that finds one there continues from it and does the same
-    batches as an undisturbed one. Curves are written to ``work/curves.csv`` and given to ``tracker`` as they come.
+    batches as an undisturbed one; one that finds an incomplete or unreadable ``work`` begins anew. Curves are written
+    to ``work/curves.csv`` and given to ``tracker`` as they come.
 
     Of several processes, all call this with the same arguments, all must see ``work``, and the first one alone writes
     and tracks; all end with the weights of the best round. A run may be continued by another number of processes.
@@ -86,9 +86,12 @@ def fit(
     if several:
         batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
     own_device = processes.device_of(device)
-    with _deterministic(), _quiet_torch(), _sigterm_interrupts(), _users_errors():
+    with _deterministic(), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
         processes.require_shared(work)
+        if processes.is_main_process():
+            discard_incomplete(work / _LAST, needs=(work / _BEST, work / CURVES_FILE))
+        processes.barrier()
         trainer = Trainer(task, settings, seed=seed, device=own_device)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
@@ -182,19 +185,6 @@ def _quiet_torch() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # for what torch 2.13 has first
         yield
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does; signals are the main thread's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

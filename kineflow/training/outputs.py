@@ -12,7 +12,7 @@ from kineflow.models.card import load_card
 from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, ClipSet
 from kineflow.sets.flow_set import FLOWSET_FILE, INDEX_FILE, FlowSet
 from kineflow.spec.output_files import CURVES_FILE
-from kineflow.storage.files import atomic_folder, discard_work, sha256_of, work_folder
+from kineflow.storage.files import atomic_folder, sha256_of, work_done, work_folder
 from kineflow.training import processes
 from kineflow.training.clips import Data
 from kineflow.training.jobs import Trained
@@ -36,8 +36,9 @@ def training_work(
 ) -> Iterator[Path]:
     """A folder for the checkpoints of one training, found again by the next run with the same inputs and settings.
 
-    It is discarded when the block succeeds. Inputs are told apart by what describes them; no video is read. How many
-    processes train does not tell settings apart: a training may go on with another number of them.
+    It is done with when the block succeeds (:func:`kineflow.storage.files.work_done`). Inputs are told apart by what
+    describes them; no video is read. How many processes train does not tell settings apart: a training may go on with
+    another number of them.
 
     Raises:
         KineflowError: A bundle is missing or damaged.
@@ -49,7 +50,7 @@ def training_work(
     deciding = [each.wherever_it_runs() if isinstance(each, RunSettings) else each for each in settings]
     yield work_folder(model, _WORK_VERSION, *inputs, *deciding)
     if processes.is_main_process():
-        discard_work(model)
+        work_done(model)
 
 
 def save_trained(trained: Trained, model: Path, work: Path) -> None:

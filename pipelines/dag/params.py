@@ -121,22 +121,6 @@ def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def check_inputs(graph: Graph, values: Mapping[str, Any], root: Path) -> None:
-    """See that the files and folders which the parameters name are there.
-
-    Raises:
-        KineflowError: One is missing.
-    """
-    for key, kind in schema_of(graph).items():
-        for name in local_inputs(kind, values[key]):
-            if not (root / name).exists():
-                raise KineflowError(
-                    f"{key} names {name!r}, which is not there",
-                    where=root / name,
-                    remedy="correct the path, or make the demo's videos with: kineflow synth",
-                )
-
-
 def _check(kind: type, value: Any, key: str) -> Any:
     if issubclass(kind, Params):
         if not isinstance(value, Mapping):

@@ -19,7 +19,14 @@ from kineflow.tracking.store import ARTIFACT_FOLDER
 IMAGE_USER = 10001  # the Dockerfile's
 NETWORK = "KINEFLOW_DOCKER_NETWORK"
 
-_STORE_SUFFIXES = ("", ".lock", "-journal", "-wal", "-shm")  # SQLite's own files, and our lock
+_STORE_SUFFIXES = (
+    "",
+    ".lock",
+    ".running",
+    "-journal",
+    "-wal",
+    "-shm",
+)  # SQLite's own files, our lock and marks of runs
 _PASSED_ON = ("KINEFLOW_", "MLFLOW_", "OMP_", "MKL_")
 _PASSED_ON_WITH_NETWORK = (
     "AWS_", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
@@ -78,7 +85,7 @@ def store_files(store: Path) -> list[Path]:
     artifacts = store.parent / ARTIFACT_FOLDER
     folders = [artifacts, *(path for path in artifacts.rglob("*") if path.is_dir())] if artifacts.is_dir() else []
     files = (store.with_name(store.name + suffix) for suffix in _STORE_SUFFIXES)
-    return [store.parent, *(file for file in files if file.is_file()), *folders]
+    return [store.parent, *(file for file in files if file.exists()), *folders]
 
 
 def needs_network(params: Mapping[str, Any], store_uri: str) -> bool:

@@ -7,6 +7,7 @@ result (:mod:`pipelines.dag.step_digest`), so that DVC does again only what woul
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -76,10 +77,10 @@ def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Works
     written = {name: place(task, name) for name in task.outputs}
     gates = [place(tasks[name], output) for name in task.after for output in _gate(tasks[name])]
     arguments = [
-        *(f"--{_flag(name)} {' '.join(paths)}" for name, paths in read.items()),
-        *(f"--{_flag(name)} {path}" for name, path in written.items()),
-        *(f"--{_flag(name)} {workspace.params}:{key}" for name, key in task.sections.items()),
-        *(f"--{_flag(name)} {_constant(value)}" for name, value in task.constants.items()),
+        *(f"--{_flag(name)} {shlex.join(paths)}" for name, paths in read.items()),
+        *(f"--{_flag(name)} {shlex.quote(path)}" for name, path in written.items()),
+        *(f"--{_flag(name)} {shlex.quote(f'{workspace.params}:{key}')}" for name, key in task.sections.items()),
+        *(f"--{_flag(name)} {shlex.quote(_constant(value))}" for name, value in task.constants.items()),
     ]
     schema = schema_of(graph)
     sources = [path for key in task.sections.values() for path in local_inputs(schema[key], values[key])]

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.project import PROJECT
+from kineflow.storage.project import PROJECT, current_project
+from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.store import tracking_uri
 from pipelines.dag.sources import ROOT
 
 _QUIET = {
@@ -30,8 +32,10 @@ def pipeline_run(recipe: str) -> Iterator[str]:
     before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE)}
     run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
     os.environ.update({RUN_ID: run_id, RECIPE: recipe})
+    project = current_project()
     try:
-        yield run_id
+        with marked(Mark("pipeline", run_id), tracking_uri(project), project):
+            yield run_id
         _close(run_id, "FINISHED")
     except BaseException as error:
         with suppress(KineflowError):  # a store that cannot be used must not hide why the run ended
@@ -44,9 +48,11 @@ def pipeline_run(recipe: str) -> Iterator[str]:
 
 
 def _close(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    from kineflow.tracking.abandoned import close_abandoned
     from kineflow.tracking.runs import end_pipeline_run
 
     end_pipeline_run(run_id, status)
+    close_abandoned()  # of steps that were killed
 
 
 # A waiting OpenMP thread spins by default, and a machine that does anything else beside then trains ten times slower.

@@ -44,8 +44,9 @@ class Workspace:
 
     @property
     def params(self) -> str:
-        """The parameter file as commands name it, which run in the project's folder."""
-        return os.path.relpath(self.params_file, self.project)
+        """The parameter file as commands name it, which run in the project's folder; never like an option."""
+        name = os.path.relpath(self.params_file, self.project)
+        return f"./{name}" if name.startswith("-") else name
 
     @property
     def outputs(self) -> Path:
@@ -62,7 +63,8 @@ def recipe_of(folder: Path) -> str | None:
 
 def _name(params_file: Path, project: Path) -> Path:
     """A name of its own for each parameter file, readable where it lies in the project."""
+    name = params_file.name.removesuffix(".yaml")  # and no other suffix: a.yaml and a.yml are two
     if params_file.is_relative_to(project):
-        return params_file.relative_to(project).with_suffix("")
+        return params_file.relative_to(project).with_name(name)
     digest = hashlib.sha256(str(params_file.parent).encode()).hexdigest()[:_DIGITS]
-    return Path(f"{params_file.stem}-{digest}")
+    return Path(f"{name}-{digest}")

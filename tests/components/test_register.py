@@ -62,7 +62,7 @@ def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Pat
     }
     assert result.metrics == content["metrics"]
     assert result.tags == {"registered.model": "demo", "registered.version": "1"}
-    assert "kineflow promote demo" in result.summary
+    assert "demo version 1 (new) is the candidate" in result.summary
 
     version = connect().get_model_version("demo", "1")
     assert version.run_id == run.run_id

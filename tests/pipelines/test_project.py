@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.engines.workspace import Workspace
+from tests.pipelines.conftest import TINY_SYNTH
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,10 @@ def test_init_makes_a_project_that_dvc_takes(git: str, tmp_path: Path, elsewhere
     if git != "nowhere":
         subprocess.run(["git", "init", "--quiet", str(project if git == "here" else project.parent)], check=True)
     kineflow("init", str(project))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(TINY_SYNTH))
+    assert "names 'data', which is not there" in kineflow("check", "d3d", "--project", str(project), code=2)
+    kineflow("--project", str(project), "synth", "--spec", str(spec), "--workers", "1")
     assert "valid for d3d" in kineflow("check", "d3d", "--project", str(project))
     wrote = kineflow("--project", str(project), "compile", "d3d", "--to", "dvc")
     assert str(project / "dvc.yaml") in wrote
@@ -77,6 +83,13 @@ def test_a_project_takes_on_another_recipe(tmp_path: Path, monkeypatch: pytest.M
     assert "ucf101" in (tmp_path / "params.yaml").read_text()
     kineflow("init", str(tmp_path), "--recipe", "tsn")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    splits = ("train", "val", "test")
+    for split in splits:
+        (tmp_path / "data" / f"{split}.mp4").touch()
+    (tmp_path / "data" / "clips.csv").write_text(
+        "path,label,split\n" + "".join(f"{split}.mp4,a,{split}\n" for split in splits)
+    )
     assert "params/tsn.yaml" in kineflow("check", "tsn")
     for recipe in ("tsn", "d3d"):
         assert f"of {recipe} already" in kineflow("init", "--recipe", recipe, code=2)

@@ -1,10 +1,12 @@
 import errno
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from components.frontend.run import check_seed, execute
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking.tracker import NULL_TRACKER
 from tests.components.frontend.brew import brew
 
 
@@ -37,6 +39,23 @@ def test_a_full_disk_names_where_the_step_wrote(given, monkeypatch):
     with pytest.raises(KineflowError, match="no space left") as caught:
         execute(brew, given)
     assert (caught.value.where, caught.value.exit_code) == (given["tea"].parent, errno.ENOSPC)
+
+
+def test_a_step_is_recorded_in_the_project_that_it_writes_to(given, tmp_path, monkeypatch):
+    monkeypatch.delenv("KINEFLOW_PROJECT", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    for folder in (".dvc", "elsewhere", "deep"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    roots = []
+
+    def record(*_: object, root: Path | None, **__: object):
+        roots.append(root)
+        return nullcontext(NULL_TRACKER)
+
+    monkeypatch.setattr("kineflow.tracking.runs.open_step_run", record)
+    execute(brew, {**given, "tea": tmp_path / "deep" / "tea"})
+    assert roots == [tmp_path]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])

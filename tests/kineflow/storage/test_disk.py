@@ -37,3 +37,21 @@ def test_other_errors_pass() -> None:
         raise PermissionError(errno.EACCES, "not yours")
     with pytest.raises(ValueError, match="plain"), translate_full_disk(Path("folder")):
         raise ValueError("plain")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Caught RuntimeError in DataLoader worker process 0.\nRuntimeError: unable to allocate shared memory(shm) for "
+        "file </torch_16374_1475931177_0>: No space left on device (28)",
+        "unable to write to file </torch_12_345_0>: No space left on device (28)",
+        "DataLoader worker (pid 81) is killed by signal: Bus error. It is possible that dataloader's workers are out "
+        "of shared memory. Please try to raise your shared memory limit.",
+    ],
+)
+def test_full_shared_memory_is_no_full_disk(words: str) -> None:
+    with pytest.raises(KineflowError, match="shared memory is full") as caught, translate_full_disk(Path("folder")):
+        raise RuntimeError(words)
+    assert caught.value.exit_code == errno.ENOSPC
+    assert "workers" in str(caught.value.remedy)
+    assert "shm-size" in str(caught.value.remedy)

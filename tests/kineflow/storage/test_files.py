@@ -1,10 +1,24 @@
 import hashlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import atomic_file, atomic_folder, discard_work, inside, sha256_of, work_folder
+from kineflow.storage.files import (
+    KEEP_WORK,
+    atomic_file,
+    atomic_folder,
+    discard_work,
+    inside,
+    sha256_of,
+    sweep,
+    work_done,
+    work_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -114,7 +128,75 @@ class TestWholeFolder:
         assert names(target.parent) == ["model.v1"]
 
 
+WRITE = """
+import sys, time
+from pathlib import Path
+from kineflow.storage.files import atomic_file, atomic_folder
+with atomic_file(Path("a.txt")) as file, atomic_folder(Path("model")) as folder:
+    file.write_text("half")
+    (folder / "half").touch()
+    print(flush=True)
+    time.sleep(100)
+"""
+
+
+class TestSweep:
+    @pytest.fixture
+    def writer(self, tmp_path):
+        """A process that is at a file and at a folder, both begun a while ago."""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITE], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        assert process.stdout.readline()
+        for path in tmp_path.iterdir():
+            os.utime(path, (1, 1))
+        yield process
+        process.kill()
+        process.communicate()
+
+    def test_what_is_being_written_stays(self, tmp_path, writer):
+        before = names(tmp_path)
+        assert len(before) == 2
+        sweep(tmp_path)
+        assert names(tmp_path) == before
+
+    def test_what_a_killed_process_was_writing_goes_with_the_next_write(self, tmp_path, writer):
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        (tmp_path / ".keep").touch()
+        with atomic_file(tmp_path / "b.txt") as partial:
+            partial.touch()
+        assert names(tmp_path) == [".keep", "b.txt"]
+
+    def test_what_was_moved_aside_is_put_back_where_nothing_took_its_place(self, tmp_path):
+        """Killed between the two moves of a folder's replacement."""
+        for name in ("model", "clips"):
+            (tmp_path / f".{name}-1a2b3c4d.replaced").mkdir()
+            os.utime(tmp_path / f".{name}-1a2b3c4d.replaced", (1, 1))
+        (tmp_path / "clips").mkdir()
+        sweep(tmp_path)
+        assert names(tmp_path) == ["clips", "model"]
+
+
 class TestWorkFolder:
+    def test_done_work_stays_where_a_run_is_to_record_the_result_first(self, tmp_path, monkeypatch):
+        work_folder(tmp_path / "flow", "a")
+        monkeypatch.setenv(KEEP_WORK, "1")
+        work_done(tmp_path / "flow")
+        assert names(tmp_path) == [".flow-work"]
+        monkeypatch.delenv(KEEP_WORK)
+        work_done(tmp_path / "flow")
+        assert names(tmp_path) == []
+
+    def test_half_of_it_is_never_found(self, tmp_path, monkeypatch):
+        """Killed as it is removed, file by file."""
+        (work_folder(tmp_path / "flow", "a") / "part").touch()
+        monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+        discard_work(tmp_path / "flow")
+        assert names(work_folder(tmp_path / "flow", "a")) == []
+
     def test_same_key_finds_the_same_work(self, tmp_path):
         output = tmp_path / "flow"
         (work_folder(output, "a", 1) / "part").write_text("done")

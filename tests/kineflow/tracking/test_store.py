@@ -12,6 +12,7 @@ from kineflow.tracking import store
 from kineflow.tracking.compare import compare
 from kineflow.tracking.store import (
     artifact_location,
+    check_store,
     connect,
     database_file,
     prepare_store,
@@ -35,6 +36,20 @@ class TestTrackingUri:
     def test_a_relative_sqlite_file_is_made_absolute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/here.db")
         assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve()}/runs/here.db"
+
+    @pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "/data/mlruns", "file:mlruns", "file:///data/mlruns"])
+    def test_a_folder_is_refused_with_what_to_write_for_it(self, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(KineflowError, match=r"name a file: sqlite:///.*mlruns\.db"):
+            tracking_uri()
+
+    def test_a_relative_registry_is_the_projects_too(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///mlflow.db")
+        (project / "deep").mkdir()
+        monkeypatch.chdir(project / "deep")
+        assert connect()._registry_uri == f"sqlite:///{project}/mlflow.db"
+        assert list((project / "deep").iterdir()) == []
 
     def test_a_server_is_taken_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example/")
@@ -68,6 +83,27 @@ def test_quiet_mlflow_turns_telemetry_off_and_respects_the_user(monkeypatch: pyt
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
+
+
+class TestAnotherVersionOfMlflow:
+    def revise(self, project: Path, revision: str) -> None:
+        with sqlite3.connect(project / "mlflow.db") as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+    def test_an_older_database_is_to_be_upgraded(self, project: Path) -> None:
+        self.revise(project, "451aebb31d03")  # of MLflow 1.0
+        with pytest.raises(KineflowError, match="made by an older MLflow") as caught:
+            connect()
+        assert f"mlflow db upgrade sqlite:///{project}/mlflow.db" in str(caught.value)
+        assert "server" not in str(caught.value)
+
+    def test_a_newer_one_wants_a_newer_mlflow(self, project: Path) -> None:
+        self.revise(project, "feedfacecafe")
+        with pytest.raises(KineflowError, match="made by a newer MLflow"):
+            check_store()
+
+    def test_one_of_this_version_is_taken(self, project: Path) -> None:
+        check_store()
 
 
 class TestPrepareStore:

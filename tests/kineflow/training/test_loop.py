@@ -360,6 +360,17 @@ class TestSurroundings:
         assert not torch.are_deterministic_algorithms_enabled()
         assert torch.utils.deterministic.fill_uninitialized_memory
 
+    @pytest.mark.parametrize("lost", ["best.ckpt", "curves.csv", "last.ckpt"])
+    @pytest.mark.parametrize("how", ["removed", "emptied"])
+    def test_work_of_which_a_part_is_missing_is_as_good_as_none(self, task, tiny_network, rgb, tmp_path, lost, how):
+        whole = train(task, tmp_path)
+        (tmp_path / lost).unlink()
+        if how == "emptied":
+            (tmp_path / lost).touch()
+        again = Classification(tiny_network(), rgb)
+        assert train(again, tmp_path).best_step == whole.best_step
+        assert all(torch.equal(a, b) for a, b in zip(task.parameters(), again.parameters(), strict=True))
+
     def test_a_request_to_end_is_an_interrupt(self, task, tmp_path):
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import yaml
 
 from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import graph_of
-from pipelines.dag.params import check_inputs, demo_params, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.params import demo_params, load_cluster, load_params, local_inputs, schema_of
 from pipelines.dag.recipes import load_pipeline
 from pipelines.dag.sources import ROOT
 
@@ -75,16 +75,6 @@ def test_values_are_what_kfp_takes() -> None:
         return value is not None and all(map(is_plain, parts))
 
     assert is_plain(load_params(graph_of("d3d"), ROOT / "params.yaml"))
-
-
-def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    graph = graph_of("d3d")
-    values = load_params(graph, ROOT / "params.yaml")
-    with pytest.raises(KineflowError, match="ingestion names 'data', which is not there") as caught:
-        check_inputs(graph, values, tmp_path)
-    assert "kineflow synth" in str(caught.value.remedy)
-    (tmp_path / "data").mkdir()
-    check_inputs(graph, values, tmp_path)
 
 
 def test_local_inputs_are_those_that_lie_on_this_machine() -> None:

@@ -1,6 +1,9 @@
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from pipelines.dag.sources import ROOT
@@ -54,6 +57,33 @@ def test_other_parameters_have_a_workspace_of_their_own() -> None:
     assert stage["wdir"] == "../../.."
     assert stage["outs"] == ["runs/d3d/mine/outputs/ingest/clips"]
     assert stage["params"][0] == {"runs/d3d/mine/digests.yaml": ["ingest"]}
+
+
+ODD_NAMES = [
+    "my run", "$(touch OOPS)", "`touch OOPS`", "it's", 'say "x"', "a;b&c|d", "a*?[b]", "{a,b}", "~", "#1", "-x", "a:b",
+    "back\\slash", "%s", "ü", "$HOME",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_shell_takes_a_parameter_file_of_any_name_as_one_word(tmp_path: Path, name: str) -> None:
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / f"{name}.yaml")
+    command = yaml.safe_load(files(Workspace.of("d3d", tmp_path / f"{name}.yaml", tmp_path))[DVC_FILE])["stages"][
+        "plain"
+    ]
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nshift 2\nfor word in "$@"; do printf \'%s\\n\' "$word"; done')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command["cmd"]], cwd=tmp_path, env={"PATH": f"{tmp_path}:/bin:/usr/bin"}, stdout=-1, text=True
+    )
+    words = done.stdout.splitlines()
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    assert all(flag.startswith("--") for flag in given)
+    assert not any(value.startswith("-") for value in given.values())
+    assert (tmp_path / given["--params"].removesuffix(":student")).is_file()
+    assert given["--model"] == f"runs/d3d/{name}/outputs/plain/model"
+    assert not (tmp_path / "OOPS").exists()
 
 
 def test_what_dvc_is_given_stays_short() -> None:

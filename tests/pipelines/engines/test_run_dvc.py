@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import work_folder
 from pipelines.dag.sources import ROOT
 from pipelines.engines import run_dvc as module
-from pipelines.engines.run_dvc import _remove_half_a_lock, run_dvc
+from pipelines.engines.run_dvc import run_dvc
 from pipelines.engines.workspace import Workspace
 
 
@@ -28,7 +29,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.setattr(
             module.subprocess, "Popen", lambda _, **options: popen([sys.executable, str(script)], **options)
         )
-        return run_dvc("d3d", ROOT / "params.yaml", tmp_path)
+        (tmp_path / "params.yaml").touch()
+        return run_dvc("d3d", tmp_path / "params.yaml", tmp_path)
 
     return start
 
@@ -65,16 +67,32 @@ def test_a_failed_step_ends_the_run_with_its_code(run: Any, capsys: pytest.Captu
     assert capsys.readouterr().out == "\n── train\nerror: its own message\n"
 
 
-def test_a_killed_step_is_said_to_be(run: Any) -> None:
+@pytest.mark.parametrize("code", [-9, 137])  # 137 where DVC's shell stands between
+def test_a_killed_step_is_said_to_be(run: Any, code: int) -> None:
     with pytest.raises(KineflowError, match="killed by signal 9") as caught:
-        run("Running stage 'train':", failed(-9), code=255)
+        run("Running stage 'train':", failed(code), code=255)
     assert caught.value.exit_code == 137
 
 
+def test_a_step_that_was_told_to_stop_took_no_memory(run: Any) -> None:
+    with pytest.raises(KineflowError, match="told to by signal 15") as caught:
+        run("Running stage 'train':", failed(143), code=255)
+    assert caught.value.exit_code == 143
+    assert "memory" not in str(caught.value)
+
+
+def test_the_work_of_a_stage_is_kept_until_dvc_has_come_past_it(run: Any, tmp_path: Path) -> None:
+    model, failing = (work_folder(tmp_path / "outputs" / task / "model") for task in ("plain", "teacher"))
+    with pytest.raises(KineflowError, match="stopped in teacher"):
+        run("Running stage 'plain':", "Running stage 'teacher':", failed(2), code=255)
+    assert (model.exists(), failing.exists()) == (False, True)
+
+
 def test_what_dvc_itself_fails_at_is_shown(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KineflowError, match="the run stopped in DVC"):
+    with pytest.raises(KineflowError, match="the run stopped in DVC") as caught:
         run("ERROR: 'dvc.lock' is corrupted.", code=255)
     assert "ERROR: 'dvc.lock' is corrupted." in capsys.readouterr().out
+    assert "run the same again" not in str(caught.value)  # which would end in the same way
 
 
 def test_a_disk_that_dvcs_cache_has_filled_is_said_once(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,15 +101,6 @@ def test_a_disk_that_dvcs_cache_has_filled_is_said_once(run: Any, capsys: pytest
         run("Running stage 'train':", *lines, "ERROR: failed to reproduce 'train': [Errno 28] No space", code=255)
     assert caught.value.exit_code == 28
     assert capsys.readouterr().out == "\n── train\n"
-
-
-@pytest.mark.parametrize(("text", "stays"), [("{}", True), ("", True), ('{"a": [{"pid": 1', False)])
-def test_half_a_lock_of_dvc_does_not_stop_the_next_run(tmp_path: Path, text: str, stays: bool) -> None:
-    lock = tmp_path / "rwlock"
-    _remove_half_a_lock(lock)
-    lock.write_text(text)
-    _remove_half_a_lock(lock)
-    assert lock.exists() is stays
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")

@@ -13,7 +13,7 @@ def folder_of(project: Path, recipe: str, params: str) -> str:
 def test_each_recipe_and_each_parameter_file_has_its_own(tmp_path: Path) -> None:
     asked = [
         ("d3d", "params.yaml"), ("d3d", "exp1/params.yaml"), ("d3d", "exp2/params.yaml"), ("tsn", "exp2/params.yaml"),
-        ("d3d", "params/params.yaml"),
+        ("d3d", "params/params.yaml"), ("d3d", "exp2/params.yml"), ("d3d", "exp2/params.yaml.yaml"),
     ]  # fmt: skip
     folders = [folder_of(tmp_path, *each) for each in asked]
     assert folders == [
@@ -22,6 +22,8 @@ def test_each_recipe_and_each_parameter_file_has_its_own(tmp_path: Path) -> None
         "runs/d3d/exp2/params",
         "runs/tsn/exp2/params",
         "runs/d3d/params/params",
+        "runs/d3d/exp2/params.yml",
+        "runs/d3d/exp2/params.yaml",
     ]
 
 

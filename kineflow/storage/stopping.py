@@ -1,0 +1,64 @@
+"""Being told to stop: SIGTERM and SIGHUP unwind a program as Ctrl-C does, so that it puts things away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """The program was told to stop.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def exit_code_of(stop: KeyboardInterrupt) -> int:
+    """The exit code by which shells know what has ended a program: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+
+
+@contextmanager
+def signals_stop() -> Iterator[None]:
+    """Raise :class:`Stopped` in the block at the first SIGTERM or SIGHUP.
+
+    Further ones are ignored, those after a Ctrl-C too: what is being put away is not to be disturbed. A signal that
+    the program already has a use for, or is to ignore (``nohup``), stays as it is, and all do in threads.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_stopping = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            raise Stopped(number)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_stopping
+        is_stopping = True
+        signal.default_int_handler(number, frame)
+
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
+        each: stop for each in _SIGNALS if signal.getsignal(each) is signal.SIG_DFL
+    }
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handlers[signal.SIGINT] = interrupt
+    before = {each: signal.signal(each, handler) for each, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,73 @@
+"""DVC as a program that waits for its turn, and ends with the run that has started it.
+
+``python -m pipelines.engines.dvc_process repro dvc.yaml`` is ``dvc repro dvc.yaml`` but for four things: what a kill
+has left of DVC's files is mended first (:mod:`pipelines.engines.dvc_state`); DVC waits for its lock, where it would
+give up after three seconds, and throw away a stage that has just succeeded because an editor asks DVC how things are;
+SIGTERM stops it as Ctrl-C does; and it does not outlive the run.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from components.frontend.lifeline import end_with_run
+from pipelines.engines.dvc_state import keep_locks, mend_databases, mend_dvc_state
+
+_AGAIN_SECONDS = 0.2
+
+
+def main(arguments: list[str]) -> int:
+    """Run DVC in the working folder, a project's.
+
+    Args:
+        arguments: After ``dvc``.
+
+    Returns:
+        DVC's exit code.
+    """
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(each, _stop)
+    end_with_run()
+    project = Path.cwd()
+    done = mend_dvc_state(project)
+    from dvc import rwlock
+    from dvc.cli import main as dvc
+
+    done += mend_databases(_database_folder(project))
+    for words in done:
+        sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
+    rwlock.make_lock = functools.partial(rwlock.make_lock, wait=True)  # has no setting
+    code = int(dvc(["--wait-for-lock", *arguments]) or 0)
+    keep_locks(project)
+    return code
+
+
+def _database_folder(project: Path) -> Path:
+    """Where DVC keeps a repository's databases; it tells only who opens the repository, and them with it."""
+    from dvc.repo import Repo
+    from dvc_data.hashfile import state
+
+    opened = state.State
+    setattr(state, "State", lambda *_: state.StateNoop())  # noqa: B010 - a type, to mypy
+    try:
+        return Path(Repo(str(project)).site_cache_dir)
+    finally:
+        setattr(state, "State", opened)  # noqa: B010
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Be interrupted, but not while a stage runs: DVC waits for it then, to see how it ends."""
+    import psutil
+
+    if not psutil.Process().children():
+        raise KeyboardInterrupt
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

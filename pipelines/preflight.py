@@ -1,0 +1,249 @@
+"""What can be known before a recipe runs: every fault at once, in the first second and not after hours.
+
+`kineflow check` says it, and `kineflow run` begins with it. Nothing is decoded, and nothing asked of a server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kineflow.storage.config import Params
+from kineflow.storage.errors import KineflowError
+from pipelines.dag.graph import Graph, Task, graph_of
+from pipelines.dag.params import load_cluster, load_params, local_inputs, schema_of
+
+_DEMO_DATA = "data"
+_SHOWN = 3
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f]|\$\{")  # DVC cuts commands into lines, and fills in ${…}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A parameter file that a recipe can run with.
+
+    Attributes:
+        values: Its contents, every default filled in.
+        notices: What may be meant so, in words.
+    """
+
+    values: dict[str, Any]
+    notices: tuple[str, ...]
+
+
+@dataclass
+class _Plan:
+    """What is looked at."""
+
+    graph: Graph
+    values: Mapping[str, Any]
+    schema: Mapping[str, type]
+    params_file: Path
+    project: Path
+    notices: list[str] = field(default_factory=list)
+
+    def sections(self, of_kind: type = Params) -> Iterator[tuple[Task, str, type[Params]]]:
+        """The sections of a kind that tasks read, with the key and class of each."""
+        for task in self.graph.tasks:
+            for key in task.sections.values():
+                kind = self.schema[key]
+                if issubclass(kind, Params) and issubclass(kind, of_kind):
+                    yield task, key, kind
+
+
+def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool = True) -> Checked:
+    """Check all that can be known of a run before it starts.
+
+    Args:
+        recipe: Its name.
+        params_file: Its parameters.
+        project: Folder that relative paths are below.
+        runs_here: Whether it is about to run on this machine; else data that DVC knows of need not be here.
+
+    Raises:
+        KineflowError: Parameters are invalid; or anything else stands in the way, all of it in one message.
+    """
+    graph = graph_of(recipe)
+    plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
+    faults: list[KineflowError] = []
+    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+        try:
+            faults += look(plan, runs_here)
+        except KineflowError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        said = "\n".join(f"  {str(fault).replace(chr(10), chr(10) + '  ')}" for fault in faults)
+        raise KineflowError(
+            f"{len(faults)} things stand in the way\n{said}", where=params_file, remedy="mend them; nothing has run"
+        )
+    return Checked(dict(plan.values), tuple(plan.notices))
+
+
+def _look_at_names(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """Names that DVC cannot be told."""
+    named = [str(plan.params_file)]
+    named += [path for _, key, kind in plan.sections() for path in local_inputs(kind, plan.values[key])]
+    for name in dict.fromkeys(named):
+        if _UNSPEAKABLE.search(name):
+            yield KineflowError(
+                "DVC cannot be told this name, with a control character or ${ in it",
+                where=repr(name),
+                remedy="rename it",
+            )
+
+
+def _look_at_inputs(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
+    """Files and folders that are not there."""
+    cluster = load_cluster(plan.params_file)
+    for key, kind in plan.schema.items():
+        for name in local_inputs(kind, plan.values[key]):
+            path, known = plan.project / name, plan.project / f"{name.rstrip('/')}.dvc"
+            if path.exists():
+                continue
+            if not runs_here and known.is_file():
+                plan.notices.append(f"{key} names {name!r}, which is not here to be looked into: dvc pull {known.name}")
+            elif not runs_here and cluster and path.is_relative_to(cluster.volume.path):
+                plan.notices.append(
+                    f"{key} names {name!r}, which is on the cluster's volume, not here to be looked into"
+                )
+            else:
+                yield KineflowError(
+                    f"{key} names {name!r}, which is not there", where=path, remedy=_how_to_get(name, known)
+                )
+
+
+def _how_to_get(name: str, known: Path) -> str:
+    if known.is_file():
+        return f"get it with: dvc pull {known.name}"
+    demo = ", or make the demo's videos with: kineflow synth" if name == _DEMO_DATA else ""
+    return f"correct the path{demo}"
+
+
+def _look_at_weights(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """Local checkpoints whose bytes are others than the parameters say."""
+    from kineflow.models.weights import fetch_weights
+
+    for _, key, kind in plan.sections():
+        values = plan.values[key]
+        checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None
+        if checkpoint and "://" not in checkpoint and (plan.project / checkpoint).is_file():
+            try:
+                fetch_weights(str(plan.project / checkpoint), sha256=values["sha256"])
+            except KineflowError as error:
+                yield error
+
+
+def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """What the lists name, and what steps will ask for of it."""
+    from kineflow.data.ingest_settings import IngestSettings
+
+    for task, key, _ in plan.sections(IngestSettings):
+        values = plan.values[key]
+        seed = next((plan.values[name] for name in task.sections.values() if name == "seed"), 0)
+        for settings in _ingestions(values, plan):
+            listed = _listed(settings, seed, plan)
+            for split, asking in _splits_asked_for(plan).items():
+                if listed and not listed[split]:
+                    yield KineflowError(
+                        f"no clip of split {split!r} is there, and {', '.join(asking)} will ask for some",
+                        where=f"{key}.source {values['source']!r}",
+                        remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
+                    )
+            return
+
+
+def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
+    """The settings of an ingest with local videos that are there; what lies on S3 is not asked for."""
+    from kineflow.data.ingest_settings import IngestSettings
+
+    settings = IngestSettings.model_validate(dict(values))
+    if "://" in settings.source or "://" in settings.annotations:
+        return
+    source, annotations = plan.project / settings.source, plan.project / settings.annotations
+    if source.is_dir() and annotations.exists():
+        lists = str(annotations) if settings.annotations else ""
+        yield settings.model_copy(update={"source": str(source), "annotations": lists})
+
+
+def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
+    """How many clips of each split are listed and there, by the lists alone.
+
+    Raises:
+        KineflowError: The source is empty, or a list missing or malformed.
+    """
+    from kineflow.data.layouts import hold_out, list_clips, open_lists
+    from kineflow.data.source import open_source
+
+    source = open_source(settings.source)
+    names = source.names()
+    if not names:
+        raise KineflowError("the source is empty", where=source.root, remedy="put videos and their lists there")
+    listing = list_clips(
+        settings.layout, open_lists(source, settings.annotations), names, split_number=settings.split_number
+    )
+    clips, present = hold_out(listing.clips, val_share=settings.val_share, seed=seed), frozenset(names)
+    missing = sorted({clip.source for clip in clips if clip.source not in present})
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+        plan.notices.append(f"{len(missing)} listed videos are not in {source.root}: {shown}")
+    return Counter(clip.split.value for clip in clips if clip.source in present)
+
+
+def _splits_asked_for(plan: _Plan) -> dict[str, list[str]]:
+    """Splits that steps cannot do without, and what asks for each."""
+    from kineflow.training.settings import RunSettings
+
+    asked: dict[str, list[str]] = {}
+    for task, key, kind in plan.sections():
+        values = plan.values[key]
+        if issubclass(kind, RunSettings):
+            for split in ("train", "val"):
+                asked.setdefault(split, []).append(task.name)
+        elif isinstance(split := values.get("split"), str):
+            asked.setdefault(split, []).append(key)
+        if task.constants.get("use_unlabelled") and values.get("unlabelled_batch_size"):
+            asked.setdefault("unlabelled", []).append(task.name)
+    return {split: list(dict.fromkeys(asking)) for split, asking in asked.items()}
+
+
+def _look_at_gate(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """Figures that a gate asks for and no evaluation gives."""
+    from kineflow.evaluation.metrics import Summary
+    from kineflow.registry.measured import PER_CLASS
+    from kineflow.registry.policy import Gate
+
+    known = {each.name for each in dataclasses.fields(Summary)} - {"clips"}
+    for _, key, _kind in plan.sections(Gate):
+        values = plan.values[key]
+        for where, name in (
+            ("primary_metric", values["primary_metric"]),
+            *(("floors", name) for name in values["floors"]),
+        ):
+            if name not in known and not name.startswith(PER_CLASS):
+                yield KineflowError(
+                    f"no evaluation gives the figure {name!r}",
+                    where=f"{key}.{where}",
+                    remedy=f"choose of {', '.join(sorted(known))}, {PER_CLASS}CLASS",
+                )
+
+
+def _look_at_records(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """The tracking store, and what DVC knows of the data."""
+    from kineflow.tracking.lineage import data_md5
+    from kineflow.tracking.store import check_store, tracking_uri
+
+    try:
+        check_store(tracking_uri(plan.project))
+    except KineflowError as error:
+        yield error
+    try:
+        data_md5(plan.project)
+    except KineflowError as error:
+        yield error

@@ -1,0 +1,134 @@
+"""What is known before a run is said before it, all at once."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kineflow.storage.errors import KineflowError
+from pipelines.preflight import check_run
+from tests.pipelines.conftest import TINY_PARAMS
+
+CLIPS = [("a", "train"), ("b", "train"), ("a", "val"), ("b", "val"), ("a", "test"), ("b", "test"), ("", "unlabelled")]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One with lists and empty videos, at which nobody looks, seen from another folder."""
+    project = tmp_path / "project"
+    (project / "data").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    rows = [f"{n}.mp4,{label},{split}" for n, (label, split) in enumerate(CLIPS)]
+    (project / "data" / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
+    for number in range(len(CLIPS)):
+        (project / "data" / f"{number}.mp4").touch()
+    return project
+
+
+@pytest.fixture
+def check(project: Path) -> Callable[..., Any]:
+    def check(change: Callable[[dict[str, Any]], Any] = lambda _: None, **how: bool) -> Any:
+        values = yaml.safe_load(yaml.safe_dump(TINY_PARAMS))
+        change(values)
+        (project / "params.yaml").write_text(yaml.safe_dump(values))
+        return check_run("d3d", project / "params.yaml", project, **how)
+
+    return check
+
+
+def test_a_project_that_can_run_passes(check: Any) -> None:
+    checked = check()
+    assert checked.values["seed"] == TINY_PARAMS["seed"]
+    assert checked.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: v["ingestion"].update(source="films"), "ingestion names 'films', which is not there"),
+        (lambda v: v["ingestion"].update(annotations="lists"), "ingestion names 'lists', which is not there"),
+        (lambda v: v["evaluation"].update(imported=[{"name": "idt", "path": "idt.csv"}]), "evaluation names 'idt.csv'"),
+        (lambda v: v["registration"].update(primary_metric="top9"), "registration.primary_metric: no evaluation gives"),
+        (lambda v: v["registration"].update(floors={"recall": 0.5}), "registration.floors: no evaluation gives"),
+        (lambda v: v["network"].update(checkpoint="data/0.mp4", sha256="0" * 64), "sha256 is e3b0c4"),
+    ],
+)
+def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, said: str) -> None:
+    with pytest.raises(KineflowError) as caught:
+        check(change)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test", "unlabelled"])
+@pytest.mark.parametrize("how", ["unlisted", "missing"])
+def test_a_split_that_a_step_will_ask_for_is_missed(check: Any, project: Path, split: str, how: str) -> None:
+    lists = project / "data" / "clips.csv"
+    if how == "unlisted":
+        lists.write_text("".join(line for line in lists.read_text().splitlines(True) if f",{split}" not in line))
+    else:
+        for number, (_, of) in enumerate(CLIPS):
+            if of == split:
+                (project / "data" / f"{number}.mp4").unlink()
+    with pytest.raises(KineflowError, match=f"no clip of split '{split}' is there, and .* will ask for some"):
+        check(lambda v: v["ingestion"].update(val_share=0))
+
+
+def test_listed_videos_that_are_not_there_are_a_notice(check: Any, project: Path) -> None:
+    with (project / "data" / "clips.csv").open("a") as lists:
+        lists.write("\ngone.mp4,a,train")
+    assert check().notices == (f"1 listed videos are not in {project}/data: gone.mp4",)
+
+
+def test_all_faults_are_one_message(check: Any, project: Path) -> None:
+    sqlite3.connect(project / "mlflow.db").execute("CREATE TABLE x (y)")
+    (project / "data.dvc").write_text("outs: []")
+
+    def change(values: Any) -> None:
+        values["ingestion"]["source"] = "films"
+        values["registration"]["floors"] = {"recall": 0.5}
+
+    with pytest.raises(KineflowError, match="4 things stand in the way") as caught:
+        check(change)
+    for words in ("'films'", "'recall'", "not a whole MLflow database", "holds no output with an md5"):
+        assert words in str(caught.value)
+
+
+def test_data_that_dvc_can_fetch_need_be_here_for_a_run_only(check: Any, project: Path) -> None:
+    (project / "films.dvc").write_text("outs: []")
+    (notice,) = check(lambda v: v["ingestion"].update(source="films"), runs_here=False).notices
+    assert "dvc pull films.dvc" in notice
+    with pytest.raises(KineflowError, match="not there") as caught:
+        check(lambda v: v["ingestion"].update(source="films"))
+    assert caught.value.remedy == "get it with: dvc pull films.dvc"
+
+
+def test_what_lies_on_a_clusters_volume_need_be_here_for_a_run_only(check: Any, project: Path) -> None:
+    def change(values: Any) -> None:
+        values["ingestion"]["source"] = "/volume/films"
+        values["cluster"] = {"volume": {"claim": "c", "path": "/volume"}}
+
+    assert "cluster's volume" in check(change, runs_here=False).notices[0]
+    with pytest.raises(KineflowError, match="not there"):
+        check(change)
+
+
+@pytest.mark.parametrize("name", ["a\nb.yaml", "${HOME}.yaml"])
+def test_a_name_that_dvc_cannot_be_told_is_refused(project: Path, name: str) -> None:
+    (project / name).write_text(yaml.safe_dump(TINY_PARAMS))
+    with pytest.raises(KineflowError, match="rename it"):
+        check_run("d3d", project / name, project)
+
+
+def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:
+    (project / "w.pth").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert check(lambda v: v["network"].update(checkpoint="w.pth", sha256=digest))
