@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
+from kineflow.video import opening
 from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video
 from kineflow.video.encode import write_video
 from tests.kineflow.video import numbered
@@ -205,6 +207,27 @@ def test_iter_frames_scales_and_cuts(tmp_path: Path) -> None:
     write_video(path, np.full((10, 16, 32, 3), 90, np.uint8), fps=25)
     assert [image.shape for image in iter_frames(path, start=4, stop=7, size=(16, 8))] == [(8, 16, 3)] * 3
     assert list(iter_frames(path, start=10)) == []
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_late_part_is_that_of_the_whole(
+    variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And where key frames allow it, not decoded from the start."""
+    count = 0
+
+    def counted(*given: object) -> Iterator[object]:
+        nonlocal count
+        for frame in opening.decoded(*given):
+            count += 1
+            yield frame
+
+    every = read_frames(variants[name])
+    monkeypatch.setattr("kineflow.video.decode.decoded", counted)
+    assert np.array_equal(np.stack(list(iter_frames(variants[name], start=38))), every[38:])
+    assert count <= (FRAMES if name == "one_gop" else 12)
+    assert np.array_equal(np.stack(list(iter_frames(variants[name], start=25, stop=27))), every[25:27])
+    assert list(iter_frames(variants[name], start=25, stop=20)) == []
 
 
 def test_bounds_hold(variants: dict[str, Path]) -> None:
