@@ -56,7 +56,7 @@ def ingest(
 
     form = StoredForm(params.short_side, params.gop, params.crf)
     with translate_full_disk(clips.parent), open_media(params.media_root, clips) as media:
-        ingestion = Ingestion(source, media.store, form, params.min_frames)
+        ingestion = Ingestion(source, media.store, form, params.min_frames, params.max_frames)
         ingested = ingest_clips(listed, names, ingestion, workers=params.workers)
         usable = [clip for clip in ingested if clip.status is Status.OK]
         rejected = [clip for clip in ingested if clip.status is not Status.OK]

@@ -43,8 +43,9 @@ from kineflow.synth.motions import find_motion
 from kineflow.synth.render import render_clip
 from kineflow.synth.spec import SynthSpec
 from kineflow.synth.staging import draw_look, draw_poses
-from kineflow.video.decode import MAX_FRAMES, _read_linearly, _read_seeking, open_video, read_frames
+from kineflow.video.decode import _read_linearly, _read_seeking, read_frames
 from kineflow.video.encode import write_video
+from kineflow.video.opening import decoded, open_video
 
 BOUND_PX = 20.0
 REAL = {
@@ -275,10 +276,10 @@ def _read_ten_bit(path: Path, indices: Sequence[int]) -> Codes:
 
     unique, positions = np.unique(np.asarray(indices), return_inverse=True)
     with open_video(path) as (container, stream):
-        found = _read_seeking(container, stream, unique.tolist(), convert, MAX_FRAMES)
+        found = _read_seeking(container, stream, unique.tolist(), convert)
     if found is None:
         with open_video(path) as (container, stream):
-            found = _read_linearly(container.decode(stream), unique.tolist(), convert)
+            found = _read_linearly(decoded(container, stream), unique.tolist(), convert)
     return np.stack(found)[positions]
 
 

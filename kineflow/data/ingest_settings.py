@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from kineflow.data.layouts.registry import check_layout
+from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES
 from kineflow.storage.config import Params, RootFolder, faults_of_a_key
 
 
@@ -38,6 +39,10 @@ class IngestSettings(Params):
 
     min_frames: int = Field(2, ge=1)
     """Fewest frames of a clip; shorter ones are rejected."""
+
+    max_frames: int = Field(MAX_FRAMES, ge=1, le=MAX_FILE_FRAMES)
+    """Most frames of a clip; longer ones are rejected. The video that a clip is a part of may have more, up to five
+    million."""
 
     workers: int = Field(2, ge=1, le=256)
     """Videos decoded and encoded at a time."""

@@ -8,6 +8,7 @@ and not for a row whose label or path has changed.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -24,12 +26,25 @@ from kineflow.sets.clip_set import Clip
 from kineflow.sets.media import CLIPS, INDEX, media_path
 from kineflow.spec.formats import CLIP_FORMAT, INDEX_FORMAT, KEY_DIGITS
 from kineflow.spec.status import Status
+from kineflow.spec.video_bounds import MAX_FRAMES
+from kineflow.storage.disk import is_full_disk
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, sha256_of
-from kineflow.storage.media import locate
+from kineflow.storage.media import is_remote, locate
 from kineflow.storage.progress import track
+from kineflow.storage.ranges import StorageError
 from kineflow.storage.stores import MediaStore
 from kineflow.video.index import VideoIndex, index_video
-from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, part_of, store_video, stored_size
+from kineflow.video.store import (
+    STORED_SUFFIX,
+    Part,
+    StoredForm,
+    fps_of,
+    part_of,
+    peculiarities,
+    store_video,
+    stored_size,
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +56,14 @@ class Ingestion:
         store: Where stored clips are kept, and what is known of their sources.
         form: How videos are stored.
         min_frames: A clip with fewer frames is rejected as ``short``.
+        max_frames: A clip with more frames is rejected; the file that it is a part of may have more.
     """
 
     source: Source
     store: MediaStore
     form: StoredForm
     min_frames: int
+    max_frames: int = MAX_FRAMES
     _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
 
     def one_at_a_time(self, place: str) -> threading.Lock:
@@ -72,7 +89,8 @@ def ingest_clips(
         One row a listed clip, in the same order.
 
     Raises:
-        KineflowError: A download or an upload failed repeatedly, a path leads outside the source, or the disk is full.
+        KineflowError: A download or an upload failed repeatedly, or the disk is full. What is wrong with one video is
+            the reason of its rows.
     """
     ids = clip_ids(clips)
     by_video: dict[str, list[int]] = {}
@@ -124,13 +142,31 @@ def _plain_id(clip: ListedClip) -> str:
 
 def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Clip]:
     """All clips of one video, which is fetched once, and decoded where nobody has before."""
-    with ingestion.source.fetch(name) as path:
-        index = _index_once(path, ingestion)
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(ingestion.source.fetch(name))
+            sha256 = sha256_of(path)
+        except (KineflowError, OSError) as error:
+            if _ends_the_run(error) or is_remote(ingestion.source.root):
+                raise
+            return _missing(rows, reason=_in_words(error))
+        index = _index_once(path, sha256, ingestion)
         return [_ingest_clip(path, index, clip_id, listed, ingestion) for clip_id, listed in rows]
 
 
-def _index_once(path: Path, ingestion: Ingestion) -> VideoIndex:
-    store, sha256 = ingestion.store, sha256_of(path)
+def _ends_the_run(error: BaseException) -> bool:
+    """Whether other videos would meet the same: the disk is full, or S3 does not answer."""
+    full = is_full_disk(error) or getattr(error, "exit_code", None) == errno.ENOSPC
+    return full or isinstance(error, StorageError)
+
+
+def _in_words(error: KineflowError | OSError) -> str:
+    """What is wrong, without the place: rows name their video."""
+    return error.problem if isinstance(error, KineflowError) else error.strerror or str(error)
+
+
+def _index_once(path: Path, sha256: str, ingestion: Ingestion) -> VideoIndex:
+    store = ingestion.store
     place = media_path(INDEX, sha256, f".v{INDEX_FORMAT}.json")
     with ingestion.one_at_a_time(place):
         if store.has(place):
@@ -150,17 +186,16 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
     if status is Status.OK:
         part = part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
         width, height = stored_size(index, ingestion.form)
-        status, reason = _judge(part, width, height, listed, ingestion.min_frames)
+        status, reason = _judge(part, width, height, listed, ingestion)
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
     place = ""
     if status is Status.OK:
-        store = ingestion.store
-        place = media_path(CLIPS, stored_key(sha256, ingestion.form), STORED_SUFFIX)
-        with ingestion.one_at_a_time(place):
-            if not store.has(place):
-                store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
-                store.publish(place)
+        key = stored_key(sha256, ingestion.form, **peculiarities(index, part, ingestion.form))
+        place = media_path(CLIPS, key, STORED_SUFFIX)
+        if fault := _store_once(path, index, part, place, ingestion):
+            place, status, reason = "", Status.UNREADABLE, fault
+            width, height = index.width, index.height
     return Clip(
         clip_id=clip_id,
         path=place,
@@ -168,7 +203,7 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         group=listed.group,
         split=listed.split,
         frames=part.frames,
-        fps=index.fps,
+        fps=fps_of(index, part),
         width=width,
         height=height,
         rotation=0 if place else index.rotation,
@@ -179,22 +214,53 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
     )
 
 
-def stored_key(sha256: str, form: StoredForm) -> str:
-    """Digest of all that a stored clip depends on; ``sha256`` is that of :class:`~kineflow.sets.clip_set.Clip`."""
-    told = json.dumps([CLIP_FORMAT, dataclasses.asdict(form), sha256], sort_keys=True)
+def _store_once(path: Path, index: VideoIndex, part: Part, place: str, ingestion: Ingestion) -> str:
+    """Store a part where nobody has before; why it cannot be, or nothing."""
+    store = ingestion.store
+    with ingestion.one_at_a_time(place):
+        if store.has(place):
+            return ""
+        try:
+            store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
+        except KineflowError as error:  # what the store itself fails with is an OSError, and ends the run
+            if _ends_the_run(error):
+                raise
+            return _in_words(error)
+        store.publish(place)
+    return ""
+
+
+def stored_key(sha256: str, form: StoredForm, **peculiarities: object) -> str:
+    """Digest of all that a stored clip depends on.
+
+    Args:
+        sha256: That of :class:`~kineflow.sets.clip_set.Clip`.
+        form: The stored form.
+        peculiarities: See :func:`kineflow.video.store.peculiarities`.
+    """
+    told = json.dumps([CLIP_FORMAT, dataclasses.asdict(form), sha256, *filter(None, [peculiarities])], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def _judge(part: Part, width: int, height: int, listed: ListedClip, min_frames: int) -> tuple[Status, str]:
+def _judge(part: Part, width: int, height: int, listed: ListedClip, ingestion: Ingestion) -> tuple[Status, str]:
+    taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
     if width < 2 or height < 2:
         return Status.UNREADABLE, "the picture is smaller than 2x2 pixels"
-    if part.frames < min_frames:
-        taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
-        return Status.SHORT, f"{part.frames} frames{taken}, fewer than {min_frames}"
+    if part.frames < ingestion.min_frames:
+        return Status.SHORT, f"{part.frames} frames{taken}, fewer than {ingestion.min_frames}"
+    if part.frames > ingestion.max_frames:
+        most = f"more than 'max_frames' ({ingestion.max_frames}) allows: list parts of it, or raise that"
+        return Status.UNREADABLE, f"{part.frames} frames{taken}, {most}"
     return Status.OK, ""
 
 
-def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Clip]:
+def _missing(
+    rows: Sequence[tuple[str, ListedClip]],
+    *,
+    status: Status = Status.UNREADABLE,
+    reason: str = "no such file in the source",
+) -> list[Clip]:
+    """Rows of a video of which nothing is known but what is wrong with it."""
     return [
         Clip(
             clip_id=clip_id,
@@ -208,8 +274,8 @@ def _missing(rows: Sequence[tuple[str, ListedClip]]) -> list[Clip]:
             height=0,
             rotation=0,
             sha256="",
-            status=Status.UNREADABLE,
-            reason="no such file in the source",
+            status=status,
+            reason=reason,
             source=listed.source,
         )
         for clip_id, listed in rows

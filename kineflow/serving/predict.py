@@ -20,8 +20,9 @@ from kineflow.evaluation.view_aggregation import aggregate_views
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.sampling import ClipSpec, uniform_clips
 from kineflow.spec.status import Status
+from kineflow.spec.video_bounds import MAX_FRAMES, MAX_PIXELS
 from kineflow.storage.errors import KineflowError
-from kineflow.video.decode import MAX_FRAMES, MAX_PIXELS, read_frames
+from kineflow.video.decode import read_frames
 from kineflow.video.index import VideoIndex, index_video
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from kineflow.spec.video_bounds import MAX_PIXELS
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
-from kineflow.video.decode import MAX_PIXELS
 
 U_FOLDER, V_FOLDER = "u", "v"
 _IN_ONE_FOLDER = (("flow_x_", "flow_y_"), ("x_", "y_"))

@@ -20,5 +20,5 @@ FLOW_FORMAT = 3
 FEATURE_FORMAT = 1
 """Of features: the same clip, flow, backbone and preprocessing give the same features."""
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 """Of what is kept of a source video that was decoded once (:class:`kineflow.video.index.VideoIndex`)."""

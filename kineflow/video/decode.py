@@ -1,7 +1,7 @@
-"""Frames of a video file as arrays: all of them, or a few found by seeking.
+"""Frames of a video file as arrays: all of them, or a few found by seeking; upright, with square pixels.
 
-The bytes are not trusted: only plain video containers are opened (a playlist could name other files), the size of a
-picture and the count of frames are bounded, and the header is never believed about how many frames there are.
+The bytes are not trusted: see :mod:`kineflow.video.opening`. The count of frames and the pixels that are returned are
+bounded too, and the header is never believed about how many frames there are.
 
 A video may be an object on S3 (:class:`kineflow.storage.media.RemoteFile`). It is read as a local file is, with the
 same result; only which frames are where is taken from its header, so that a few frames cost a few ranges of it.
@@ -13,27 +13,22 @@ import bisect
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import av
-import av.error
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES, MAX_PIXELS, MAX_READ_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, RemoteFile
-
-MAX_PIXELS = 8192 * 8192
-MAX_FRAMES = 100_000
+from kineflow.video.geometry import Turn, pixel_aspect, square_size, turn_of, upright
+from kineflow.video.opening import decoded, is_mp4, open_video, opened, packets_of
 
 PIXEL_FORMATS = ("rgb24", "gray", "yuv444p", "yu")
 
-# Demuxers that read pictures from the file itself; playlists (hls, concat, …) would open files and addresses it names.
-_CONTAINERS = "mov,avi,matroska,mpeg,mpegts,flv,asf,ogg"
-_NO_PROTOCOL = "none"
 _PLANES = {"yu": 2, "yuv444p": 3}
 _LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
 
@@ -63,18 +58,22 @@ def read_frames(
     indices: Sequence[int] | None = None,
     *,
     pixel_format: str = "rgb24",
+    size: tuple[int, int] | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
+    max_read_pixels: int = MAX_READ_PIXELS,
 ) -> np.ndarray:
-    """Decode a video, or the frames at ``indices`` of it, turned upright as its display rotation asks.
+    """Decode a video, or the frames at ``indices`` of it, as they are to be seen: upright, with square pixels.
 
     Args:
         path: A video file, or an object on S3.
         indices: Frame numbers from 0, in any order, repeats allowed; None for every frame.
         pixel_format: "rgb24" gives RGB, "gray" the luma in 0..255 (video range, 16..235, is stretched), "yuv444p" the
             planes Y, U, V as they were coded, stacked last, "yu" the first two of them.
-        max_frames: Most frames to decode from one file.
+        size: Width and height to scale to as it is decoded (bicubic), before the picture is turned; None keeps it.
+        max_frames: Most frames of a file that is read whole.
         max_pixels: Most pixels in one picture.
+        max_read_pixels: Most pixels to give back, all frames together. No more than three times as many are held.
 
     Returns:
         uint8 ``[T, H, W, 3]``, or ``[T, H, W]`` for "gray", ``[T, H, W, 2]`` for "yu". Where the picture changes its
@@ -84,7 +83,15 @@ def read_frames(
         KineflowError: The file is missing or not readable as a video, breaks off with an error, is larger than the
             bounds, or ends before the largest index.
     """
-    return read_video(path, indices, pixel_format=pixel_format, max_frames=max_frames, max_pixels=max_pixels).frames
+    return read_video(
+        path,
+        indices,
+        pixel_format=pixel_format,
+        size=size,
+        max_frames=max_frames,
+        max_pixels=max_pixels,
+        max_read_pixels=max_read_pixels,
+    ).frames
 
 
 def read_video(
@@ -92,8 +99,10 @@ def read_video(
     indices: Sequence[int] | None = None,
     *,
     pixel_format: str = "rgb24",
+    size: tuple[int, int] | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
+    max_read_pixels: int = MAX_READ_PIXELS,
 ) -> Decoded:
     """As :func:`read_frames`, with the frame rate.
 
@@ -106,11 +115,14 @@ def read_video(
     if wanted is not None and (not wanted.size or wanted.min() < 0):
         raise KineflowError(f"frame indices must be 0 or more, and one at least: {wanted.tolist()}", where=str(path))
 
+    def converter(stream: Any) -> Convert:
+        convert = _converter(pixel_format, size, pixel_aspect(stream))
+        return _within(max_read_pixels, convert, path, count=None if wanted is None else len(wanted))
+
     if wanted is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
-            fps = float(stream.average_rate or 0)
-            convert = _converter(pixel_format)
-            every = [convert(frame) for frame in _bounded(container.decode(stream), path, max_frames)]
+            fps, convert = float(stream.average_rate or 0), converter(stream)
+            every = [convert(frame) for frame in _bounded(decoded(container, stream), path, max_frames)]
         if not every:
             raise KineflowError("no frame could be decoded", where=str(path), remedy="replace or remove the file")
         return Decoded(np.stack(every), fps)
@@ -118,22 +130,22 @@ def read_video(
     unique, positions = np.unique(wanted, return_inverse=True)
     found = None
     if unique[-1] >= _WORTH_A_PLAN_FRAMES:
-        stamps = _stamps_in_header(path, max_frames, max_pixels) if isinstance(path, RemoteFile) else None
+        stamps = _stamps_in_header(path, max_pixels) if isinstance(path, RemoteFile) else None
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            found = _read_seeking(container, stream, unique.tolist(), _converter(pixel_format), max_frames, stamps)
+            found = _read_seeking(container, stream, unique.tolist(), converter(stream), stamps)
     if found is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            frames = _bounded(container.decode(stream), path, max_frames)
-            found = _read_linearly(frames, unique.tolist(), _converter(pixel_format))
+            found = _read_linearly(decoded(container, stream), unique.tolist(), converter(stream))
     if len(found) < len(unique):
         raise KineflowError(
             f"frame {unique[-1]} was asked for, but the video ends before it",
             where=str(path),
             remedy="ingest the video again: its count of frames is not that of the manifest",
         )
-    return Decoded(np.stack(found)[positions], fps)
+    frames = np.stack(found)
+    return Decoded(frames if np.array_equal(wanted, unique) else frames[positions], fps)
 
 
 def iter_frames(
@@ -144,7 +156,7 @@ def iter_frames(
     Args:
         path: A video file, or an object on S3.
         start, stop: First frame number, and the one after the last (None: to the end).
-        size: Width and height to scale to (bicubic), as coded, before the picture is turned upright; None keeps it.
+        size: Width and height to scale to (bicubic), before the picture is turned upright; None keeps it.
 
     Yields:
         uint8 ``[H, W, 3]`` RGB, upright. Nothing, when the video ends before ``start``.
@@ -152,9 +164,17 @@ def iter_frames(
     Raises:
         KineflowError: As :func:`read_frames`, except that an early end is none.
     """
-    convert = _converter("rgb24", size)
+    if start >= _WORTH_A_PLAN_FRAMES and isinstance(path, Path):
+        with open_video(path) as (container, stream):
+            frames = _sought(container, stream, start)
+            if frames is not None:
+                convert = _converter("rgb24", size, pixel_aspect(stream))
+                for frame in itertools.islice(frames, None if stop is None else max(0, stop - start)):
+                    yield convert(frame)
+                return
     with open_video(path) as (container, stream):
-        for frame in itertools.islice(container.decode(stream), start, stop):
+        convert = _converter("rgb24", size, pixel_aspect(stream))
+        for frame in itertools.islice(decoded(container, stream), start, stop):
             yield convert(frame)
 
 
@@ -167,9 +187,10 @@ def iter_luma(path: Media) -> Iterator[np.ndarray]:
     Raises:
         KineflowError: As :func:`read_frames`, or the picture changes its size in mid-file.
     """
-    convert, size = _converter("gray"), None
+    size = None
     with open_video(path) as (container, stream):
-        for number, frame in enumerate(container.decode(stream)):
+        convert = _converter("gray", None, pixel_aspect(stream))
+        for number, frame in enumerate(decoded(container, stream)):
             size = size or (frame.width, frame.height)
             if (frame.width, frame.height) != size:
                 raise KineflowError(
@@ -180,80 +201,21 @@ def iter_luma(path: Media) -> Iterator[np.ndarray]:
             yield convert(frame)
 
 
-@contextmanager
-def open_video(path: Media, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
-    """Open an untrusted video file: ``(PyAV container, its first video stream)``; decoding stays on one thread.
-
-    Raises:
-        KineflowError: The file cannot be opened, holds no video, or an FFmpeg error ends the block; or S3 failed.
-    """
-    if isinstance(path, RemoteFile):
-        with path.open() as source:
-            try:
-                with _opened(source, path, max_pixels) as opened:
-                    yield opened
-            finally:  # FFmpeg may take a failed read for the end of the file
-                if source.failure is not None:
-                    raise source.failure
-    else:
-        # "file:" keeps a name such as "concat:a|b" from being taken for a protocol.
-        with _opened(f"file:{path}", path, max_pixels) as opened:
-            yield opened
-
-
-@contextmanager
-def _opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any]]:
-    """As :func:`open_video`, of an address for FFmpeg, or of a seekable binary file."""
-    remedy = "replace or remove the file"
-    is_address = isinstance(source, str)
-    try:
-        with av.open(
-            source,
-            metadata_errors="replace",
-            io_open=None if is_address else _open_nothing_else,
-            options={
-                "format_whitelist": _CONTAINERS,
-                "protocol_whitelist": "file" if is_address else _NO_PROTOCOL,
-                "max_pixels": str(max_pixels),
-                "threads": "1",
-            },
-        ) as container:
-            if not container.streams.video:
-                raise KineflowError("holds no video stream", where=str(path), remedy=remedy)
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            stream.codec_context.options = {"max_pixels": str(max_pixels)}
-            yield container, stream
-    except (FileNotFoundError, IsADirectoryError):
-        raise KineflowError("no such video file", where=str(path), remedy="check the path") from None
-    except (av.error.FFmpegError, EOFError, UnicodeError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
-        raise KineflowError(f"not readable as a video: {cause}", where=str(path), remedy=remedy) from None
-
-
-def _open_nothing_else(address: str, *_: object) -> NoReturn:
-    raise KineflowError(f"the video refers to another file, {address!r}", remedy="replace or remove the video")
-
-
-def upright(image: np.ndarray, rotation: int) -> np.ndarray:
-    """Turn ``[H, W, ...]`` counter-clockwise by ``rotation`` degrees, to the nearest quarter turn."""
-    quarters = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
-
-
 Convert = Callable[[Any], np.ndarray]
 
 
-def _converter(pixel_format: str, size: tuple[int, int] | None = None) -> Convert:
+def _converter(pixel_format: str, size: tuple[int, int] | None, aspect: float) -> Convert:
     """One scaler for all frames of a file: PyAV's ``to_ndarray(format=…)`` would build one a frame.
 
-    Frames are scaled to ``size`` (width, height), or to the size of the first one.
+    Frames are scaled to ``size`` (width, height), or to the size of the first one with its pixels made square.
     """
-    reformatter = VideoReformatter()
+    reformatter, turn, rotation = VideoReformatter(), Turn(), None
 
     def convert(frame: Any) -> np.ndarray:
-        nonlocal size
-        size = size or (frame.width, frame.height)
+        nonlocal size, turn, rotation
+        size = size or square_size(frame.width, frame.height, aspect)
+        if frame.rotation != rotation:  # to look for the matrix itself takes a hundred times as long
+            rotation, turn = frame.rotation, turn_of(frame)
         as_coded = (frame.width, frame.height) == size
         if as_coded and pixel_format == "gray" and frame.format.name in _LUMA_FIRST:
             image = _plane(frame.planes[0])
@@ -267,7 +229,7 @@ def _converter(pixel_format: str, size: tuple[int, int] | None = None) -> Conver
                 frame, width=size[0], height=size[1], format=target, interpolation="BICUBIC", threads=1
             )
             image = scaled.to_ndarray(channel_last=True)[..., : _PLANES.get(pixel_format)]
-        return upright(image, frame.rotation)
+        return upright(image, turn)
 
     return convert
 
@@ -280,6 +242,26 @@ def _plane(plane: Any) -> np.ndarray:
     """An 8-bit plane as a copy ``[H, W]``: the buffer is the decoder's, and its rows are padded."""
     rows = np.frombuffer(plane, dtype=np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : plane.width].copy()
+
+
+def _within(max_read_pixels: int, convert: Convert, path: Media, *, count: int | None) -> Convert:
+    """``convert`` that refuses when ``count`` frames, or those so far where that is not known, are too much to hold."""
+    held = 0
+
+    def bounded(frame: Any) -> np.ndarray:
+        nonlocal held
+        held += 1
+        image = convert(frame)
+        height, width = image.shape[:2]
+        if (count or held) * height * width > max_read_pixels:
+            raise KineflowError(
+                f"{count or held} frames of {width}x{height} are more than {max_read_pixels} pixels to hold",
+                where=str(path),
+                remedy="read fewer frames at a time, or scale them as they are read",
+            )
+        return image
+
+    return bounded
 
 
 def _bounded(frames: Iterable[Any], path: Media, max_frames: int) -> Iterator[Any]:
@@ -307,7 +289,6 @@ def _read_seeking(
     stream: Any,
     unique: list[int],
     convert: Convert,
-    max_frames: int,
     stamps: tuple[list[int], list[int]] | None = None,
 ) -> list[np.ndarray] | None:
     """Frames at the ascending numbers ``unique``, each decoded from the key frame before it.
@@ -317,7 +298,7 @@ def _read_seeking(
     Returns None when decoding from the start is as cheap, or when the n-th time stamp cannot be shown to be that of
     the n-th frame.
     """
-    times, key_numbers = stamps or _time_stamps(container, stream, max_frames)
+    times, key_numbers = stamps or _time_stamps(container, stream)
     if unique[-1] >= len(times):
         return None
     runs: list[tuple[int, list[int]]] = []  # key frame to begin at, numbers to read from there on
@@ -335,7 +316,7 @@ def _read_seeking(
     for key, wanted in runs:
         container.seek(times[key], stream=stream)
         ahead = [times[number] for number in wanted]
-        for frame in container.decode(stream):
+        for frame in decoded(container, stream):
             if stamps and frame.pts == times[key] and not frame.key_frame:  # a header may lie
                 return None
             if frame.pts == ahead[0]:
@@ -348,32 +329,43 @@ def _read_seeking(
     return found
 
 
-def _time_stamps(container: Any, stream: Any, max_frames: int) -> tuple[list[int], list[int]]:
+def _sought(container: Any, stream: Any, start: int) -> Iterator[Any] | None:
+    """The frames from ``start`` on, decoded from the key frame before it; None where that is not known to be right."""
+    times, key_numbers = _time_stamps(container, stream)
+    if start >= len(times):
+        return None
+    container.seek(times[key_numbers[bisect.bisect_right(key_numbers, start) - 1]], stream=stream)
+    frames = decoded(container, stream)
+    first = next((frame for frame in frames if frame.pts is None or frame.pts >= times[start]), None)
+    if first is None or first.pts != times[start]:
+        return None
+    return itertools.chain([first], frames)
+
+
+def _time_stamps(container: Any, stream: Any) -> tuple[list[int], list[int]]:
     """Time stamps of all frames in the order they are shown, and the numbers of the key frames; both empty if unsure.
 
     Only H.264 in mp4 is sure: there a packet is a frame. (AVI with packed B-frames holds packets that are none.)
     """
     if not _is_sure(container, stream):
         return [], []
-    packets = [packet for packet in itertools.islice(container.demux(stream), max_frames + 1) if packet.size]
-    return _numbered(packets, [packet.is_keyframe for packet in packets], max_frames)
+    return _numbered(_facts(container, stream), None)
 
 
-def _stamps_in_header(video: RemoteFile, max_frames: int, max_pixels: int) -> tuple[list[int], list[int]]:
+def _stamps_in_header(video: RemoteFile, max_pixels: int) -> tuple[list[int], list[int]]:
     """As :func:`_time_stamps`, without the pictures: those of an mp4 are looked up in its header, and not fetched.
 
     Once the header is read, the demuxer gets zeros for everything else.
     """
     with video.open() as source:
         blank = _Blank(source)
-        with _opened(blank, video, max_pixels) as (container, stream):
+        with opened(blank, video, max_pixels) as (container, stream):
             # A header in pieces (moof boxes) lists no frames; the pieces would be lost among the pictures.
             if not _is_sure(container, stream) or not stream.frames:
                 return [], []
             blank.from_now_on = True
-            packets = [packet for packet in itertools.islice(container.demux(stream), max_frames + 1) if packet.size]
-            keys = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
-            stamps = _numbered(packets, [packet.dts in keys for packet in packets], max_frames)
+            facts = _facts(container, stream)
+            stamps = _numbered(facts, {entry.timestamp for entry in stream.index_entries if entry.is_keyframe})
         if source.failure is not None:
             raise source.failure
     return stamps
@@ -395,19 +387,40 @@ class _Blank:
 
 
 def _is_sure(container: Any, stream: Any) -> bool:
-    return stream.codec_context.name == "h264" and "mp4" in container.format.name.split(",")
+    return stream.codec_context.name == "h264" and is_mp4(container)
 
 
-def _numbered(packets: list[Any], keys: list[bool], max_frames: int) -> tuple[list[int], list[int]]:
+class _Facts(NamedTuple):
+    """Of a packet, without its content."""
+
+    pts: int | None
+    dts: int | None
+    is_key: bool
+    is_sound: bool
+
+
+def _facts(container: Any, stream: Any) -> list[_Facts]:
+    return [
+        _Facts(packet.pts, packet.dts, packet.is_keyframe, not (packet.is_discard or packet.is_corrupt))
+        for packet in itertools.islice(packets_of(container, stream), MAX_FILE_FRAMES + 1)
+        if packet.size
+    ]
+
+
+def _numbered(packets: list[_Facts], key_dts: set[int] | None) -> tuple[list[int], list[int]]:
+    """``key_dts`` names the key frames where the content of the packets is not at hand."""
     times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    is_key = [packet.is_key if key_dts is None else packet.dts in key_dts for packet in packets]
     sound = (
-        0 < len(packets) <= max_frames
+        0 < len(packets) <= MAX_FILE_FRAMES
         and len(set(times)) == len(packets)
-        and keys[0]
+        and is_key[0]
         and packets[0].pts == times[0]
-        and not any(packet.is_discard or packet.is_corrupt for packet in packets)
+        and all(packet.is_sound for packet in packets)
     )
     if not sound:
         return [], []
     number_of = {pts: number for number, pts in enumerate(times)}
-    return times, sorted(number_of[packet.pts] for packet, is_key in zip(packets, keys, strict=True) if is_key)
+    return times, sorted(
+        number_of[packet.pts] for packet, key in zip(packets, is_key, strict=True) if key and packet.pts is not None
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -16,6 +18,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 
 _RATE_DENOMINATOR = 1001  # 30000/1001 and its kin stay exact
+_X264_SIDE = 16384
 _EVEN_SIZED = ("yuv420p",)
 
 
@@ -48,7 +51,8 @@ def write_video(
             speed; with a comma, both.
 
     Raises:
-        KineflowError: There are no frames, their sizes differ or are odd for yuv420p, or the disk is full.
+        KineflowError: There are no frames, their sizes differ or are odd for yuv420p, x264 cannot encode them, or the
+            disk is full.
     """
     remaining = iter(frames)
     first = next(remaining, None)
@@ -62,7 +66,7 @@ def write_video(
             remedy="crop or scale the frames to even sizes, or write yuv444p",
         )
 
-    with translate_full_disk(path.parent), atomic_file(path) as partial:
+    with translate_full_disk(path.parent), atomic_file(path) as partial, _naming_x264(width, height, path):
         reformatter = VideoReformatter()
         with av.open(f"file:{partial}", "w", format="mp4", options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(_RATE_DENOMINATOR))
@@ -89,3 +93,18 @@ def write_video(
                 frame.pts = number
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
+
+
+@contextmanager
+def _naming_x264(width: int, height: int, path: Path) -> Iterator[None]:
+    """Turn what FFmpeg says of pictures that it cannot encode into words; trouble with the disk is no such thing."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise KineflowError(
+            f"x264 cannot encode pictures of {width}x{height}: {error.strerror}",
+            where=path,
+            remedy=f"scale the video to at most {_X264_SIDE} pixels a side",
+        ) from None

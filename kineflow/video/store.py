@@ -3,6 +3,10 @@
 Stored clips are H.264 mp4, upright, with a bounded short side and a key frame every few frames, so that sparse
 sampling seeks cheaply. A source that has this form already is copied byte for byte: encoding it again would cost
 quality and gain nothing.
+
+Every frame of the source is kept once, whatever its rate does: repeating or leaving out frames to make a varying rate
+constant would put pictures without motion, or with twice of it, before a network. A stored clip of such a video has the
+mean rate of its own frames, so that it lasts as long as the part of the source that it is.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.video.decode import iter_frames
 from kineflow.video.encode import write_video
+from kineflow.video.geometry import Turn, square_size
 from kineflow.video.index import VideoIndex
 
 STORED_SUFFIX = ".mp4"
@@ -54,26 +59,59 @@ class Part:
 
 
 def part_of(index: VideoIndex, start_sec: float | None, end_sec: float | None, *, may_be_cut: bool = False) -> Part:
-    """The frames from ``start_sec`` to ``end_sec``, counted at the mean frame rate and cut off at the video's end.
+    """The frames that are shown from ``start_sec`` to ``end_sec``, cut off at the video's end.
 
     Args:
         index: Of the video.
-        start_sec, end_sec: In seconds; None for the start and the end of the video.
+        start_sec, end_sec: Seconds as :mod:`kineflow.video.timeline` counts them; None for the video's start and end.
         may_be_cut: Take all of a video that lasts no longer than the part (give or take a second): it is the part.
     """
-    if may_be_cut and index.frames / index.fps <= (end_sec or math.inf) - (start_sec or 0.0) + _SPARE_SEC:
+    timeline = index.timeline
+    if may_be_cut and timeline.seconds <= (end_sec or math.inf) - (start_sec or 0.0) + _SPARE_SEC:
         return Part(0, index.frames)
-    first = 0 if start_sec is None else min(round(start_sec * index.fps), index.frames)
-    stop = index.frames if end_sec is None else min(round(end_sec * index.fps), index.frames)
+    first = 0 if start_sec is None else timeline.first_at(start_sec)
+    stop = index.frames if end_sec is None else timeline.first_at(end_sec)
     return Part(first, max(first, stop))
 
 
+def fps_of(index: VideoIndex, part: Part) -> float:
+    """Frames per second of a part: the mean of its own frames where the rate of the video varies."""
+    return index.timeline.fps_of(part.first, part.stop)
+
+
 def stored_size(index: VideoIndex, form: StoredForm) -> tuple[int, int]:
-    """Width and height of the stored video: upright, even, its aspect kept, never larger than the source."""
+    """Width and height of the stored video: upright, of square pixels, even, its aspect kept.
+
+    No side is longer than the source's with its pixels made square.
+    """
     width, height = _scaled_size(index, form)
-    if index.rotation in (90, 270):
+    if index.turn.is_sideways:
         width, height = height, width
     return width // 2 * 2, height // 2 * 2
+
+
+def peculiarities(index: VideoIndex, part: Part, form: StoredForm) -> dict[str, object]:
+    """What a stored clip depends on besides its source's bytes, the part and the form; empty of ordinary videos.
+
+    Clips that were stored before these were told apart keep their names where none of them applies.
+    """
+    found: dict[str, object] = {}
+    if index.stream:
+        found["stream"] = index.stream
+    if is_copied(index, part, form):
+        return found
+    if index.mirrored:
+        found["mirrored"] = True
+    if index.pixel_aspect != 1:
+        found["pixel_aspect"] = index.pixel_aspect
+    if index.stamps:
+        found["fps"] = fps_of(index, part)
+    return found
+
+
+def is_copied(index: VideoIndex, part: Part, form: StoredForm) -> bool:
+    """Whether storing the part is to copy the file."""
+    return part == Part(0, index.frames) and conforms(index, form)
 
 
 def conforms(index: VideoIndex, form: StoredForm) -> bool:
@@ -82,7 +120,8 @@ def conforms(index: VideoIndex, form: StoredForm) -> bool:
         index.codec == "h264"
         and index.pixel_format == "yuv420p"
         and "mp4" in index.container.split(",")
-        and index.rotation == 0
+        and index.turn == Turn()
+        and index.pixel_aspect == 1
         and (index.width, index.height) == stored_size(index, form)
         and index.max_gop <= form.gop
     )
@@ -99,13 +138,14 @@ def store_video(source: Path, target: Path, *, index: VideoIndex, part: Part, fo
         form: The stored form.
 
     Raises:
-        KineflowError: The source no longer holds what its index says, or the disk is full.
+        KineflowError: The source no longer holds what its index says, x264 cannot encode such pictures, or the disk is
+            full.
     """
-    if part == Part(0, index.frames) and conforms(index, form):
+    if is_copied(index, part, form):
         with atomic_file(target) as partial:
             shutil.copyfile(source, partial)
         return
-    write_video(target, _prepared(source, index, part, form), fps=index.fps, crf=form.crf, gop=form.gop)
+    write_video(target, _prepared(source, index, part, form), fps=fps_of(index, part), crf=form.crf, gop=form.gop)
 
 
 def _prepared(source: Path, index: VideoIndex, part: Part, form: StoredForm) -> Iterator[np.ndarray]:
@@ -119,9 +159,10 @@ def _prepared(source: Path, index: VideoIndex, part: Part, form: StoredForm) -> 
 
 
 def _scaled_size(index: VideoIndex, form: StoredForm) -> tuple[int, int]:
-    """Width and height as coded, after scaling: even when it is scaled, untouched when it is small enough."""
-    short = min(index.width, index.height)
+    """Width and height before turning: even when the picture is scaled, untouched when it is small and square."""
+    width, height = square_size(index.width, index.height, index.pixel_aspect)
+    short = min(width, height)
     if short <= form.short_side:
-        return index.width, index.height
-    width, height = (max(2, round(side * form.short_side / short / 2) * 2) for side in (index.width, index.height))
+        return width, height
+    width, height = (max(2, round(side * form.short_side / short / 2) * 2) for side in (width, height))
     return width, height

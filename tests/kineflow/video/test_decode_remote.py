@@ -179,7 +179,7 @@ class TestUntrusted:
         assert asked == ["secret.bin"]  # FFmpeg would, were it allowed to
 
         asked.clear()
-        monkeypatch.setattr("kineflow.video.decode._open_nothing_else", lambda name, *_: asked.append(name))
+        monkeypatch.setattr("kineflow.video.opening._open_nothing_else", lambda name, *_: asked.append(name))
         with pytest.raises(KineflowError):
             read_frames(self.put(place, content))
         assert asked == []
