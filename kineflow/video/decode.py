@@ -63,6 +63,7 @@ def read_frames(
     indices: Sequence[int] | None = None,
     *,
     pixel_format: str = "rgb24",
+    size: tuple[int, int] | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
@@ -73,6 +74,7 @@ def read_frames(
         indices: Frame numbers from 0, in any order, repeats allowed; None for every frame.
         pixel_format: "rgb24" gives RGB, "gray" the luma in 0..255 (video range, 16..235, is stretched), "yuv444p" the
             planes Y, U, V as they were coded, stacked last, "yu" the first two of them.
+        size: Width and height to scale to as it is decoded (bicubic), before the picture is turned; None keeps it.
         max_frames: Most frames to decode from one file.
         max_pixels: Most pixels in one picture.
 
@@ -84,7 +86,9 @@ def read_frames(
         KineflowError: The file is missing or not readable as a video, breaks off with an error, is larger than the
             bounds, or ends before the largest index.
     """
-    return read_video(path, indices, pixel_format=pixel_format, max_frames=max_frames, max_pixels=max_pixels).frames
+    return read_video(
+        path, indices, pixel_format=pixel_format, size=size, max_frames=max_frames, max_pixels=max_pixels
+    ).frames
 
 
 def read_video(
@@ -92,6 +96,7 @@ def read_video(
     indices: Sequence[int] | None = None,
     *,
     pixel_format: str = "rgb24",
+    size: tuple[int, int] | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
 ) -> Decoded:
@@ -109,7 +114,7 @@ def read_video(
     if wanted is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            convert = _converter(pixel_format)
+            convert = _converter(pixel_format, size)
             every = [convert(frame) for frame in _bounded(container.decode(stream), path, max_frames)]
         if not every:
             raise KineflowError("no frame could be decoded", where=str(path), remedy="replace or remove the file")
@@ -121,12 +126,14 @@ def read_video(
         stamps = _stamps_in_header(path, max_frames, max_pixels) if isinstance(path, RemoteFile) else None
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            found = _read_seeking(container, stream, unique.tolist(), _converter(pixel_format), max_frames, stamps)
+            found = _read_seeking(
+                container, stream, unique.tolist(), _converter(pixel_format, size), max_frames, stamps
+            )
     if found is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
             frames = _bounded(container.decode(stream), path, max_frames)
-            found = _read_linearly(frames, unique.tolist(), _converter(pixel_format))
+            found = _read_linearly(frames, unique.tolist(), _converter(pixel_format, size))
     if len(found) < len(unique):
         raise KineflowError(
             f"frame {unique[-1]} was asked for, but the video ends before it",

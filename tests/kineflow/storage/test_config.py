@@ -111,7 +111,7 @@ class TestReadYaml:
         path.write_bytes(content)
         with pytest.raises(KineflowError, match=problem) as caught:
             read_yaml(path)
-        assert caught.value.where == path
+        assert str(caught.value.where).partition(",")[0] == str(path)
 
     def test_missing_file_and_folder(self, tmp_path):
         for path in (tmp_path / "absent.yaml", tmp_path):
