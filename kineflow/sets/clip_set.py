@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.sets.indexed import SetFiles
+from kineflow.spec.classes import checked_classes
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media
 
 MANIFEST_FILE = "manifest.parquet"
@@ -97,10 +99,16 @@ class ClipSet:
         """Read a clip set.
 
         Raises:
-            KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, or it is of a
-                later version.
+            KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
+                its classes, or it is of a later version.
         """
-        clips, root, classes = CLIP_FILES.load(folder, lambda described: tuple(described["classes"]))
+        clips, root, classes = CLIP_FILES.load(folder, lambda described: checked_classes(described["classes"]))
+        if unknown := sorted({clip.label for clip in clips if clip.label is not None} - set(classes)):
+            raise KineflowError(
+                f"{len(unknown)} labels are no classes of this clip set, the first of them {unknown[0]!r}",
+                where=folder,
+                remedy="use manifest and clipset.json of one run together, or run the ingest step again",
+            )
         return cls(classes, tuple(clips), root)
 
 

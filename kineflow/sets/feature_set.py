@@ -35,6 +35,7 @@ FEATURESET_FILE = "features.json"
 
 
 _TENSOR = "features"
+_MOST_SIDES, _LONGEST_SIDE = 3, 100_000
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
 
@@ -140,7 +141,10 @@ def _facts(described: Mapping[str, Any]) -> tuple[FeatureSource, tuple[int, ...]
     from pydantic import TypeAdapter
 
     source = TypeAdapter(FeatureSource).validate_json(json.dumps(described["source"]), strict=True)
-    return source, tuple(int(side) for side in described["shape"])
+    shape = tuple(int(side) for side in described["shape"])
+    if not 1 <= len(shape) <= _MOST_SIDES or not all(1 <= side <= _LONGEST_SIDE for side in shape):
+        raise ValueError(f"features of shape {list(shape)[:_MOST_SIDES]}")
+    return source, shape
 
 
 def write_features(path: Path, features: Tensor) -> None:
@@ -174,7 +178,7 @@ def read_features(path: Path, shape: tuple[int, ...], first: int, end: int) -> T
     try:
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_TENSOR)
-            time_steps, *found = stored.get_shape()
+            time_steps, *found = stored.get_shape() or [0]
             if tuple(found) == shape and 0 <= first < end <= time_steps:
                 part: Tensor = stored[first:end]
                 return part

@@ -108,3 +108,9 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, boxes
     np.testing.assert_array_equal(read.boxes, track.boxes)
     np.testing.assert_array_equal(read.frames, track.frames)
     assert (read.label, read.width, read.actor) == (track.label, 32, actor)
+
+
+@pytest.mark.parametrize("row", ["v,1e308,0,0,4,4,jump,32,24", "v,0,0,0,4,4,jump,1e300,24"])
+def test_a_number_that_no_video_has(tmp_path: Path, row: str) -> None:
+    with pytest.raises(KineflowError, match="at most"):
+        read_boxes(written(tmp_path, row))
