@@ -5,12 +5,9 @@
 #
 # BuildKit is needed: Docker 23 has it; before, DOCKER_BUILDKIT=1. Build arguments:
 #
-#   BASE     Any image with Python 3.11 as `python3`, with its venv module.
-#   TORCH    Requirement for torch. The default takes what the package index has: with the public one, a CUDA build that
-#            brings CUDA's libraries along and needs only a driver on the host. For a small image without CUDA give
-#            torch==<version>+cpu, and an index that has such builds in pip's settings.
-#   EXTRAS   Extras of pyproject.toml, by commas: `gpu` adds the compiled kernels of optical flow, `server` what an MLflow
-#            server needs.
+#   BASE     Any image with Python 3.11 as `python3`, with its venv module; by digest, for a tag moves.
+#   TORCH    `cuda`: torch's CUDA build, which brings CUDA's libraries and Triton along and needs only a driver on the host.
+#            `cpu`: a small image without CUDA, from an index in pip's settings that has such builds.
 #   GIT_COMMIT, VERSION, DATA_SCHEMA_VERSION, SOURCE_DIGEST
 #            What the labels say; `deploy/build_image.py` finds them out.
 #
@@ -20,7 +17,7 @@
 # The image runs as any user and with a read-only root file system: /tmp is all that has to be writable. It holds nothing
 # that builds or tests, and has no entry point.
 
-ARG BASE=python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS base
 # numba finds OpenMP on the system only; torch brings its own.
@@ -28,24 +25,15 @@ RUN ldconfig -p | grep -q libgomp.so.1 || \
     (apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*)
 
 
-# A stage of its own, so that a change of pyproject.toml that concerns no dependency installs nothing again.
-FROM base AS requirements
-ARG TORCH=torch
-ARG EXTRAS=cluster
-COPY pyproject.toml .
-RUN python3 -c "import tomllib; \
-    project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-    extras = [project['optional-dependencies'][name] for name in '${EXTRAS}'.split(',') if name]; \
-    print('${TORCH}', *project['dependencies'], *sum(extras, []), sep='\n')" > /requirements.txt
-
-
 FROM base AS dependencies
+ARG TORCH=cuda
 RUN python3 -m venv /opt/venv
-COPY constraints.txt /src/
-COPY --from=requirements /requirements.txt /src/
-# Compiled afterwards, on all cores; some packages hold files that are for other Pythons, and do not compile.
+COPY deploy/locks /src/locks
+# What deploy/lock.sh has written down, and no byte of anything else. Compiled afterwards, on all cores; some packages hold
+# files that are for other Pythons, and do not compile.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
-    /opt/venv/bin/pip install --no-compile --requirement /src/requirements.txt --constraint /src/constraints.txt && \
+    /opt/venv/bin/pip install --no-compile --no-deps --require-hashes \
+        --requirement /src/locks/requirements.txt --requirement /src/locks/torch-${TORCH}.txt && \
     { /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib > /dev/null || true; } && \
     echo /opt/kineflow > "$(echo /opt/venv/lib/python3.*/site-packages)/kineflow.pth"
 
@@ -56,7 +44,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY kineflow kineflow
 COPY components components
 COPY pipelines pipelines
-# Built by the setuptools that torch has brought along: nothing is downloaded.
+# Built by the setuptools that torch asks for: nothing is downloaded.
 RUN /opt/venv/bin/pip install --no-index --no-deps --no-build-isolation --no-compile \
     --target /opt/kineflow . && \
     /opt/venv/bin/python -m compileall -q /opt/kineflow

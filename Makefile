@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARAMS ?= params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo image tools test quick test-long test-containers test-kube-api lint types format reference clean
+.PHONY: help install demo image tools test quick test-long test-containers test-kube-api lint types audit format reference clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ lint: install  ## ruff: rules and formatting
 
 types: install  ## mypy, strict
 	$(BIN)/mypy
+
+audit: install  ## list what the image holds (SBOM), and ask for advisories where they can be had
+	$(BIN)/python deploy/audit.py
 
 format: install  ## let ruff rewrite
 	$(BIN)/ruff check --fix .

@@ -87,7 +87,7 @@ def extract_features(
             entries = {entry.clip_id: entry for entry in extracted.entries}
             FeatureSet(source, extracted.shape, entries, media_root).save(partial)
 
-    time_steps, failed = sum(entry.moments for entry in good), len(extracted.entries) - len(good)
+    time_steps, failed = sum(entry.time_steps for entry in good), len(extracted.entries) - len(good)
     return StepResult(
         metrics={
             "clips": len(good),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.project import current_project, project_around
 from kineflow.tracking.secrets import mask_uri
 from kineflow.tracking.store import database_file, tracking_uri
@@ -30,7 +31,7 @@ def show_outcome(outcome: Outcome) -> None:
     console.print(f"\n{count} run: {', '.join(outcome.ran)}" if outcome.ran else "\nnothing to do")
     evaluation = outcome.outputs.get("evaluate", {})
     if "evaluation" in evaluation:
-        console.print(results_table(json.loads((evaluation["evaluation"] / "metrics.json").read_text())))
+        console.print(results_table(json.loads((evaluation["evaluation"] / METRICS_FILE).read_text())))
     named = {"evaluate": "report", "validate": "data docs"}
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):

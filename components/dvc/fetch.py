@@ -26,6 +26,7 @@ from components.dvc.settings import FetchDataSettings
 from kineflow.storage.client import ADDRESSING_STYLE
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import parse_json, read_json
 
 COMPLETE_FILE = "_COMPLETE"
 """In a folder of fetched data, written before it takes its name: how many files and bytes it has."""
@@ -82,7 +83,7 @@ def fetch(params: FetchDataSettings) -> Fetched:
 
 def _complete(target: Path) -> Fetched | None:
     try:
-        told = json.loads((target / COMPLETE_FILE).read_text(encoding="utf-8"))
+        told = read_json(target / COMPLETE_FILE)
         return Fetched(target, int(told["files"]), int(told["bytes"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -188,11 +189,14 @@ def _check_listing(path: Path, digest: str, remote: str) -> None:
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != digest:
         path.unlink()
         raise KineflowError("the list of the data's files is damaged", where=remote, remedy="push the data again")
-    entries: list[dict[str, Any]] = json.loads(content)
-    for entry in entries:
-        name = PurePosixPath(entry["relpath"])
+    try:
+        entries: list[dict[str, Any]] = parse_json(content)
+        names = [(entry["relpath"], PurePosixPath(entry["relpath"])) for entry in entries]
+    except (ValueError, TypeError, KeyError):
+        raise KineflowError("no list of the data's files", where=remote, remedy="push the data again") from None
+    for listed, name in names:
         if name.is_absolute() or ".." in name.parts or not name.parts:
-            raise KineflowError(f"path {entry['relpath']!r} leads outside the data's folder", where=remote)
+            raise KineflowError(f"path {listed!r} leads outside the data's folder", where=remote)
         if name.parts[0] == COMPLETE_FILE:
             raise KineflowError(f"the data has a file named {COMPLETE_FILE}", where=remote, remedy="rename it")
 

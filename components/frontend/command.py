@@ -19,6 +19,7 @@ from components.launch.worker import init_worker, is_main_process
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.safe_json import parse_json
 
 
 def command(step: Step, arguments: list[str] | None = None) -> NoReturn:
@@ -59,8 +60,8 @@ def resolve(text: str) -> Any:
             raise KineflowError(f"no section {key!r}; there are {', '.join(map(str, values))}", where=path)
         return values[key]
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text)
+    except ValueError:
         return text
 
 

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from kineflow.storage.config import Params
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class StepResult:
     """What a step tells its front end, to be printed and tracked.
 
     Attributes:
-        metrics: Final figures by name (``clips``, ``val/top1``, …).
+        metrics: Final figures by name (``clips``, ``val/top1``, …); those that are no finite numbers are left out, and
+            said.
         summary: One line for the terminal.
         confusion: Class names and counts ``[true][predicted]``, for KFP's ClassificationMetrics.
         artifacts: Files or folders worth keeping with the tracked run, by their name there.
@@ -83,6 +88,12 @@ class StepResult:
     confusion: tuple[list[str], list[list[int]]] | None = None
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if broken := sorted(name for name, value in self.metrics.items() if not math.isfinite(value)):
+            _LOG.warning("figures that are no numbers are left out: %s", ", ".join(broken))
+            finite = {name: value for name, value in self.metrics.items() if name not in broken}
+            object.__setattr__(self, "metrics", finite)
 
 
 @dataclass(frozen=True)

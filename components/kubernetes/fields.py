@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from kineflow.storage.config import Params
-from kineflow.tracking.secrets import is_secret_name, mask_uri
+from kineflow.storage.credentials import has_credentials
+from kineflow.tracking.secrets import is_secret_name
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -26,7 +27,7 @@ Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
 
 def _holds_no_secret(values: dict[str, str]) -> dict[str, str]:
     for name, value in values.items():
-        if is_secret_name(name) or mask_uri(value) != value:
+        if is_secret_name(name) or has_credentials(value):
             raise ValueError(f"a credential, {name}, is kept in a Kubernetes secret, and that is named under secrets")
     return values
 

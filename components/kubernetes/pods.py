@@ -6,12 +6,12 @@ the log out, and a user is told.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from components.kubernetes.labels import ARGO_NODE, TASK_LABEL
+from kineflow.storage.safe_json import parse_json
 
 STEP_CONTAINER = "main"
 """The container of a step that Kubeflow Pipelines runs."""
@@ -89,7 +89,7 @@ class Pods:
         )
         body = answer.read(_MOST_LISTED + 1)
         answer.release_conn()
-        listed = json.loads(body) if len(body) <= _MOST_LISTED else {}
+        listed = parse_json(body) if len(body) <= _MOST_LISTED else {}
         return sorted((Pod(item) for item in listed.get("items") or []), key=lambda pod: pod.created)
 
     def log(self, pod: str, *, container: str, most_bytes: int, **options: Any) -> str:

@@ -23,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, atomic_folder, inside
 
@@ -44,7 +45,7 @@ class JobFolder:
         self._volume = volume
         self._jobs = volume / "jobs"
         self.path = inside(self._jobs, f"{run}/{job}")
-        self.metrics = self.path / "metrics.json"
+        self.metrics = self.path / METRICS_FILE
 
     def take_in(self, given: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
         """Copy what the nodes cannot reach, and give the arguments that the step has on the nodes.

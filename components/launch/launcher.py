@@ -18,10 +18,9 @@ from typing import Any
 
 from components.launch.step_command import step_command
 from components.launch.trainjob_settings import TRAINJOB
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
-
-_METRICS = "metrics.json"
 
 
 def requested_processes(sections: Iterable[Params]) -> tuple[int, int] | None:
@@ -55,7 +54,7 @@ def run_on_processes(
         from components.launch.local import launch
 
         with tempfile.TemporaryDirectory(prefix="kineflow-") as folder:
-            metrics = Path(folder) / _METRICS
+            metrics = Path(folder) / METRICS_FILE
             launch(step_command(module, given, metrics), devices=devices, folder=Path(folder))
             figures: dict[str, float] = json.loads(metrics.read_text())
             return figures

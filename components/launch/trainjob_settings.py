@@ -22,6 +22,7 @@ from components.kubernetes.fields import (
 )
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import parse_json
 
 TRAINJOB = "KINEFLOW_TRAINJOB"
 
@@ -81,8 +82,8 @@ def trainjob_settings() -> TrainJobSettings:
     """
     text = os.environ.get(TRAINJOB, "")
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError:
+        values = parse_json(text)
+    except ValueError:
         raise KineflowError(
             "unset, or no JSON: a training job of several nodes needs the settings of its cluster",
             where=TRAINJOB,

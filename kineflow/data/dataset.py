@@ -17,7 +17,8 @@ from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
-from kineflow.spec.modality import Indices, Modality, Pixels, assemble, flow_frames_of, frames_of, reads_flow
+from kineflow.spec.arrays import Indices, Pixels
+from kineflow.spec.modality import Modality, assemble, flow_frames_of, frames_of, reads_flow
 from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames

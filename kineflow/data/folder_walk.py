@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kineflow.data.names import is_utf8, printable, shown
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import find_project
 
@@ -149,7 +150,7 @@ def usable_file(folder: Path, name: str, may_hold: Sequence[Path]) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise KineflowError(
-            f"path {name!r} leads outside its root",
+            f"path {shown(name)} leads outside its root",
             where=folder,
             remedy="list only files below the root folder, with relative paths and no '..'",
         )
@@ -174,12 +175,12 @@ def usable_file(folder: Path, name: str, may_hold: Sequence[Path]) -> Path:
 def _outside(folder: Path, name: str, real: str) -> str:
     link = _link_on(folder, name)
     if not link:
-        return f"lies at {real!r}, outside of the source"
+        return f"lies at {shown(real)}, outside of the source"
     target = Path(os.path.realpath(folder / link))
     holder = target if target.is_dir() else target.parent
-    whole = "a link" if link == name else f"{link!r} is a link"
+    whole = "a link" if link == name else f"{shown(link)} is a link"
     return (
-        f"{whole} to {str(target)!r}, outside of the source; "
+        f"{whole} to {shown(str(target))}, outside of the source; "
         f"to follow it, add {{path: {printable(str(holder))}}} to ingestion.linked_folders"
     )
 
@@ -187,8 +188,8 @@ def _outside(folder: Path, name: str, real: str) -> str:
 def _unreadable(folder: Path, name: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         link = _link_on(folder, name)
-        whole = "a link" if link == name else f"{link!r} is a link"
-        return f"{whole} to {str((folder / link).readlink())!r}, and there is no such file"
+        whole = "a link" if link == name else f"{shown(link)} is a link"
+        return f"{whole} to {shown(str((folder / link).readlink()))}, and there is no such file"
     return f"may not be read ({error.strerror})"
 
 
@@ -212,13 +213,3 @@ def _is_folder(link: os.DirEntry[str]) -> bool:
 
 def _within(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a name of the file system is UTF-8."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def printable(text: str) -> str:
-    """A name as it may be shown on a terminal: one with control characters or broken letters in quotes, escaped."""
-    return text if text.isprintable() else ascii(text)

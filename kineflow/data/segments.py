@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kineflow.spec.sampling import ClipSpec, Indices, last_start, windows_at
+from kineflow.spec.arrays import Indices
+from kineflow.spec.sampling import ClipSpec, last_start, windows_at
 
 
 def random_snippets(n_frames: int, spec: ClipSpec, segments: int, rng: np.random.Generator) -> Indices:

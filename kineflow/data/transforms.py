@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.uint8]
 
+_LARGEST_ENLARGED = 2**21  # pixels of a frame: one of 256x8192
+
 
 @dataclass(frozen=True)
 class View:
@@ -74,10 +76,23 @@ def check_fits(height: int, width: int, size: int) -> None:
 def resize_short_side(frames: Frames, short_side: int) -> Frames:
     """Scale [T, H, W, C] so that the shorter of H and W is ``short_side``; unchanged when it already is."""
     _, height, width, _ = frames.shape
-    if min(height, width) == short_side:
-        return frames
+    return _resize(frames, *resized_to(height, width, short_side))
+
+
+def resized_to(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width of a frame once its shorter side is ``short_side``.
+
+    Raises:
+        KineflowError: The frame is so long that it would become far larger than it is.
+    """
     scale = short_side / min(height, width)
-    return _resize(frames, max(short_side, round(height * scale)), max(short_side, round(width * scale)))
+    to = max(short_side, round(height * scale)), max(short_side, round(width * scale))
+    if to[0] * to[1] > max(_LARGEST_ENLARGED, height * width):
+        raise KineflowError(
+            f"frames of {width}x{height} px become {to[1]}x{to[0]} with a shorter side of {short_side}",
+            remedy="leave such videos out, or cut their pictures",
+        )
+    return to
 
 
 def _resize(frames: Frames, height: int, width: int) -> Frames:

@@ -8,8 +8,8 @@ import numpy as np
 
 from kineflow.data.crops import Crops, fixed_views
 from kineflow.data.transforms import Frames, View, apply_view, normalise, resize_short_side, to_tensor
+from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import assemble, flow_frames_of, frames_of
-from kineflow.spec.sampling import Indices
 
 if TYPE_CHECKING:
     from torch import Tensor

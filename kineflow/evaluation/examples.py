@@ -54,7 +54,7 @@ def pick_examples(student: Scores, baseline: Scores | None, count: int) -> list[
 
 def _surest(student: Scores, mask: np.ndarray) -> list[int]:
     """Places where ``mask`` holds: the surest clip of each true class, then the second of each, and so on."""
-    sure = student.probabilities().max(axis=1)
+    sure = np.concatenate([student.probabilities(rows).max(axis=1) for rows in student.parts()] or [np.zeros(0)])
     places = sorted(np.flatnonzero(mask).tolist(), key=lambda place: (-sure[place], place))
     seen: dict[int, int] = {}
     rounds = {}

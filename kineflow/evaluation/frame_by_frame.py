@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from kineflow.data.crops import Crops
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip
-from kineflow.spec.sampling import Indices
+from kineflow.spec.arrays import Indices
 
 ReadWindows = Callable[[Clip, Indices, Crops], Tensor]
 """From a clip, windows [V,T] of its time steps and crops to network inputs [V, crops, C, T, S, S]."""

@@ -37,14 +37,17 @@ def fuse(scores: Sequence[Scores], weights: Sequence[float] | None = None, *, on
     if on not in get_args(FuseOn):
         raise KineflowError(f"scores cannot be fused on {on!r}", remedy=f"choose one of {', '.join(get_args(FuseOn))}")
     shares = _shares(weights, len(scores))
-    fused = np.tensordot(shares, _addends(scores, on), axes=1)  # [M] · [M, N, K] → [N, K]
     first = scores[0]
+    logits = np.empty_like(first.logits)
+    for rows in first.parts():
+        fused = np.tensordot(shares, _addends(scores, on, rows), axes=1)  # [M] · [M, n, K] → [n, K]
+        logits[rows] = _log(fused) if on == "softmax" else fused
     return Scores(
         model=" + ".join(member.model for member in scores),
         clip_ids=first.clip_ids,
         labels=first.labels,
         classes=first.classes,
-        logits=(_log(fused) if on == "softmax" else fused).astype(np.float32),
+        logits=logits,
         split=first.split,
     )
 
@@ -71,22 +74,22 @@ def sweep_weights(scores: Sequence[Scores], *, steps: int = 10, on: FuseOn = "so
     labels = scores[0].labels
     if not len(labels) or (labels < 0).any():
         raise KineflowError("fusion weights need labelled clips", remedy="give the scores of the validation split")
-    addends = _addends(scores, on)
-    best = max(
-        _grid(len(scores), steps),
-        key=lambda parts: (
-            int((ranks_of_truth(np.tensordot(np.array(parts) / steps, addends, axes=1), labels) == 0).sum()),
-            -sum(part**2 for part in parts),
-        ),
-    )
-    return tuple(part / steps for part in best)
+    grid = list(_grid(len(scores), steps))
+    right = [0] * len(grid)
+    for rows in scores[0].parts():
+        addends = _addends(scores, on, rows)
+        for number, parts in enumerate(grid):
+            fused = np.tensordot(np.array(parts) / steps, addends, axes=1)
+            right[number] += int((ranks_of_truth(fused, labels[rows]) == 0).sum())
+    best = max(range(len(grid)), key=lambda number: (right[number], -sum(part**2 for part in grid[number])))
+    return tuple(part / steps for part in grid[best])
 
 
-def _addends(scores: Sequence[Scores], on: FuseOn) -> NDArray[np.float64]:
-    """What is averaged, float64 [M, N, K]."""
+def _addends(scores: Sequence[Scores], on: FuseOn, rows: slice) -> NDArray[np.float64]:
+    """What is averaged, of some clips, float64 [M, n, K]."""
     if on == "softmax":
-        return np.stack([member.probabilities() for member in scores])
-    return np.stack([member.logits.astype(np.float64) for member in scores])
+        return np.stack([member.probabilities(rows) for member in scores])
+    return np.stack([member.logits[rows].astype(np.float64) for member in scores])
 
 
 def _log(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

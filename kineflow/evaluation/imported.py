@@ -19,12 +19,14 @@ from typing import Literal
 import numpy as np
 
 from kineflow.evaluation.scores import Scores
+from kineflow.spec.classes import repeated
 from kineflow.storage.errors import KineflowError
 
 Normalise = Literal["none", "l2"]
 
 _CLIP_COLUMN = "clip"
 _SHOWN = 3
+_LONGEST_SHOWN = 100
 
 
 def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise = "none") -> Scores:
@@ -40,9 +42,10 @@ def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise 
     Raises:
         KineflowError: The file is unreadable, lacks a clip or a class, or holds something that is no finite number.
     """
-    rows: dict[str, list[float]] = {}
+    values = np.full(like.logits.shape, np.nan, dtype=np.float32)
     order: list[int] | None = None
     wanted = _names(like)
+    place = {clip_id: number for number, clip_id in enumerate(like.clip_ids)}
     for line, cells in _lines(path):
         if order is None:
             order = _columns(cells, like, path)
@@ -50,20 +53,23 @@ def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise 
         clip_id = wanted.get(cells[0])
         if clip_id is None:
             continue
-        if clip_id in rows:
+        row = values[place[clip_id]]
+        if not np.isnan(row[0]):
             raise _fault(path, line, f"clip {clip_id!r} is listed twice", "keep one row a clip")
-        rows[clip_id] = _numbers(cells, order, path, line)
-    if missing := [clip_id for clip_id in like.clip_ids if clip_id not in rows]:
+        numbers = np.array(_numbers(cells, order, path, line))
+        if normalise == "l2":
+            numbers /= max(float(np.linalg.norm(numbers)), np.finfo(np.float64).tiny)
+        if np.abs(numbers).max() > np.finfo(np.float32).max:
+            raise _fault(path, line, "a score is larger than any number in 32 bits", "scale the scores down")
+        row[:] = numbers
+    if missing := [like.clip_ids[number] for number in np.flatnonzero(np.isnan(values[:, 0]))]:
         shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
         raise KineflowError(
             f"{len(missing)} of {len(like)} clips have no scores: {shown}",
             where=path,
             remedy="name each row by the clip id of the manifest, or by the file name without suffix",
         )
-    values = np.array([rows[clip_id] for clip_id in like.clip_ids], dtype=np.float64)
-    if normalise == "l2":
-        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return Scores(model, like.clip_ids, like.labels, like.classes, values.astype(np.float32), like.split)
+    return Scores(model, like.clip_ids, like.labels, like.classes, values, like.split)
 
 
 def _names(like: Scores) -> dict[str, str]:
@@ -96,15 +102,16 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _columns(header: list[str], like: Scores, path: Path) -> list[int]:
     """The column of each class."""
     if header[0] != _CLIP_COLUMN:
-        raise _fault(path, 1, f"the first column is called {header[0]!r}", f"call it {_CLIP_COLUMN!r}")
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise _fault(path, 1, f"column {repeated[0]!r} is there twice", "keep one column a class")
+        raise _fault(path, 1, f"the first column is called {header[0][:_LONGEST_SHOWN]!r}", f"call it {_CLIP_COLUMN!r}")
+    if twice := repeated(header):
+        raise _fault(path, 1, f"column {twice[0]!r} is there twice", "keep one column a class")
     missing, unknown = (sorted(set(a) - set(b)) for a, b in ((like.classes, header[1:]), (header[1:], like.classes)))
     if missing or unknown:
         told = [f"no column for class {missing[0]!r}"] if missing else []
         told += [f"column {unknown[0]!r} is no class of the clip set"] if unknown else []
         raise _fault(path, 1, "; ".join(told), "name the columns as the classes of the clip set")
-    return [header.index(name) for name in like.classes]
+    column = {name: number for number, name in enumerate(header)}
+    return [column[name] for name in like.classes]
 
 
 def _numbers(cells: list[str], order: list[int], path: Path, line: int) -> list[float]:

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.evaluation.ranking import average_precision
+from kineflow.spec.arrays import Floats
 
-Floats = npt.NDArray[np.floating]
 Box = npt.NDArray[np.float64]
 
 

@@ -21,12 +21,13 @@ import numpy as np
 
 from kineflow.evaluation.motion_probe import Mean, ProbeErrors, ProbeSummary, mean_over_clips, summarise_probe
 from kineflow.evaluation.results import check_names, require_known
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, inside
+from kineflow.storage.parquet import open_table
 from kineflow.storage.spreadsheet import harmless
 
 ERRORS_FOLDER = "errors"
-METRICS_FILE = "metrics.json"
 PROBES_FILE = "probes.csv"
 
 Site = tuple[str, str]  # stage and decoder
@@ -172,24 +173,18 @@ def load_errors(path: Path) -> tuple[tuple[str, ...], dict[Site, ProbeErrors]]:
     Raises:
         KineflowError: The file is missing, or is not such a file.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        rows = pq.read_table(path).to_pylist()
-        by_site: dict[Site, list[dict[str, Any]]] = {}
-        for row in rows:
-            by_site.setdefault((row["stage"], row["decoder"]), []).append(row)
-        clips = {site: tuple(row["clip_id"] for row in found) for site, found in by_site.items()}
+        with open_table(path, texts=["stage", "decoder", "clip_id"]) as table:
+            columns = [table.texts(name) for name in ("stage", "decoder", "clip_id")]
+            decoded, still = (table.numbers(name, np.float64) for name in ("error_px", "still_px"))
+        places: dict[Site, list[int]] = {}
+        for place, site in enumerate(zip(*columns[:2], strict=True)):
+            places.setdefault(site, []).append(place)
+        clips = {site: tuple(columns[2][place] for place in found) for site, found in places.items()}
         if len(set(clips.values())) != 1:
             raise ValueError("its probes are not all of the same clips")
-        errors = {
-            site: ProbeErrors(
-                np.array([row["error_px"] for row in found]), np.array([row["still_px"] for row in found])
-            )
-            for site, found in by_site.items()
-        }
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+        errors = {site: ProbeErrors(decoded[found], still[found]) for site, found in places.items()}
+    except (OSError, ValueError) as error:
         raise KineflowError(
             f"no readable errors of motion probes ({error})", where=path, remedy="run the probe_motion step again"
         ) from None

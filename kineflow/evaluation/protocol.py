@@ -40,9 +40,10 @@ from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import ClipSpec, Indices, WindowLayout, clips_laid_out
+from kineflow.spec.sampling import ClipSpec, WindowLayout, clips_laid_out
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError

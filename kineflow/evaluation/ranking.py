@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating]
+from kineflow.spec.arrays import Floats
 
 
 def average_precision(scores: Floats, truth: npt.NDArray[np.bool_]) -> float:

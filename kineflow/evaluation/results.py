@@ -25,15 +25,14 @@ import numpy as np
 from kineflow.evaluation.metrics import confusion_of, per_class_accuracy, per_class_change, summarise
 from kineflow.evaluation.scores import Scores, align
 from kineflow.sets.clip_set import Clip
+from kineflow.spec.output_files import CURVES_FILE, METRICS_FILE, PER_CLASS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
 from kineflow.storage.spreadsheet import as_given, harmless
 
 SCORES_FOLDER = "scores"
-METRICS_FILE = "metrics.json"
-PER_CLASS_FILE = "per_class.csv"
 CONFUSION_FILE = "confusion.csv"
-CURVES_FILE = "curves.csv"
+_MOST_CURVE_ROWS = 1_000_000
 _RESERVED_NAMES = ("fusion", "data")
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
@@ -204,17 +203,19 @@ def read_curves(bundle: Path) -> Curves:
     if not path.is_file():
         return {}
     curves: dict[str, list[tuple[float, float]]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        for number, row in enumerate(csv.DictReader(stream), 2):
-            try:
-                point = float(row["step"]), float(row["value"])
-                curves.setdefault(as_given(row["name"]), []).append(point)
-            except (KeyError, TypeError, ValueError):
-                raise KineflowError(
-                    "no row of training curves (step, name, value)",
-                    where=f"{path}, line {number}",
-                    remedy="train the model again, or remove the file",
-                ) from None
+    number = 1
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            for number, row in enumerate(csv.DictReader(stream), 2):
+                if number > _MOST_CURVE_ROWS:
+                    raise ValueError("too many rows")
+                curves.setdefault(as_given(row["name"]), []).append((float(row["step"]), float(row["value"])))
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
+        raise KineflowError(
+            "no row of training curves (step, name, value)",
+            where=f"{path}, line {number}",
+            remedy="train the model again, or remove the file",
+        ) from None
     finite = {name: [point for point in points if all(map(math.isfinite, point))] for name, points in curves.items()}
     return {name: sorted(points) for name, points in finite.items() if points}
 

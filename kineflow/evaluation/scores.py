@@ -7,7 +7,7 @@ one for each class); the model's name, the split and the class names are in the 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kineflow.spec.classes import checked_classes, repeated
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.parquet import open_table
+from kineflow.storage.safe_json import parse_json
+
+MAX_SCORES = 2**27
+"""Most scores of one file, clips times classes: those of Kinetics-400's training clips are 96 million."""
 
 _NAMES_SHOWN = 3
 _METADATA_KEY = b"kineflow.scores"
+_MAX_BYTES = MAX_SCORES * 4 + 2**28
+_VALUES_A_GROUP = 2**22  # what is coded at once, when a file is written
+_VALUES_A_PART = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +62,17 @@ class Scores:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, float64 ``[N, K]``."""
-        return softmax(self.logits)
+    def probabilities(self, rows: slice = slice(None)) -> NDArray[np.float64]:
+        """Softmax of the logits of some clips (all by default), float64 ``[rows, K]``.
+
+        Of many clips it is asked for part by part (:meth:`parts`): it takes several times the memory of the logits.
+        """
+        return softmax(self.logits[rows])
+
+    def parts(self) -> Iterator[slice]:
+        """The clips in successive parts of some millions of scores."""
+        step = max(1, _VALUES_A_PART // len(self.classes))
+        return (slice(start, start + step) for start in range(0, len(self), step))
 
     def predictions(self) -> NDArray[np.int64]:
         """Index of the best class for each clip, int64 ``[N]``; the lower index where scores are equal."""
@@ -68,14 +85,15 @@ class Scores:
         import pyarrow.parquet as pq
 
         described = {"model": self.model, "split": self.split, "classes": self.classes}
+        ends = np.arange(len(self) + 1, dtype=np.int32) * len(self.classes)
         columns = {
             "clip_id": pa.array(self.clip_ids, pa.string()),
             "label": pa.array(self.labels),
-            "logits": pa.array(list(self.logits), pa.list_(pa.float32())),
+            "logits": pa.ListArray.from_arrays(pa.array(ends), pa.array(self.logits.reshape(-1))),
         }
         table = pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(described)})
         with atomic_file(path) as partial:
-            pq.write_table(table, partial)
+            pq.write_table(table, partial, row_group_size=max(1, _VALUES_A_GROUP // len(self.classes)))
 
     @classmethod
     def load(cls, path: Path) -> Scores:
@@ -84,23 +102,19 @@ class Scores:
         Raises:
             KineflowError: The file is missing, is not a score file, or its content does not fit together.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         try:
-            table = pq.read_table(path)
-            described = json.loads(table.schema.metadata[_METADATA_KEY])
-            classes = tuple(described["classes"])
-            rows = np.array(table.column("logits").to_pylist(), dtype=np.float32)
-            return cls(
-                model=described["model"],
-                clip_ids=tuple(table.column("clip_id").to_pylist()),
-                labels=np.array(table.column("label").to_pylist(), dtype=np.int64),
-                classes=classes,
-                logits=rows.reshape(table.num_rows, len(classes)),
-                split=described["split"],
-            )
-        except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+            with open_table(path, texts=["clip_id"], max_values=MAX_SCORES, max_bytes=_MAX_BYTES) as table:
+                described = parse_json(table.metadata[_METADATA_KEY])
+                classes = checked_classes(described["classes"])
+                return cls(
+                    model=str(described["model"]),
+                    clip_ids=tuple(table.texts("clip_id")),
+                    labels=table.numbers("label", np.int64),
+                    classes=classes,
+                    logits=table.matrix("logits", len(classes)),
+                    split=str(described["split"]),
+                )
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise KineflowError(
                 f"no readable score file ({_first_line(error)})", where=path, remedy="run the evaluate step again"
             ) from None
@@ -144,8 +158,8 @@ def _problem(scores: Scores) -> str | None:
     if scores.logits.dtype != np.float32 or scores.labels.dtype != np.int64:
         return f"logits must be float32 and labels int64, not {scores.logits.dtype} and {scores.labels.dtype}"
     for what, names in (("clip", scores.clip_ids), ("class", scores.classes)):
-        if len(set(names)) < len(names):
-            return f"{what} {next(name for name in names if names.count(name) > 1)!r} is listed twice"
+        if twice := repeated(names):
+            return f"{what} {twice[0]!r} is listed twice"
     broken = ~np.isfinite(scores.logits).all(axis=1)
     if broken.any():
         return f"{broken.sum()} clips have scores that are not finite, the first of them {_at(scores, broken)}"

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from kineflow.spec.arrays import Floats
+
 Points = npt.NDArray[np.float32]  # [M, 2]: x, y
 
 _FEATURES = 500

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.flow.extraction.settings import ExtractSettings
+from kineflow.spec.arrays import Indices
 from kineflow.spec.flow_source import FlowSource
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
@@ -28,7 +29,6 @@ from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, conforms, stor
 if TYPE_CHECKING:
     import torch
 
-Indices = NDArray[np.int64]
 Uint8Flow = NDArray[np.uint8]  # [n, H, W, 2]: u and v
 
 _LEAST_FRAMES = 2

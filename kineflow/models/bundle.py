@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kineflow.models.card import CARD_FILE, CARD_FORMAT, ModelCard, damaged, existing_file, load_card
+from kineflow.models.safetensors_file import parts_of, read_header
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 
@@ -51,12 +52,13 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     """Rebuild a model on the CPU, in eval mode; torch's global generator is left as it was.
 
     Raises:
-        KineflowError: Files are missing or damaged, weights and card do not fit each other, or it is a backbone.
+        KineflowError: Files are missing or damaged, weights and card do not fit each other, a weight is not finite, or
+            it is a backbone.
     """
     import torch
     from safetensors import SafetensorError, safe_open
 
-    from kineflow.models.network import require_same_tensors, shapes
+    from kineflow.models.network import require_finite, require_same_tensors, shapes
 
     card = load_card(folder)
     weights = existing_file(folder, WEIGHTS_FILE)
@@ -65,14 +67,16 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     except KineflowError as error:
         raise KineflowError(error.problem, where=folder / CARD_FILE, remedy=error.remedy) from None
     try:
+        read_header(weights)
         with safe_open(weights, framework="pt") as stored:
             found = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
             require_same_tensors(
                 shapes(blueprint.state_dict()), found, where=str(weights), remedy="use the files of one bundle together"
             )
             state = {name: stored.get_tensor(name) for name in found}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise damaged(weights, error) from None
+    require_finite(state, where=str(weights))
     with torch.random.fork_rng(devices=[]):
         network = _build(card)
     network.load_state_dict(state)
@@ -87,17 +91,16 @@ def weights_digest(folder: Path) -> str:
     Raises:
         KineflowError: The weights are missing or damaged.
     """
-    from safetensors import SafetensorError, deserialize
-
     path = existing_file(folder, WEIGHTS_FILE)
     try:
-        tensors = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
+        tensors = read_header(path)
+        digest = hashlib.sha256()
+        for name, tensor in sorted(tensors.items()):
+            digest.update(json.dumps([name, tensor.dtype, list(tensor.shape)]).encode())
+            for part in parts_of(path, tensor):
+                digest.update(part)
+    except (OSError, ValueError) as error:
         raise damaged(path, error) from None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(json.dumps([name, tensor["dtype"], tensor["shape"]]).encode())
-        digest.update(tensor["data"])
     return digest.hexdigest()
 
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from kineflow.spec.classes import checked_classes
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import read_json
 
 CARD_FILE = "model.json"
 CARD_FORMAT = 1
 
 _LARGEST_CARD_BYTES = 1 << 20
+_LONGEST_NAME = 150
+_LARGEST_HYPERPARAMETER = 10_000  # counts of layers too: what a loop makes so many of takes a second
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
 _OLD_HYPERPARAMETERS = {"norm_momentum": "bn_momentum"}  # of our own networks, as earlier releases wrote them
@@ -39,7 +43,8 @@ class ModelCard:
             flow cannot be asked about a plain video.
 
     Raises:
-        KineflowError: Classes repeat, or a metric is not finite.
+        KineflowError: Classes repeat or are too many, a hyper-parameter is beyond 10,000, the name cannot be that of a
+            file, or a metric is not finite.
     """
 
     __pydantic_config__: ClassVar = _FORBID_EXTRA
@@ -54,9 +59,21 @@ class ModelCard:
     flow: FlowSource | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.classes)) != len(self.classes):
-            repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
-            raise KineflowError(f"classes listed twice: {', '.join(repeated)}", remedy="list each class once")
+        try:
+            checked_classes(self.classes)
+        except ValueError as error:
+            raise KineflowError(str(error), remedy="list each class once") from None
+        if not 0 < len(self.name.encode("utf-8", "replace")) <= _LONGEST_NAME or not self.name.isprintable():
+            raise KineflowError(
+                f"a model cannot be called {self.name[:_LONGEST_NAME]!r}",
+                remedy=f"give it a name of at most {_LONGEST_NAME} bytes: files are called by it",
+            )
+        for key, value in self.hyperparameters.items():
+            if not isinstance(value, str) and not abs(value or 0) <= _LARGEST_HYPERPARAMETER:
+                raise KineflowError(
+                    f"hyper-parameter {key} is {value}",
+                    remedy=f"give numbers of at most {_LARGEST_HYPERPARAMETER}",
+                )
         if broken := sorted(name for name, value in self.metrics.items() if not math.isfinite(value)):
             raise KineflowError(f"metrics that are not finite: {', '.join(broken)}", remedy="leave them out")
 
@@ -70,15 +87,9 @@ def load_card(folder: Path) -> ModelCard:
     from pydantic import TypeAdapter, ValidationError
 
     path = existing_file(folder, CARD_FILE)
-    if path.stat().st_size > _LARGEST_CARD_BYTES:
-        raise KineflowError(
-            f"a model card of {path.stat().st_size} bytes; at most {_LARGEST_CARD_BYTES} are read",
-            where=path,
-            remedy="check that this file is a Kineflow model's",
-        )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = read_json(path, max_bytes=_LARGEST_CARD_BYTES)
+    except (OSError, ValueError) as error:
         raise damaged(path, error) from None
     if not isinstance(content, dict) or content.pop("format", None) != CARD_FORMAT:
         raise KineflowError(

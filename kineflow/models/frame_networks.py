@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from kineflow.models.network import ImageNetwork, VideoNetwork, require_same_tensors, shapes
-from kineflow.models.recurrent import SequenceNetwork, Tap
+from kineflow.models.recurrent import SequenceNetwork
 from kineflow.models.registry import create_backbone, import_networks, register_model
+from kineflow.spec.modality import RGB_CHANNELS
+from kineflow.spec.tap import Tap
 from kineflow.storage.errors import KineflowError
-
-APPEARANCE_CHANNELS = 3
 
 Build = TypeVar("Build", bound="Callable[..., FrameNetwork]")
 
@@ -78,7 +78,7 @@ class FrameNetwork(VideoNetwork):
         No frame sees another: those of all clips go through the image network as one batch. There is no gradient.
         """
         images = clips.transpose(1, 2).flatten(0, 1)  # [B·T,C,H,W]
-        seen = [images] if self.motion is None else [images[:, :APPEARANCE_CHANNELS], images[:, APPEARANCE_CHANNELS:]]
+        seen = [images] if self.motion is None else [images[:, :RGB_CHANNELS], images[:, RGB_CHANNELS:]]
         features = []
         with torch.no_grad():
             for stream, tap, batch in zip(self.streams.values(), self.sequence.taps, seen, strict=True):
@@ -150,7 +150,7 @@ def frame_network(
     sequence: type[SequenceNetwork],
     *,
     num_classes: int,
-    in_channels: int = APPEARANCE_CHANNELS,
+    in_channels: int = RGB_CHANNELS,
     backbone: str,
     width: float = 1.0,
     output_stride: int = 32,
@@ -173,12 +173,12 @@ def frame_network(
     """
     channels = {"in_channels": in_channels}
     if len(sequence.taps) > 1:
-        if in_channels <= APPEARANCE_CHANNELS:
+        if in_channels <= RGB_CHANNELS:
             raise KineflowError(
                 f"{in_channels} channels are no frame and its flow",
                 remedy="give in_channels 5: 3 of the frame, and 2 of its flow frame",
             )
-        channels = {"in_channels": APPEARANCE_CHANNELS, "motion_channels": in_channels - APPEARANCE_CHANNELS}
+        channels = {"in_channels": RGB_CHANNELS, "motion_channels": in_channels - RGB_CHANNELS}
     streams = [
         create_backbone(backbone, in_channels=seen, width=width, output_stride=output_stride)
         for seen in channels.values()

@@ -108,6 +108,25 @@ def require_same_tensors(
         raise KineflowError("\n".join(["weights do not fit the network", *lines]), where=where, remedy=remedy)
 
 
+def require_finite(state: Mapping[str, Tensor], *, where: str) -> None:
+    """Check that weights are numbers: a network with one that is not answers nothing but NaN.
+
+    Raises:
+        KineflowError: A weight is infinite or not a number; up to five tensors are named.
+    """
+    import torch
+
+    broken = sorted(
+        name for name, tensor in state.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    )
+    if broken:
+        raise KineflowError(
+            f"weights that are infinite or not a number ({len(broken)} tensors): {_first_few(broken)}",
+            where=where,
+            remedy="give weights of before the training broke down, or train again with a lower learning rate",
+        )
+
+
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor by its name."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -8,16 +8,14 @@ over it, and neither means nor scores see it.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from kineflow.models.network import Network
+from kineflow.spec.tap import Tap
 from kineflow.storage.errors import KineflowError
-
-# What is read of an image network: its last feature map [F,h,w], or the vector [D] that its classifier sees.
-Tap = Literal["map", "vector"]
 
 
 class State(NamedTuple):

@@ -48,13 +48,13 @@ from kineflow.models.network import VideoNetwork, require_same_tensors, shapes
 from kineflow.models.registry import register_model
 from kineflow.models.resnet import Bottleneck, ResNet50, resnet50
 from kineflow.models.scale import require_probability
+from kineflow.spec.modality import RGB_CHANNELS
 from kineflow.storage.errors import KineflowError
 
 Injection = Literal["add", "multiply"]
 Direction = Literal["motion_to_appearance", "appearance_to_motion", "both", "none"]
 TemporalInit = Literal["average", "centre", "difference", "random"]
 
-APPEARANCE_CHANNELS = 3
 
 _TEMPORAL_TAPS = 3
 _POOL_STEPS, _POOL_STRIDE = 5, 2
@@ -150,7 +150,7 @@ class STResNet(VideoNetwork):
         _require_one_of("direction", direction, get_args(Direction))
         _require_one_of("temporal_init", temporal_init, get_args(TemporalInit))
         require_probability("dropout", dropout)
-        if in_channels <= APPEARANCE_CHANNELS:
+        if in_channels <= RGB_CHANNELS:
             raise KineflowError(
                 f"ST-ResNet cannot see frames and flow in {in_channels} channels",
                 remedy="give in_channels 3 for the frame and 2 for each flow frame, 23 for the paper's 10 of them",
@@ -166,8 +166,8 @@ class STResNet(VideoNetwork):
                 stage[1] = TemporalBottleneck(stage[1], temporal_init)
             return network
 
-        self.appearance = stream(APPEARANCE_CHANNELS)
-        self.motion = stream(in_channels - APPEARANCE_CHANNELS)
+        self.appearance = stream(RGB_CHANNELS)
+        self.motion = stream(in_channels - RGB_CHANNELS)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.ModuleDict()
         self.num_features = self.appearance.num_features + self.motion.num_features
@@ -177,8 +177,8 @@ class STResNet(VideoNetwork):
         """[B,3+M,T,H,W] → [B,2F,T',⌈H/32⌉,⌈W/32⌉], appearance first; T' is T, or about T/2 with ``temporal_pool``."""
         steps = x.shape[2]
         images = x.transpose(1, 2).flatten(0, 1)  #                         B·T images of 3+M @ 224×224
-        appearance = self.appearance.forward_stem(images[:, :APPEARANCE_CHANNELS])  #    64 @ 56×56
-        motion = self.motion.forward_stem(images[:, APPEARANCE_CHANNELS:])  #            64 @ 56×56
+        appearance = self.appearance.forward_stem(images[:, :RGB_CHANNELS])  #    64 @ 56×56
+        motion = self.motion.forward_stem(images[:, RGB_CHANNELS:])  #            64 @ 56×56
         for stage_a, stage_m in zip(self.appearance.stages, self.motion.stages, strict=True):
             # 256 @ 56×56, 512 @ 28×28, 1024 @ 14×14, 2048 @ 7×7
             appearance, motion = self._stage(stage_a, stage_m, appearance, motion, steps)

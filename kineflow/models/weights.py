@@ -7,13 +7,16 @@ import os
 import re
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from kineflow.models.safetensors_file import read_header
+from kineflow.models.torch_file import check_torch_file, require_plain
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, sha256_of
 from kineflow.storage.progress import track
@@ -29,6 +32,7 @@ _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SUFFIXES = (".safetensors", ".pth", ".pt")
+_TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,25 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     return kept
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file to the CPU; no code in it is run.
 
-    A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped.
+    A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
+    is read takes no more memory than the file has bytes.
+
+    Args:
+        path: Of the file.
+        needed_bytes: What the network takes that it is for. A checkpoint may have several times as much (the state of
+            an optimiser, a second copy of the weights), but not any amount.
 
     Raises:
-        KineflowError: The file is damaged, holds other things than tensors, or is of another kind.
+        KineflowError: The file is damaged, holds other things than tensors, is of another kind, or is far larger than
+            what is needed.
     """
-    import torch
-    from safetensors.torch import load_file
-
     suffix = _suffix(path.name, where=str(path))
+    _require_size(path.stat().st_size, min(LARGEST_BYTES, _TIMES_NEEDED * needed_bytes + _SPARE_BYTES), where=str(path))
     try:
-        content = load_file(path) if suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        content = _read_tensors(path, suffix)
     except Exception as error:  # a damaged file breaks torch's reader in any way: IndexError, KeyError, EOFError, …
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise KineflowError(
@@ -113,9 +122,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
+    import torch
+
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise KineflowError("holds no plain table of tensors", where=path, remedy="give a checkpoint's state dict")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    tensors = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    try:
+        require_plain(tensors, file_bytes=path.stat().st_size)
+    except ValueError as error:
+        raise KineflowError(str(error), where=path, remedy="give a checkpoint's state dict") from None
+    return tensors
+
+
+def _read_tensors(path: Path, suffix: str) -> Any:
+    import torch
+    from safetensors.torch import load_file
+
+    if suffix == ".safetensors":
+        read_header(path)
+        return load_file(path)
+    check_torch_file(path)
+    # Of an archive, tensors are mapped: what nobody looks at is not read.
+    return torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
 
 
 def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -> LoadReport:
@@ -127,9 +155,10 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
         where: The checkpoint's name in messages.
 
     Raises:
-        KineflowError: A tensor other than the classifier's is missing, unknown or of another shape.
+        KineflowError: A tensor other than the classifier's is missing, unknown or of another shape, or a weight is not
+            finite.
     """
-    from kineflow.models.network import require_same_tensors, shapes
+    from kineflow.models.network import require_finite, require_same_tensors, shapes
 
     own = network.state_dict()
     given = network.adapt_checkpoint(state)
@@ -149,6 +178,7 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
         where=where,
         remedy="give the checkpoint of this architecture, with the same width and input channels",
     )
+    require_finite(given, where=where)
     network.load_state_dict(given)
     scores = given_head.get(f"{head}weight")
     return LoadReport(
@@ -170,7 +200,8 @@ def load_published(network: Network, checkpoint: str, sha256: str) -> tuple[dict
         KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
     """
     shown = display_name(checkpoint)
-    weights = read_weights(fetch_weights(checkpoint, sha256=sha256))
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    weights = read_weights(fetch_weights(checkpoint, sha256=sha256), needed_bytes=needed)
     report = load_weights(network, weights, where=shown)
     origin = {"initialised": "from checkpoint", "checkpoint": shown, "checkpoint_sha256": sha256}
     return origin, f"from {shown}: {report}"
@@ -247,9 +278,11 @@ def _split(url: str) -> SplitResult:
 
 def _require_safe_url(url: str) -> None:
     parts = _split(url)
-    if parts.username or parts.password:
+    if parts.username or parts.password:  # a signature may be there: a server may have redirected to it
         raise KineflowError(
-            "a URL with a user or password in it", where=display_name(url), remedy="download the file, give its path"
+            "a URL with a user or password in it",
+            where=display_name(url),
+            remedy="download the file, give its path",
         )
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise KineflowError(

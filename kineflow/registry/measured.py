@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import read_json
 from kineflow.storage.spreadsheet import as_given
 
 PER_CLASS = "per_class/"
-METRICS_FILE = "metrics.json"
-PER_CLASS_FILE = "per_class.csv"
 _EVALUATE_AGAIN = "run the evaluate step again"
 
 
@@ -50,7 +49,7 @@ def read_evaluation(folder: Path, model: str) -> Measured:
     """
     path = folder / METRICS_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise KineflowError(
             f"no readable evaluation: {error}", where=path, remedy="run the evaluate step into this folder"
@@ -80,5 +79,5 @@ def _per_class(path: Path, model: str) -> dict[str, float]:
         try:
             rows = [row for row in csv.DictReader(stream) if as_given(row["model"]) == model and row["accuracy"]]
             return {f"{PER_CLASS}{as_given(row['class'])}": float(row["accuracy"]) for row in rows}
-        except (KeyError, ValueError) as error:
+        except (AttributeError, KeyError, ValueError, csv.Error) as error:
             raise KineflowError(f"malformed: {error}", where=path, remedy=_EVALUATE_AGAIN) from None

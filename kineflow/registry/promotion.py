@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from kineflow.registry.aliases import (
 from kineflow.registry.measured import Measured
 from kineflow.registry.policy import Decision, Gate, decide
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import parse_json
 from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri
 
@@ -180,7 +180,7 @@ def _set_champion(client: Any, name: str, version: str, before: str | None, *, b
 
 def _evaluation_of(version: Any) -> Measured:
     try:
-        metrics = {str(key): float(value) for key, value in json.loads(version.tags[METRICS_TAG]).items()}
+        metrics = {str(key): float(value) for key, value in parse_json(version.tags[METRICS_TAG]).items()}
         return Measured(metrics, version.tags[DATA_TAG], int(version.tags.get(CLIPS_TAG, 0)))
     except (KeyError, ValueError, AttributeError, TypeError):
         raise KineflowError(
@@ -191,7 +191,7 @@ def _evaluation_of(version: Any) -> Measured:
 
 def _gate_of(version: Any) -> Gate:
     try:
-        return Gate(**json.loads(version.tags[GATE_TAG]))
+        return Gate(**parse_json(version.tags[GATE_TAG]))
     except (KeyError, ValueError, TypeError):
         return Gate()
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kineflow.data.transforms import resized_to
 from kineflow.data.windows import Needed, needed_of, prepare_windows
 from kineflow.evaluation.view_aggregation import aggregate_views
 from kineflow.spec.modality import reads_flow
@@ -24,6 +25,7 @@ from kineflow.spec.video_bounds import MAX_FRAMES, MAX_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.index import VideoIndex, index_video
+from kineflow.video.opening import open_video
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +33,16 @@ if TYPE_CHECKING:
 
     from kineflow.models.card import ModelCard
     from kineflow.spec.flow_source import FlowSource
+    from kineflow.spec.preprocessing import Preprocessing
 
     # of each window its frames [n, H, W, 3] and its flow [m, H, W, 2]
     Reading = Generator[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None], None, None]
 
 CLIPS = 10
+
+# Pixels of all frames of a window: 64 frames of 455x256 px have 7.5 million.
+_MOST_WINDOW_PIXELS = 2**26  # 200 MB of RGB
+_MOST_DECODED_PIXELS = 2**25  # before they are resized
 
 
 def predict_video(
@@ -46,13 +53,14 @@ def predict_video(
     clips: int = CLIPS,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
+    max_video_pixels: int | None = None,
     max_flow_pixels: int | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities of one video, as :func:`kineflow.evaluation.protocol.score_clips` has them.
 
     Windows spread evenly over the video, centre crop, softmax, mean over the windows; of TSN, mean of the snippets'
-    scores, softmax. One window is decoded at a time, and its flow computed, so that memory does not grow with ``clips``
-    or with the video's length.
+    scores, softmax. One window is decoded at a time, its frames resized as they are decoded, and its flow computed, so
+    that memory does not grow with ``clips`` or with the video's length and size.
 
     Args:
         video: A file, or the bytes of one.
@@ -61,28 +69,30 @@ def predict_video(
         clips: Windows, at least 1.
         max_frames: Longest video taken.
         max_pixels: Largest picture taken.
+        max_video_pixels: Most pixels of all frames of the video together, as time to decode them; None for any number.
         max_flow_pixels: Most flow computed, pixels of all frames together; None for any amount.
 
     Returns:
         float32 ``[K]``, in the order of ``card.classes``; they add up to 1.
 
     Raises:
-        KineflowError: The video cannot be read whole or is past a bound; or the network takes flow, and the video shows
-            no motion, or nobody knows how its flow was computed.
+        KineflowError: The model has no classes; the video cannot be read whole or is past a bound; the network takes
+            flow, and the video shows no motion, or nobody knows how its flow was computed; or its answer is no number.
     """
     import torch
 
+    require_classes(card)
     wanted, source = card.preprocessing, flow_source(card)
     device = next(network.parameters()).device
     with _as_file(video) as path, torch.inference_mode():
-        index = _index(path, max_frames=max_frames, max_pixels=max_pixels)
+        index = _index(path, max_frames, max_pixels, max_video_pixels)
         spec = ClipSpec(wanted.frames, wanted.stride_frames, wanted.short)
         laid_out = uniform_clips(max(1, index.frames - 1), spec, clips)  # [clips, T]
         distinct, times = np.unique(laid_out, axis=0, return_counts=True)  # of a short video they are all one
         windows = [window[None] for window in distinct]
         needs = [needed_of(window, wanted, n_frames=index.frames) for window in windows]
         if source is None:
-            reading = _read_frames(path, needs, max_frames=max_frames, max_pixels=max_pixels)
+            reading = _read_frames(path, index, needs, wanted, max_frames=max_frames, max_pixels=max_pixels)
         else:
             reading = _read_with_flow(path, index, needs, source, device, max_flow_pixels)
         logits = []
@@ -93,7 +103,26 @@ def predict_video(
         every = torch.cat(logits).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
         scores = aggregate_views(every[None], before_softmax=wanted.segments > 0)[0]
     probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
+    if not np.isfinite(probabilities).all():
+        raise KineflowError(
+            "the network's answer is not a number",
+            where=f"model {card.name!r}",
+            remedy="train it again with a lower learning rate: its weights have grown without bounds",
+        )
     return probabilities
+
+
+def require_classes(card: ModelCard) -> None:
+    """Check that a model can classify.
+
+    Raises:
+        KineflowError: It has no classes: it holds initial weights.
+    """
+    if not card.classes:
+        raise KineflowError(
+            f"model {card.name!r} has no classes, so it cannot classify a video",
+            remedy="take a trained classifier, such as the student: outputs/train_student/model or the like",
+        )
 
 
 def flow_source(card: ModelCard) -> FlowSource | None:
@@ -114,9 +143,41 @@ def flow_source(card: ModelCard) -> FlowSource | None:
     return card.flow
 
 
-def _read_frames(path: Path, needs: Sequence[Needed], *, max_frames: int, max_pixels: int) -> Reading:
+def _read_frames(
+    path: Path,
+    index: VideoIndex,
+    needs: Sequence[Needed],
+    wanted: Preprocessing,
+    *,
+    max_frames: int,
+    max_pixels: int,
+) -> Reading:
+    size = _size_to_read(index, wanted, max(len(needed.frames) for needed in needs))
     for needed in needs:
-        yield read_frames(path, needed.frames.tolist(), max_frames=max_frames, max_pixels=max_pixels), None
+        frames = read_frames(path, needed.frames.tolist(), size=size, max_frames=max_frames, max_pixels=max_pixels)
+        yield frames, None
+
+
+def _size_to_read(index: VideoIndex, wanted: Preprocessing, frames: int) -> tuple[int, int] | None:
+    """Width and height to scale a video's frames to as they are decoded; None where they may be held as they are.
+
+    (Then they are scaled afterwards, all at once, by the same function as the frames of clip sets.)
+
+    Raises:
+        KineflowError: A window of so many frames would still take too much memory.
+    """
+    height, width = index.height, index.width
+    if wanted.fit == "squash":
+        to = (wanted.crop, wanted.crop)
+    else:
+        to = resized_to(height, width, wanted.short_side)
+    if frames * to[0] * to[1] > _MOST_WINDOW_PIXELS:
+        raise KineflowError(
+            f"{frames} frames of {width}x{height} px become {to[1]}x{to[0]} px, which is too much to hold",
+            remedy="pass a video whose picture is less wide, or less high",
+        )
+    is_held = frames * height * width <= _MOST_DECODED_PIXELS or to[0] * to[1] >= height * width
+    return None if is_held else (to[1], to[0])
 
 
 def _read_with_flow(
@@ -154,8 +215,16 @@ def _as_file(video: Path | bytes) -> Iterator[Path]:
         yield path
 
 
-def _index(path: Path, *, max_frames: int, max_pixels: int) -> VideoIndex:
-    index = index_video(path, max_frames=max_frames, max_pixels=max_pixels)
+def _index(path: Path, max_frames: int, max_pixels: int, max_video_pixels: int | None) -> VideoIndex:
+    most, size = max_frames, ""
+    if max_video_pixels is not None:
+        with suppress(KineflowError), open_video(path, max_pixels=max_pixels) as (_, stream):  # said below
+            width, height = stream.width, stream.height
+            if width * height > 0 and (fitting := max(1, max_video_pixels // (width * height))) < max_frames:
+                # A video may change its size; one that turns out four times as large has said something else.
+                most, size, max_pixels = fitting, f" of {width}x{height} px", min(max_pixels, 4 * width * height)
+    index = index_video(path, max_frames=most, max_pixels=max_pixels)
     if index.status not in (Status.OK, Status.SHORT):
-        raise KineflowError(index.reason, where=path, remedy="pass a whole video file, such as H.264 mp4")
+        reason = index.reason + (size if index.frames > most else "")
+        raise KineflowError(reason, where=path, remedy="pass a whole video file, such as H.264 mp4")
     return index

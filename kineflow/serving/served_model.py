@@ -42,7 +42,7 @@ from mlflow.types.schema import Array, Map, Object, Property
 
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, load_card
-from kineflow.serving.predict import CLIPS, flow_source, predict_video
+from kineflow.serving.predict import CLIPS, flow_source, predict_video, require_classes
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.secrets import redact
 from kineflow.tracking.store import connect, tracking_uri
@@ -55,6 +55,7 @@ LIMITS = {
     "max_video_bytes": 64 * 1024 * 1024,
     "max_video_frames": 18_000,  # ten minutes at 30 frames per second
     "max_frame_pixels": 4096 * 2304,
+    "max_video_pixels": 2**34,  # of all frames of a video: ten minutes of 1280x720 px at 30 frames per second
     "max_flow_pixels": 100_000_000,  # of a video, for networks that take flow: ten windows of 64 frames of 455x256
 }
 
@@ -117,6 +118,7 @@ class VideoClassifier(PythonModel):
                 clips=self.limits["clips"],
                 max_frames=self.limits["max_video_frames"],
                 max_pixels=self.limits["max_frame_pixels"],
+                max_video_pixels=self.limits["max_video_pixels"],
                 max_flow_pixels=self.limits["max_flow_pixels"],
             )
         except KineflowError as error:  # its place is a temporary file, which tells a client nothing
@@ -169,12 +171,7 @@ def save_video_model(
         KineflowError: The bundle is damaged, has no classes, or takes flow and does not say how that was computed.
     """
     card = load_card(bundle)
-    if not card.classes:
-        raise KineflowError(
-            f"model {card.name!r} has no classes, so it cannot classify a video",
-            where=bundle,
-            remedy="register a trained classifier, such as the student",
-        )
+    require_classes(card)
     takes_flow = flow_source(card) is not None
     with _no_bytecode():  # MLflow imports the stored file to try the example
         mlflow.pyfunc.save_model(
@@ -276,6 +273,8 @@ def _videos(given: Any) -> list[Any]:
 
 
 def _checked(video: Any, max_bytes: int) -> bytes | Path:
+    if isinstance(video, str) and len(video) > 2 * max_bytes:  # base64 takes a third more, and may have line breaks
+        raise KineflowError(f"{len(video)} characters; videos of 1 to {max_bytes} bytes are taken")
     content = _from_base64(video) if isinstance(video, str) else video
     if not isinstance(content, bytes | Path):
         raise KineflowError(f"bytes are expected, not {type(content).__name__}")

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.sets.indexed import SetFiles
+from kineflow.spec.classes import checked_classes
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media
 
 MANIFEST_FILE = "manifest.parquet"
@@ -38,8 +40,8 @@ class Clip:
         status: See :class:`Status`; only ``ok`` clips are used.
         reason: Why the status is not ``ok``; empty otherwise.
         source: Where the clip came from: a path below the source root, or a URI.
-        video_sha256: Of the bytes of the whole source file, hex; empty when they could not be read, and in sets of
-            versions before 3.
+        video_sha256: Of the bytes of the whole source file, hex, where the clip is a part of it; empty where ``sha256``
+            is that itself, and in sets of versions before 3.
         first_frame: Number of the source's frame that the clip begins with, from 0.
     """
 
@@ -102,10 +104,16 @@ class ClipSet:
         """Read a clip set.
 
         Raises:
-            KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, or it is of a
-                later version.
+            KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
+                its classes, or it is of a later version.
         """
-        clips, root, classes = CLIP_FILES.load(folder, lambda described: tuple(described["classes"]))
+        clips, root, classes = CLIP_FILES.load(folder, lambda described: checked_classes(described["classes"]))
+        if unknown := sorted({clip.label for clip in clips if clip.label is not None} - set(classes)):
+            raise KineflowError(
+                f"{len(unknown)} labels are no classes of this clip set, the first of them {unknown[0]!r}",
+                where=folder,
+                remedy="use manifest and clipset.json of one run together, or run the ingest step again",
+            )
         return cls(classes, tuple(clips), root)
 
 

@@ -16,13 +16,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kineflow.sets.indexed import ByClip, SetFiles, by_clip
+from kineflow.spec.arrays import Indices
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import Indices
 from kineflow.spec.status import Status
+from kineflow.spec.tap import Tap
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 INDEX_FILE = "features.parquet"
 FEATURESET_FILE = "features.json"
 
-Tap = Literal["map", "vector"]
 
 _TENSOR = "features"
+_MOST_SIDES, _LONGEST_SIDE = 3, 100_000
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
 
@@ -66,14 +67,14 @@ class FeatureEntry:
     Attributes:
         clip_id: As in the clip set.
         path: Of the features below the set's media root; empty when there are none.
-        moments: n, its time steps: one fewer than its frames (1 for a clip of a single frame); 0 without features.
+        time_steps: n, its time steps: one fewer than its frames (1 for a clip of a single frame); 0 without features.
         status: ``ok``, or that of the clip's flow where there is none to look at.
         reason: Why the status is not ``ok``; empty otherwise.
     """
 
     clip_id: str
     path: str
-    moments: int
+    time_steps: int
     status: Status
     reason: str
 
@@ -140,7 +141,10 @@ def _facts(described: Mapping[str, Any]) -> tuple[FeatureSource, tuple[int, ...]
     from pydantic import TypeAdapter
 
     source = TypeAdapter(FeatureSource).validate_json(json.dumps(described["source"]), strict=True)
-    return source, tuple(int(side) for side in described["shape"])
+    shape = tuple(int(side) for side in described["shape"])
+    if not 1 <= len(shape) <= _MOST_SIDES or not all(1 <= side <= _LONGEST_SIDE for side in shape):
+        raise ValueError(f"features of shape {list(shape)[:_MOST_SIDES]}")
+    return source, shape
 
 
 def write_features(path: Path, features: Tensor) -> None:
@@ -174,7 +178,7 @@ def read_features(path: Path, shape: tuple[int, ...], first: int, end: int) -> T
     try:
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_TENSOR)
-            time_steps, *found = stored.get_shape()
+            time_steps, *found = stored.get_shape() or [0]
             if tuple(found) == shape and 0 <= first < end <= time_steps:
                 part: Tensor = stored[first:end]
                 return part

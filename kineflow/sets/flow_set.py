@@ -81,10 +81,15 @@ class FlowSet(ByClip[FlowEntry]):
         Raises:
             KineflowError: A file is missing, is not that of a flow set, or is of a later version.
         """
-        rows, root, (bound_px, params) = FLOW_FILES.load(
-            folder, lambda described: (float(described["bound_px"]), dict(described["params"]))
-        )
+        rows, root, (bound_px, params) = FLOW_FILES.load(folder, _facts)
         return cls(bound_px, by_clip(rows), root, params)
+
+
+def _facts(described: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
+    bound_px = float(described["bound_px"])
+    if not bound_px > 0:
+        raise ValueError(f"flow is bounded by {bound_px} px")
+    return bound_px, dict(described["params"])
 
 
 FLOW_FILES = SetFiles("flow set", "extract_flow", FlowEntry, INDEX_FILE, FLOWSET_FILE, version=2)

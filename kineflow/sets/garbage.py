@@ -24,7 +24,9 @@ from kineflow.sets.media import CLIPS, FEATURES, FLOW, SETS, using
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
+from kineflow.storage.parquet import open_table
 from kineflow.storage.project import media_folder
+from kineflow.storage.safe_json import read_json
 
 SET_INDEX_FILES = (CLIP_FILES.index, FLOW_FILES.index, FEATURE_FILES.index)
 _KINDS = (CLIPS, FLOW, FEATURES, SETS)
@@ -175,7 +177,7 @@ def _locked_indices(project: Path, cache: Path) -> tuple[list[Path], list[str]]:
                 if not md5.endswith(".dir"):
                     continue
                 try:
-                    listed = json.loads(_in_cache(cache, md5).read_text(encoding="utf-8"))
+                    listed = read_json(_in_cache(cache, md5))
                 except (OSError, ValueError):
                     unread.append(f"{lock.relative_to(project)}: {name}: {output['path']}")
                     continue
@@ -191,11 +193,10 @@ def _in_cache(cache: Path, md5: str) -> Path:
 
 def _paths_in(index: Path) -> set[str]:
     """The paths that an index names, whatever kind of set it is of."""
-    import pyarrow.parquet as pq
-
     try:
-        return set(pq.read_table(index, columns=["path"])["path"].to_pylist())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with open_table(index, texts=["path"]) as table:
+            return set(table.texts("path"))
+    except (OSError, ValueError) as error:
         raise KineflowError(
             f"no readable index of a set ({error}), so nobody knows what it needs",
             where=index,

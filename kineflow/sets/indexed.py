@@ -9,20 +9,30 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from kineflow.sets.media import index_copy, loaded_root, recorded_root
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.media import Media, locate
+from kineflow.storage.parquet import Table, open_table
+from kineflow.storage.safe_json import read_json
 
 _VERSION, _ROOT = "format_version", "media_root"
+_NUMBERS: dict[type, type[np.generic]] = {int: np.int32, float: np.float64}
+_MOST_WHOLE = 1_000_000  # frames of a clip, pixels of a side: bounds what a row can make others lay out
+_SIGNED = frozenset({"rotation"})
+_NAMES_SHOWN = 20
 
 
 class Row(Protocol):
@@ -115,11 +125,11 @@ class SetFiles(Generic[R]):
             KineflowError: A file is missing, is not that of such a set, or is of a later version.
         """
         try:
-            described = dict(json.loads((folder / self.described).read_text()))
+            described = dict(read_json(folder / self.described))
             self._check_version(described, folder)
             rows = self.rows(folder / self.index)
             recorded, facts = str(described[_ROOT]), parse(described)
-        except (OSError, ValueError, KeyError, TypeError) as error:  # those of pyarrow and pydantic are such as well
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:  # pydantic's are such as well
             raise KineflowError(
                 f"no readable {self.kind} here ({error})",
                 where=folder,
@@ -135,16 +145,22 @@ class SetFiles(Generic[R]):
             ValueError: It is no such index.
             TypeError: Likewise.
         """
-        import pyarrow.parquet as pq
-
         hints = get_type_hints(self.row)
-        members = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, StrEnum)}
-        with pq.ParquetFile(index) as file:  # pyarrow's read_table imports pandas, in every step anew
-            table = self._with_later_columns(file.read()).cast(self._schema())
-        return [
-            self.row(**{**row, **{name: member(row[name]) for name, member in members.items()}})
-            for row in table.to_pylist()
-        ]
+        names = [field.name for field in dataclasses.fields(self.row)]
+        texts = [name for name in names if hints[name] not in _NUMBERS]
+        with open_table(index, texts=texts) as table:
+            later = {name for name in self._defaults() if name not in table.names}  # than the set that is read
+            if list(table.names) != [name for name in names if name not in later]:
+                raise ValueError(f"columns {', '.join(table.names[:_NAMES_SHOWN])}, not {', '.join(names)}")
+            columns = [
+                [self._defaults()[name]] * table.rows if name in later else _column(table, name, hints[name])
+                for name in names
+            ]
+        rows = [self.row(*cells) for cells in zip(*columns, strict=True)]
+        if len({row.clip_id for row in rows}) < len(rows):
+            twice, _ = Counter(row.clip_id for row in rows).most_common(1)[0]
+            raise ValueError(f"clip {twice!r} is listed twice")
+        return rows
 
     def locate(self, media_root: str, row: R) -> Media:
         """Where the media of a row are.
@@ -172,16 +188,10 @@ class SetFiles(Generic[R]):
                 remedy=f"install the Kineflow that wrote it, or run the {self.step} step again",
             )
 
-    def _with_later_columns(self, table: Any) -> Any:
-        """The index of an earlier version with the columns that came later, as the row's defaults have them."""
-        import pyarrow as pa
-
-        schema = self._schema()
-        for place, field in enumerate(dataclasses.fields(self.row)):
-            if field.name not in table.column_names and field.default is not dataclasses.MISSING:
-                values = pa.array([field.default] * len(table), schema.field(field.name).type)
-                table = table.add_column(place, field.name, values)
-        return table
+    def _defaults(self) -> dict[str, Any]:
+        """Values, by name, of columns that sets of earlier versions do not have."""
+        fields = dataclasses.fields(self.row)
+        return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
     def _schema(self) -> Any:  # pyarrow ships no types
         import pyarrow as pa
@@ -217,6 +227,27 @@ class ByClip(Generic[R]):
             reason = f": {entry.status} ({entry.reason})" if entry else ""
             raise KineflowError(f"no {noun} of clip {clip_id!r}{reason}", where=self.media_root, remedy=remedy)
         return entry
+
+
+def _column(table: Table, name: str, hint: Any) -> list[Any]:
+    """The values of a field in all rows.
+
+    Raises:
+        ValueError: One is none of this field.
+    """
+    if hint in _NUMBERS:
+        numbers = table.numbers(name, _NUMBERS[hint])
+        most = _MOST_WHOLE if hint is int else math.inf
+        least = -_MOST_WHOLE if name in _SIGNED else 0
+        if len(numbers) and not (numbers.min() >= least and numbers.max() <= most and np.isfinite(numbers).all()):
+            raise ValueError(f"{name} is too small or too large in a row")
+        values: list[Any] = numbers.tolist()
+        return values
+    texts = table.texts(name, nullable=_is_optional(hint))
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        member = {text: hint(text) for text in set(texts)}
+        return [member[text] for text in texts]
+    return texts
 
 
 def by_clip(rows: Iterable[R]) -> dict[str, R]:

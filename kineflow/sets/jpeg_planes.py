@@ -31,6 +31,8 @@ _IN_ONE_FOLDER = (("flow_x_", "flow_y_"), ("x_", "y_"))
 _IN_TWO_FOLDERS = "frame"
 _NUMBERED = re.compile(r"(flow_[xy]_|[xy]_|frame)(\d{1,9})\.jpe?g")
 _MAX_BYTES = 64 * 2**20
+_MOST_PIXELS = 2**28  # of all frames that are read at once: 512 MB
+_MOST_SCANS = 64  # of a JPEG; each goes over the whole picture, and encoders write up to a dozen
 _REMEDY = "extract the flow of this clip again, or remove the clip"
 
 
@@ -94,6 +96,9 @@ def read_jpeg_flow(folder: Path, indices: Sequence[int] | None = None) -> np.nda
     flow: list[np.ndarray] = []
     for number in unique:
         u, v = (_decode(Path(path)) for path in (planes.u[number], planes.v[number]))
+        if len(unique) * u.size > _MOST_PIXELS:
+            problem = f"{len(unique)} frames of {_told(u.shape)} px are too much to read at once"
+            raise KineflowError(problem, where=folder, remedy="scale the flow down, or cut the clip into shorter ones")
         if u.shape != v.shape or (flow and u.shape != flow[0].shape[:2]):
             problem = "u and v differ in size here, or from the frames before"
             raise KineflowError(problem, where=planes.u[number], remedy=_REMEDY)
@@ -172,6 +177,8 @@ def _decode(path: Path) -> np.ndarray:
     except OSError as error:
         raise _unreadable(path, error) from None
     size = _checked_size(io.BytesIO(data), path)
+    if data.count(_SCAN) > _MOST_SCANS:
+        raise KineflowError(f"a JPEG of {data.count(_SCAN)} scans", where=path, remedy=_REMEDY)
     plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     # libjpeg fills up what is cut off in silence, so the end is looked for.
     if plane is None or plane.shape != size or not data.rstrip(b"\0").endswith(_END):
@@ -188,7 +195,7 @@ def _told(size: Sequence[int]) -> str:
 
 
 # Markers of JPEG (ITU-T T.81, table B.1)
-_START, _END = b"\xff\xd8", b"\xff\xd9"
+_START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 

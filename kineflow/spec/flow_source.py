@@ -18,6 +18,8 @@ ALGORITHM = "tvl1"
 
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 _LEAST_SIDE = 2  # of a stored clip
+_LARGEST_SIDE, _LARGEST_BOUND_PX = 4096, 10_000
+_MOST_ITERATIONS = 100_000  # OpenCV's defaults give 7,500
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,17 @@ class FlowSource:
     short_side: int = 256
 
     def __post_init__(self) -> None:
-        if not self.bound_px > 0 or self.short_side < _LEAST_SIDE:
+        if not 0 < self.bound_px <= _LARGEST_BOUND_PX or not _LEAST_SIDE <= self.short_side <= _LARGEST_SIDE:
             raise KineflowError(
                 f"no flow is bounded by {self.bound_px} px, of frames with a short side of {self.short_side} px",
-                remedy=f"give a bound above 0 and a short side of at least {_LEAST_SIDE}",
+                remedy=f"give a bound above 0, up to {_LARGEST_BOUND_PX}, and a short side from {_LEAST_SIDE} to "
+                f"{_LARGEST_SIDE}",
             )
-        _ = self.params
+        if (iterations := _iterations(self.params)) > _MOST_ITERATIONS:
+            raise KineflowError(
+                f"TV-L1 of {iterations} iterations a pair of frames",
+                remedy=f"lower scales, warps or iterations: at most {_MOST_ITERATIONS} are computed for a single video",
+            )
 
     @property
     def params(self) -> TVL1Params:
@@ -63,7 +70,7 @@ class FlowSource:
         """How a flow set was made, from clips whose shorter side was brought down to ``short_side`` px.
 
         None where nobody can make the like again: another tool has made it, or an earlier version of this one, whose
-        flow differed.
+        flow differed; or it takes more iterations than are computed for a single video.
 
         Args:
             described: The ``params`` of the flow set.
@@ -72,9 +79,17 @@ class FlowSource:
         """
         if (described.get("algorithm"), described.get("format")) != (ALGORITHM, FLOW_FORMAT):
             return None
+        tvl1 = {name: described[name] for name in TVL1Params.model_fields}
+        if _iterations(parse_params(TVL1Params, tvl1, where="TV-L1")) > _MOST_ITERATIONS:
+            return None
         return cls(
-            tvl1={name: described[name] for name in TVL1Params.model_fields},
+            tvl1=tvl1,
             bound_px=bound_px,
             camera_motion=described["camera_motion"],
             short_side=short_side,
         )
+
+
+def _iterations(params: TVL1Params) -> int:
+    """Most iterations for a pair of frames."""
+    return params.scales * params.warps * params.outer_iterations * params.inner_iterations

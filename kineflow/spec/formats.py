@@ -14,7 +14,7 @@ KEY_DIGITS = 32
 CLIP_FORMAT = 1
 """Of stored clips: the same source, part and stored form give the same video."""
 
-FLOW_FORMAT = 2
+FLOW_FORMAT = 3
 """Of flow: the same stored clip and settings give the same flow."""
 
 FEATURE_FORMAT = 1

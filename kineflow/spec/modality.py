@@ -21,9 +21,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kineflow.spec.arrays import Indices, Pixels
+
 Modality = Literal["rgb", "rgb_difference", "flow", "warped_flow", "rgb_flow"]
-Indices = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
+
+RGB_CHANNELS = 3
+"""Of a frame; in ``rgb_flow`` they come first."""
 
 _NOTHING: Indices = np.zeros(0, dtype=np.int64)
 
@@ -40,7 +43,8 @@ def reads_flow(modality: Modality) -> bool:
 
 def channels_of(modality: Modality, *, flow_frames: int = 1) -> int:
     """Channels of one time step; ``flow_frames`` is L of ``rgb_flow``."""
-    return {"rgb": 3, "rgb_difference": 3, "rgb_flow": 3 + 2 * flow_frames}.get(modality, 2)
+    of_rgb = {"rgb": RGB_CHANNELS, "rgb_difference": RGB_CHANNELS, "rgb_flow": RGB_CHANNELS + 2 * flow_frames}
+    return of_rgb.get(modality, 2)
 
 
 def frames_of(time_steps: Indices, modality: Modality, *, n_frames: int) -> Indices:

@@ -12,6 +12,12 @@ from kineflow.storage.errors import KineflowError
 
 Fit = Literal["crop", "squash"]
 
+MAX_INPUT_VALUES = 2**26
+"""Most numbers of one clip as a network takes it, 268 MB in float32; 64 RGB frames of 224x224 px have 9.6 million."""
+
+_MOST, _LONGEST_STRIDE, _MOST_CHANNELS = 4096, 10_000, 1024
+_LEAST_STD = 1e-6
+
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
 
@@ -59,12 +65,13 @@ class Preprocessing:
                 f"crop {self.crop} of a short side of {self.short_side}",
                 remedy="give counts of at least 1, and a crop no larger than the short side",
             )
+        self._require_bounds()
         if not self.mean or len(self.mean) != len(self.std) or not all(math.isfinite(x) for x in self.mean):
             raise KineflowError(
                 f"mean {self.mean} and std {self.std} do not pair up", remedy="give one number each for every channel"
             )
-        if not all(0 < deviation < math.inf for deviation in self.std):
-            raise KineflowError(f"std {self.std} cannot divide", remedy="give numbers above 0")
+        if not all(_LEAST_STD <= deviation < math.inf for deviation in self.std):
+            raise KineflowError(f"std {self.std} cannot divide", remedy=f"give numbers of at least {_LEAST_STD}")
         colours = {"rgb": 3, "rgb_difference": 3, "rgb_flow": len(self.mean)}
         if self.channel_order == "bgr" and len(self.mean) != colours.get(self.modality):
             raise KineflowError(
@@ -75,6 +82,20 @@ class Preprocessing:
             raise KineflowError(
                 f"no frame with flow frames has {len(self.mean)} channels",
                 remedy="give 3 for the frame and 2 for each flow frame",
+            )
+
+    def _require_bounds(self) -> None:
+        """A card is what its writer says: it must not make its reader take any amount of memory."""
+        geometry = {"frames": self.frames, "short_side": self.short_side, "crop": self.crop, "segments": self.segments}
+        bounds = {**dict.fromkeys(geometry, _MOST), "stride_frames": _LONGEST_STRIDE, "channels": _MOST_CHANNELS}
+        given = {**geometry, "stride_frames": self.stride_frames, "channels": len(self.mean)}
+        for name, value in given.items():
+            if value > bounds[name]:
+                raise KineflowError(f"{name} is {value}", remedy=f"give at most {bounds[name]}")
+        if (values := self.frames * self.crop**2 * len(self.mean)) > MAX_INPUT_VALUES:
+            raise KineflowError(
+                f"{self.frames} frames of {self.crop}x{self.crop} px in {len(self.mean)} channels are {values} values",
+                remedy=f"lower frames or crop: at most {MAX_INPUT_VALUES} are taken",
             )
 
     @property

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from kineflow.spec.arrays import Indices
 from kineflow.storage.errors import KineflowError
 
-Indices = npt.NDArray[np.int64]
 WindowLayout = Literal["even", "spread", "dense"]
 ShortPolicy = Literal["repeat_last", "wrap", "closer", "error"]
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from kineflow.storage.credentials import has_credentials
 from kineflow.storage.errors import KineflowError
 
 S3_SCHEME = "s3://"
@@ -81,13 +82,13 @@ def _client(process: int, endpoint_url: str, environment: tuple[tuple[str, str],
 
 
 def _check_endpoint(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.username or parts.password:
+    if has_credentials(url):
         raise KineflowError(
             "credentials in the address of an S3 server end up in logs",
             where="endpoint_url",
             remedy="leave them out; put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials",
         )
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise KineflowError(
             f"no address of an S3 server: {url!r}",
@@ -103,7 +104,7 @@ def split_uri(uri: str) -> tuple[str, str]:
         KineflowError: It is no S3 address, names no bucket, or carries credentials.
     """
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
-    if "@" in bucket:  # not shown: it may be a password
+    if "@" in bucket or has_credentials(uri):  # not shown: it may be a password
         raise KineflowError("credentials in an S3 address", remedy="leave them out; put them into the environment")
     if not uri.startswith(S3_SCHEME) or not bucket:
         raise KineflowError("an S3 address names a bucket", where=uri, remedy="write s3://bucket/prefix")

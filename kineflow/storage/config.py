@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import check_root
+from kineflow.storage.safe_yaml import read_safe_yaml
 
 _LOG = logging.getLogger("kineflow")
 
@@ -29,6 +30,15 @@ class Params(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
+    def _refuse_credentials(cls, values: Any) -> Any:
+        if key := _key_with_credentials(values):
+            raise PydanticCustomError(
+                _CREDENTIAL, "holds a credential; {remedy}", {"key": key, "remedy": WHERE_THEY_BELONG}
+            )
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _take_old_names(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
@@ -39,6 +49,21 @@ class Params(BaseModel):
                 _tell_new_name(old, new)
                 values = {new if key == old else key: value for key, value in values.items()}
         return values
+
+
+def _key_with_credentials(values: Any) -> str:
+    """The dotted name of a key, however deep, whose value is an address with a credential; empty where none is."""
+    named: Iterable[tuple[Any, Any]] = ()
+    if isinstance(values, Mapping):
+        named = values.items()
+    elif isinstance(values, list | tuple):
+        named = enumerate(values)
+    for key, value in named:
+        if isinstance(value, str) and has_credentials(value):
+            return str(key)
+        if below := _key_with_credentials(value):
+            return f"{key}.{below}"
+    return ""
 
 
 @cache
@@ -89,7 +114,8 @@ def _whole_numbers(values: dict[str, PlainValue]) -> dict[str, PlainValue]:
 Keywords = Annotated[dict[str, PlainValue], AfterValidator(_whole_numbers)]
 """Plain values for the keywords of a function; a whole number is an int, also where KFP has made a double of it."""
 
-_USERINFO = re.compile(r"//[^/\s]*@")
+_CREDENTIAL = "credential"
+_SHOWN = 200
 
 P = TypeVar("P", bound=Params)
 
@@ -102,7 +128,8 @@ def parse_params(kind: type[P], values: Mapping[str, Any], *, where: str) -> P:
     """
     if not isinstance(values, Mapping):
         raise KineflowError(
-            f"invalid parameters\n  {where}: a mapping of keys to values is expected, not {values!r}",
+            f"invalid parameters\n  {where}: a mapping of keys to values is expected, "
+            f"not {mask_uri(repr(values)[:_SHOWN])}",
             remedy="correct these values; nothing has been run",
         )
     try:
@@ -116,13 +143,15 @@ def parse_params(kind: type[P], values: Mapping[str, Any], *, where: str) -> P:
 
 def _describe(kind: type[Params], where: str, fault: Any) -> str:
     key = ".".join([where, *map(str, fault["loc"])])
+    if fault["type"] == _CREDENTIAL:  # whose value is not shown
+        return f"  {key}.{fault['ctx']['key']}: {fault['msg']}"
     if fault["type"] == "extra_forbidden":
         return f"  {key}: unknown key; known keys: {', '.join(_keys_beside(kind, fault['loc']))}"
     if fault["type"] == "missing":
         return f"  {key}: required, and absent"
     message = fault["msg"].removeprefix("Value error, ")
     # Checks across the keys of a section name the values at fault; the whole section would bury them.
-    given = "" if isinstance(fault["input"], Mapping) else f", not {_USERINFO.sub('//***@', repr(fault['input']))}"
+    given = "" if isinstance(fault["input"], Mapping) else f", not {mask_uri(repr(fault['input']))}"
     return f"  {key}: {message[0].lower()}{message[1:]}{given}"
 
 
@@ -138,18 +167,16 @@ def _keys_beside(kind: type[Params], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
+    """Read a YAML mapping of plain values (:mod:`kineflow.storage.safe_yaml`).
 
     Raises:
         KineflowError: The file cannot be read, is no YAML, or holds something other than a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_safe_yaml(path)
     except OSError as error:
         problem = f"not readable: {error.strerror}"
         raise KineflowError(problem, where=path, remedy="give the path of a parameter file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise KineflowError(f"not readable as YAML: {error}", where=path, remedy="correct the syntax") from None
     if not isinstance(content, dict):
         raise KineflowError(f"a mapping was expected, not {type(content).__name__}", where=path)
     return content

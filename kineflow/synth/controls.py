@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.synth.truth import Floats, Truth, wrap
+from kineflow.spec.arrays import Floats
+from kineflow.synth.truth import Truth, wrap
 
 _BLOCKS = 4
 _STEPS = 400

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from kineflow.spec.arrays import Floats
 from kineflow.storage.errors import KineflowError
-
-Floats = npt.NDArray[np.float64]
 
 OSCILLATION_FRAMES = 8.0  # one period of the oscillating classes
 SPEED_CHANGE = 0.8  # the accelerating classes go from (1 - this) to (1 + this) times their mean speed
@@ -124,7 +122,8 @@ def _grow(tau: Floats, params: MotionParams) -> Path:
 def _oscillation(tau: Floats, params: MotionParams) -> Floats:
     """A sine whose greatest speed is ``speed_px``."""
     omega = 2 * math.pi / OSCILLATION_FRAMES
-    return params.speed_px / omega * np.sin(omega * tau + params.phase_rad)
+    sine: Floats = np.sin(omega * tau + params.phase_rad)
+    return params.speed_px / omega * sine
 
 
 def _oscillate_x(tau: Floats, params: MotionParams) -> Path:

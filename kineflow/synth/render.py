@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kineflow.spec.arrays import Floats
 from kineflow.synth.textures import OVERSAMPLING, Blob
-from kineflow.synth.truth import Floats, Truth, pixel_grid, wrap
+from kineflow.synth.truth import Truth, pixel_grid, wrap
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ import math
 
 import numpy as np
 
+from kineflow.spec.arrays import Floats
 from kineflow.synth.motions import Motion, MotionParams, clip_times
 from kineflow.synth.render import Look
 from kineflow.synth.spec import SIZE_SPREAD, SynthSpec
 from kineflow.synth.textures import draw_blob, draw_palette, draw_texture
-from kineflow.synth.truth import Floats
 
 
 def draw_look(spec: SynthSpec, rng: np.random.Generator) -> Look:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kineflow.spec.arrays import Floats
+
 OVERSAMPLING = 4  # texture samples per pixel: linear interpolation between them then neither shifts nor blurs
 BLOB_BULGE = 0.2  # an outline's radius stays within 1 ± this
 
@@ -53,7 +55,7 @@ class Blob:
     amplitudes: npt.NDArray[np.float64]
     phases: npt.NDArray[np.float64]
 
-    def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def contains(self, x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
         """Whether points, in units of the mean radius, lie inside the outline; same shape as ``x``."""
         distance = np.hypot(x, y)
         inside = distance <= 1 - BLOB_BULGE

@@ -9,18 +9,22 @@ copy of the actor whose centre is nearest, and moves with that copy.
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kineflow.spec.arrays import Floats
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 
-Floats = npt.NDArray[np.float64]
-
+_MOST_BYTES = 64 * 2**20
 _REMEDY = "make the clips again: kineflow synth"
 
 
@@ -110,11 +114,14 @@ def load_truth(path: Path) -> Truth:
         KineflowError: The file is missing, or is no truth file.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            shape = tuple(int(length) for length in stored["shape"])
-            mask = np.unpackbits(stored["mask"], count=int(np.prod(shape))).astype(bool).reshape(shape)
-            truth = Truth(stored["actor"], stored["scene"], mask)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            stored = {name: _array(archive, name) for name in ("shape", "mask", "actor", "scene")}
+        shape = tuple(int(length) for length in stored["shape"])
+        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > stored["mask"].size * 8:
+            raise ValueError(f"masks {shape} of {stored['mask'].size} bytes")
+        mask = np.unpackbits(stored["mask"], count=math.prod(shape)).astype(bool).reshape(shape)
+        truth = Truth(stored["actor"], stored["scene"], mask)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         raise KineflowError(
             f"no readable truth of a synthetic clip ({error})",
             where=path,
@@ -128,6 +135,29 @@ def load_truth(path: Path) -> Truth:
             remedy=_REMEDY,
         )
     return truth
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """An array of a .npz file, of which no more is taken to be there than the archive says that it holds.
+
+    Raises:
+        ValueError: It is larger than 64 MiB, or no array of numbers.
+        KeyError: There is none of this name.
+    """
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size > _MOST_BYTES:
+        raise ValueError(f"{name} of {member.file_size} bytes; at most {_MOST_BYTES} are read")
+    with archive.open(member) as stream:
+        content = io.BytesIO(stream.read(_MOST_BYTES))
+    version = np.lib.format.read_magic(content)
+    if version != (1, 0):
+        raise ValueError(f"{name} in format {version}")
+    shape, _, kind = np.lib.format.read_array_header_1_0(content)
+    if kind.hasobject or kind.itemsize * math.prod(shape) != len(content.getbuffer()) - content.tell():
+        raise ValueError(f"{name} of shape {shape} is not what its bytes hold")
+    content.seek(0)
+    array: npt.NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    return array
 
 
 def _between(old: Floats, new: Floats) -> Floats:

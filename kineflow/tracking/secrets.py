@@ -6,16 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 
-HIDDEN = "***"
+from kineflow.storage.credentials import HIDDEN, mask_uri
 
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")
+__all__ = ["HIDDEN", "is_secret_name", "mask_uri", "redact"]
+
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE_KEY)", re.IGNORECASE)
 _SHORTEST_SECRET = 6  # a shorter value ("true", "1") occurs in innocent text
-
-
-def mask_uri(uri: str) -> str:
-    """``https://user:password@host/`` becomes ``https://***@host/``; anything else is left as it is."""
-    return _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", uri)
 
 
 def is_secret_name(name: str) -> bool:
@@ -24,7 +20,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """Hide user names and passwords in URLs, and the value of every environment variable that is named like a secret.
+    """Hide users, passwords and signatures in URLs, and the values of environment variables named like a secret.
 
     Args:
         text: Anything that is about to be printed or stored.

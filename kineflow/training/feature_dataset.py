@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from kineflow.data.batch_sampler import SampleRef
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureSet
-from kineflow.spec.sampling import ClipSpec, Indices, centre_clip, last_start, random_clip, windows_at
+from kineflow.spec.arrays import Indices
+from kineflow.spec.sampling import ClipSpec, centre_clip, last_start, random_clip, windows_at
 from kineflow.storage.errors import KineflowError
 
 LABEL = "label"
@@ -82,12 +83,12 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         return number, windows_at(self._time_steps[number], self.spec, start)[0]
 
     def _time_steps_of(self, clip: Clip) -> int:
-        return min(features.entries[clip.clip_id].moments for features in self.feature_sets.values())
+        return min(features.entries[clip.clip_id].time_steps for features in self.feature_sets.values())
 
     def _read(self, name: str, clip: Clip, window: Indices) -> Tensor:
         features = self.feature_sets[name]
         whole = self._cache.get(name, clip)
-        time_steps = features.entries[clip.clip_id].moments
+        time_steps = features.entries[clip.clip_id].time_steps
         if whole is None and self._cache.has_room(time_steps * math.prod(features.shape) * torch.float16.itemsize):
             whole = features.read(clip.clip_id, np.arange(time_steps)).half()
             self._cache.put(name, clip, whole)

@@ -25,14 +25,15 @@ from torch import Tensor
 from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.models.network import ImageNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
-from kineflow.sets.feature_set import FeatureEntry, FeatureSource, Tap, write_features
+from kineflow.sets.feature_set import FeatureEntry, FeatureSource, write_features
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.media import FEATURES, media_path
+from kineflow.spec.arrays import Indices
 from kineflow.spec.formats import FEATURE_FORMAT, KEY_DIGITS
 from kineflow.spec.modality import reads_flow, reads_frames
-from kineflow.spec.sampling import Indices
 from kineflow.spec.status import Status
+from kineflow.spec.tap import Tap
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.media import Media, RemoteFile, digest_of

@@ -20,12 +20,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
+from kineflow.spec.output_files import CURVES_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.stopping import signals_stop
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
-from kineflow.training.monitor import CURVES_FILE, CurvesFile, Monitor
+from kineflow.training.monitor import CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
 from kineflow.training.synchronised_norm import synchronised_norms
 from kineflow.training.tasks import Classification

@@ -12,7 +12,6 @@ from kineflow.storage.spreadsheet import as_given, harmless
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 
-CURVES_FILE = "curves.csv"
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -11,11 +11,11 @@ from kineflow.models.bundle import save_bundle, weights_digest
 from kineflow.models.card import load_card
 from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, ClipSet
 from kineflow.sets.flow_set import FLOWSET_FILE, INDEX_FILE, FlowSet
+from kineflow.spec.output_files import CURVES_FILE
 from kineflow.storage.files import atomic_folder, sha256_of, work_done, work_folder
 from kineflow.training import processes
 from kineflow.training.clips import Data
 from kineflow.training.jobs import Trained
-from kineflow.training.monitor import CURVES_FILE
 from kineflow.training.settings import RunSettings
 
 _WORK_VERSION = 2  # raised where checkpoints of before cannot be gone on from

@@ -14,6 +14,7 @@ import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -163,6 +164,14 @@ def iter_frames(
     Raises:
         KineflowError: As :func:`read_frames`, except that an early end is none.
     """
+    if start >= _WORTH_A_PLAN_FRAMES and isinstance(path, Path):
+        with open_video(path) as (container, stream):
+            frames = _sought(container, stream, start)
+            if frames is not None:
+                convert = _converter("rgb24", size, pixel_aspect(stream))
+                for frame in itertools.islice(frames, None if stop is None else max(0, stop - start)):
+                    yield convert(frame)
+                return
     with open_video(path) as (container, stream):
         convert = _converter("rgb24", size, pixel_aspect(stream))
         for frame in itertools.islice(decoded(container, stream), start, stop):
@@ -318,6 +327,19 @@ def _read_seeking(
         if ahead:
             return None
     return found
+
+
+def _sought(container: Any, stream: Any, start: int) -> Iterator[Any] | None:
+    """The frames from ``start`` on, decoded from the key frame before it; None where that is not known to be right."""
+    times, key_numbers = _time_stamps(container, stream)
+    if start >= len(times):
+        return None
+    container.seek(times[key_numbers[bisect.bisect_right(key_numbers, start) - 1]], stream=stream)
+    frames = decoded(container, stream)
+    first = next((frame for frame in frames if frame.pts is None or frame.pts >= times[start]), None)
+    if first is None or first.pts != times[start]:
+        return None
+    return itertools.chain([first], frames)
 
 
 def _time_stamps(container: Any, stream: Any) -> tuple[list[int], list[int]]:

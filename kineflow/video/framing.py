@@ -52,7 +52,8 @@ _UNKNOWN = -1
 
 def _matroska(stream: BinaryIO, size: int, _: int) -> str:
     end, tracks, fault = size, set[int](), ""
-    for _piece in range(_MOST_PIECES):
+    pieces = iter(range(_MOST_PIECES))
+    for _piece in pieces:
         place = stream.tell()
         if place >= end:
             return ""
@@ -76,7 +77,7 @@ def _matroska(stream: BinaryIO, size: int, _: int) -> str:
         if name == _TRACKS:
             tracks = _track_numbers(stream, content + length)
         elif name == _CLUSTER:
-            fault = _cluster(stream, content, content + length, tracks)
+            fault = _cluster(stream, content, content + length, tracks, pieces)
         elif name == _SIMPLE_BLOCK:
             fault = _block(stream, place, tracks)
         if fault:
@@ -85,10 +86,12 @@ def _matroska(stream: BinaryIO, size: int, _: int) -> str:
     return ""
 
 
-def _cluster(stream: BinaryIO, start: int, end: int, tracks: set[int]) -> str:
+def _cluster(stream: BinaryIO, start: int, end: int, tracks: set[int], pieces: Iterator[int]) -> str:
     """Its elements fill it, and have its check sum where it holds one."""
     place = start
-    while place < end:
+    for _piece in pieces:
+        if place >= end:
+            break
         element = _element(stream)
         if element is None or element[0] not in _IN_CLUSTER | _ANYWHERE or not 0 <= element[1] <= end - stream.tell():
             return _DAMAGED.format(place=place, what="no element of a cluster")
@@ -170,12 +173,12 @@ def _ogg(stream: BinaryIO, size: int, _: int) -> str:
         if place >= size:
             break
         header = stream.read(_OGG_HEADER.size)
+        if not header.startswith(b"OggS") and films and all(films.values()):
+            break  # something is appended
         if len(header) < _OGG_HEADER.size:
             return _CUT.format(what="page")
         mark, _version, flags, _time, serial, number, stated, segments = _OGG_HEADER.unpack(header)
         if mark != b"OggS":
-            if films and all(films.values()):
-                break  # something is appended
             return _DAMAGED.format(place=place, what="no page")
         lacing = stream.read(segments)
         content = stream.read(sum(lacing))
@@ -242,41 +245,82 @@ def _flv_number(head: bytes, name: bytes) -> float:
     return float(value) if 0 < value < (1e15 if name == b"filesize" else 3e7) else 0.0
 
 
-# Windows Media (ASF): objects of a GUID and a size; packets of one size.
+# Windows Media (ASF): objects of a GUID and a size; packets of one size, which hold pieces of numbered frames.
 
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 _ASF_HEADER_BYTES = 2**20
+_ASF_WIDTHS = (0, 1, 2, 4)
 
 
-def _asf(stream: BinaryIO, size: int, _: int) -> str:
+def _asf(stream: BinaryIO, size: int, number: int) -> str:
     head = stream.read(_ASF_HEADER_BYTES)
-    place = head.find(_ASF_FILE)
-    if place < 0 or len(head) < place + 104:
+    place, start = head.find(_ASF_FILE), head.find(_ASF_DATA)
+    if min(place, start) < 0 or len(head) < max(place + 104, start + 50):
         return ""
-    stated, _created, _packets = struct.unpack_from("<QQQ", head, place + 40)
+    (stated,) = struct.unpack_from("<Q", head, place + 40)
     flags, least, most = struct.unpack_from("<III", head, place + 88)
     is_live = flags & 1
     if not is_live and stated > size:
         return _LOST.format(have=size, promised=stated)
-    start = head.find(_ASF_DATA)
-    if start < 0 or least != most or not most or len(head) < start + 50:
+    if least != most or not 0 < most <= _CHUNK:
         return ""
     (length,) = struct.unpack_from("<Q", head, start + 16)
     end = size if is_live or length <= 50 else min(size, start + length)
-    for packet in range(start + 50, end, most):
-        if packet + most > end:
+    last = None
+    for place in range(start + 50, end, most):
+        stream.seek(place)
+        packet = stream.read(most)
+        if packet.startswith(_ASF_INDEX):
+            break
+        if len(packet) < most:
             return _CUT.format(what="packet")
-        stream.seek(packet)
-        first = stream.read(1)
-        if first[0] & 0x90 != 0x80:  # error correction is there, and its length in the usual form
-            return _DAMAGED.format(place=packet, what="no packet")
+        if packet[0] & 0x90 != 0x80:  # error correction is there, and its length in the usual form
+            return _DAMAGED.format(place=place, what="no packet")
+        try:
+            for found in _asf_frames(packet, number):
+                if last is not None and (found - last) % 256 > 1:
+                    return _DAMAGED.format(place=place, what=f"{(found - last) % 256 - 1} frames are missing")
+                last = found
+        except (IndexError, struct.error):
+            return _DAMAGED.format(place=place, what="no packet")
     return ""
+
+
+def _asf_frames(packet: bytes, number: int) -> Iterator[int]:
+    """Numbers, modulo 256, of the frames that a packet holds pieces of, of one stream."""
+    place = 1 + (packet[0] & 15)
+    sizes, kinds = packet[place], packet[place + 1]
+    place += 2
+    fields = []
+    for shift in (5, 1, 3):  # length of the packet, sequence, padding
+        width = _ASF_WIDTHS[sizes >> shift & 3]
+        fields.append(int.from_bytes(packet[place : place + width], "little"))
+        place += width
+    end = len(packet) - fields[2]
+    place += 6  # when to send it, for how long
+    several = sizes & 1
+    count, length_width = (packet[place] & 63, _ASF_WIDTHS[packet[place] >> 6]) if several else (1, 0)
+    place += several
+    number_width, offset_width, copied_width = (_ASF_WIDTHS[kinds >> shift & 3] for shift in (4, 2, 0))
+    for _piece in range(count):
+        stream = packet[place] & 127
+        frame = packet[place + 1] if number_width else 0
+        place += 1 + number_width + offset_width
+        copied = int.from_bytes(packet[place : place + copied_width], "little")
+        place += copied_width + copied
+        if several:
+            place += length_width + int.from_bytes(packet[place : place + length_width], "little")
+            if place > end:
+                raise IndexError
+        if stream == number and number_width:
+            yield frame
 
 
 # MPEG-TS: packets of 188 bytes (204 with error correction, 192 with a time), counted from 0 to 15 in each stream.
 
-_TS_SYNC = 0x47
+_TS_SYNC, _TS_BYTES = 0x47, 188
 
 
 def _mpegts(stream: BinaryIO, size: int, pid: int) -> str:
@@ -284,7 +328,7 @@ def _mpegts(stream: BinaryIO, size: int, pid: int) -> str:
     shape = next(
         (
             (width, start)
-            for width in (188, 192, 204)
+            for width in (_TS_BYTES, 192, 204)
             for start in range(min(width, len(head)))
             if len(head) > start + 4 * width and all(head[start + n * width] == _TS_SYNC for n in range(5))
         ),
@@ -308,8 +352,21 @@ def _mpegts(stream: BinaryIO, size: int, pid: int) -> str:
         said = (film[:, 3] & 0x20 > 0) & (film[:, 4] > 0) & (film[:, 5] & 0x80 > 0)  # that the count starts anew
         if ((steps > 1) & ~said).any():
             return f"damaged: packets are missing at {int(((steps > 1) & ~said).sum())} places"
+        if fault := _no_start(film, place):
+            return fault
         expected = int(counts[-1])
-    return _CUT.format(what="packet") if (size - start) % width and size - start > width else ""
+    return "" if (size - start) % width in (0, _TS_BYTES) else _CUT.format(what="packet")
+
+
+def _no_start(film: np.ndarray, place: int) -> str:
+    """What is wrong with packets that are said to begin something: there is no start code, and all of it is lost."""
+    begins = film[film[:, 1] & 0x40 > 0]
+    content = np.where(begins[:, 3] & 0x20, 5 + begins[:, 4].astype(np.int64), 4)
+    if (content > _TS_BYTES - 3).any():
+        return _DAMAGED.format(place=place, what="no room for what a packet begins")
+    code = np.take_along_axis(begins, content[:, None] + np.arange(3), axis=1)
+    scrambled = begins[:, 3] & 0xC0
+    return "" if ((code == (0, 0, 1)).all(axis=1) | (scrambled > 0)).all() else "damaged: the start of a frame is lost"
 
 
 def _rows(stream: BinaryIO, start: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -318,6 +375,34 @@ def _rows(stream: BinaryIO, start: int, width: int) -> Iterator[tuple[int, np.nd
         whole = len(content) // width
         yield start, np.frombuffer(content[: whole * width], np.uint8).reshape(whole, width)
         start += whole * width
+
+
+# MPEG-PS: packets of a start code and a length, in packs.
+
+_PACK, _PS_END = 0xBA, 0xB9
+
+
+def _mpegps(stream: BinaryIO, size: int, _: int) -> str:
+    if stream.read(4) != b"\0\0\1\xba":  # a Video CD's sectors, or a part of something
+        return ""
+    place = 0
+    for _piece in range(_MOST_PIECES):
+        if place + 4 > size:
+            break
+        stream.seek(place)
+        head = stream.read(14)
+        if head.startswith(b"\0\0\0"):  # padding
+            place += 1
+            continue
+        if head[:3] != b"\0\0\1" or head[3] < _PS_END:
+            return _DAMAGED.format(place=place, what="no packet")
+        if head[3] == _PACK:
+            place += 14 + (head[13] & 7) if len(head) == 14 and head[4] & 0xC0 == 0x40 else 12
+        elif head[3] == _PS_END:
+            place += 4
+        else:
+            place += 6 + int.from_bytes(head[4:6], "big")
+    return _CUT.format(what="packet") if place > size else ""
 
 
 # mp4 in fragments: its header lists no frames, so that what follows has to be followed box by box.
@@ -373,5 +458,6 @@ _CHECKS: dict[str, Callable[[BinaryIO, int, int], str]] = {
     "flv": _flv,
     "asf": _asf,
     "mpegts": _mpegts,
+    "mpeg": _mpegps,
     "mp4": _mp4,
 }

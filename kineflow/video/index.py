@@ -29,7 +29,9 @@ _RATE_TOLERANCE = 0.05
 _DURATION_TOLERANCE = 0.02
 # Codecs of which every packet is a frame that is shown; of others some are none by right (packed B-frames of MPEG-4,
 # hidden frames of VP8).
-_A_FRAME_EACH = ("h264", "hevc", "vp9", "av1", "mjpeg", "flv", "wmv1", "wmv2", "msmpeg4v3")
+_A_FRAME_EACH = ("h264", "hevc", "vp9", "av1", "mjpeg", "flv", "wmv1", "wmv2", "mpeg1video", "mpeg2video")
+_HIDDEN_SEC = 0.5  # by which other streams of an mp4 may last longer than its film
+_LEAST_BYTES = 8  # of a frame in an AVI
 _DELAY_FRAMES = 2.5  # a decoder that reorders may give the first frame a later stamp than it has
 
 
@@ -133,7 +135,9 @@ class _Counts:
     header_sec: float = 0.0
     starts_sec: float = 0.0
     late_sec: float = 0.0
+    stated_sec: float = 0.0
     packets: int = 0
+    hidden: int = 0
     corrupt: int = 0
     from_sec: float = math.inf
     until_sec: float = -math.inf
@@ -158,6 +162,7 @@ class _Counts:
         self.header_frames = stream.frames
         self.header_fps = float(stream.average_rate or 0)
         self.header_sec = float((stream.duration or 0) * stream.time_base)
+        self.stated_sec = (container.duration or 0) / 1e6
         if stream.start_time is not None:
             self.starts_sec = float(stream.start_time * stream.time_base)
             if container.start_time is not None:  # in microseconds
@@ -167,6 +172,7 @@ class _Counts:
         if packet.size:
             self.packets += 1
             self.corrupt += packet.is_corrupt
+            self.hidden += packet.is_discard
             if packet.pts is not None and not packet.is_discard and self.codec in _A_FRAME_EACH:
                 self.due.append(packet.pts)
         if packet.size and packet.pts is not None:
@@ -241,14 +247,19 @@ def _missing(counts: _Counts, path: Path) -> str:
     if "mp4" not in counts.container.split(","):
         # Packets are compared, not frames: packed B-frames leave packets that hold no frame.
         have = counts.packets
+        if counts.header_frames > path.stat().st_size / _LEAST_BYTES:  # filled in at the end, where a file allows that
+            return ""
         if have < counts.header_frames and counts.container == "avi":
             have += empty_avi_chunks(path, counts.stream_index)
         if have >= counts.header_frames:
             return ""
         return f"{have} of the {counts.header_frames} frames of its header are there"
     # The count of an mp4 may rightly hold samples that its edit list leaves out; its duration does not.
+    timeline = counts.timeline()
+    if counts.hidden and timeline.seconds * (1 + _DURATION_TOLERANCE) + _HIDDEN_SEC < counts.stated_sec:
+        return f"its edit list shows {timeline.seconds:.2f} of {counts.stated_sec:.2f} s"
     there_sec = counts.until_sec - counts.from_sec
-    if there_sec * (1 + _DURATION_TOLERANCE) + 2 / counts.timeline().fps >= counts.header_sec:
+    if there_sec * (1 + _DURATION_TOLERANCE) + 2 / timeline.fps >= counts.header_sec:
         return ""
     return f"{there_sec:.2f} of the {counts.header_sec:.2f} s of its header are there"
 

@@ -124,7 +124,7 @@ def unpacked(stamps: str, frames: int) -> Times:
     Raises:
         ValueError: They are not those of so many frames.
     """
-    content = zlib.decompressobj().decompress(base64.b85decode(stamps), 4 * frames)
+    content = zlib.decompressobj().decompress(base64.b85decode(stamps), 4 * frames + 4)
     steps = np.frombuffer(content, dtype="<u4")
     if len(steps) != frames:
         raise ValueError(f"{len(steps)} time stamps for {frames} frames")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from components.frontend.contract import Signature, load_step
 from components.frontend.run import check_seed
 from kineflow.storage.config import Params, parse_params, read_yaml
+from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from pipelines.dag.graph import Graph
@@ -124,11 +125,13 @@ def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
 def _check(kind: type, value: Any, key: str) -> Any:
     if issubclass(kind, Params):
         if not isinstance(value, Mapping):
-            raise KineflowError(f"a mapping is expected, not {value!r}")
+            raise KineflowError(f"a mapping is expected, not {mask_uri(repr(value))}")
         # KFP has no null; every field that may be null is so by default.
         return parse_params(kind, value, where=key).model_dump(mode="json", exclude_none=True)
     if type(value) is not kind:
-        raise KineflowError(f"{kind.__name__} is expected, not {value!r}")
+        raise KineflowError(f"{kind.__name__} is expected, not {mask_uri(repr(value))}")
+    if isinstance(value, str) and has_credentials(value):
+        raise KineflowError(f"holds a credential; {WHERE_THEY_BELONG}")
     if key == "seed" and isinstance(value, int):
         check_seed(value)
     return value

@@ -23,6 +23,7 @@ from kineflow.models.card import CARD_FILE
 from kineflow.sets.clip_set import CLIPSET_FILE
 from kineflow.sets.feature_set import FEATURESET_FILE
 from kineflow.sets.flow_set import FLOWSET_FILE
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.client import split_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
@@ -31,7 +32,6 @@ from pipelines.engines.outcome import Outcome
 
 RUN_INDEX_FILE = "index.json"
 _HEAVY = (CLIPSET_FILE, FLOWSET_FILE, FEATURESET_FILE)
-_FIGURES = "metrics.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -77,9 +77,9 @@ def _published(outcome: Outcome) -> Iterator[tuple[str, Path]]:
                 for below in path.rglob("*"):
                     if below.is_file() and not any(part.startswith(".") for part in below.relative_to(path).parts):
                         yield f"{task}/{path.name}/{below.relative_to(path).as_posix()}", below
-            figures = path.parent / _FIGURES  # of a step, beside its outputs
+            figures = path.parent / METRICS_FILE  # of a step, beside its outputs
             if figures.is_file():
-                yield f"{task}/{_FIGURES}", figures
+                yield f"{task}/{METRICS_FILE}", figures
 
 
 def _index(files: dict[str, Path], recipe: str, run_id: str) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import parse_json
 from pipelines.submission.access import TOKEN_PATH_VARIABLE, TOKEN_VARIABLE, Token
 
 UNAUTHORISED = 401
@@ -78,7 +78,7 @@ def _message_of(body: Any) -> str:
     """The readable part of an error's body: grpc-gateway's ``message``, the upload server's ``error_message``."""
     text = body if isinstance(body, str) else ""
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:
         content = None
     if isinstance(content, dict):

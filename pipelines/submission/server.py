@@ -7,13 +7,13 @@ message for every refusal.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import parse_json
 from pipelines.submission.access import Access
 from pipelines.submission.faults import (
     CONFLICT,
@@ -175,7 +175,7 @@ class Server:
         if "html" in kind.lower():
             raise RefusedError(UNAUTHORISED, "a web page came back in place of the API's answer, as for a login", host)
         try:
-            answer = json.loads(content or b"{}")
+            answer = parse_json(content or b"{}")
         except ValueError:
             raise CutOffError("the server's answer is cut off, or no JSON", host) from None
         if not isinstance(answer, dict):

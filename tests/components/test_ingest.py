@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -50,6 +51,24 @@ def write_avi(path: Path, *, frames: int = 8) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def turn_into_pixels_of(path: Path, aspect: int) -> None:
+    """Say in an mp4 that pixels are so many times as wide as high: a track that is scaled."""
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    content[matrix : matrix + 4] = struct.pack(">i", aspect << 16)
+    path.write_bytes(content)
+
+
+def write_dots(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width = stream.height = 1
+        stream.pix_fmt = "gray"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((1, 1), np.uint8), "gray")))
+        container.mux(stream.encode())
 
 
 def write_csv(source: Path, *rows: str, header: str = "path,label,split") -> Path:
@@ -131,7 +150,7 @@ class TestClipSet:
             "long": (100, "ok"),
         }
         assert {clip.group for clip in clips.values()} == {"long"}
-        assert {clip.video_sha256 for clip in clips.values()} == {sha256_of(source / "long.mp4")}
+        assert {clip.video_sha256 or clip.sha256 for clip in clips.values()} == {sha256_of(source / "long.mp4")}
         assert sorted(clip.first_frame for clip in clips.values()) == [0, 0, 50, 99]
         assert len({clip.sha256 for clip in clips.values()}) == 4
         assert clips["long_3960-5000ms"].reason == "1 frames in the part that is listed, fewer than 2"
@@ -245,6 +264,50 @@ class TestBadInput:
         assert [row["source"] for row in rejected] == ["gone.mp4", "half.mp4", "single.mp4", "text.mp4", "zero.mp4"]
         assert [row["reason"] for row in rejected] == [c.reason for c in clip_set.clips if c.status is not Status.OK]
         assert result.artifacts == {"rejected.csv": tmp_path / "clips" / "rejected.csv"}
+
+    def test_what_cannot_be_encoded_or_is_too_long_is_a_row(self, source: Path, tmp_path: Path) -> None:
+        write_video(source / "wide.mp4", [np.zeros((2, 16384, 3), np.uint8)] * 3, fps=25, gop=100)
+        turn_into_pixels_of(source / "wide.mp4", 2)  # 32768 wide, when they are made square
+        write_dots(source / "dot.mkv")
+        write_clip(source / "long.mp4", frames=60)
+        (source / "clip.mp4").write_bytes(b"GIF89a")
+        (source / "locked.mp4").mkdir()
+        rows = ("wide", "long", "clip", "locked")
+        write_csv(
+            source,
+            *(f"{name}.mp4,a,train,," for name in rows),
+            "dot.mkv,a,train,,",
+            "long.mp4,a,train,1,2",
+            "a/one.mp4,a,test,,",
+            header="path,label,split,start,end",
+        )
+        clip_set = run(source, tmp_path / "clips", max_frames=50)
+        reasons = {clip.clip_id: clip.reason for clip in clip_set.clips}
+        assert "x264 cannot encode pictures of 32768x2" in reasons.pop("wide")
+        assert reasons.pop("long").startswith("60 frames, more than 'max_frames' (50)")
+        assert "a GIF; convert it" in reasons.pop("clip")
+        assert reasons.pop("locked") == "no such file in the source"
+        assert "smaller than 2x2" in reasons.pop("dot")
+        assert reasons == {"long_1000-2000ms": "", "a/one": ""}
+
+    def test_a_part_of_a_file_of_more_frames_than_are_read_whole(self, source: Path, tmp_path: Path) -> None:
+        write_clip(source / "hour.mp4", level=20, frames=100)
+        write_csv(source, "hour.mp4,a,train,2,3", "hour.mp4,b,test,,", header="path,label,split,start,end")
+        whole, part = sorted(run(source, tmp_path / "clips", max_frames=25).clips, key=lambda clip: clip.clip_id)
+        assert (part.status, part.frames) == (Status.OK, 25)
+        assert (whole.status, "max_frames" in whole.reason) == (Status.UNREADABLE, True)
+        with pytest.raises(KineflowError, match="max_frames"):
+            parse_params(IngestSettings, {"max_frames": 10**9}, where="ingest")
+
+    def test_a_folder_that_cannot_be_written_ends_the_run(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def store(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr("kineflow.data.ingestion.store_video", store)
+        with pytest.raises(PermissionError):
+            run(source, tmp_path / "clips")
 
     def test_nothing_usable(self, source: Path, tmp_path: Path) -> None:
         write_csv(source, *(f"{number}.mp4,a,train" for number in range(12)))

@@ -7,7 +7,7 @@
 # Exits with 69 (EX_UNAVAILABLE), having said why, where no engine can be had.
 set -euo pipefail
 
-BASE=${KINEFLOW_BASE:-python:3.11-slim-bookworm}
+BASE=${KINEFLOW_BASE:-$(sed -n "s/^ARG BASE=//p" "$(dirname "$0")/../../Dockerfile")}
 MADE_BASE=kineflow-base-python:bookworm
 LOG=/tmp/kineflow-dockerd.log
 

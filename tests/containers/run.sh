@@ -17,5 +17,5 @@ if [ "$code" = 69 ]; then
 elif [ "$code" != 0 ]; then
     exit "$code"
 fi
-"$PYTHON" deploy/build_image.py --base "$base" --tag "$IMAGE" --build-arg EXTRAS=cluster,server
+"$PYTHON" deploy/build_image.py --base "$base" --tag "$IMAGE" --build-arg TORCH=cpu
 KINEFLOW_IMAGE=$IMAGE KINEFLOW_TEST_IMAGE=$IMAGE exec "$PYTHON" -m pytest -m containers tests/containers tests/deploy "$@"

@@ -107,7 +107,7 @@ def _size(module: nn.Module) -> int:
 def test_features_are_maps_of_the_whole_frame(streams: dict[str, Stream]) -> None:
     for stream in streams.values():
         assert stream.features.shape == (512, 7, 7)
-        assert stream.features.entries["v"].moments == STEPS
+        assert stream.features.entries["v"].time_steps == STEPS
         assert stream.features.source.preprocessing.fit == "squash"
     appearance = streams["appearance"].features.source.preprocessing
     assert (appearance.channel_order, appearance.mean) == ("bgr", (104.0, 117.0, 123.0))

@@ -22,6 +22,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from posixpath import splitext
 
+from kineflow.data.names import shown
 from kineflow.storage.media import is_remote
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
@@ -103,7 +104,7 @@ class Videos:
         if len(found) > 1:
             return Place(listed, f"{_several(found)} may be meant", is_there=False)
         if found and label and (other := _class_of(found[0], classes)) and other != _class_key(label):
-            return Place(listed, f"{found[0]!r} has its name, but lies in another class's folder", is_there=False)
+            return Place(listed, f"{shown(found[0])} has its name, but lies in another class's folder", is_there=False)
         return Place(found[0]) if found else place
 
     def _distinct(self, names: list[str]) -> list[str]:
@@ -146,4 +147,4 @@ def _class_key(label: str) -> str:
 
 def _several(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
+    return ", ".join(map(shown, names[:_SHOWN])) + more

@@ -19,6 +19,7 @@ from kineflow.data.validation.checks import Validation
 from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
+from kineflow.storage.page_policy import PAGE_POLICY
 
 _CLASSES_OPEN = 24  # longer tables of classes start folded
 _REJECTED_SHOWN = 50
@@ -42,6 +43,7 @@ def render_page(clip_set: ClipSet, validation: Validation, result: Any) -> str:
     page: str = view.render(
         document,
         template="validation.html.j2",
+        policy=PAGE_POLICY,
         checks=sorted(validation.checks, key=lambda check: check.passed),
         validation=validation,
         splits=[

@@ -38,9 +38,9 @@ from kineflow.models.bundle import load_bundle
 from kineflow.models.card import load_card
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.output_files import METRICS_FILE
 from kineflow.video.decode import read_frames
 
-METRICS_FILE = "metrics.json"
 TUBES_FILE = "tubes.parquet"
 _SIDES = ("left", "top", "right", "bottom")
 

@@ -31,9 +31,10 @@ from kineflow.models.network import VideoNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import ClipSpec, Indices, windows_at
+from kineflow.spec.sampling import ClipSpec, windows_at
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 from kineflow.video.decode import read_frames

@@ -12,6 +12,7 @@ from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.strips import TRUE, TUBE
 from kineflow.evaluation.report import plots
 from kineflow.storage.files import atomic_file
+from kineflow.storage.page_policy import PAGE_POLICY
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {"percent": _percent, "uri": _uri}
     return environment.get_template("page.html.j2").render(
+        policy=PAGE_POLICY,
         style=(here.parent / "report" / "style.css").read_text(encoding="utf-8"),
         report=report,
         settings=report.settings,

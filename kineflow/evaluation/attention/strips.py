@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kineflow.evaluation.attention.maps import SeenRegion, Watched
-from kineflow.evaluation.localisation import Floats, Tube, enlarge, smooth
+from kineflow.evaluation.localisation import Tube, enlarge, smooth
 from kineflow.evaluation.report.strips import jpeg_strip
 from kineflow.sets.clip_set import Clip
+from kineflow.spec.arrays import Floats, Pixels
 
 TRUE, TUBE = (87, 199, 150), (255, 176, 32)  # RGB; both are told apart on dark and on light frames
 PICTURES = 8
@@ -19,8 +19,6 @@ PICTURE_PX = 112
 
 _STRENGTH = 0.8  # what attention decides of a pixel's brightness
 _LINE_PX = 2
-
-Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,14 @@ def pictured(clip: Clip, pictures: int = PICTURES) -> list[int]:
     return [round(place) for place in np.linspace(0, clip.frames - 1, min(pictures, clip.frames))]
 
 
-def strip(frames: Images, numbers: Sequence[int], drawn: Sequence[Drawn]) -> bytes:
+def strip(frames: Pixels, numbers: Sequence[int], drawn: Sequence[Drawn]) -> bytes:
     """Frames [M, H, W, 3] side by side as a JPEG, with the boxes of these frame ``numbers``."""
     scale = PICTURE_PX / frames.shape[1]
     return jpeg_strip(_with_boxes(_resized(frames, scale), numbers, drawn, scale), height=PICTURE_PX)
 
 
 def attention_strip(
-    frames: Images,
+    frames: Pixels,
     numbers: Sequence[int],
     watched: Watched,
     drawn: Sequence[Drawn],
@@ -56,7 +54,7 @@ def attention_strip(
     return strip(light(frames, attention, watched.part, sigma_px=sigma_px), numbers, drawn)
 
 
-def light(frames: Images, attention: Floats, part: SeenRegion, *, sigma_px: float = 0.0) -> Images:
+def light(frames: Pixels, attention: Floats, part: SeenRegion, *, sigma_px: float = 0.0) -> Pixels:
     """Frames [M, H, W, 3] whose brightness follows attention [M, h, w] over ``part`` of them.
 
     A pixel keeps .2 of its brightness where there is no attention, and all of it where the frame has its most.
@@ -68,7 +66,7 @@ def light(frames: Images, attention: Floats, part: SeenRegion, *, sigma_px: floa
     return np.rint(frames * (1 - _STRENGTH + _STRENGTH * shares[..., None])).astype(np.uint8)
 
 
-def _resized(frames: Images, scale: float) -> Images:
+def _resized(frames: Pixels, scale: float) -> Pixels:
     import cv2
 
     height, width = (round(side * scale) for side in frames.shape[1:3])
@@ -76,7 +74,7 @@ def _resized(frames: Images, scale: float) -> Images:
     return np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in frames])
 
 
-def _with_boxes(frames: Images, numbers: Sequence[int], drawn: Sequence[Drawn], scale: float) -> Images:
+def _with_boxes(frames: Pixels, numbers: Sequence[int], drawn: Sequence[Drawn], scale: float) -> Pixels:
     import cv2
 
     pictures = [np.ascontiguousarray(frame) for frame in frames]

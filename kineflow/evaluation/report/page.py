@@ -16,6 +16,7 @@ from kineflow.evaluation.report import plots
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
 from kineflow.storage.files import atomic_file
+from kineflow.storage.page_policy import PAGE_POLICY
 
 _CONFUSED_PAIRS = 8
 
@@ -78,6 +79,7 @@ def render(
     )
     environment.filters |= {"percent": _percent, "points": _points, "count": _count, "some": some_of, "uri": data_uri}
     return environment.get_template("page.html.j2").render(
+        policy=PAGE_POLICY,
         dark=plots.for_dark,
         style=(here / "style.css").read_text(encoding="utf-8"),
         title=title,
@@ -170,7 +172,7 @@ def _described(example: Example, evaluation: Evaluation) -> dict[str, Any]:
     truth = int(first.labels[example.index])
     predictions = []
     for model in evaluation.models:
-        probabilities = model.scores.probabilities()[example.index]
+        probabilities = model.scores.probabilities(slice(example.index, example.index + 1))[0]
         best = int(probabilities.argmax())
         predictions.append(
             {"model": model.name, "guess": first.classes[best], "score": probabilities[best], "right": best == truth}

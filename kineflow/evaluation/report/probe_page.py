@@ -13,6 +13,7 @@ from kineflow.evaluation.report import plots
 from kineflow.evaluation.report.page import data_uri, some_of
 from kineflow.evaluation.report.probe_plot import ErrorLine, errors_by_stage
 from kineflow.storage.files import atomic_file
+from kineflow.storage.page_policy import PAGE_POLICY
 
 
 def write_probe_report(path: Path, probing: Probing, *, title: str, lineage: Mapping[str, str] | None = None) -> None:
@@ -41,6 +42,7 @@ def render(probing: Probing, *, title: str, lineage: Mapping[str, str] | None = 
     colours = _colours(probing)
     decoders = list(dict.fromkeys(decoder for _, decoder in probing.sites))
     return environment.get_template("probe_page.html.j2").render(
+        policy=PAGE_POLICY,
         dark=plots.for_dark,
         style=(here / "style.css").read_text(encoding="utf-8"),
         title=title,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kineflow.evaluation.examples import pick_examples
 from kineflow.evaluation.report.page import Example
@@ -15,6 +14,7 @@ from kineflow.flow.flow_colours import flow_to_rgb
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.arrays import Pixels
 from kineflow.spec.quantise import dequantise
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -27,8 +27,6 @@ _GAP_PX = 2
 _WHEEL_PX = 96
 # Fastest motion that is still told apart, as a share of all pixels: one wild vector must not make the rest pale.
 _FULL_COLOUR_QUANTILE = 0.99
-
-Images = NDArray[np.uint8]
 
 
 def example_clips(evaluation: Evaluation, clip_set: ClipSet, flow_set: FlowSet | None, count: int) -> list[Example]:
@@ -75,7 +73,7 @@ def wheel_key() -> bytes:
     return _encoded(".png", cv2.merge([*cv2.split(colours)[::-1], alpha]), [])
 
 
-def jpeg_strip(frames: Images, *, height: int) -> bytes:
+def jpeg_strip(frames: Pixels, *, height: int) -> bytes:
     """uint8 RGB ``[T, H, W, 3]`` side by side as one JPEG ``height`` px high."""
     import cv2
 

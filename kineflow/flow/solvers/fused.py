@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kineflow.flow.solvers import fused_kernels as kernels
 from kineflow.flow.solvers.imaging import gaussian_blur
+from kineflow.flow.solvers.instructions import CHANNELS, VECTOR
 from kineflow.flow.solvers.pyramid import level_sizes
 from kineflow.spec.tvl1 import TVL1Params
 
@@ -73,21 +74,18 @@ def _presmoothed(frames: Tensor, params: TVL1Params) -> Tensor:
 
 def _coarse_to_fine(first: Any, second: Any, flow: Any, params: TVL1Params) -> int:
     """Flow from ``first`` to ``second``, float32 [H, W], into ``flow`` [2, H, W]; returns the pixel updates."""
-    levels = [(first, second)]
-    for _ in level_sizes(first.shape[0], first.shape[1], params)[1:]:
-        first, second = (
-            cv2.resize(frame, None, fx=params.scale_step, fy=params.scale_step, interpolation=cv2.INTER_LINEAR)
-            for frame in levels[-1]
-        )
+    levels, step = [(first, second)], 1 / params.scale_step
+    for height, width in level_sizes(first.shape[0], first.shape[1], params)[1:]:
+        first, second = (kernels.resize(frame, height, width, step, step) for frame in levels[-1])
         levels.append((first, second))
     coarser, updates = None, 0
     for first, second in reversed(levels):
         height, width = first.shape
         level = _Level(height, width)
         if coarser is not None:
-            for finer, coarse in zip(level.flow, coarser, strict=True):
-                finer[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-                finer *= np.float32(1 / params.scale_step)
+            steps = coarser.shape[1] / height, coarser.shape[2] / width
+            for finer, coarse in zip(level.flow, np.ascontiguousarray(coarser), strict=True):
+                np.multiply(kernels.resize(coarse, height, width, *steps), np.float32(step), out=finer)
         updates += height * width * _solve_level(first, second, level, params)
         coarser = level.flow
     flow[:] = coarser
@@ -98,14 +96,15 @@ class _Level:
     """The fields of one level, in the layout of :mod:`kineflow.flow.solvers.fused_kernels`."""
 
     def __init__(self, height: int, width: int) -> None:
-        stride = -(-width // kernels.VECTOR) * kernels.VECTOR
+        stride = -(-width // VECTOR) * VECTOR
         state = np.zeros((6, height + 2, stride), dtype=np.float32)
         self.flow = state[:2, 1:-1, :width]  # the part of it that is the flow, [2, H, W]
         self.state = state.reshape(6, -1)
         self.term = np.zeros((4, (height + 2) * stride), dtype=np.float32)
         self.inside = np.tile((np.arange(stride) < width - 1).astype(np.float32), kernels.ROWS + 1)
+        self.squares = np.empty(kernels.ROWS * stride, dtype=np.float32)
         sides = (side + kernels.MARGIN_BEFORE + kernels.MARGIN_AFTER for side in (height, width))
-        self.image = np.empty((*sides, kernels.CHANNELS), dtype=np.float32)
+        self.image = np.empty((*sides, CHANNELS), dtype=np.float32)
 
 
 def _solve_level(first: Any, second: Any, level: _Level, params: TVL1Params) -> int:
@@ -131,6 +130,7 @@ def _minimise(level: _Level, params: TVL1Params) -> int:
             level.state,
             level.term,
             level.inside,
+            level.squares,
             np.float32(limit),
             np.float32(params.tau),
             np.float32(slope),

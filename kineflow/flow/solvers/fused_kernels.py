@@ -15,21 +15,17 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
-# Sums may be reordered and products fused, which lets loops run on vectors; NaN and infinity keep their rules.
-_MATHS = ("contract", "reassoc", "nsz")
-_INNER: Any = {"nogil": True, "forceinline": True, "error_model": "numpy", "fastmath": {*_MATHS, "arcp"}}
-# Parts are inlined into the entry points, and these alone are kept on disk. A part that is called may be optimised by
-# itself in the process that compiles it, and as a part of the whole in the next: their last digits differ.
+from kineflow.flow.solvers.instructions import CHANNELS, multiply_add, sixteen_taps, sum_lanes
+
+# No "fastmath": what a compiler may reorder or contract it does by the width of the machine's vectors, and flow would
+# differ from CPU to CPU. Loops without a sum run on vectors as they are; a sum has an order that suits every width.
+_INNER: Any = {"nogil": True, "forceinline": True, "error_model": "numpy"}
+# Parts are inlined into the entry points, and these alone are kept on disk.
 _ENTRY: Any = {**_INNER, "forceinline": False, "cache": True}
 
-VECTOR = 16  # float32 of the widest vector
 MARGIN_BEFORE, MARGIN_AFTER = 3, 4  # px around the warped image: from there on every tap sees only border
-CHANNELS = 4  # I1, its two derivatives, and one unused: a pixel is one load of 16 bytes
 
 ROWS = 24  # of u, renewed before the dual of the rows above: enough to amortise a loop, few enough to stay in L2
 _LEAST_SQUARED_GRADIENT = np.finfo(np.float32).eps
@@ -37,13 +33,14 @@ _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
 @njit(**_ENTRY)
-def iterate(state, term, inside, limit, tau, slope, settled, iterations, check_every, unchecked):
+def iterate(state, term, inside, squares, limit, tau, slope, settled, iterations, check_every, unchecked):
     """Iterations of one outer block, in place.
 
     Args:
         state: [6, (H + 2) · stride]: u, v, and θ·p of u along x and y and of v along x and y.
         term: [4, (H + 2) · stride]: ρ = term[0] + term[1]·u + term[2]·v, and 1/|∇ρ|².
         inside: [(rows + 1) · stride]: 1 where a pixel has a right neighbour, else 0.
+        squares: [rows · stride]: room for the squared updates of the rows at work.
         limit, tau, slope: λθ, τ and τ/θ.
         settled: A sum of squared updates that ends the iterations; negative for never.
         iterations: At most.
@@ -54,7 +51,7 @@ def iterate(state, term, inside, limit, tau, slope, settled, iterations, check_e
         (iterations done, since the last look; -1 for settled).
     """
     for done in range(iterations):
-        change = _sweep(state, term, inside, limit, tau, slope)
+        change = _sweep(state, term, inside, limit, tau, slope, squares)
         unchecked += 1
         if unchecked >= check_every:
             unchecked = 0
@@ -64,7 +61,7 @@ def iterate(state, term, inside, limit, tau, slope, settled, iterations, check_e
 
 
 @njit(**_INNER)
-def _sweep(state, term, inside, limit, tau, slope):
+def _sweep(state, term, inside, limit, tau, slope, squares):
     """One iteration; returns the sum of the squared updates."""
     stride = inside.size // (ROWS + 1)
     height = state.shape[1] // stride - 2
@@ -73,12 +70,13 @@ def _sweep(state, term, inside, limit, tau, slope):
     change = 0.0
     for top in range(0, height, ROWS):
         i, j = (top + 1) * stride, (min(top + ROWS, height) + 1) * stride
-        change += _renew_flow(
+        _renew_flow(
             u[i:j], v[i:j],
             ux[i:j], ux[i - 1 : j - 1], uy[i:j], uy[i - stride : j - stride],
             vx[i:j], vx[i - 1 : j - 1], vy[i:j], vy[i - stride : j - stride],
-            constant[i:j], by_u[i:j], by_v[i:j], inverse[i:j], limit,
+            constant[i:j], by_u[i:j], by_v[i:j], inverse[i:j], limit, squares[: j - i],
         )  # fmt: skip
+        change += sum_lanes(squares[: j - i])
         # The dual of a row needs the new u of the row below, so it lags one row behind.
         i, j = i - stride if top else i, j - stride
         _renew_dual(
@@ -95,18 +93,18 @@ def _sweep(state, term, inside, limit, tau, slope):
 
 
 @njit(**_INNER)
-def _renew_flow(u, v, ux, ux_left, uy, uy_above, vx, vx_left, vy, vy_above, constant, by_u, by_v, inverse, limit):
+def _renew_flow(
+    u, v, ux, ux_left, uy, uy_above, vx, vx_left, vy, vy_above, constant, by_u, by_v, inverse, limit, squares
+):
     """u = v + θ div p, with v = u - ∇ρ·clamp(ρ/|∇ρ|², ±λθ)."""
-    change = np.float32(0)
     for n in range(u.size):
-        residual = (constant[n] + by_u[n] * u[n] + by_v[n] * v[n]) * inverse[n]
+        residual = multiply_add(by_v[n], v[n], multiply_add(by_u[n], u[n], constant[n])) * inverse[n]
         residual = min(max(residual, -limit), limit)
-        step_u = ux[n] - ux_left[n] + uy[n] - uy_above[n] - by_u[n] * residual
-        step_v = vx[n] - vx_left[n] + vy[n] - vy_above[n] - by_v[n] * residual
+        step_u = multiply_add(-by_u[n], residual, ux[n] - ux_left[n] + uy[n] - uy_above[n])
+        step_v = multiply_add(-by_v[n], residual, vx[n] - vx_left[n] + vy[n] - vy_above[n])
         u[n] += step_u
         v[n] += step_v
-        change += step_u * step_u + step_v * step_v
-    return change
+        squares[n] = multiply_add(step_u, step_u, step_v * step_v)
 
 
 @njit(**_INNER)
@@ -115,13 +113,50 @@ def _renew_dual(u, u_right, u_below, v, v_right, v_below, inside, ux, uy, vx, vy
     for n in range(u.size):
         u_along_x, u_along_y = (u_right[n] - u[n]) * inside[n], u_below[n] - u[n]
         v_along_x, v_along_y = (v_right[n] - v[n]) * inside[n], v_below[n] - v[n]
-        norm_u = _ONE + slope * math.sqrt(u_along_x * u_along_x + u_along_y * u_along_y)
-        norm_v = _ONE + slope * math.sqrt(v_along_x * v_along_x + v_along_y * v_along_y)
+        norm_u = multiply_add(slope, math.sqrt(multiply_add(u_along_x, u_along_x, u_along_y * u_along_y)), _ONE)
+        norm_v = multiply_add(slope, math.sqrt(multiply_add(v_along_x, v_along_x, v_along_y * v_along_y)), _ONE)
         inverse = _ONE / (norm_u * norm_v)
-        ux[n] = (ux[n] + tau * u_along_x) * (inverse * norm_v)
-        uy[n] = (uy[n] + tau * u_along_y) * (inverse * norm_v)
-        vx[n] = (vx[n] + tau * v_along_x) * (inverse * norm_u)
-        vy[n] = (vy[n] + tau * v_along_y) * (inverse * norm_u)
+        by_u, by_v = inverse * norm_v, inverse * norm_u
+        ux[n] = multiply_add(tau, u_along_x, ux[n]) * by_u
+        uy[n] = multiply_add(tau, u_along_y, uy[n]) * by_u
+        vx[n] = multiply_add(tau, v_along_x, vx[n]) * by_v
+        vy[n] = multiply_add(tau, v_along_y, vy[n]) * by_v
+
+
+@njit(**_ENTRY)
+def resize(image, height, width, step_y, step_x):
+    """Bilinear, of float32 [H, W], without antialiasing and with replicated borders, as OpenCV's ``INTER_LINEAR``.
+
+    OpenCV's own gives other last digits on other CPUs.
+
+    Args:
+        image: [H, W].
+        height, width: Of the result.
+        step_y, step_x: Pixels of ``image`` from one pixel of the result to the next.
+    """
+    above, down = _neighbours(image.shape[0], height, step_y)
+    left, across = _neighbours(image.shape[1], width, step_x)
+    last = image.shape[1] - 1
+    row, resized = np.empty(last + 2, np.float32), np.empty((height, width), np.float32)
+    for y in range(height):
+        upper, lower, share = image[above[y]], image[min(above[y] + 1, image.shape[0] - 1)], down[y]
+        for x in range(last + 1):
+            row[x] = multiply_add(share, lower[x] - upper[x], upper[x])
+        row[last + 1] = row[last]
+        for x in range(width):
+            resized[y, x] = multiply_add(across[x], row[left[x] + 1] - row[left[x]], row[left[x]])
+    return resized
+
+
+@njit(**_INNER)
+def _neighbours(size, target, step):
+    """The first of the two pixels, of ``size``, that each of ``target`` lies between, and the share of the second."""
+    first, share = np.empty(target, np.int32), np.empty(target, np.float32)
+    for n in range(target):
+        centre = min(max((n + 0.5) * step - 0.5, 0.0), size - 1.0)
+        first[n] = np.int32(centre)
+        share[n] = np.float32(centre - first[n])
+    return first, share
 
 
 @njit(**_ENTRY)
@@ -181,8 +216,9 @@ def _cubic_weights(t, sharpness):
     """Keys' kernel at the four pixels -1, 0, 1, 2 for an offset in [0, 1)."""
     near = _ONE - t
     before = sharpness * t * near * near
-    at = ((sharpness + np.float32(2)) * t - (sharpness + np.float32(3))) * t * t + _ONE
-    after = ((sharpness + np.float32(2)) * near - (sharpness + np.float32(3))) * near * near + _ONE
+    cubic, square = sharpness + np.float32(2), -(sharpness + np.float32(3))
+    at = multiply_add(multiply_add(cubic, t, square) * t, t, _ONE)
+    after = multiply_add(multiply_add(cubic, near, square) * near, near, _ONE)
     return before, at, after, _ONE - before - at - after
 
 
@@ -190,7 +226,7 @@ def _cubic_weights(t, sharpness):
 def _gather_taps(pixels, corner, row_length, across, down, warped):
     """I1 and its derivatives at the displaced pixels of a row, into ``warped`` [3, W]."""
     for x in range(corner.size):
-        warped[0, x], warped[1, x], warped[2, x] = _sixteen_taps(
+        warped[0, x], warped[1, x], warped[2, x] = sixteen_taps(
             pixels,
             np.int64(corner[x]),
             row_length,
@@ -203,45 +239,6 @@ def _gather_taps(pixels, corner, row_length, across, down, warped):
 def _close_term(frame, u, v, constant, by_u, by_v, inverse):
     """From the warped image (in ``constant``) and its derivatives to ρ and 1/|∇ρ|², for a row."""
     for x in range(u.size):
-        constant[x] = constant[x] - frame[x] - by_u[x] * u[x] - by_v[x] * v[x]
-        inverse[x] = _ONE / max(by_u[x] * by_u[x] + by_v[x] * by_v[x], np.float32(_LEAST_SQUARED_GRADIENT))
-
-
-def _generate_sixteen_taps(typing: Any, pixels: Any, corner: Any, row_length: Any, across: Any, down: Any) -> Any:  # noqa: ARG001
-    """Weighted sum of 4 × 4 interleaved pixels, from the flat index ``corner``: the first three channels.
-
-    Written as vector instructions of LLVM, because it finds none itself: all channels of a tap in one load.
-    """
-    signature = types.UniTuple(types.float32, 3)(pixels, corner, row_length, across, down)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pixel = ir.VectorType(ir.FloatType(), CHANNELS)
-        undefined, lane = ir.Constant(pixel, ir.Undefined), ir.IntType(32)
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-
-        def in_all_lanes(value: Any) -> Any:
-            first = builder.insert_element(undefined, value, lane(0))
-            return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(lane, CHANNELS), [0] * CHANNELS))
-
-        def weighted(values: list[Any], weights: list[Any]) -> Any:
-            total = builder.fmul(values[0], weights[0], flags=_MATHS)
-            for value, weight in zip(values[1:], weights[1:], strict=True):
-                total = builder.fadd(total, builder.fmul(value, weight, flags=_MATHS), flags=_MATHS)
-            return total
-
-        def tap(row: int, column: int) -> Any:
-            index = builder.add(args[1], builder.mul(args[2], args[2].type(row)))
-            address = builder.gep(data, [builder.add(index, index.type(CHANNELS * column))])
-            return builder.load(builder.bitcast(address, pixel.as_pointer()), align=4)
-
-        across, down = ([in_all_lanes(weight) for weight in cgutils.unpack_tuple(builder, arg)] for arg in args[3:])
-        rows = [weighted([tap(row, column) for column in range(4)], across) for row in range(4)]
-        total = weighted(rows, down)
-        return context.make_tuple(
-            builder, signature.return_type, [builder.extract_element(total, lane(c)) for c in range(3)]
-        )
-
-    return signature, generate
-
-
-_sixteen_taps: Any = intrinsic(_generate_sixteen_taps)
+        constant[x] = multiply_add(-by_v[x], v[x], multiply_add(-by_u[x], u[x], constant[x] - frame[x]))
+        squared = multiply_add(by_u[x], by_u[x], by_v[x] * by_v[x])
+        inverse[x] = _ONE / max(squared, np.float32(_LEAST_SQUARED_GRADIENT))

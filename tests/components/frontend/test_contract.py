@@ -1,5 +1,16 @@
+import pytest
+
 from components.extract_features import extract_features
-from components.frontend.contract import Artifact, Between, Shown, Signature, load_step, module_of, step_names
+from components.frontend.contract import (
+    Artifact,
+    Between,
+    Shown,
+    Signature,
+    StepResult,
+    load_step,
+    module_of,
+    step_names,
+)
 from components.train import train
 from tests.components.frontend.brew import BrewSettings, brew
 
@@ -35,3 +46,9 @@ def test_every_step_is_found_under_its_own_name_and_keeps_the_contract():
         assert step.__kwdefaults__ is not None or step.__code__.co_kwonlyargcount
         assert step.__code__.co_argcount == 0
         assert Signature.of(step).outputs
+
+
+def test_figures_that_are_no_numbers_are_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    result = StepResult(metrics={"clips": 3, "map": float("nan"), "loss": float("inf")})
+    assert result.metrics == {"clips": 3}
+    assert "loss, map" in caplog.text

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import html
 import logging
 import socket
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from kineflow.data.validation.settings import ValidationSettings
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
+from kineflow.storage.page_policy import PAGE_POLICY
 
 LIMITS = ValidationSettings(
     min_frames=8, min_clips_per_class=2, max_class_ratio=2, max_rejected_share=0.2, min_short_side=48
@@ -244,6 +246,7 @@ def test_the_page_is_self_contained_repeatable_and_escapes_what_comes_from_outsi
     assert all(link.startswith("#") for link in links.links)
     assert not links.tags & {"script", "link", "img", "iframe", "object"}
     assert "url(" not in page
+    assert PAGE_POLICY in html.unescape(page)
     assert "@import" not in page
     assert attack not in page
     assert "odd &lt;script&gt;" in page

@@ -12,7 +12,8 @@ from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.registry import create_model
 from kineflow.sets.clip_set import Clip
-from kineflow.spec.sampling import ClipSpec, Indices, dense_clips, uniform_clips
+from kineflow.spec.arrays import Indices
+from kineflow.spec.sampling import ClipSpec, dense_clips, uniform_clips
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -265,3 +266,15 @@ def test_s3d_weights_start_an_s3d_g(tmp_path: Path) -> None:
     x = torch.randn(1, 3, 12, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(target(x), source(x))
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name() -> None:
+    target, other = build(), build(seed=1, num_classes=9)
+    state = build(seed=1).state_dict()
+    head = f"{target.classifier_name}.weight"
+    state[head][0] = float("nan")
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(KineflowError, match=rf"not a number \(1 tensors\): {re.escape(head)}"):
+        load_weights(target, state, where="s3d.pth")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
+    load_weights(other, state, where="s3d.pth")  # a classifier of other classes is left out

@@ -180,3 +180,52 @@ def test_a_tsn_bundle_predicts_on_a_file(brightening: Path, tmp_path: Path) -> N
         )
         network, card = load_bundle(tmp_path / modality)
         assert predict_video(brightening, network, card).sum() == pytest.approx(1)
+
+
+class TestBounds:
+    def test_a_model_without_classes(self, brightening: Path) -> None:
+        with pytest.raises(KineflowError, match="'student' has no classes"):
+            predict_video(brightening, Brightness(), dataclasses.replace(CARD, classes=()))
+
+    def test_an_answer_that_is_no_number(self, brightening: Path) -> None:
+        network = Brightness()
+        torch.nn.init.constant_(network.gain, float("nan"))
+        with pytest.raises(KineflowError, match="not a number"):
+            predict_video(brightening, network, CARD)
+
+    def test_large_pictures_are_resized_as_they_are_decoded(
+        self, brightening: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from kineflow.serving import predict
+
+        expected = predict_video(brightening, Brightness(), CARD, clips=3)
+        sizes = []
+
+        def read(*arguments: object, **options: object) -> np.ndarray:
+            sizes.append(options["size"])
+            return read_frames(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(predict, "read_frames", read)
+        predict_video(brightening, Brightness(), CARD, clips=3)
+        monkeypatch.setattr(predict, "_MOST_DECODED_PIXELS", 4 * 64 * 48 - 1)  # of a window of this video
+        np.testing.assert_allclose(predict_video(brightening, Brightness(), CARD, clips=3), expected, rtol=0.05)
+        assert sizes == [None] * 3 + [(48, 36)] * 3
+
+    def test_a_picture_that_would_become_far_larger(self, tmp_path: Path) -> None:
+        write_video(tmp_path / "wide.mp4", [np.zeros((8, 2048, 3), np.uint8)] * 5, fps=25)
+        card = dataclasses.replace(CARD, preprocessing=dataclasses.replace(WANTED, short_side=256))
+        with pytest.raises(KineflowError, match="2048x8 px become 65536x256"):
+            predict_video(tmp_path / "wide.mp4", Brightness(), card)
+
+    def test_a_window_that_is_too_much_to_hold(self, brightening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from kineflow.serving import predict
+
+        monkeypatch.setattr(predict, "_MOST_WINDOW_PIXELS", 4 * 48 * 36 - 1)
+        with pytest.raises(KineflowError, match="4 frames of 64x48 px become 48x36 px, which is too much to hold"):
+            predict_video(brightening, Brightness(), CARD)
+
+    def test_frames_and_pixels_are_bounded_together(self, brightening: Path) -> None:
+        frames = len(read_frames(brightening))
+        predict_video(brightening, Brightness(), CARD, max_video_pixels=frames * 64 * 48)
+        with pytest.raises(KineflowError, match=f"more than {frames - 1} frames of 64x48 px"):
+            predict_video(brightening, Brightness(), CARD, max_video_pixels=frames * 64 * 48 - 1)

@@ -66,7 +66,7 @@ def test_a_moved_set_finds_its_media(stored: FeatureSet, tmp_path: Path, clip: t
 
 
 @pytest.mark.parametrize("window", [(0, 1, 2, 3, 4, 5), (4,), (2, 2, 5, 3)])
-def test_windows_are_the_moments_asked_for(stored: FeatureSet, clip: torch.Tensor, window: tuple[int, ...]) -> None:
+def test_windows_are_the_time_steps_asked_for(stored: FeatureSet, clip: torch.Tensor, window: tuple[int, ...]) -> None:
     read = stored.read("a/seen", time_steps(*window))
     assert read.dtype == torch.float32
     torch.testing.assert_close(read, clip[list(window)], rtol=2**-11, atol=1e-7)
@@ -85,7 +85,7 @@ def test_a_path_out_of_the_media(stored: FeatureSet) -> None:
         dataclasses.replace(stored, entries={"a/seen": outside}).locate("a/seen")
 
 
-def test_moments_beyond_the_end(stored: FeatureSet) -> None:
+def test_time_steps_beyond_the_end(stored: FeatureSet) -> None:
     with pytest.raises(KineflowError, match=r"time steps 5 to 6 .* among 6"):
         stored.read("a/seen", time_steps(5, 6))
 

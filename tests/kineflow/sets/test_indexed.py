@@ -66,7 +66,7 @@ def test_flow_sets_of_earlier_versions_are_read(tmp_path: Path) -> None:
 
 
 def test_feature_sets_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    schema = pa.schema([("clip_id", TEXT), ("path", TEXT), ("moments", WHOLE), ("status", TEXT), ("reason", TEXT)])
+    schema = pa.schema([("clip_id", TEXT), ("path", TEXT), ("time_steps", WHOLE), ("status", TEXT), ("reason", TEXT)])
     values = dict(zip(schema.names, ("a", "a-0.safetensors", 4, "ok", ""), strict=True))
     seen = {"modality": "rgb", "frames": 1, "stride_frames": 1, "short_side": 8, "crop": 8, "mean": [1.0] * 3,
             "std": [1.0] * 3}  # fmt: skip

@@ -240,3 +240,22 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(KineflowError) as caught:
         find_planes(tmp_path / "none")
     assert caught.value.where == tmp_path / "none"
+
+
+def test_a_jpeg_of_very_many_scans_is_not_decoded(folder: Path) -> None:
+    path = folder / "flow_x_00001.jpg"
+    content = path.read_bytes()
+    start = content.index(b"\xff\xda")
+    path.write_bytes(content[:-2] + content[start:-2] * 70 + content[-2:])
+    with pytest.raises(KineflowError, match="a JPEG of 71 scans"):
+        read_flow(folder)
+
+
+def test_planes_that_are_too_much_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kineflow.sets import jpeg_planes
+
+    pixels = smooth_levels()[0, ..., 0].size
+    monkeypatch.setattr(jpeg_planes, "_MOST_PIXELS", 2 * pixels)
+    assert len(read_flow(folder, [0, 1, 1])) == 3
+    with pytest.raises(KineflowError, match="too much to read at once"):
+        read_flow(folder, [0, 1, 2])

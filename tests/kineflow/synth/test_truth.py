@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,32 @@ def test_poses_that_do_not_fit_the_masks_are_refused(tmp_path: Path) -> None:
     save_truth(Truth(truth.actor[:2], truth.scene, truth.mask), tmp_path / "clip.npz")
     with pytest.raises(KineflowError, match="do not fit masks"):
         load_truth(tmp_path / "clip.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("mask", np.zeros(70 * 2**20, np.uint8), "73400448 bytes; at most"),
+        ("shape", np.array([10**9, 10**9, 10**9]), "masks"),
+        ("shape", np.array([2, 3]), "masks"),
+    ],
+)
+def test_what_would_unfold_to_too_much_is_refused(tmp_path: Path, name: str, array: np.ndarray, said: str) -> None:
+    truth = small_truth()
+    arrays = {"actor": truth.actor, "scene": truth.scene, "shape": np.array(truth.mask.shape, np.int32)}
+    np.savez_compressed(tmp_path / "clip.npz", **{**arrays, "mask": np.packbits(truth.mask), name: array})
+    with pytest.raises(KineflowError, match=said):
+        load_truth(tmp_path / "clip.npz")
+
+
+def test_an_array_of_another_size_than_its_header_says(tmp_path: Path) -> None:
+    path = tmp_path / "clip.npz"
+    save_truth(small_truth(), path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["actor.npy"] = members["actor.npy"].replace(b"(", b"(90000000000, ").replace(b" " * 13, b"", 1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(KineflowError, match="actor of shape"):
+        load_truth(path)

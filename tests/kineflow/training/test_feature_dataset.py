@@ -101,7 +101,7 @@ def test_cached_clips_are_not_read_again(features: FeatureSet) -> None:
         clips[1]
 
 
-def test_two_inputs_are_of_the_same_moments(features: FeatureSet) -> None:
+def test_two_inputs_are_of_the_same_time_steps(features: FeatureSet) -> None:
     clips = dataset(features, feature_sets={"appearance": features, "motion": features})
     sample = clips[SampleRef(0, (1, 2))]
     assert sample.keys() == {"appearance", "motion", "label"}

@@ -9,10 +9,10 @@ from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import load_card
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
+from kineflow.spec.output_files import CURVES_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.training.jobs import Trained
 from kineflow.training.loop import Fitted
-from kineflow.training.monitor import CURVES_FILE
 from kineflow.training.outputs import load_data, save_trained, training_work
 from kineflow.training.settings import TrainSettings
 

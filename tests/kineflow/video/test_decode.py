@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
-from kineflow.video.decode import iter_frames, read_frames, read_video
+from kineflow.video import opening
+from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video
 from kineflow.video.encode import write_video
+from tests.kineflow.video import numbered
 
 FRAMES, HEIGHT, WIDTH = 40, 18, 22
 IN_MATRIX = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}  # clockwise degrees: a, b, c, d of tkhd
@@ -206,6 +209,27 @@ def test_iter_frames_scales_and_cuts(tmp_path: Path) -> None:
     assert list(iter_frames(path, start=10)) == []
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_late_part_is_that_of_the_whole(
+    variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And where key frames allow it, not decoded from the start."""
+    count = 0
+
+    def counted(*given: object) -> Iterator[object]:
+        nonlocal count
+        for frame in opening.decoded(*given):
+            count += 1
+            yield frame
+
+    every = read_frames(variants[name])
+    monkeypatch.setattr("kineflow.video.decode.decoded", counted)
+    assert np.array_equal(np.stack(list(iter_frames(variants[name], start=38))), every[38:])
+    assert count <= (FRAMES if name == "one_gop" else 12)
+    assert np.array_equal(np.stack(list(iter_frames(variants[name], start=25, stop=27))), every[25:27])
+    assert list(iter_frames(variants[name], start=25, stop=20)) == []
+
+
 def test_bounds_hold(variants: dict[str, Path]) -> None:
     with pytest.raises(KineflowError, match="more than 39 frames"):
         read_frames(variants["ours"], max_frames=39)
@@ -246,3 +270,54 @@ def test_a_name_is_no_protocol(variants: dict[str, Path], monkeypatch: pytest.Mo
     monkeypatch.chdir(variants["ours"].parent)
     with pytest.raises(KineflowError, match="no such video"):
         read_frames(Path("concat:ours.mp4|one_gop.mp4"))
+
+
+MATRICES = [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(2)])
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_every_reader_shows_the_same(
+    tmp_path: Path, suffix: str, matrix: tuple[int, int, int, int], aspect: Fraction | None
+) -> None:
+    a, b, c, d = matrix
+    shown = [value << 16 for value in (a, b)] + [0] + [value << 16 for value in (c, d)] + [0, 0, 0, 1 << 30]
+    path = numbered.write(tmp_path / f"a.{suffix}", 30, matrix=shown, aspect=aspect, options={"g": "10"})
+    coded = read_frames(numbered.write(tmp_path / "plain.mp4", 30, options={"g": "10"}), [0, 25])
+    wide = (
+        np.stack([cv2.resize(image, (128, 48), interpolation=cv2.INTER_CUBIC) for image in coded]) if aspect else coded
+    )
+    expected = wide if a else wide.transpose(0, 2, 1, 3)
+    expected = expected[:, :, ::-1] if a + c < 0 else expected
+    expected = expected[:, ::-1] if b + d < 0 else expected
+
+    every = read_frames(path)
+    assert np.abs(every[[0, 25]].astype(int) - expected).mean() < 3
+    assert np.array_equal(read_frames(path, [25, 0]), every[[25, 0]])
+    assert np.array_equal(np.stack(list(iter_frames(path, start=3))), every[3:])
+    grey = read_frames(path, pixel_format="gray")
+    assert grey.shape == every.shape[:3]
+    assert np.array_equal(np.stack(list(iter_luma(path))), grey)
+    assert np.array_equal(read_frames(path, [25], pixel_format="gray"), grey[[25]])
+
+
+def test_no_more_is_given_back_than_is_allowed(variants: dict[str, Path]) -> None:
+    pixels = WIDTH * HEIGHT
+    path = variants["ours"]
+    assert len(read_frames(path, [1, 1, 38], max_read_pixels=3 * pixels)) == 3
+    for indices, most in (([1, 1, 38], 3 * pixels - 1), ([0], pixels - 1), (None, 39 * pixels)):
+        with pytest.raises(KineflowError, match="to hold") as caught:
+            read_frames(path, indices, max_read_pixels=most)
+        assert str(path) in str(caught.value)
+    small = read_frames(path, size=(8, 6), max_read_pixels=48 * FRAMES)
+    assert small.shape == (FRAMES, 6, 8, 3)
+
+
+def test_a_file_may_be_longer_than_what_is_read_whole(
+    variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_frames(variants["one_gop"], [39], max_frames=5).shape[0] == 1
+    assert read_frames(variants["ours"], [39], max_frames=5).shape[0] == 1
+    monkeypatch.setattr("kineflow.video.decode.MAX_FILE_FRAMES", 5)  # then nothing is planned
+    assert np.array_equal(read_frames(variants["ours"], [39], pixel_format="gray"), grey(planes()[[39], ..., 0]))

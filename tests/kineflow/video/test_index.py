@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from kineflow.spec.status import Status
+from kineflow.video import opening
 from kineflow.video.encode import write_video
 from kineflow.video.index import index_video
+from tests.kineflow.video import numbered
 
 FRAMES = 48
 
@@ -202,3 +204,115 @@ def test_real_clips(shared_data: Path, name: str) -> None:
     index = index_video(shared_data / "clips" / name)
     assert (index.status, index.reason) == (Status.OK, "")
     assert (index.frames, round(index.fps, 2), index.width, index.height) == REAL[name]
+
+
+def test_an_avi_may_show_a_frame_again(tmp_path: Path) -> None:
+    """Empty chunks, as capture programs write them for frames that they dropped; the last ones come last."""
+    path = numbered.write(tmp_path / "a.avi", [n for n in range(75) if n % 5 != 4], codec="mjpeg", base=Fraction(1, 25))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 74
+    assert (index := index_video(path)).status is Status.OK
+    assert (index.frames, round(index.fps)) == (60, 20)
+    assert index.timeline.first_at(1.0) == 20
+
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"00dc", 0, content.rindex(b"idx1"))  # the last picture becomes an empty chunk, and JUNK
+    length = struct.unpack_from("<I", content, end + 4)[0]
+    content[end + 4 : end + 16] = struct.pack("<I4sI", 0, b"JUNK", length - 8)
+    path.write_bytes(content)
+    index = index_video(path)
+    assert (index.status, index.frames) == (Status.OK, 59)
+
+
+def test_time_stamps_are_kept_where_the_rate_varies(tmp_path: Path) -> None:
+    times = [200 * n for n in range(10)] + [2000 + 25 * n for n in range(40)]
+    for suffix in ("mp4", "mkv"):
+        index = index_video(numbered.write(tmp_path / f"a.{suffix}", times))
+        assert (index.status, index.frames) == (Status.OK, 50)
+        assert [index.timeline.first_at(sec) for sec in (0.4, 1.99, 2, 2.25)] == [2, 10, 10, 20]
+        assert index.fps == pytest.approx(49 / 2.975)
+        assert index.timeline.seconds == pytest.approx(3.0, abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_time_begins_where_the_file_does(tmp_path: Path, suffix: str) -> None:
+    late = [5000 + 40 * n for n in range(25)]
+    index = index_video(numbered.write(tmp_path / f"a.{suffix}", late))
+    assert (index.fps, index.first_sec, index.stamps) == (25.0, 0.0, "")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_sound_that_begins_before_the_pictures_is_the_start(tmp_path: Path, suffix: str) -> None:
+    with av.open(str(tmp_path / f"a.{suffix}"), "w") as container:
+        pictures, sound = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=16000)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        pictures.options = {"bf": "0"}
+        for number in range(48):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            samples.rate, samples.pts, samples.time_base = 16000, 1024 * number, Fraction(1, 16000)
+            container.mux(sound.encode(samples))
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(numbered.picture(number), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = 50 + number, Fraction(1, 25)
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode())
+        container.mux(sound.encode())
+    index = index_video(tmp_path / f"a.{suffix}")
+    assert index.first_sec == pytest.approx(2.0, abs=0.1)
+    assert index.timeline.first_at(2.4) == pytest.approx(10, abs=2)
+
+
+def test_a_stream_that_begins_in_mid_file_is_no_end(tmp_path: Path) -> None:
+    """FLV says of no stream beforehand that it comes."""
+    path = numbered.write(tmp_path / "a.flv", 120, codec="flv", options={"qscale": "2"})
+    content = path.read_bytes()
+    sound = bytes.fromhex("08 000003 000100 00 000000 2e0000 0000000e")  # a tag of MP3, and its size
+    path.write_bytes(content + sound.replace(b" ", b""))
+    index = index_video(path)
+    assert index.frames == 120
+
+
+def test_a_codec_that_nobody_knows(whole: Path, tmp_path: Path) -> None:
+    content = (whole / "a.mp4").read_bytes().replace(b"avc1", b"zzzz")
+    (tmp_path / "a.mp4").write_bytes(content)
+    index = index_video(tmp_path / "a.mp4")
+    assert (index.status, "FFmpeg does not know" in index.reason) == (Status.UNREADABLE, True)
+
+
+class Silent:
+    """A packet that a decoder takes in and gives nothing for, as H.264's does with some damage."""
+
+    def __init__(self, packet: av.Packet) -> None:
+        self._packet = packet
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._packet, name)
+
+    def decode(self) -> list[av.VideoFrame]:
+        self._packet.decode()
+        return []
+
+
+@pytest.mark.parametrize(("lost", "status"), [(range(20, 22), Status.TRUNCATED), (range(3), Status.OK)])
+def test_a_frame_that_the_decoder_gives_up(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, lost: range, status: Status
+) -> None:
+    """Those before the first that can be decoded are none: a broadcast may be recorded from anywhere."""
+
+    def packets_of(*streams: object) -> Iterator[object]:
+        for number, packet in enumerate(opening.packets_of(*streams)):
+            yield Silent(packet) if number in lost else packet
+
+    monkeypatch.setattr("kineflow.video.index.packets_of", packets_of)
+    index = index_video(whole / "a.mp4")
+    assert (index.status, index.frames) == (status, FRAMES - len(lost))
+    assert index.reason == ("damaged: 2 frames cannot be decoded" if status is Status.TRUNCATED else "")
+
+
+def test_an_edit_list_that_hides_nearly_all(whole: Path, tmp_path: Path) -> None:
+    content = bytearray((whole / "front.mp4").read_bytes())
+    media_time = content.index(b"elst") + 4 + 8 + 4
+    scale = struct.unpack_from(">I", content, content.index(b"mdhd") + 4 + 12)[0]
+    struct.pack_into(">i", content, media_time, int(1.4 * scale))
+    (tmp_path / "a.mp4").write_bytes(content)
+    assert "edit list" in index_video(tmp_path / "a.mp4").reason

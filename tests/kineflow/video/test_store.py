@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,18 @@ from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.encode import write_video
 from kineflow.video.index import VideoIndex, index_video
-from kineflow.video.store import Part, StoredForm, conforms, part_of, store_video, stored_size
+from kineflow.video.store import (
+    Part,
+    StoredForm,
+    conforms,
+    fps_of,
+    part_of,
+    peculiarities,
+    store_video,
+    stored_size,
+)
+from kineflow.video.timeline import packed
+from tests.kineflow.video import numbered
 
 INDEX = VideoIndex(100, 25.0, 640, 480, 0, "ab", Status.OK, "", "h264", "yuv420p", "mov,mp4,m4a", 12)
 
@@ -145,3 +157,91 @@ def test_a_source_that_changed_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(KineflowError, match="5 frames where 8 were counted"):
         store_video(source, tmp_path / "b.mp4", index=promised, part=Part(0, 8), form=StoredForm())
     assert not (tmp_path / "b.mp4").exists()
+
+
+SLOW_THEN_FAST = [200 * n for n in range(20)] + [4000 + 25 * n for n in range(80)]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_parts_of_a_variable_rate_keep_their_own_pace(tmp_path: Path, suffix: str) -> None:
+    source = numbered.write(tmp_path / f"a.{suffix}", SLOW_THEN_FAST)
+    index = index_video(source)
+    for start_sec, end_sec, numbers, fps in ((0, 4, range(20), 5), (4, 6, range(20, 100), 40)):
+        part = part_of(index, start_sec, end_sec)
+        assert part == Part(numbers[0], numbers[-1] + 1)
+        assert fps_of(index, part) == pytest.approx(fps, rel=0.01)
+        store_video(source, tmp_path / "b.mp4", index=index, part=part, form=StoredForm())
+        assert numbered.numbers_of(read_frames(tmp_path / "b.mp4")) == list(numbers)
+        stored = index_video(tmp_path / "b.mp4")
+        assert stored.fps == pytest.approx(fps, rel=0.01)
+        assert stored.timeline.seconds == pytest.approx(end_sec - start_sec, rel=0.02)
+
+
+def test_a_cut_upload_of_variable_rate_is_taken_whole_by_how_long_it_lasts(tmp_path: Path) -> None:
+    index = index_video(numbered.write(tmp_path / "a.mp4", SLOW_THEN_FAST))  # six seconds
+    assert part_of(index, 100, 106, may_be_cut=True) == Part(0, 100)
+    assert part_of(index, 100, 104, may_be_cut=True).frames == 0
+
+
+TURNED = (0, -1, 1, 0)
+MIRRORED = (-1, 0, 0, 1)
+
+
+def displayed(numbers: tuple[int, int, int, int]) -> list[int]:
+    a, b, c, d = (value << 16 for value in numbers)
+    return [a, b, 0, c, d, 0, 0, 0, 1 << 30]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("aspect", "matrix", "size"),
+    [
+        (Fraction(2), None, (128, 48)),
+        (Fraction(1, 2), None, (64, 96)),
+        (Fraction(16, 11), None, (92, 48)),
+        (Fraction(2), TURNED, (48, 128)),
+        (Fraction(256, 255), None, (64, 48)),
+        (None, TURNED, (48, 64)),
+    ],
+)
+def test_stored_pictures_have_square_pixels_and_are_upright(
+    tmp_path: Path,
+    suffix: str,
+    aspect: Fraction | None,
+    matrix: tuple[int, int, int, int] | None,
+    size: tuple[int, int],
+) -> None:
+    shape = displayed(matrix) if matrix else None
+    source = numbered.write(tmp_path / f"a.{suffix}", 6, aspect=aspect, matrix=shape, options={"g": "6"})
+    index = index_video(source)
+    assert stored_size(index, StoredForm()) == size
+    store_video(source, tmp_path / "b.mp4", index=index, part=Part(0, 6), form=StoredForm())
+    stored = index_video(tmp_path / "b.mp4")
+    assert (stored.width, stored.height, stored.rotation, stored.pixel_aspect) == (*size, 0, 1)
+    seen = read_frames(source)[:, : size[1], : size[0]].astype(int)  # by those who read the source itself
+    assert np.abs(read_frames(tmp_path / "b.mp4") - seen).mean() < 3
+    small = StoredForm(short_side=24)
+    width, height = stored_size(index, small)
+    assert min(width, height) == 24
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.05)
+
+
+def test_a_mirrored_picture_is_stored_as_it_is_seen(tmp_path: Path) -> None:
+    plainly = numbered.write(tmp_path / "a.mp4", 4, options={"g": "4"})
+    mirrored = numbered.write(tmp_path / "m.mp4", 4, matrix=displayed(MIRRORED), options={"g": "4"})
+    index = index_video(mirrored)
+    assert not conforms(index, StoredForm())
+    assert conforms(index_video(plainly), StoredForm())
+    store_video(mirrored, tmp_path / "b.mp4", index=index, part=Part(0, 4), form=StoredForm())
+    assert np.abs(read_frames(tmp_path / "b.mp4").astype(int) - read_frames(plainly)[:, :, ::-1]).mean() < 3
+
+
+def test_what_is_ordinary_keeps_its_name() -> None:
+    whole, part, form = Part(0, 100), Part(0, 50), StoredForm()
+    for change in ({}, {"rotation": 90}, {"codec": "mpeg4", "container": "avi"}):
+        assert peculiarities(dataclasses.replace(INDEX, **change), whole, form) == {}
+    stamps = packed(np.cumsum(np.arange(100) % 3 + 1) / 50)
+    for change in ({"mirrored": True}, {"pixel_aspect": 2.0}, {"stream": 1}, {"stamps": stamps}):
+        assert peculiarities(dataclasses.replace(INDEX, **change), part, form)
+    copied = dataclasses.replace(INDEX, height=240, width=320, stamps=stamps)
+    assert peculiarities(copied, whole, form) == {}

@@ -1,6 +1,7 @@
 """The report: one page that stands alone, tells the truth, and lets no name escape."""
 
 import base64
+import html
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.report.page import Example, render, write_report
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
+from kineflow.storage.page_policy import PAGE_POLICY
 
 NASTY = "<script>alert(1)</script>\"'&$x_1$ {{7*7}}"
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
@@ -85,6 +87,7 @@ def test_the_page_is_whole_and_needs_nothing_else(page):
     assert not {"script", "link", "iframe", "object"} & set(parser.tags)
     assert not re.search(r"https?:|@import|url\(|src=\"(?!data:)|srcset=\"(?!data:)", page)
     assert "prefers-color-scheme: dark" in page
+    assert PAGE_POLICY in html.unescape(page)
 
 
 def test_the_headline_figures_are_those_of_the_scores(page):
