@@ -286,7 +286,7 @@ class TestBadInput:
         assert "x264 cannot encode pictures of 32768x2" in reasons.pop("wide")
         assert reasons.pop("long").startswith("60 frames, more than 'max_frames' (50)")
         assert "a GIF; convert it" in reasons.pop("clip")
-        assert reasons.pop("locked") == "no such file in the source"
+        assert reasons.pop("locked") == "a folder, not a file"
         assert "smaller than 2x2" in reasons.pop("dot")
         assert reasons == {"long_1000-2000ms": "", "a/one": ""}
 
