@@ -14,6 +14,7 @@ from kineflow.spec.status import Status
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, atomic_folder
+from kineflow.storage.spreadsheet import harmless
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 REJECTED_FILE = "rejected.csv"
@@ -40,32 +41,36 @@ def ingest(
             videos are rows with a status, not errors, as long as another one is usable.
     """
     from kineflow.data.ingestion import Ingestion, ingest_clips
-    from kineflow.data.layouts import hold_out, list_clips, open_lists
-    from kineflow.data.source import open_source
+    from kineflow.data.layouts import hold_out
+    from kineflow.data.listing import list_source
     from kineflow.sets.media import open_media
     from kineflow.video.store import StoredForm
 
-    source = open_source(params.source, endpoint_url=params.endpoint_url)
-    names = source.names()
-    if not names:
-        raise KineflowError("the source is empty", where=source.root, remedy="put videos and their lists there")
-    lists = open_lists(source, params.annotations, endpoint_url=params.endpoint_url)
-    listing = list_clips(params.layout, lists, names, split_number=params.split_number)
-    listed = hold_out(listing.clips, val_share=params.val_share, seed=seed)
+    listed = list_source(params)
+    source, listing = listed.source, listed.listing
     tracker.set_tags({"source": source.root, "layout": params.layout})
 
     form = StoredForm(params.short_side, params.gop, params.crf)
     with translate_full_disk(clips.parent), open_media(params.media_root, clips) as media:
         ingestion = Ingestion(source, media.store, form, params.min_frames, params.max_frames)
-        ingested = ingest_clips(listed, names, ingestion, workers=params.workers)
+        ingested = hold_out(
+            ingest_clips(listing.clips, ingestion, workers=params.workers),
+            val_share=params.val_share,
+            seed=seed,
+            video_of=lambda clip: clip.video_sha256 if clip.status is Status.OK else clip.source,
+        )
         usable = [clip for clip in ingested if clip.status is Status.OK]
         rejected = [clip for clip in ingested if clip.status is not Status.OK]
         if not usable:
-            raise KineflowError(_none_usable(rejected), where=source.root, remedy="replace these files")
+            raise KineflowError(
+                _none_usable(rejected),
+                where=source.root,
+                remedy="do what the reasons ask for; paths of a list are relative to ingestion.source",
+            )
         with atomic_folder(clips) as partial:
             paths = [clip.path for clip in usable]
             stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
-            ClipSet(listing.classes, tuple(ingested), media_root).save(partial)
+            ClipSet(listing.classes, ingested, media_root).save(partial)
             _write_rejected(rejected, partial / REJECTED_FILE)
 
     seconds = sum(clip.frames / clip.fps for clip in usable)
@@ -84,7 +89,9 @@ def ingest(
 
 
 def _none_usable(rejected: Sequence[Clip]) -> str:
-    shown = [f"  {clip.source}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
+    from kineflow.data.folder_walk import printable
+
+    shown = [f"  {printable(clip.source)}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
     more = len(rejected) - len(shown)
     return "\n".join(["no listed video is usable", *shown, *([f"  … and {more} more"] if more else [])])
 
@@ -94,7 +101,7 @@ def _write_rejected(rejected: Sequence[Clip], path: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(["clip_id", "source", "split", "status", "reason"])
         writer.writerows(
-            [clip.clip_id, clip.source, clip.split.value, clip.status.value, clip.reason]
+            harmless([clip.clip_id, clip.source, clip.split.value, clip.status.value, clip.reason])
             for clip in sorted(rejected, key=lambda clip: clip.clip_id)
         )
 

@@ -169,7 +169,9 @@ def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
     source, annotations = plan.project / settings.source, plan.project / settings.annotations
     if source.is_dir() and annotations.exists():
         lists = str(annotations) if settings.annotations else ""
-        yield settings.model_copy(update={"source": str(source), "annotations": lists})
+        linked = (each.model_copy(update={"path": str(plan.project / each.path)}) for each in settings.linked_folders)
+        paths = {"source": str(source), "annotations": lists, "linked_folders": tuple(linked)}
+        yield settings.model_copy(update=paths)
 
 
 def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
@@ -178,22 +180,20 @@ def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
     Raises:
         KineflowError: The source is empty, or a list missing or malformed.
     """
-    from kineflow.data.layouts import hold_out, list_clips, open_lists
-    from kineflow.data.source import open_source
+    from kineflow.data.folder_walk import printable
+    from kineflow.data.layouts import hold_out
+    from kineflow.data.listing import list_source
 
-    source = open_source(settings.source)
-    names = source.names()
-    if not names:
-        raise KineflowError("the source is empty", where=source.root, remedy="put videos and their lists there")
-    listing = list_clips(
-        settings.layout, open_lists(source, settings.annotations), names, split_number=settings.split_number
-    )
-    clips, present = hold_out(listing.clips, val_share=settings.val_share, seed=seed), frozenset(names)
-    missing = sorted({clip.source for clip in clips if clip.source not in present})
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
-        plan.notices.append(f"{len(missing)} listed videos are not in {source.root}: {shown}")
-    return Counter(clip.split.value for clip in clips if clip.source in present)
+    listed = list_source(settings)
+    clips = hold_out(listed.listing.clips, val_share=settings.val_share, seed=seed)
+    source, present = listed.source, frozenset(listed.source.names())  # each file is opened by ingest, not here
+    absent = {
+        clip.source for clip in clips if clip.missing or (clip.source not in present and source.trouble(clip.source))
+    }
+    if absent:
+        shown = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
+        plan.notices.append(f"{len(absent)} listed videos are not in {source.root}: {shown}")
+    return Counter(clip.split.value for clip in clips if clip.source not in absent)
 
 
 def _splits_asked_for(plan: _Plan) -> dict[str, list[str]]:

@@ -6,7 +6,14 @@ from pydantic import Field, field_validator
 
 from kineflow.data.layouts.registry import check_layout
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES
-from kineflow.storage.config import Params, RootFolder, faults_of_a_key
+from kineflow.storage.config import LocalFolder, Params, RootFolder, faults_of_a_key
+
+
+class LinkedFolder(Params):
+    """A folder outside of the source that links in it may lead into."""
+
+    path: LocalFolder = Field(min_length=1, json_schema_extra={"is_input": True})
+    """Of the folder, such as ``/mnt/disk2/videos``; what is below it may be read through links."""
 
 
 class IngestSettings(Params):
@@ -14,6 +21,10 @@ class IngestSettings(Params):
 
     source: RootFolder = Field("data", json_schema_extra={"is_input": True})
     """Folder, or ``s3://bucket/prefix``, that holds the videos."""
+
+    linked_folders: tuple[LinkedFolder, ...] = ()
+    """Folders outside of ``source`` that links in it may lead into, as ``[{path: /mnt/disk2/videos}]``; a link to
+    anywhere else is not followed, and its videos are rejected with that reason."""
 
     layout: str = "csv"
     """How the lists are written: ``csv``, ``ucf101``, ``hmdb51``, ``kinetics``, or a layout of your own by its dotted

@@ -11,15 +11,14 @@ import dataclasses
 import errno
 import hashlib
 import json
-import re
 import threading
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from kineflow.data.clip_ids import clip_ids
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.source import Source
 from kineflow.sets.clip_set import Clip
@@ -46,6 +45,8 @@ from kineflow.video.store import (
     stored_size,
 )
 
+_SPARE_SEC = 1.0
+
 
 @dataclass(frozen=True)
 class Ingestion:
@@ -71,9 +72,7 @@ class Ingestion:
         return self._locks.setdefault(place, threading.Lock())
 
 
-def ingest_clips(
-    clips: Sequence[ListedClip], names: Collection[str], ingestion: Ingestion, *, workers: int
-) -> list[Clip]:
+def ingest_clips(clips: Sequence[ListedClip], ingestion: Ingestion, *, workers: int) -> list[Clip]:
     """Ingest all listed clips, ``workers`` videos at a time.
 
     Decoding and encoding run outside the interpreter's lock, so the workers are threads. When one fails, or the user
@@ -81,7 +80,6 @@ def ingest_clips(
 
     Args:
         clips: As listed.
-        names: Of the files that the source has.
         ingestion: What to do with each.
         workers: How many videos at a time.
 
@@ -96,11 +94,11 @@ def ingest_clips(
     by_video: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
         by_video.setdefault(clip.source, []).append(number)
-    present = frozenset(names)
 
     def ingest_video(name: str) -> list[tuple[int, Clip]]:
         rows = [(ids[number], clips[number]) for number in by_video[name]]
-        ingested = _ingest_video(name, rows, ingestion) if name in present else _missing(rows)
+        reason = ": ".join(filter(None, (ingestion.source.trouble(name), rows[0][1].missing)))
+        ingested = _missing(rows, reason=reason) if reason else _ingest_video(name, rows, ingestion)
         return list(zip(by_video[name], ingested, strict=True))
 
     found: dict[int, Clip] = {}
@@ -113,31 +111,6 @@ def ingest_clips(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return [found[number] for number in range(len(clips))]
-
-
-def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
-    """Clip ids in the order of ``clips``: the path of the video without its suffix, and the part in milliseconds.
-
-    Ids hold letters, digits, ``_``, ``-`` and ``/`` only. Where that changed a name, or two names became one, a hash
-    of the original is added.
-    """
-    plain = [_plain_id(clip) for clip in clips]
-    safe = [re.sub(r"[^\w/-]", "_", identity, flags=re.ASCII) for identity in plain]
-    counts = Counter(identity.lower() for identity in safe)
-    ids = []
-    for clip, identity, original in zip(clips, safe, plain, strict=True):
-        changed = identity != original or counts[identity.lower()] > 1
-        digest = hashlib.sha256(f"{clip.source}|{original}".encode()).hexdigest()[:8]
-        ids.append(f"{identity}-{digest}" if changed else identity)
-    return ids
-
-
-def _plain_id(clip: ListedClip) -> str:
-    identity = PurePosixPath(clip.source).with_suffix("").as_posix()
-    if clip.start_sec is None and clip.end_sec is None:
-        return identity
-    end = "end" if clip.end_sec is None else f"{clip.end_sec * 1000:.0f}"
-    return f"{identity}_{(clip.start_sec or 0.0) * 1000:.0f}-{end}ms"
 
 
 def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Clip]:
@@ -187,6 +160,8 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         part = part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
         width, height = stored_size(index, ingestion.form)
         status, reason = _judge(part, width, height, listed, ingestion)
+        if status is Status.OK and (is_part := _one_of_its_parts(index, listed)):
+            status, reason = Status.SHORT, is_part
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
     place = ""
@@ -211,6 +186,8 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         status=status,
         reason=reason,
         source=listed.source,
+        video_sha256=index.sha256,
+        first_frame=part.first,
     )
 
 
@@ -254,11 +231,19 @@ def _judge(part: Part, width: int, height: int, listed: ListedClip, ingestion: I
     return Status.OK, ""
 
 
+def _one_of_its_parts(index: VideoIndex, listed: ListedClip) -> str:
+    """That a file is too short to be the video that parts are listed of; empty where it is not."""
+    lasts_sec = index.timeline.seconds
+    if listed.whole_sec is None or lasts_sec >= listed.whole_sec - _SPARE_SEC:
+        return ""
+    return f"lasts {lasts_sec:.1f} s, but parts up to {listed.whole_sec:g} s are listed: which one it is, nobody knows"
+
+
 def _missing(
     rows: Sequence[tuple[str, ListedClip]],
     *,
     status: Status = Status.UNREADABLE,
-    reason: str = "no such file in the source",
+    reason: str,
 ) -> list[Clip]:
     """Rows of a video of which nothing is known but what is wrong with it."""
     return [

@@ -1,27 +1,33 @@
 """Where raw videos come from: a local folder, or everything below an ``s3://bucket/prefix``.
 
-Both forms answer two questions: what is there (names below the root, with ``/`` between folders), and give me one
-file, whole, at a local path: ingest decodes all of every video, so nothing is gained by reading parts of it.
+Both forms answer three questions: what is there (names below the root, with ``/`` between folders), what is wrong with
+one file, and give me one file, whole, at a local path: ingest decodes all of every video, so nothing is gained by
+reading parts of it.
 """
 
 from __future__ import annotations
 
-import os
+import logging
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from kineflow.data.folder_walk import folders_for_links, usable_file, walk_folder
 from kineflow.storage.client import S3_SCHEME as S3_SCHEME
 from kineflow.storage.client import s3_client, split_uri, translate_s3_failures
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import inside
 from kineflow.storage.media import check_root, is_remote
 
+_LOG = logging.getLogger(__name__)
 _KEYS_A_PAGE = 1000
+_MOST_LIST_BYTES = 2**28  # of a list file: the lists of the largest data sets have a tenth
+_SHORT_SUFFIX = re.compile(r"\.\w{1,8}", re.ASCII)
 
 
 class Source(Protocol):
@@ -34,50 +40,69 @@ class Source(Protocol):
     def names(self) -> list[str]:
         """Sorted names of all files below the root; names that start with a dot are left out."""
 
+    def trouble(self, name: str) -> str:
+        """Why a file cannot be taken, in a phrase; empty where it can be."""
+
     def fetch(self, name: str) -> Any:
         """Context manager that gives a local path to the whole file; valid inside the block only."""
 
 
-def open_source(root: str, *, endpoint_url: str = "") -> Source:
+def open_source(root: str, *, endpoint_url: str = "", linked: Sequence[str] = ()) -> Source:
     """The source at ``root``: a local folder, or an S3 prefix.
 
     Args:
         root: Path of a folder, or ``s3://bucket/prefix``.
         endpoint_url: See :func:`kineflow.storage.client.s3_client`.
+        linked: Folders elsewhere that links in a local folder may lead into.
 
     Raises:
         KineflowError: The folder does not exist, or the address names no bucket, or carries credentials.
     """
     if not is_remote(root):
         if not Path(root).is_dir():
-            raise KineflowError("no such folder", where=root, remedy="give a folder that exists or s3://bucket/prefix")
-        return LocalSource(Path(root))
+            problem = "a file, where a folder is expected" if Path(root).is_file() else "no such folder"
+            raise KineflowError(problem, where=root, remedy="give a folder that exists or s3://bucket/prefix")
+        return LocalSource(Path(root), tuple(map(Path, linked)))
     bucket, prefix = split_uri(check_root(root))
     return S3Source(bucket, prefix, endpoint_url)
 
 
 def read_text(source: Source, name: str) -> str:
-    """Text of a small file of the source.
+    """Text of a small file of the source, line ends as they are.
 
     Raises:
-        KineflowError: It is missing or not UTF-8.
+        KineflowError: It is missing, is too large, or not UTF-8.
     """
-    with source.fetch(name) as path:
-        try:
-            return Path(path).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise KineflowError(
-                f"not UTF-8 text ({error.reason} at byte {error.start})",
-                where=f"{source.root}/{name}",
-                remedy="save the file as UTF-8",
-            ) from None
+    where = f"{source.root}/{name}"
+    with source.fetch(name) as path, Path(path).open("rb") as stream:
+        content = stream.read(_MOST_LIST_BYTES + 1)
+    if len(content) > _MOST_LIST_BYTES:
+        raise KineflowError(
+            f"larger than {_MOST_LIST_BYTES // 2**20} MiB, which no list is",
+            where=where,
+            remedy="name the list file, or the folder that holds only lists, in ingestion.annotations",
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise KineflowError(
+            f"not UTF-8 text ({error.reason} at byte {error.start})",
+            where=where,
+            remedy="save the file as UTF-8 (in a spreadsheet: CSV UTF-8)",
+        ) from None
 
 
 @dataclass(frozen=True)
 class LocalSource:
-    """Files below a local folder."""
+    """Files below a local folder.
+
+    Attributes:
+        folder: The root.
+        linked: Folders elsewhere that links below it may lead into.
+    """
 
     folder: Path
+    linked: tuple[Path, ...] = ()
 
     @property
     def root(self) -> str:
@@ -85,24 +110,56 @@ class LocalSource:
         return str(self.folder)
 
     def names(self) -> list[str]:
-        """Sorted names of all files below the folder; names that start with a dot are left out."""
-        found: list[str] = []
-        for where, folders, files in os.walk(self.folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below = Path(where).relative_to(self.folder)
-            found += [(below / name).as_posix() for name in files if not name.startswith(".")]
-        return sorted(found)
+        """Sorted names of all files below the folder; names that start with a dot are left out.
+
+        What is left out beside those is told once, as a warning: folders that may not be read, links to folders
+        elsewhere, names that no list can hold because they are not UTF-8.
+
+        Raises:
+            KineflowError: The folder itself may not be read.
+        """
+        return list(self._names)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        walked = walk_folder(self.folder, self._may_hold)
+        for remark in walked.remarks:
+            _LOG.warning("%s: %s", self.root, remark)
+        return walked.names
+
+    @cached_property
+    def _may_hold(self) -> tuple[Path, ...]:
+        return folders_for_links(self.folder, self.linked)
+
+    @cached_property
+    def _by_plain_name(self) -> dict[str, str]:
+        return by_plain_name(self._names)
+
+    def trouble(self, name: str) -> str:
+        """Why a file cannot be taken, in a phrase; empty where it can be."""
+        if is_hidden(name):
+            return HIDDEN
+        try:
+            usable_file(self.folder, name, self._may_hold)
+        except FileNotFoundError:
+            return absent(name, self._by_plain_name)
+        except KineflowError as error:
+            return error.problem
+        return ""
 
     @contextmanager
     def fetch(self, name: str) -> Iterator[Path]:
         """Give the file itself.
 
         Raises:
-            KineflowError: It is missing, or leads outside the folder.
+            KineflowError: It is missing, is no plain file, may not be read, or leads outside the folder.
         """
-        path = inside(self.folder, name)
-        if not path.is_file():
-            raise KineflowError("no such file", where=self.folder / name)
+        try:
+            path = usable_file(self.folder, name, self._may_hold)
+        except FileNotFoundError:
+            raise KineflowError(
+                "no such file", where=self.folder / name, remedy="put it there, or correct what names it"
+            ) from None
         yield path
 
 
@@ -125,6 +182,10 @@ class S3Source:
         Raises:
             KineflowError: The server does not answer, or refuses.
         """
+        return list(self._names)
+
+    @cached_property
+    def _names(self) -> list[str]:
         below = f"{self.prefix}/" if self.prefix else ""
         with translate_s3_failures(self.root):
             listing = s3_client(self.endpoint_url).get_paginator("list_objects_v2")
@@ -132,7 +193,21 @@ class S3Source:
             pages = listing.paginate(Bucket=self.bucket, Prefix=below, PaginationConfig=page_size)
             keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         names = (key.removeprefix(below) for key in keys if not key.endswith("/"))
-        return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+        return sorted(name for name in names if not is_hidden(name))
+
+    @cached_property
+    def _present(self) -> frozenset[str]:
+        return frozenset(self._names)
+
+    def trouble(self, name: str) -> str:
+        """Why an object cannot be taken, in a phrase; empty where it is listed."""
+        if name in self._present:
+            return ""
+        return HIDDEN if is_hidden(name) else absent(name, self._by_plain_name)
+
+    @cached_property
+    def _by_plain_name(self) -> dict[str, str]:
+        return by_plain_name(self._names)
 
     @contextmanager
     def fetch(self, name: str) -> Iterator[Path]:
@@ -142,9 +217,35 @@ class S3Source:
             KineflowError: The name leads out of the prefix, the object is missing, or the download failed repeatedly.
         """
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise KineflowError(f"path {name!r} leads outside its root", where=self.root)
+            raise KineflowError(
+                f"path {name!r} leads outside its root", where=self.root, remedy="name an object below the prefix"
+            )
+        suffix = PurePosixPath(name).suffix
         with tempfile.TemporaryDirectory(prefix="kineflow-") as folder:
-            path = Path(folder) / f"object{PurePosixPath(name).suffix}"
+            path = Path(folder) / f"object{suffix if _SHORT_SUFFIX.fullmatch(suffix) else ''}"
             with translate_full_disk(Path(folder)), translate_s3_failures(f"{self.root}/{name}"):
                 s3_client(self.endpoint_url).download_file(self.bucket, f"{self.prefix}/{name}".lstrip("/"), str(path))
             yield path
+
+
+HIDDEN = "left out: a part of its path begins with a dot"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a part of the path begins with a dot."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def absent(name: str, by_plain: Mapping[str, str]) -> str:
+    """That there is no such file, and which name the list may have meant."""
+    meant = by_plain.get(_plain(name))
+    return "no such file in the source" + (f"; there is {meant!r}" if meant else "")
+
+
+def by_plain_name(names: Iterable[str]) -> dict[str, str]:
+    """Names by what is left of them without case, and without blanks round their parts."""
+    return {_plain(name): name for name in names}
+
+
+def _plain(name: str) -> str:
+    return "/".join(part.strip() for part in name.casefold().split("/"))

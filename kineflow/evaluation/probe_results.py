@@ -25,6 +25,7 @@ from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, inside
 from kineflow.storage.parquet import open_table
+from kineflow.storage.spreadsheet import harmless
 
 ERRORS_FOLDER = "errors"
 PROBES_FILE = "probes.csv"
@@ -147,7 +148,7 @@ def write_probing(folder: Path, probing: Probing, *, facts: Mapping[str, Any]) -
     with (folder / PROBES_FILE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("network", "sees", "stage", "decoder", "clips", *_COLUMNS))
-        writer.writerows(_rows(probing))
+        writer.writerows(map(harmless, _rows(probing)))
 
 
 def save_errors(path: Path, clip_ids: Sequence[str], errors: Mapping[Site, ProbeErrors]) -> None:

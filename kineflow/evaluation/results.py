@@ -28,6 +28,7 @@ from kineflow.sets.clip_set import Clip
 from kineflow.spec.output_files import CURVES_FILE, METRICS_FILE, PER_CLASS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
+from kineflow.storage.spreadsheet import as_given, harmless
 
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
@@ -208,7 +209,8 @@ def read_curves(bundle: Path) -> Curves:
             for number, row in enumerate(csv.DictReader(stream), 2):
                 if number > _MOST_CURVE_ROWS:
                     raise ValueError("too many rows")
-                curves.setdefault(row["name"], []).append((float(row["step"]), float(row["value"])))
+                point = float(row["step"]), float(row["value"])
+                curves.setdefault(as_given(row["name"]), []).append(point)
     except (KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
         raise KineflowError(
             "no row of training curves (step, name, value)",
@@ -243,4 +245,4 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str | i
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows(map(harmless, rows))

@@ -7,6 +7,7 @@ and the clip. Reading copies nothing: the flow set points into the folders. Writ
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ def index_jpeg_flow(root: Path, clips: Iterable[Clip]) -> dict[str, FlowEntry]:
     """Find the flow of clips among JPEG planes that other tools have written.
 
     The folder of a clip is ``root/<clip id>``, or the only one below ``root`` that is named as the file of the clip
-    (the last part of its id or of its source, without suffix), in a class folder or not. Every plane is looked at, but
-    only its header: damage in the picture shows when it is read.
+    (the last part of its id or of its source, without suffix), in a class folder or not: but not in the folder of
+    another class, and not where it would be the folder of several clips. Every plane is looked at, but only its header:
+    damage in the picture shows when it is read.
 
     Args:
         root: Folder of all planes; ``FlowEntry.path`` is relative to it.
@@ -49,8 +51,12 @@ def index_jpeg_flow(root: Path, clips: Iterable[Clip]) -> dict[str, FlowEntry]:
         raise KineflowError("no such folder", where=root, remedy=_REMEDY)
     by_name = _folders_by_name(root)
     wanted = list(clips)
+    classes = frozenset(clip.label for clip in wanted if clip.label is not None)
+    folders = {clip.clip_id: _folder_of(root, by_name, clip, classes) for clip in wanted}
+    clips_of = Counter(place for place in folders.values() if isinstance(place, str))
     return {
-        clip.clip_id: _entry(root, by_name, clip) for clip in track(wanted, total=len(wanted), what="index JPEG flow")
+        clip.clip_id: _entry(root, folders[clip.clip_id], clips_of, clip)
+        for clip in track(wanted, total=len(wanted), what="index JPEG flow")
     }
 
 
@@ -154,11 +160,15 @@ def _subfolders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir())
 
 
-def _entry(root: Path, by_name: Mapping[str, list[str]], clip: Clip) -> FlowEntry:
+def _entry(root: Path, path: str | KineflowError, clips_of: Mapping[str, int], clip: Clip) -> FlowEntry:
+    """The entry of a clip whose folder is ``path``, or of which is said why it has none."""
     if clip.frames < 2:
         return _unusable(clip, f"{clip.frames} frame has no motion to measure", Status.SHORT)
+    if isinstance(path, KineflowError):
+        return _unusable(clip, path.problem)
+    if clips_of[path] > 1 and path not in _own_folders(clip):
+        return _unusable(clip, f"{clips_of[path]} clips answer to the folder {path!r}")
     try:
-        path = _folder_of(root, by_name, clip)
         planes = find_planes(inside(root, path))
         _check_count(len(planes), clip)
         height, width = _common_size(planes)
@@ -171,19 +181,32 @@ def _unusable(clip: Clip, reason: str, status: Status = Status.UNREADABLE) -> Fl
     return FlowEntry(clip.clip_id, "", 0, clip.width, clip.height, status, reason)
 
 
-def _folder_of(root: Path, by_name: Mapping[str, list[str]], clip: Clip) -> str:
-    for path in (clip.clip_id, f"{U_FOLDER}/{clip.clip_id}"):
-        if inside(root, path).is_dir():
-            return path
+def _own_folders(clip: Clip) -> tuple[str, str]:
+    return clip.clip_id, f"{U_FOLDER}/{clip.clip_id}"
+
+
+def _folder_of(
+    root: Path, by_name: Mapping[str, list[str]], clip: Clip, classes: frozenset[str]
+) -> str | KineflowError:
+    """The folder of a clip, or why there is none."""
+    for path in _own_folders(clip):
+        try:
+            if inside(root, path).is_dir():
+                return path
+        except KineflowError as error:
+            return error
     names = list(dict.fromkeys(PurePosixPath(told).stem for told in (f"{clip.clip_id}.mp4", clip.source)))
     for name in names:
         folders = by_name.get(name, [])
-        if len(folders) == 1:
-            return folders[0]
-        if folders:
+        if len(folders) > 1:
             shown = ", ".join(folders[:_FOLDERS_SHOWN])
-            raise KineflowError(f"{len(folders)} folders are named {name!r}: {shown}")
-    raise KineflowError(f"no folder is named {' or '.join(map(repr, names))}")
+            return KineflowError(f"{len(folders)} folders are named {name!r}: {shown}")
+        if folders:
+            holder = PurePosixPath(folders[0]).parent.name
+            if holder in classes and holder != clip.label:
+                return KineflowError(f"the one folder named {name!r} is that of class {holder!r}: {folders[0]}")
+            return folders[0]
+    return KineflowError(f"no folder is named {' or '.join(map(repr, names))}")
 
 
 def _check_count(flow_frames: int, clip: Clip) -> None:

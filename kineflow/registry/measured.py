@@ -10,6 +10,7 @@ from pathlib import Path
 from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
+from kineflow.storage.spreadsheet import as_given
 
 PER_CLASS = "per_class/"
 _EVALUATE_AGAIN = "run the evaluate step again"
@@ -76,7 +77,7 @@ def _per_class(path: Path, model: str) -> dict[str, float]:
         return {}
     with path.open(newline="", encoding="utf-8") as stream:
         try:
-            rows = [row for row in csv.DictReader(stream) if row["model"] == model and row["accuracy"]]
-            return {f"{PER_CLASS}{row['class']}": float(row["accuracy"]) for row in rows}
+            rows = [row for row in csv.DictReader(stream) if as_given(row["model"]) == model and row["accuracy"]]
+            return {f"{PER_CLASS}{as_given(row['class'])}": float(row["accuracy"]) for row in rows}
         except (KeyError, ValueError, csv.Error) as error:
             raise KineflowError(f"malformed: {error}", where=path, remedy=_EVALUATE_AGAIN) from None

@@ -40,6 +40,9 @@ class Clip:
         status: See :class:`Status`; only ``ok`` clips are used.
         reason: Why the status is not ``ok``; empty otherwise.
         source: Where the clip came from: a path below the source root, or a URI.
+        video_sha256: Of the bytes of the whole source file, hex; empty when they could not be read, and in sets of
+            versions before 3.
+        first_frame: Number of the source's frame that the clip begins with, from 0.
     """
 
     clip_id: str
@@ -56,6 +59,8 @@ class Clip:
     status: Status
     reason: str
     source: str
+    video_sha256: str = ""
+    first_frame: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,20 @@ class ClipSet:
         CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes})
 
     @classmethod
-    def load(cls, folder: Path) -> ClipSet:
+    def load(cls, folder: Path, *, with_unknown_labels: bool = False) -> ClipSet:
         """Read a clip set.
+
+        Args:
+            folder: Of the set.
+            with_unknown_labels: Labels may be none of the classes: for who looks for such faults.
 
         Raises:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
                 its classes, or it is of a later version.
         """
         clips, root, classes = CLIP_FILES.load(folder, lambda described: checked_classes(described["classes"]))
-        if unknown := sorted({clip.label for clip in clips if clip.label is not None} - set(classes)):
+        unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(classes))
+        if unknown and not with_unknown_labels:
             raise KineflowError(
                 f"{len(unknown)} labels are no classes of this clip set, the first of them {unknown[0]!r}",
                 where=folder,
@@ -112,7 +122,7 @@ class ClipSet:
         return cls(classes, tuple(clips), root)
 
 
-CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=2)
+CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)
 
 
 def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:

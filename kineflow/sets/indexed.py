@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import types
@@ -146,12 +147,19 @@ class SetFiles(Generic[R]):
             TypeError: Likewise.
         """
         hints = get_type_hints(self.row)
-        names = [field.name for field in dataclasses.fields(self.row)]
-        texts = [name for name in names if hints[name] not in _NUMBERS]
+        fields = dataclasses.fields(self.row)
+        later = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        texts = [field.name for field in fields if hints[field.name] not in _NUMBERS]
         with open_table(index, texts=texts) as table:
+            names = [field.name for field in fields if field.name in table.names or field.name not in later]
             if list(table.names) != names:
                 raise ValueError(f"columns {', '.join(table.names[:_NAMES_SHOWN])}, not {', '.join(names)}")
-            columns = [_column(table, name, hints[name]) for name in names]
+            columns = [
+                _column(table, field.name, hints[field.name])
+                if field.name in names
+                else itertools.repeat(later[field.name], table.rows)  # it came with a later version of the format
+                for field in fields
+            ]
         rows = [self.row(*cells) for cells in zip(*columns, strict=True)]
         if len({row.clip_id for row in rows}) < len(rows):
             twice, _ = Counter(row.clip_id for row in rows).most_common(1)[0]

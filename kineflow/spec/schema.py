@@ -1,4 +1,4 @@
 """The version of everything Kineflow keeps on disk for other steps to read; images are labelled with it."""
 
 # Raised when a clip set, flow set, feature set or model bundle changes such that an older Kineflow cannot read it.
-DATA_SCHEMA_VERSION = 2  # media roots are relative to their set, and a project's store is outside of it
+DATA_SCHEMA_VERSION = 3  # a clip set says which frames of which source file its clips are

@@ -164,7 +164,7 @@ def open_table(
             raise ValueError(f"{found} {what}; at most {bound} are read")
     try:
         # read_table would import pandas, in every step anew
-        with pq.ParquetFile(path, read_dictionary=sorted(texts), pre_buffer=False) as file:
+        with pq.ParquetFile(path, read_dictionary=sorted({*texts} & {*sizes.columns}), pre_buffer=False) as file:
             schema = file.schema_arrow
             yield Table(sizes.rows, dict(schema.metadata or {}), tuple(schema.names), file, sizes)
     except (pa.ArrowException, MemoryError, OverflowError) as error:  # some of Arrow's are no ValueError

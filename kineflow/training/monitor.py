@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from kineflow.storage.files import atomic_file
+from kineflow.storage.spreadsheet import as_given, harmless
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 
@@ -26,7 +27,8 @@ class CurvesFile:
         """Take up the rows up to ``step``; later ones are about to be done again."""
         if self._path.exists():
             with self._path.open(newline="") as stream:
-                rows = [(int(row["step"]), row["name"], float(row["value"])) for row in csv.DictReader(stream)]
+                read = csv.DictReader(stream)
+                rows = [(int(row["step"]), as_given(row["name"]), float(row["value"])) for row in read]
             self.rows = [row for row in rows if row[0] <= step]
 
     def add(self, step: int, figures: dict[str, float]) -> None:
@@ -36,7 +38,7 @@ class CurvesFile:
     def save(self) -> None:
         """Write all rows."""
         with atomic_file(self._path) as partial, partial.open("w", newline="") as stream:
-            csv.writer(stream).writerows([("step", "name", "value"), *self.rows])
+            csv.writer(stream).writerows([("step", "name", "value"), *map(harmless, self.rows)])
 
 
 class Monitor:

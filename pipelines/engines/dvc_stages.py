@@ -19,6 +19,7 @@ from kineflow.storage.files import atomic_file
 from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task, graph_of
 from pipelines.dag.params import load_params, local_inputs, schema_of
 from pipelines.dag.step_digest import task_digests
+from pipelines.engines.dvc_ignore import ignore_unreadable
 from pipelines.engines.workspace import DVC_FILE, Workspace
 
 DIGESTS_FILE = "digests.yaml"
@@ -36,14 +37,23 @@ _SUFFIXES = {HTML: ".html", METRICS: ".json", CLASSIFICATION: ".json"}
 def write_dvc_files(recipe: str, workspace: Workspace) -> Path:
     """Write ``dvc.yaml`` and ``digests.yaml`` of a workspace; a file that says the same already is left untouched.
 
+    What DVC cannot read of the sources is named in the project's ``.dvcignore``.
+
     Returns:
         Path of ``dvc.yaml``.
+
+    Raises:
+        KineflowError: A parameter is wrong; or a source outside of the project holds what DVC cannot read.
     """
     for name, text in dvc_files(recipe, workspace).items():
         path = workspace.folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             with atomic_file(path) as partial:
                 partial.write_text(text, encoding="utf-8")
+    graph = graph_of(recipe)
+    schema, values = schema_of(graph), load_params(graph, workspace.params_file)
+    sources = [name for key, kind in schema.items() for name in local_inputs(kind, values[key])]
+    ignore_unreadable(workspace.project, [workspace.project / name for name in sources])
     return workspace.folder / DVC_FILE
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from components.ingest import ingest
+from kineflow.data.clip_ids import clip_ids
 from kineflow.data.ingest_settings import IngestSettings
-from kineflow.data.ingestion import clip_ids
 from kineflow.data.layouts import ListedClip
 from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.split import Split
@@ -284,7 +284,7 @@ class TestBadInput:
         assert "x264 cannot encode pictures of 32768x2" in reasons.pop("wide")
         assert reasons.pop("long").startswith("60 frames, more than 'max_frames' (50)")
         assert "a GIF; convert it" in reasons.pop("clip")
-        assert reasons.pop("locked") == "no such file in the source"
+        assert reasons.pop("locked") == "a folder, not a file"
         assert "smaller than 2x2" in reasons.pop("dot")
         assert reasons == {"long_1000-2000ms": "", "a/one": ""}
 
@@ -324,7 +324,7 @@ class TestBadInput:
         ("row", "problem"),
         [
             ("../secret.mp4,a,train", "leads outside"),
-            ("link.mp4,a,train", "leads outside"),
+            ("link.mp4,a,train", "a link to .*, outside of the source"),
             ("a/one.mp4,a,dev", "unknown split"),
         ],
     )

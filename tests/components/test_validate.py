@@ -34,11 +34,11 @@ def make_set(folder, **first):
 def test_a_good_set_gives_a_report_and_figures(tmp_path):
     report = tmp_path / "out" / "report.html"
     result = validate(clips=make_set(tmp_path / "clips"), params=PARAMS, report=report)
-    assert "Passed: all 18 checks" in report.read_text()
+    assert "Passed: all 21 checks" in report.read_text()
     assert result.artifacts == {"validation.html": report}
-    assert result.summary == "18 checks passed"
+    assert result.summary == "21 checks passed"
     assert result.metrics == {
-        "checks": 18, "failed_warnings": 0, "clips": 8, "clips_rejected": 0,
+        "checks": 21, "failed_warnings": 0, "clips": 8, "clips_rejected": 0,
         "clips_train": 2, "clips_val": 2, "clips_test": 2, "clips_unlabelled": 2,
     }  # fmt: skip
     assert [path.name for path in report.parent.iterdir()] == ["report.html"]
@@ -49,7 +49,7 @@ def test_warnings_do_not_stop_but_are_shown_logged_and_counted(tmp_path, caplog)
     result = validate(clips=make_set(tmp_path / "clips"), params=ValidationSettings(), report=report)
     assert result.metrics["failed_warnings"] == 1
     assert not [record for record in caplog.records if record.name.startswith("great_expectations")]
-    assert result.summary == (f"17 of 18 checks passed, the others are warnings: see {report}")
+    assert result.summary == (f"20 of 21 checks passed, the others are warnings: see {report}")
     assert "Classes have at least 5 training clips: jump has 1" in caplog.text
     assert "Passed, with 1 warning<" in report.read_text().replace("</p>", "<")
 
@@ -65,7 +65,7 @@ def test_a_critical_failure_stops_with_one_screen_and_leaves_the_page(tmp_path):
     assert str(failed_report(report)) in message
     assert len(message.splitlines()) <= 25
     assert not report.exists()
-    assert "Failed: 2 critical checks of 18" in failed_report(report).read_text()
+    assert "Failed: 2 critical checks of 21" in failed_report(report).read_text()
 
     make_set(tmp_path / "clips")
     validate(clips=clips, params=PARAMS, report=report)

@@ -10,11 +10,14 @@ across classes (in split 1, 133 of 1352 originals give one class to train and an
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from kineflow.data.layouts.checks import checked_path
 from kineflow.data.layouts.registry import register_layout
-from kineflow.data.layouts.rows import ListedClip, Listing, Lists, Videos, checked_once, checked_path
+from kineflow.data.layouts.rows import ListedClip, Listing, Lists, shown
+from kineflow.data.layouts.videos import Videos
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
@@ -27,7 +30,7 @@ def list_hmdb51(lists: Lists, videos: Videos, *, split_number: int) -> Listing:
     """Read the official lists of one of the three splits; clips that it does not use are left out.
 
     Raises:
-        KineflowError: There is no list file of this split, or a line of one is malformed or names a clip twice.
+        KineflowError: There is no list file of this split, or two of one class, or a line of one is malformed.
     """
     ending = f"_test_split{split_number}.txt"
     names = lists.matching(rf".+{re.escape(ending)}")
@@ -35,11 +38,20 @@ def list_hmdb51(lists: Lists, videos: Videos, *, split_number: int) -> Listing:
         raise KineflowError(
             f"split files '<class>{ending}' are missing",
             where=lists.source.root,
-            remedy="put the official list files there, or name their folder in 'annotations'",
+            remedy="put the official list files there, or name their folder in ingestion.annotations",
         )
-    by_class = {PurePosixPath(name).name.removesuffix(ending): name for name in names}
-    clips = [clip for label, name in by_class.items() for clip in _read_class(lists, name, label, videos)]
-    return Listing(tuple(sorted(by_class)), checked_once(clips))
+    by_class: dict[str, str] = {}
+    for name in names:
+        label = unicodedata.normalize("NFC", PurePosixPath(name).name.removesuffix(ending))
+        if by_class.setdefault(label, name) != name:
+            raise KineflowError(
+                f"two lists of class {label!r}: {by_class[label]}, {name}",
+                where=lists.source.root,
+                remedy="name the folder of the ones that are meant in ingestion.annotations",
+            )
+    classes = frozenset(by_class)
+    clips = [clip for label, name in by_class.items() for clip in _read_class(lists, name, label, classes, videos)]
+    return Listing(tuple(sorted(by_class)), tuple(clips))
 
 
 def group_of(file_name: str, label: str) -> str:
@@ -49,22 +61,25 @@ def group_of(file_name: str, label: str) -> str:
     return f"{label}/{match[1] if match else stem}"
 
 
-def _read_class(lists: Lists, name: str, label: str, videos: Videos) -> Iterator[ListedClip]:
+def _read_class(lists: Lists, name: str, label: str, classes: frozenset[str], videos: Videos) -> Iterator[ListedClip]:
     for line in lists.lines(name):
         match = re.fullmatch(r"(.+\.avi)\s+(\S+)", line.text)
         if not match or match[2] not in _USES:
             raise KineflowError(
-                f"{line.text!r} is no clip and its use",
+                f"{shown(line.text)} is no clip and its use",
                 where=line.where,
                 remedy="write '<name>.avi <use>', where use is 1 (train), 2 (test) or 0 (not used)",
             )
         listed = f"{label}/{checked_path(match[1], where=line.where)}"
         split = _USES[match[2]]
         if split is not None:
+            place = videos.find(listed, label=label, classes=classes)
             yield ListedClip(
-                source=videos.find(listed, folder=label) or listed,
+                source=place.source,
                 label=label,
                 split=split,
                 group=group_of(match[1], label),
                 listed_at=line.where,
+                listed_as=listed if place.source != listed else "",
+                missing=place.missing,
             )

@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from kineflow.data.layouts.rows import ListedClip
 from kineflow.spec.split import Split
 
 
-def hold_out(clips: Sequence[ListedClip], *, val_share: float, seed: int) -> tuple[ListedClip, ...]:
+class _Row(Protocol):
+    """A clip as it is listed, or as it is stored: a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def label(self) -> str | None: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def split(self) -> Split: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Row)
+
+
+def hold_out(
+    clips: Sequence[R], *, val_share: float, seed: int, video_of: Callable[[R], str] = lambda clip: clip.source
+) -> tuple[R, ...]:
     """Move whole groups from train to val, class by class; test is never touched.
 
     Of every class about ``val_share`` of its training groups go, at least one and never all; a class with a single
-    group keeps it. Lists that have a val split already are returned as they are.
+    group keeps it. Groups that have parts of one video, or copies of it, are one group here: the lists do not say that
+    they belong together, and to part them would train on what is validated on. Lists that have a val split already are
+    returned as they are.
 
     Args:
-        clips: As listed.
+        clips: As listed, or as stored.
         val_share: Share of the training groups of a class, in [0, 1); 0 moves none.
         seed: Equal seeds move equal groups.
+        video_of: What tells which clips are of one video; their path, where nothing better is known.
     """
     if not val_share or any(clip.split is Split.VAL for clip in clips):
         return tuple(clips)
+    together = _joined(clips, video_of)
     class_of_group: dict[str, str] = {}
-    for clip in sorted(clips, key=lambda clip: (clip.group, clip.label or "")):
+    for clip in sorted(clips, key=lambda clip: (together[clip.group], clip.label or "")):
         if clip.split is Split.TRAIN:
-            class_of_group.setdefault(clip.group, clip.label or "")
+            class_of_group.setdefault(together[clip.group], clip.label or "")
     groups_of_class: dict[str, list[str]] = {}
     for group, label in class_of_group.items():
         groups_of_class.setdefault(label, []).append(group)
@@ -39,6 +66,26 @@ def hold_out(clips: Sequence[ListedClip], *, val_share: float, seed: int) -> tup
         count = min(max(round(val_share * len(groups)), 1), len(groups) - 1)
         held.update(groups[index] for index in rng.permutation(len(groups))[:count])
     return tuple(
-        dataclasses.replace(clip, split=Split.VAL) if clip.split is Split.TRAIN and clip.group in held else clip
+        dataclasses.replace(clip, split=Split.VAL)
+        if clip.split is Split.TRAIN and together[clip.group] in held
+        else clip
         for clip in clips
     )
+
+
+def _joined(clips: Sequence[R], video_of: Callable[[R], str]) -> dict[str, str]:
+    """The group that stands for each group: the first by name of all that share a video, directly or by others."""
+    parent = {clip.group: clip.group for clip in clips}
+
+    def first(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    group_of_video: dict[str, str] = {}
+    for clip in clips:
+        if clip.split is Split.TRAIN:
+            one, other = first(group_of_video.setdefault(video_of(clip), clip.group)), first(clip.group)
+            parent[max(one, other)] = min(one, other)
+    return {group: first(group) for group in parent}

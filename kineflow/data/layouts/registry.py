@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from kineflow.data.layouts.rows import Listing, Lists, Videos
+from kineflow.data.layouts.rows import Listing, Lists
+from kineflow.data.layouts.videos import Videos
 from kineflow.spec.plugins import Plugins
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from kineflow.data.layouts.videos import Videos as Videos
 from kineflow.data.source import Source, read_text
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
+_LINE_END = re.compile(r"\r\n|\n|\r")  # not those that splitlines knows beside: names may hold them
+_SHOWN = 3
+_SHOWN_LETTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,10 @@ class ListedClip:
         listed_at: List file and line, for messages.
         start_sec, end_sec: The part of the video to take, in seconds from its start; None for its start or end.
         may_be_cut: The file may be the part itself already, as Kinetics' ``<id>.mp4`` often is.
+        whole_sec: What the whole video lasts at least, as other rows show; a file that is shorter is one of its parts,
+            and nobody knows which. None where nothing is known.
+        listed_as: Path that the list gives, where the file was found elsewhere; else empty.
+        missing: Why there is no file, where more is known than that; else empty.
     """
 
     source: str
@@ -39,6 +47,9 @@ class ListedClip:
     start_sec: float | None = None
     end_sec: float | None = None
     may_be_cut: bool = False
+    whole_sec: float | None = None
+    listed_as: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,31 +86,46 @@ class Lists:
             return [self.only]
         return [name for name in self.source.names() if re.fullmatch(pattern, PurePosixPath(name).name)]
 
-    def one(self, file_name: str) -> str:
+    def one(self, file_name: str, *, remedy: str = "") -> str:
         """Name of the list file called ``file_name``; the one nearest to the root, when there are several.
 
+        Args:
+            file_name: Its last part.
+            remedy: What to do where it is missing, if not what holds for official lists.
+
         Raises:
-            KineflowError: There is none.
+            KineflowError: There is none, or several are equally near.
         """
         found = self.matching(re.escape(file_name))
         if not found:
             raise KineflowError(
-                f"split file {file_name!r} is missing",
+                f"list file {file_name!r} is missing",
                 where=self.source.root,
-                remedy="put the official list files there, or name their folder in 'annotations'",
+                remedy=remedy or "put the official list files there, or name their folder in ingestion.annotations",
             )
-        return min(found, key=lambda name: (name.count("/"), name))
+        depth = min(name.count("/") for name in found)
+        nearest = [name for name in found if name.count("/") == depth]
+        if len(nearest) > 1:
+            raise KineflowError(
+                f"several files are called {file_name!r}: {', '.join(nearest[:_SHOWN])}",
+                where=self.source.root,
+                remedy="name the folder of the one that is meant in ingestion.annotations",
+            )
+        return nearest[0]
 
     def lines(self, name: str) -> Iterator[ListLine]:
-        """The lines of a list file that are not blank."""
-        for number, text in enumerate(read_text(self.source, name).splitlines(), 1):
-            if text.strip():
-                yield ListLine(text.strip(), f"{self.source.root}/{name}:{number}")
+        """The lines of a list file that are not blank; letters as NFC writes them."""
+        text = unicodedata.normalize("NFC", read_text(self.source, name))
+        for number, line in enumerate(_LINE_END.split(text), 1):
+            if line.strip():
+                yield ListLine(line.strip(), f"{self.source.root}/{name}:{number}")
 
     def records(
         self, name: str, *, required: Collection[str], optional: Collection[str] | None = None
     ) -> Iterator[tuple[Mapping[str, str], str]]:
         """The rows of a CSV list with a header line: values by column, and the place to name in a message.
+
+        Letters are as NFC writes them, so that a class or a group is one however its rows were typed.
 
         Args:
             name: Of the list file.
@@ -110,99 +136,55 @@ class Lists:
             KineflowError: A column is missing or unknown, or a row has not as many values as the header.
         """
         place = f"{self.source.root}/{name}"
-        reader = csv.reader(io.StringIO(read_text(self.source, name)), strict=True)
+        text = unicodedata.normalize("NFC", read_text(self.source, name))
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        where = f"{place}:1"  # the line in which the row begins: an open quote may end the file
         try:
             header = [column.strip() for column in next(reader, [])]
-            _check_header(header, required, optional, where=f"{place}:1")
+            _check_header(header, required, optional, where=where)
+            where = f"{place}:{reader.line_num + 1}"
             for values in reader:
-                where = f"{place}:{reader.line_num}"
+                here, where = where, f"{place}:{reader.line_num + 1}"
                 if not any(values):
                     continue
                 if len(values) != len(header):
                     raise KineflowError(
                         f"{len(values)} values where the header names {len(header)} columns",
-                        where=where,
+                        where=here,
                         remedy="quote values that hold a comma",
                     )
-                yield dict(zip(header, (value.strip() for value in values), strict=True)), where
+                yield dict(zip(header, (value.strip() for value in values), strict=True)), here
         except csv.Error as error:
-            raise KineflowError(f"malformed CSV: {error}", where=f"{place}:{reader.line_num}") from None
+            raise KineflowError(
+                f"malformed CSV: {error}",
+                where=where,
+                remedy="close every quote that opens a value, and write a quote within a value twice",
+            ) from None
 
 
 def _check_header(
     header: list[str], required: Collection[str], optional: Collection[str] | None, *, where: str
 ) -> None:
     if missing := [column for column in required if column not in header]:
+        separated = any(mark in column for column in header for mark in ";\t")
         raise KineflowError(
-            f"column {', '.join(missing)} is missing; the header is {','.join(header)!r}",
+            f"column {', '.join(missing)} is missing; the header is {shown(','.join(header))}",
             where=where,
-            remedy=f"give the header line {','.join(required)}",
+            remedy="separate columns by commas"
+            if separated
+            else f"give the header line {','.join(required)}; is this no list, name the lists in ingestion.annotations",
         )
     if twice := [column for column, count in Counter(header).items() if count > 1]:
-        raise KineflowError(f"column {', '.join(twice)} is there twice", where=where)
+        raise KineflowError(f"column {', '.join(twice)} is there twice", where=where, remedy="keep one of them")
     known = None if optional is None else {*required, *optional}
     if known is not None and (unknown := [column for column in header if column not in known]):
         raise KineflowError(
-            f"unknown column {', '.join(unknown)}", where=where, remedy=f"known columns: {', '.join(sorted(known))}"
-        )
-
-
-@dataclass(frozen=True)
-class Videos:
-    """The files of a source, found by name wherever they lie."""
-
-    names: frozenset[str]
-    by_stem: Mapping[str, list[str]] = field(repr=False)
-
-    @classmethod
-    def among(cls, names: Iterable[str]) -> Videos:
-        """Index the videos among the names of a source."""
-        videos = sorted(name for name in names if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES)
-        by_stem: dict[str, list[str]] = {}
-        for name in videos:
-            by_stem.setdefault(PurePosixPath(name).stem, []).append(name)
-        return cls(frozenset(videos), by_stem)
-
-    def find(self, listed: str, *, folder: str) -> str | None:
-        """The video that a list calls ``listed``: at that very path, else of that name in any folder.
-
-        Where several have the name, the one in a folder called ``folder`` is meant. None when there is none.
-        """
-        if listed in self.names:
-            return listed
-        found = self.by_stem.get(PurePosixPath(listed).stem, [])
-        return min(found, key=lambda name: (PurePosixPath(name).parent.name != folder, name), default=None)
-
-
-def checked_path(listed: str, *, where: str) -> str:
-    """``listed`` when it is a plain path below the source root.
-
-    Raises:
-        KineflowError: It is empty, absolute, or climbs with ``..``.
-    """
-    path = PurePosixPath(listed)
-    if not listed or path.is_absolute() or ".." in path.parts or "\\" in listed or "\0" in listed:
-        raise KineflowError(
-            f"path {listed!r} leads outside the source root",
+            f"unknown column {shown(', '.join(unknown))}",
             where=where,
-            remedy="list only files below the source root, with relative paths, '/' and no '..'",
+            remedy=f"known columns: {', '.join(sorted(known))}",
         )
-    return path.as_posix()
 
 
-def checked_once(clips: Iterable[ListedClip]) -> tuple[ListedClip, ...]:
-    """The clips, when none of them is listed twice.
-
-    Raises:
-        KineflowError: Two rows name the same part of the same video.
-    """
-    seen: dict[tuple[str, float | None, float | None], ListedClip] = {}
-    for clip in clips:
-        earlier = seen.setdefault((clip.source, clip.start_sec, clip.end_sec), clip)
-        if earlier is not clip:
-            raise KineflowError(
-                f"{clip.source!r} is listed twice, first at {earlier.listed_at}",
-                where=clip.listed_at,
-                remedy="remove one of the two rows",
-            )
-    return tuple(seen.values())
+def shown(value: str) -> str:
+    """A value of a list in a message: in quotes, escaped, and not for ever."""
+    return repr(value if len(value) <= _SHOWN_LETTERS else f"{value[:_SHOWN_LETTERS]}…")

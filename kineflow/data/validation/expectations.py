@@ -83,11 +83,35 @@ class ExpectNoGroupInSeveralSplits(_FindsNothing):
 
 
 class ExpectNoContentInSeveralSplits(_FindsNothing):
-    """The same bytes do not occur in two splits."""
+    """No frames of a video file, by its bytes, occur in two splits: neither the whole nor parts that overlap."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.contents_in_several_splits`."""
         return findings.contents_in_several_splits(_usable(clips))
+
+
+class ExpectNoContentUnderSeveralLabels(_FindsNothing):
+    """The same bytes have one label."""
+
+    def find(self, clips: pd.DataFrame) -> Finding:
+        """See :func:`findings.contents_under_several_labels`."""
+        return findings.contents_under_several_labels(_usable(clips))
+
+
+class ExpectNoFramesUnderSeveralLabels(_FindsNothing):
+    """Parts of a video that overlap have one label."""
+
+    def find(self, clips: pd.DataFrame) -> Finding:
+        """See :func:`findings.frames_under_several_labels`."""
+        return findings.frames_under_several_labels(_usable(clips))
+
+
+class ExpectNoVideoInSeveralSplits(_FindsNothing):
+    """All parts of a video file, by its bytes, lie in one split."""
+
+    def find(self, clips: pd.DataFrame) -> Finding:
+        """See :func:`findings.videos_in_several_splits`."""
+        return findings.videos_in_several_splits(_usable(clips))
 
 
 class ExpectNoContentTwiceInASplit(_FindsNothing):

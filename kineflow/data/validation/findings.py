@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
+from kineflow.data.folder_walk import printable
+
+_COPIES_NAMED = 3
 _NAMED = 5  # classes, groups or contents that a phrase names before it only counts
 
 
@@ -33,16 +37,38 @@ def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
 
 
 def contents_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Contents (by SHA-256) that occur in more than one split."""
-    return _straddling(clips, "sha256", "content")
+    """Frames of one video file, by its bytes, that occur in more than one split; whole videos and parts of them."""
+    return _sharing_frames(clips, "split")
+
+
+def contents_under_several_labels(clips: pd.DataFrame) -> Finding:
+    """Contents (by SHA-256) that have more than one label."""
+    labelled = clips[clips["label"].notna()]
+    astray = labelled[labelled.groupby("sha256")["label"].transform("nunique") > 1]
+    return _naming_sources(astray, labelled["sha256"], "label")
+
+
+def frames_under_several_labels(clips: pd.DataFrame) -> Finding:
+    """Parts of one video that share frames and differ in their label; equal contents are a finding of their own."""
+    equal = contents_under_several_labels(clips).clip_ids
+    return _sharing_frames(clips[clips["label"].notna() & ~clips["clip_id"].isin(equal)], "label")
+
+
+def videos_in_several_splits(clips: pd.DataFrame) -> Finding:
+    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own."""
+    key = _video_key(clips)
+    sharing = key[clips["clip_id"].isin(contents_in_several_splits(clips).clip_ids)]
+    astray = clips[(clips.groupby(key)["split"].transform("nunique") > 1) & ~key.isin(sharing)]
+    return _naming_sources(astray, key, "split")
 
 
 def contents_twice_in_a_split(clips: pd.DataFrame) -> Finding:
-    """Contents (by SHA-256) that occur more than once within one split."""
-    twice = clips[clips.duplicated(["sha256", "split"], keep=False)]
+    """Contents (by SHA-256) that occur more than once within one split, under one label."""
+    alike = ["sha256", "split", "label"]
+    twice = clips[clips.duplicated(alike, keep=False)]
     phrases = [
-        f"{' = '.join(map(str, ids[:3]))} ({split})"
-        for (_, split), ids in twice.groupby(["sha256", "split"], sort=False)["clip_id"].agg(list).items()
+        f"{' = '.join(map(str, ids[:_COPIES_NAMED]))} ({split})"
+        for (_, split, _), ids in twice.groupby(alike, sort=False, dropna=False)["clip_id"].agg(list).items()
     ]
     return Finding(_enumerate(phrases), _ids(twice))
 
@@ -91,13 +117,64 @@ def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.
     return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
 
 
+def _sharing_frames(clips: pd.DataFrame, column: str) -> Finding:
+    """Clips that share frames of a video with a clip that has another value in ``column``."""
+    key = _video_key(clips)
+    candidates = clips[clips.groupby(key)[column].transform("nunique") > 1]
+    places: set[Any] = set()
+    for _, members in candidates.groupby(key[candidates.index], sort=False):
+        places |= _meeting(members, column)
+    return _naming_sources(clips[clips.index.isin(places)], key, column)
+
+
+def _meeting(members: pd.DataFrame, column: str) -> set[Any]:
+    """Indices of the clips of one video that share frames with one of another value in ``column``."""
+    columns = (members["first_frame"], members["frames"], members[column], members.index)
+    spans = sorted(
+        (
+            (int(first), int(first) + int(frames), value, place)
+            for first, frames, value, place in zip(*columns, strict=True)
+        ),
+        key=lambda span: span[:2],
+    )
+    meeting = set()
+    latest_stop: dict[Any, int] = {}
+    for first, stop, value, place in spans:  # has one that begins before ended?
+        if any(other != value and end > first for other, end in latest_stop.items()):
+            meeting.add(place)
+        latest_stop[value] = max(latest_stop.get(value, stop), stop)
+    next_first: dict[Any, int] = {}
+    for first, stop, value, place in reversed(spans):  # does one that begins later do so before this one ends?
+        if any(other != value and begin < stop for other, begin in next_first.items()):
+            meeting.add(place)
+        next_first[value] = first
+    return meeting
+
+
+def _video_key(clips: pd.DataFrame) -> pd.Series:
+    """What tells whether clips are of one video file: its bytes; in sets of earlier versions those of the clip."""
+    return clips["video_sha256"].where(clips["video_sha256"].astype(bool), clips["sha256"])
+
+
+def _naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Finding:
+    """Clips of one video or content by the paths of their files and what they have in ``column``."""
+    phrases = []
+    for _, members in astray.groupby(key[astray.index], sort=False):
+        values: dict[str, list[str]] = {}
+        for source, value in zip(members["source"], members[column], strict=True):
+            values.setdefault(str(source), []).append(str(value))
+        named = [f"{printable(source)} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
+        phrases.append(" = ".join(named[:_COPIES_NAMED]))
+    return Finding(_enumerate(phrases), _ids(astray))
+
+
 def _straddling(clips: pd.DataFrame, column: str, what: str) -> Finding:
     splits = clips.groupby(column)["split"].transform("nunique")
     astray = clips[splits > 1]
-    phrases = []
-    for key, members in astray.groupby(column, sort=False):
-        name = f"{what} {key!r}" if column == "group" else f"{what} {str(key)[:8]}…"
-        phrases.append(f"{name} in {', '.join(members['split'].unique())}")
+    phrases = [
+        f"{what} {key!r} in {', '.join(members['split'].unique())}"
+        for key, members in astray.groupby(column, sort=False)
+    ]
     return Finding(_enumerate(phrases), _ids(astray))
 
 

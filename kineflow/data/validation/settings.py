@@ -30,5 +30,8 @@ class ValidationSettings(Params):
     require_every_class_in: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
     """Splits in which every class must occur; ``val`` only where the set has a clip in it at all."""
 
+    allow_parts_in_several_splits: bool = False
+    """Accept parts of one video in several splits where they share no frame and have groups of their own."""
+
     allow_duplicates_within_split: bool = False
     """Accept the same content twice within one split without a warning."""

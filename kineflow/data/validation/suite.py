@@ -31,7 +31,7 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 
-_NUMBERS = {"frames": "int", "width": "int", "height": "int", "rotation": "int", "fps": "float"}
+_NUMBERS = {"fps": "float", **dict.fromkeys(("frames", "width", "height", "rotation", "first_frame"), "int")}
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Clip))
 _MEND_OTHERS = "mend what other checks found and validate again; report it if this one still cannot be evaluated"
 _VALUES_NAMED = 5
@@ -145,9 +145,19 @@ def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
             ),
         ),
         Rule(
-            "content_in_one_split", "No content occurs in two splits", critical,
-            "keep each file in one split only: a network tested on what it was trained on tells nothing",
+            "content_in_one_split", "No frames of a video occur in two splits", critical,
+            "keep a video, its copies and parts in one split (and one group, from which val is taken)",
             (ours.ExpectNoContentInSeveralSplits(),),
+        ),
+        Rule(
+            "videos_in_one_split", "No video has parts in two splits", critical,
+            "move them to one split, or set validation.allow_parts_in_several_splits",
+            (ours.ExpectNoVideoInSeveralSplits(),),
+        ),
+        Rule(
+            "content_under_one_label", "No content has two labels", critical,
+            "one is wrong: correct it, or remove the rows of all but one copy",
+            (ours.ExpectNoContentUnderSeveralLabels(),),
         ),
         Rule(
             "groups_in_one_split", "No group lies in two splits", critical,
@@ -180,6 +190,11 @@ def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
             (ours.ExpectClassesToBeBalanced(classes=classes, split=train, max_ratio=limits.max_class_ratio),),
         ),
         Rule(
+            "frames_under_one_label", "Parts of a video that overlap have one label", warning,
+            "what they share teaches both classes: let the parts end where the action does",
+            (ours.ExpectNoFramesUnderSeveralLabels(),),
+        ),
+        Rule(
             "content_once_in_a_split", "No content occurs twice within a split", warning,
             "remove the copies, or set validation.allow_duplicates_within_split",
             (ours.ExpectNoContentTwiceInASplit(),),
@@ -190,6 +205,8 @@ def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
         left_out.add("large_enough")
     if limits.allow_duplicates_within_split:
         left_out.add("content_once_in_a_split")
+    if limits.allow_parts_in_several_splits:
+        left_out.add("videos_in_one_split")
     return [rule for rule in every if rule.name not in left_out]
 
 

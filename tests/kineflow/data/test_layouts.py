@@ -192,10 +192,12 @@ class TestKinetics:
         [
             ("run,id,0,10,evaluate", "unknown split 'evaluate'"),
             ("run,id,10,10,train", "no interval"),
-            ("run,id,-1,10,train", "no interval"),
-            ("run,id,ten,20,train", "no interval"),
-            ("run,id,0,inf,train", "no interval"),
-            (",id,0,10,train", "a label and a youtube_id"),
+            ("run,id,-1,10,train", "time_start '-1' is no time"),
+            ("run,id,ten,20,train", "time_start 'ten' is no time"),
+            ("run,id,0,inf,train", "time_end 'inf' is no time"),
+            ("run,id,1e308,10,train", "time_start '1e308' is no time"),
+            ("run,,0,10,train", "youtube_id '' is none"),
+            ("run,a/b,0,10,train", "youtube_id 'a/b' is none"),
             ("run,../../id,0,10,train", "leads outside"),
             ("run,id,0,10", "4 values where the header names 5"),
         ],
@@ -238,12 +240,27 @@ class TestPlainCsv:
         [
             ("../a.mp4,run,train,,", "leads outside"),
             ("/etc/a.mp4,run,train,,", "leads outside"),
-            ("a\\..\\b.mp4,run,train,,", "leads outside"),
-            (",run,train,,", "leads outside"),
+            ("x/../../a.mp4,run,train,,", "leads outside"),
+            ("https://host/a.mp4,run,train,,", "leads outside"),
+            ("a\\..\\b.mp4,run,train,,", "Windows' separators"),
+            ("C:\\videos\\b.mp4,run,train,,", "Windows' separators"),
+            (",run,train,,", "without a path"),
+            (".,run,train,,", "is the source itself"),
+            ("x/..,run,train,,", "is the source itself"),
+            ("a\0.mp4,run,train,,", "null byte"),
+            ("a.mp4,r\0un,train,,", "control character"),
+            ('a.mp4,"r\nun",train,,', "control character"),
             ("a.mp4,run,training,,", "unknown split 'training'"),
-            ("a.mp4,,train,,", "no label"),
+            ("a.mp4,run,,,", "unknown split ''"),
+            ("a.mp4,,test,,", "no label for 'a.mp4' in split test"),
+            ("a.mp4,,val,,", "no label"),
+            ("a.mp4,,training,,", "unknown split 'training'"),
             ("a.mp4,run,train,2,1", "ends at 1.0 s"),
             ("a.mp4,run,train,nan,", "start 'nan' is no time"),
+            ("a.mp4,run,train,1e308,", "start '1e308' is no time"),
+            ("a.mp4,run,train,1_0,", "start '1_0' is no time"),
+            ("a.mp4,run,train,0:01:30,", "start '0:01:30' is no time"),
+            (f"a.mp4,run,train,{'9' * 5000},", "start '999"),
             ("a.mp4,run,train,-1,", "start '-1' is no time"),
             ("a.mp4,run,train,,soon", "end 'soon' is no time"),
             ("a.mp4,run,train", "3 values where the header names 5"),
@@ -261,7 +278,8 @@ class TestPlainCsv:
         ("header", "problem"),
         [
             ("path,label", "column split is missing"),
-            ("path,label,split,strat", "unknown column strat"),
+            ("path,label,split,strat", "unknown column 'strat'"),
+            ("path;label;split", "separate columns by commas"),
             ("path,label,split,split", "column split is there twice"),
             ("", "column path, label, split is missing"),
         ],
@@ -322,3 +340,12 @@ class TestHoldOut:
     def test_a_given_val_split_stays(self) -> None:
         clips = (*(clip("a", str(n), Split.TRAIN, n) for n in range(9)), clip("a", "v", Split.VAL, 9))
         assert hold_out(clips, val_share=0.5, seed=0) == clips
+
+    def test_groups_that_share_a_video_stay_together(self) -> None:
+        clips = tuple(
+            ListedClip(f"{video}.mp4", "a", Split.TRAIN, f"g{number}", "here") for number, video in enumerate("xxyyzx")
+        )
+        for seed in range(8):
+            after = hold_out(clips, val_share=0.4, seed=seed)
+            assert len({(clip.source, clip.split) for clip in after}) == 3
+            assert {clip.split for clip in after} == {Split.TRAIN, Split.VAL}

@@ -85,6 +85,25 @@ def test_s3_lists_every_page(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(open_source("s3://videos", endpoint_url=s3).names()) == 5 + 3
 
 
+def test_s3_says_what_is_not_there(s3: str) -> None:
+    source = open_source("s3://videos/set", endpoint_url=s3)
+    assert [source.trouble(name) for name in ("b c.mp4", "B C.mp4", "gone.mp4", ".hidden/x.mp4")] == [
+        "",
+        "no such file in the source; there is 'b c.mp4'",
+        "no such file in the source",
+        "left out: a part of its path begins with a dot",
+    ]
+
+
+@pytest.mark.parametrize("key", ['it\'s "=1".mp4', "v." + "x" * 300, "a//b.mp4", "Vidéo.mp4", "日" * 300])
+def test_s3_keys_are_any_names(s3: str, key: str) -> None:
+    s3_client(s3).put_object(Bucket="videos", Key=f"odd/{key}", Body=b"content")
+    source = open_source("s3://videos/odd", endpoint_url=s3)
+    assert key in source.names()
+    with source.fetch(key) as path:
+        assert path.read_bytes() == b"content"
+
+
 def test_s3_gives_whole_objects_and_cleans_up(s3: str) -> None:
     with open_source("s3://videos/set", endpoint_url=s3).fetch("a/ü.mp4") as path:
         assert path.read_text() == "set/a/ü.mp4"

@@ -64,8 +64,8 @@ def failed(validation):
 def test_a_good_set_passes_every_check():
     validation, _ = run(make_set())
     assert failed(validation) == {}
-    assert len(validation.checks) == 19
-    assert len({check.name for check in validation.checks}) == 19
+    assert len(validation.checks) == 22
+    assert len({check.name for check in validation.checks}) == 22
 
 
 SAME = hashlib.sha256(b"same").hexdigest()
@@ -93,7 +93,20 @@ ROW_FAULTS = {  # each clip with another way of failing the same check
     "small clips": ("large_enough", {ONE: {"height": 47}, TWO: {"width": 47}}),
     "content in two splits": (
         "content_in_one_split",
-        {ONE: {"sha256": SAME}, "test/run2": {"sha256": SAME}, "unlabelled/1": {"sha256": SAME}},
+        {ONE: {"sha256": SAME}, "test/jump2": {"sha256": SAME}, "unlabelled/1": {"sha256": SAME}},
+    ),
+    "overlapping parts in two splits": (
+        "content_in_one_split",
+        {ONE: {"video_sha256": SAME}, "test/jump2": {"video_sha256": SAME, "first_frame": 15}},
+    ),
+    "other parts in two splits": (
+        "videos_in_one_split",
+        {ONE: {"video_sha256": SAME}, "test/jump2": {"video_sha256": SAME, "first_frame": 16}},
+    ),
+    "two labels of one content": ("content_under_one_label", {ONE: {"sha256": SAME}, TWO: {"sha256": SAME}}),
+    "overlapping parts of two labels": (
+        "frames_under_one_label",
+        {ONE: {"video_sha256": SAME}, TWO: {"video_sha256": SAME, "first_frame": 8}},
     ),
     "a group in two splits": ("groups_in_one_split", {ONE: {"group": "g07"}, "val/jump1": {"group": "g07"}}),
     "a rejected clip": ("none_rejected", {"unlabelled/3": REJECTED}),

@@ -24,11 +24,13 @@ from pipelines.cli import app
 FRAMES, HEIGHT, WIDTH = 5, 18, 24
 
 
-def clip(clip_id: str = "wave/v_wave_g01", *, frames: int = FRAMES, source: str = "somewhere.avi") -> Clip:
+def clip(
+    clip_id: str = "wave/v_wave_g01", *, frames: int = FRAMES, source: str = "somewhere.avi", label: str = "wave"
+) -> Clip:
     return Clip(
         clip_id=clip_id,
         path=f"{clip_id}.mp4",
-        label="wave",
+        label=label,
         group="g01",
         split=Split.TRAIN,
         frames=frames,
@@ -93,6 +95,24 @@ def test_two_folders_of_one_name_are_not_guessed_between(tmp_path: Path) -> None
     assert entry.status is Status.UNREADABLE
     assert "run/v_1, walk/v_1" in entry.reason
     assert index_one(tmp_path, clip("walk/v_1")).path == "walk/v_1"
+
+
+def test_the_flow_of_another_class_is_not_taken_nor_one_folder_twice(tmp_path: Path) -> None:
+    write_jpeg_flow(tmp_path / "walk" / "01", levels())
+    write_jpeg_flow(tmp_path / "long", levels())
+    wanted = [
+        clip("walk/01", label="walk"),
+        clip("set/run/01", label="run"),
+        clip("long_0-200ms", source="long.avi"),
+        clip("long_200-400ms", source="long.avi"),
+    ]
+    entries = index_jpeg_flow(tmp_path, wanted)
+    assert {clip_id: (entry.path, entry.reason) for clip_id, entry in entries.items()} == {
+        "walk/01": ("walk/01", ""),
+        "set/run/01": ("", "the one folder named '01' is that of class 'walk': walk/01"),
+        "long_0-200ms": ("", "2 clips answer to the folder 'long'"),
+        "long_200-400ms": ("", "2 clips answer to the folder 'long'"),
+    }
 
 
 # What is wrong with it

@@ -52,6 +52,8 @@ clips = st.builds(
     status=st.sampled_from(Status),
     reason=texts,
     source=texts,
+    video_sha256=texts,
+    first_frame=counts,
 )
 clip_sets = st.builds(
     ClipSet,

@@ -43,7 +43,7 @@ def test_clip_sets_of_earlier_versions_are_read(tmp_path: Path) -> None:
          *((name, WHOLE) for name in ("width", "height", "rotation")),
          *((name, TEXT) for name in ("sha256", "status", "reason", "source"))]
     )  # fmt: skip
-    row = Clip("a/b", "a/b.mp4", None, "g", Split.TRAIN, 5, 25.0, 8, 6, 0, "0", Status.OK, "", "b.avi")
+    row = Clip("a/b", "a/b.mp4", None, "g", Split.TRAIN, 5, 25.0, 8, 6, 0, "0", Status.OK, "", "b.avi", "", 0)
     plain = ("a/b", "a/b.mp4", None, "g", "train", 5, 25.0, 8, 6, 0, "0", "ok", "", "b.avi")
     values = dict(zip(schema.names, plain, strict=True))
     loaded = ClipSet.load(save_earlier(tmp_path / "set", "manifest.parquet", schema, [values], classes=["x"]))
@@ -110,8 +110,8 @@ def test_a_root_is_relative_where_both_move_together(
 @pytest.mark.parametrize("load", [ClipSet.load, FlowSet.load, FeatureSet.load])
 def test_a_later_format_is_refused(tmp_path: Path, load: Callable[[Path], object]) -> None:
     for name in ("clipset", "flowset", "features"):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"format_version": 3}))
-    with pytest.raises(KineflowError, match="of format 3; this Kineflow reads up to 2"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"format_version": 4}))
+    with pytest.raises(KineflowError, match=r"of format 4; this Kineflow reads up to [23]"):
         load(tmp_path)
 
 

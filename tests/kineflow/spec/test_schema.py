@@ -14,6 +14,7 @@ COLUMNS = "clip_id path label group split frames fps width height rotation sha25
 FORMATS = {
     1: {"columns": COLUMNS, "clips": 1, "flow": 1, "features": 1},
     2: {"columns": COLUMNS, "clips": 2, "flow": 2, "features": 2},
+    3: {"columns": f"{COLUMNS} video_sha256 first_frame", "clips": 3, "flow": 2, "features": 2},
 }
 
 

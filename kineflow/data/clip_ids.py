@@ -1,0 +1,53 @@
+"""What clips are called: readable, unique, and safe as the name of a file wherever one is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from kineflow.data.layouts.rows import ListedClip
+
+_DIGITS = 8  # of the hash that is added to some ids
+_MOST_LETTERS = 160  # of one part: files may be called 255 bytes, with a hash of 64 and a suffix
+_MOST_IN_ALL = 1000
+
+
+def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
+    """Clip ids in the order of ``clips``: the path of the video without its suffix, and the part in milliseconds.
+
+    Ids hold letters, digits, ``_``, ``-`` and ``/`` only, and no part of one is longer than a file may be called, with
+    room for a suffix. Where that changed a name, or two names became one, a hash of the original is added: its first
+    digits, or all of it where names of few letters have those in common too.
+    """
+    plain = [_plain_id(clip) for clip in clips]
+    ids = [_safe(identity) for identity in plain]
+    altered = _alike(ids) | {place for place, identity in enumerate(plain) if ids[place] != identity}
+    hashes = {
+        place: hashlib.sha256(f"{clips[place].source}|{plain[place]}".encode()).hexdigest() for place in sorted(altered)
+    }
+    short = [f"{identity}-{hashes[n][:_DIGITS]}" if n in hashes else identity for n, identity in enumerate(ids)]
+    still = _alike(short) & hashes.keys()
+    return [f"{ids[n]}-{hashes[n]}" if n in still else identity for n, identity in enumerate(short)]
+
+
+def _plain_id(clip: ListedClip) -> str:
+    identity = PurePosixPath(clip.source).with_suffix("").as_posix()
+    if clip.start_sec is None and clip.end_sec is None:
+        return identity
+    end = "end" if clip.end_sec is None else f"{clip.end_sec * 1000:.0f}"
+    return f"{identity}_{(clip.start_sec or 0.0) * 1000:.0f}-{end}ms"
+
+
+def _safe(identity: str) -> str:
+    letters = re.sub(r"[^\w/-]", "_", identity, flags=re.ASCII)
+    parts = "/".join(part[:_MOST_LETTERS] for part in letters.split("/"))
+    return parts[:_MOST_IN_ALL].rstrip("/")
+
+
+def _alike(ids: Sequence[str]) -> set[int]:
+    """Places of ids that are not the only ones of their letters, upper and lower case taken for one."""
+    counts = Counter(identity.lower() for identity in ids)
+    return {place for place, identity in enumerate(ids) if counts[identity.lower()] > 1}
