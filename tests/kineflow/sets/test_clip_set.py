@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, Clip, ClipSet, classes_of
+from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -165,7 +165,3 @@ class TestClipSet:
         clip_set = ClipSet(("wave",), (), str(tmp_path / "media"))
         with pytest.raises(KineflowError, match="leads outside"):
             clip_set.locate(make_clip(path=path))
-
-
-def test_classes_are_sorted_and_named_once():
-    assert classes_of([make_clip(label=label) for label in ("wave", None, "jump", "wave")]) == ("jump", "wave")
