@@ -21,7 +21,7 @@ import yaml
 from kineflow.tracking.store import prepare_store
 from pipelines.dag.graph import graph_of
 from tests.kineflow.tracking.test_servers import free_port, running
-from tests.pipelines.conftest import TINY_PARAMS, Finished, Project, make_project
+from tests.pipelines.conftest import TINY_PARAMS, Finished, Project, small_project
 from tests.secret_search import found_below, found_in
 from tests.swift import Swift, running_swift, skip_without_swift
 
@@ -96,7 +96,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
     with ExitStack() as servers:
         swift = servers.enter_context(running_swift(tmp_path_factory.mktemp("swift"), KEY_ID, SECRET_KEY))
         bucket = swift.make_bucket()
-        project = make_project(work / "project")
+        project = small_project(work / "project")
         said = {"synth": project.kineflow("synth", "data", "--spec", "synth.yaml", "--seed", "3", "--workers", "1")}
         for path in (project.folder / "data").rglob("*"):
             if path.is_file():

@@ -53,7 +53,7 @@ class Site:
         )
         package = self.folder / f"{name}.yaml"
         package.write_text(compile_for_cluster("d3d", params, section, data=read_data_version(self.project.folder)))
-        known = {"KINEFLOW_RUN_ID": name, "PYTHONPATH": str(self.project.folder), "MLFLOW_TRACKING_URI": self.store}
+        known = {"KINEFLOW_RUN_ID": name, "MLFLOW_TRACKING_URI": self.store}
         done = subprocess.run(
             [sys.executable, "-c", _RUNNER, str(package), str(self.folder / name)],
             cwd=self.folder, env={**os.environ, **known}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
