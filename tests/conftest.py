@@ -105,7 +105,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
 
 @pytest.fixture(scope="session")
 def tiny_initial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bundles of initial weights by modality: the narrowest S3D, without a classifier."""
+    """Bundles of initial weights by modality: the narrowest and shallowest S3D, without a classifier."""
     import torch
 
     from kineflow.models.bundle import save_bundle
@@ -113,7 +113,8 @@ def tiny_initial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from kineflow.models.registry import create_model
     from kineflow.spec.preprocessing import Preprocessing
 
-    folder, hyperparameters = tmp_path_factory.mktemp("initial"), {"width": 0.125, "bn_momentum": 0.1}
+    folder = tmp_path_factory.mktemp("initial")
+    hyperparameters = {"width": 0.125, "last_stage": "Mixed3c", "bn_momentum": 0.1}
     for modality, channels in (("rgb", 3), ("flow", 2)):
         torch.manual_seed(channels)
         network = create_model("s3d", num_classes=0, in_channels=channels, **hyperparameters)

@@ -34,7 +34,9 @@ TINY_PARAMS: dict[str, Any] = {
     "ingestion": {"source": "data", "layout": "csv", "short_side": 32},
     "validation": {"min_frames": 9, "min_clips_per_class": 1},
     "flow": {"bound_px": 5.0, "preset": "capped", "scales": 2, "warps": 1},
-    "network": {"architecture": "s3d_g", "width": 0.125, "stem_temporal_stride": 1, "bn_momentum": 0.1},
+    "network": {
+        "architecture": "s3d_g", "width": 0.125, "last_stage": "Mixed3c", "stem_temporal_stride": 1, "bn_momentum": 0.1,
+    },
     "teacher": TINY_TRAINING,
     "student": dict(TINY_TRAINING),
     "distillation": {"kd_weight": 0.3, "unlabelled_batch_size": 4},
