@@ -36,9 +36,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+# Run whole recipes, a process a step: minutes that no other file can share.
+LONGEST = ("tests/pipelines/test_engines.py", "tests/test_no_credentials.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with files of slow tests, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: "slow" not in item.keywords)
+    """Mark what starts a server of its own; begin with long files, so that no worker is left alone with one."""
+    for item in items:
+        if "swift" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), "slow" not in item.keywords))
 
 
 @pytest.fixture(scope="session")

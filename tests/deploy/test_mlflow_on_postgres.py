@@ -15,6 +15,8 @@ from tests.deploy.mlflow_server import Server, mlflow_server, start_upgrade
 from tests.deploy.postgres import PASSWORD, Postgres
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = "/api/2.0/mlflow/experiments"
 ADMIN, RUNNER = ("admin", "an admin's password"), ("kineflow-runner", "a runner's password")
 
@@ -104,7 +106,6 @@ def test_the_server_writes_nothing_beside_its_scratch_folder_and_logs_no_secret(
     assert "testing" not in log  # the S3 server's secret key
 
 
-@pytest.mark.slow
 def test_production_asks_for_a_password_and_lets_the_runner_work(postgres: Postgres, tmp_path: Path) -> None:
     pytest.importorskip(
         "flask_wtf", reason="Flask-WTF is not installed: the passwords of the production overlay are NOT tested"

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from pipelines.engines.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 
+pytestmark = pytest.mark.slow
+
 LIMITS = ValidationSettings(
     min_frames=8, min_clips_per_class=2, max_class_ratio=2, max_rejected_share=0.2, min_short_side=48
 )

@@ -19,6 +19,8 @@ from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model, hyperparameters_of, list_models
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 5
 
 

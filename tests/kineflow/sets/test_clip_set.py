@@ -62,6 +62,7 @@ clip_sets = st.builds(
 
 
 class TestRoundTrip:
+    @pytest.mark.slow
     @settings(max_examples=60, deadline=None)
     @given(clip_sets)
     def test_what_is_saved_is_loaded_ordered_by_id(self, tmp_path_factory, clip_set):

@@ -21,6 +21,8 @@ from kineflow.tracking.store import (
     unreachable,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -144,7 +146,6 @@ with open_step_run(f"step{number}", params={"number": number}, experiment="demo"
 """
 
 
-@pytest.mark.slow
 def test_processes_that_start_together_on_a_fresh_file_all_succeed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

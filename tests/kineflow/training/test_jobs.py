@@ -22,6 +22,8 @@ from kineflow.training.jobs import Trained, distil_student, train_network
 from kineflow.training.settings import DistillSettings, TrainSettings
 from kineflow.training.tasks import Distillation
 
+pytestmark = pytest.mark.slow
+
 
 def settings(**changes) -> TrainSettings:
     values = {

@@ -11,6 +11,8 @@ from components.dvc.dvc_command import run_dvc_command
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion, check_pushed, read_data_version
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -70,7 +72,6 @@ def test_a_url_with_credentials_is_refused_and_not_repeated(project: Path) -> No
     assert "planted-7f3a" not in str(raised.value)
 
 
-@pytest.mark.slow
 def test_what_is_missing_is_said(project: Path) -> None:
     reconfigure(project, "remote = store", "")
     for question in (read_data_version, check_pushed):
@@ -90,7 +91,6 @@ def test_a_folder_that_is_no_repository_is_named(tmp_path: Path) -> None:
         read_data_version(tmp_path)
 
 
-@pytest.mark.slow
 def test_data_count_as_pushed_once_the_remote_has_every_file(project: Path) -> None:
     with pytest.raises(KineflowError, match=r"lacks 3 of their files: data/videos/0\.mp4") as raised:
         check_pushed(project)
@@ -105,7 +105,6 @@ def test_data_count_as_pushed_once_the_remote_has_every_file(project: Path) -> N
         check_pushed(project)
 
 
-@pytest.mark.slow
 def test_a_file_that_the_remote_lost_is_missed_by_a_machine_without_the_data(project: Path) -> None:
     run_dvc_command(["push"], project)
     store = project.parent / "store"

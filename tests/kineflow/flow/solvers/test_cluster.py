@@ -27,6 +27,8 @@ from kineflow.flow.solvers import cluster, portable, runtime_compile
 from kineflow.spec.tvl1 import PRESETS, TVL1Params
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 HARNESS = Path(__file__).with_name("cuda_on_cpu.h")
 WARP_ON_CPU = 4  # as in HARNESS
 H200_SHARED_BYTES = 232_448
@@ -238,7 +240,6 @@ def test_a_rerun_is_equal_to_the_last_bit_and_a_pair_does_not_depend_on_its_batc
 
 
 @needs_compiler
-@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 @pytest.mark.parametrize(("blocks", "on_chip"), [pytest.param(3, 3, marks=pytest.mark.long), (2, 0)])
 def test_no_races_and_nothing_out_of_bounds(blocks: int, on_chip: int, sanitizer: str) -> None:
