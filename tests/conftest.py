@@ -36,8 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
-# Run whole recipes, a process a step: minutes that no other file can share.
-LONGEST = ("tests/pipelines/test_engines.py", "tests/test_no_credentials.py")
+LONGEST = ("tests/pipelines/test_engines.py", "tests/test_no_credentials.py")  # whole recipes, a process a step
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

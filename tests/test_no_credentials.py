@@ -1,6 +1,7 @@
 """Credentials are planted wherever users keep them; after a whole run with them, nothing that it left holds one.
 
-It is the suite's one whole run by ``--engine kfp``.
+It is the suite's one whole run by ``--engine kfp``. That no credential of the environment is written by DVC's run and
+the cluster's package is seen in ``tests/pipelines/test_engines.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.pipelines.conftest import TINY_PARAMS, Finished, Project, small_proje
 from tests.secret_search import found_below, found_in
 from tests.swift import Swift, running_swift, skip_without_swift
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # Written as Amazon writes them: with characters that URLs and JSON change.
 KEY_ID, SECRET_KEY = "planted:KEYID5d1c", "planted/S3secret+77ab"

@@ -251,6 +251,7 @@ def test_processes_that_keep_dying_are_given_up(tmp_path: Path, dies: str, words
     assert (dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_changes_nothing(given: dict[str, Any], tmp_path: Path) -> None:
     """Killed in the middle, all start again from the last round: the curves are those of one undisturbed process."""
     alone = tmp_path / "alone" / "model"
