@@ -7,7 +7,6 @@ root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +122,3 @@ class ClipSet:
 
 
 CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)
-
-
-def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Sorted class names that occur among the clips."""
-    return tuple(sorted({clip.label for clip in clips if clip.label is not None}))

@@ -225,6 +225,7 @@ class TestLayouts:
             "abc": (10, "train"), "cut": (50, "val"), "upload": (50, "test"), "gone": (0, "test")
         }  # fmt: skip
 
+    @pytest.mark.slow
     def test_all_real_clips(self, shared_data: Path, tmp_path: Path) -> None:
         clips = sorted(p.name for p in (shared_data / "clips").iterdir() if p.suffix in (".avi", ".mp4"))
         (tmp_path / "clips.csv").write_text("path,label,split\n" + "".join(f"{name},x,train\n" for name in clips))
@@ -433,6 +434,7 @@ class TestInterruption:
         process.kill()
         process.wait()
 
+    @pytest.mark.slow
     def test_a_killed_run_is_continued(
         self, source: Path, tmp_path: Path, encoded: list[str], running: subprocess.Popen[str]
     ) -> None:
@@ -447,6 +449,7 @@ class TestInterruption:
         assert left_over(tmp_path, "clips") == set()
         assert all(index_video(clip_set.locate(clip)).status is Status.OK for clip in clip_set.clips)
 
+    @pytest.mark.slow
     def test_ctrl_c_leaves_nothing_half_written(self, tmp_path: Path, running: subprocess.Popen[str]) -> None:
         wait_for_work(tmp_path, at_least=2, process=running)
         running.send_signal(signal.SIGINT)
@@ -503,6 +506,7 @@ def s3() -> Iterator[str]:
         server.stop()
 
 
+@pytest.mark.slow
 def test_from_s3_is_as_from_a_folder(source: Path, tmp_path: Path, s3: str) -> None:
     import boto3
 

@@ -46,6 +46,7 @@ def any_scores(draw):
     )
 
 
+@pytest.mark.slow
 @given(any_scores())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_saved_is_loaded(tmp_path, saved):

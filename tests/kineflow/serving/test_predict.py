@@ -166,6 +166,7 @@ def test_scores_of_snippets_are_averaged_before_the_softmax(brightening: Path, m
     assert predicted[1] == pytest.approx(float(torch.sigmoid(2 * light)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_tsn_bundle_predicts_on_a_file(brightening: Path, tmp_path: Path) -> None:
     from kineflow.models.bundle import load_bundle, save_bundle
     from kineflow.models.registry import create_model

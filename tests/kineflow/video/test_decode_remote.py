@@ -22,6 +22,8 @@ from kineflow.storage.ranges import RangeReader, StorageError, Traffic, traffic
 from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 BLOCK = 16 * 1024
 INDICES = ([150, 20, 77, 20], [0], [3, 2], [199], [18, 19, 20, 21], list(range(0, 200, 9)))
 VARIANTS: dict[str, dict[str, str]] = {

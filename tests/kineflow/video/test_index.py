@@ -199,6 +199,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_clips(shared_data: Path, name: str) -> None:
     index = index_video(shared_data / "clips" / name)
