@@ -60,7 +60,11 @@ clip_sets = st.builds(
     classes=st.lists(texts, unique=True, max_size=4).map(tuple),
     clips=st.lists(clips, max_size=5, unique_by=lambda clip: clip.clip_id).map(tuple),
     media_root=st.sampled_from(["/volume/clips", "s3://bucket/clips", "/elsewhere"]),
-).map(lambda made: dataclasses.replace(made, classes=tuple(dict.fromkeys([*made.classes, *classes_of(made.clips)]))))
+).map(
+    lambda made: dataclasses.replace(
+        made, classes=tuple(dict.fromkeys([*made.classes, *(clip.label for clip in made.clips if clip.label)]))
+    )
+)
 
 
 class TestRoundTrip:
