@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> int:
         DVC's exit code.
     """
     for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-        signal.signal(each, _stop)
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _stop)
     end_with_run()
     project = Path.cwd()
     done = mend_dvc_state(project)
