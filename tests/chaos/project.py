@@ -21,7 +21,7 @@ import yaml
 from pipelines.dag.sources import ROOT
 from tests.pipelines.conftest import TINY_PARAMS, TINY_SYNTH
 
-_RATES = ("clips_per_second", "data_wait_share", "pairs_per_second", "solver_busy")
+_RATES = ("clips_per_second", "data_wait_share", "pairs_per_second", "solver_busy_share")
 _LEFTOVERS = re.compile(r"\.(partial|removed|replaced)(\..*)?$|^\..*-work$")
 _MEDIA = {"ingest": ("clips", "index"), "extract-flow": ("flow",)}  # what each makes anew then
 _BEGINS = re.compile(r"^── ([a-z-]+)$")
