@@ -57,7 +57,7 @@ def ingest(
             ingest_clips(listing.clips, ingestion, workers=params.workers),
             val_share=params.val_share,
             seed=seed,
-            video_of=lambda clip: clip.video_sha256 if clip.status is Status.OK else clip.source,
+            video_of=lambda clip: clip.video_sha256 or clip.sha256 if clip.status is Status.OK else clip.source,
         )
         usable = [clip for clip in ingested if clip.status is Status.OK]
         rejected = [clip for clip in ingested if clip.status is not Status.OK]
@@ -89,7 +89,7 @@ def ingest(
 
 
 def _none_usable(rejected: Sequence[Clip]) -> str:
-    from kineflow.data.folder_walk import printable
+    from kineflow.data.names import printable
 
     shown = [f"  {printable(clip.source)}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
     more = len(rejected) - len(shown)

@@ -180,9 +180,9 @@ def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
     Raises:
         KineflowError: The source is empty, or a list missing or malformed.
     """
-    from kineflow.data.folder_walk import printable
     from kineflow.data.layouts import hold_out
     from kineflow.data.listing import list_source
+    from kineflow.data.names import printable
 
     listed = list_source(settings)
     clips = hold_out(listed.listing.clips, val_share=settings.val_share, seed=seed)

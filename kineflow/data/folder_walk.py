@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kineflow.data.names import is_utf8, printable, shown
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import find_project
 
-_MOST_FILES = 5_000_000  # of a source; also ends a walk through links that multiply
+_MOST_FILES = 5_000_000  # and folders of a source; also ends a walk through links that multiply
 _SHOWN = 3
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -75,15 +76,17 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
         may_hold: See :func:`folders_for_links`.
 
     Raises:
-        KineflowError: The folder itself may not be read, or has more than five million files.
+        KineflowError: The folder itself may not be read, or has more than five million files and folders.
     """
     walked = Walked()
     unreadable: list[str] = []
     elsewhere: list[str] = []
     garbled: list[str] = []
     pending = [_Folder("", os.path.realpath(folder))]
+    folders = 0
     while pending:
         here = pending.pop()
+        folders += 1
         try:
             with os.scandir(folder / here.below) as found:
                 entries = list(found)
@@ -110,9 +113,9 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
                     pending.append(_Folder(f"{name}/", target, (*here.holders, here.real)))
             else:
                 walked.names.append(name)
-        if len(walked.names) > _MOST_FILES:
+        if len(walked.names) + folders > _MOST_FILES:
             raise KineflowError(
-                f"more than {_MOST_FILES:,} files",
+                f"more than {_MOST_FILES:,} files and folders",
                 where=folder,
                 remedy="name the folder of the videos in ingestion.source; a link in it may multiply others",
             )
@@ -147,7 +150,7 @@ def usable_file(folder: Path, name: str, may_hold: Sequence[Path]) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise KineflowError(
-            f"path {name!r} leads outside its root",
+            f"path {shown(name)} leads outside its root",
             where=folder,
             remedy="list only files below the root folder, with relative paths and no '..'",
         )
@@ -172,12 +175,12 @@ def usable_file(folder: Path, name: str, may_hold: Sequence[Path]) -> Path:
 def _outside(folder: Path, name: str, real: str) -> str:
     link = _link_on(folder, name)
     if not link:
-        return f"lies at {real!r}, outside of the source"
+        return f"lies at {shown(real)}, outside of the source"
     target = Path(os.path.realpath(folder / link))
     holder = target if target.is_dir() else target.parent
-    whole = "a link" if link == name else f"{link!r} is a link"
+    whole = "a link" if link == name else f"{shown(link)} is a link"
     return (
-        f"{whole} to {str(target)!r}, outside of the source; "
+        f"{whole} to {shown(str(target))}, outside of the source; "
         f"to follow it, add {{path: {printable(str(holder))}}} to ingestion.linked_folders"
     )
 
@@ -185,8 +188,8 @@ def _outside(folder: Path, name: str, real: str) -> str:
 def _unreadable(folder: Path, name: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         link = _link_on(folder, name)
-        whole = "a link" if link == name else f"{link!r} is a link"
-        return f"{whole} to {str((folder / link).readlink())!r}, and there is no such file"
+        whole = "a link" if link == name else f"{shown(link)} is a link"
+        return f"{whole} to {shown(str((folder / link).readlink()))}, and there is no such file"
     return f"may not be read ({error.strerror})"
 
 
@@ -210,13 +213,3 @@ def _is_folder(link: os.DirEntry[str]) -> bool:
 
 def _within(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a name of the file system is UTF-8."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def printable(text: str) -> str:
-    """A name as it may be shown on a terminal: one with control characters or broken letters in quotes, escaped."""
-    return text if text.isprintable() else ascii(text)

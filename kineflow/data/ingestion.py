@@ -186,7 +186,7 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         status=status,
         reason=reason,
         source=listed.source,
-        video_sha256=index.sha256,
+        video_sha256="" if whole else index.sha256,
         first_frame=part.first,
     )
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from kineflow.data.folder_walk import folders_for_links, usable_file, walk_folder
+from kineflow.data.names import shown
 from kineflow.storage.client import S3_SCHEME as S3_SCHEME
 from kineflow.storage.client import s3_client, split_uri, translate_s3_failures
 from kineflow.storage.disk import translate_full_disk
@@ -218,7 +219,7 @@ class S3Source:
         """
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise KineflowError(
-                f"path {name!r} leads outside its root", where=self.root, remedy="name an object below the prefix"
+                f"path {shown(name)} leads outside its root", where=self.root, remedy="name an object below the prefix"
             )
         suffix = PurePosixPath(name).suffix
         with tempfile.TemporaryDirectory(prefix="kineflow-") as folder:
@@ -239,7 +240,7 @@ def is_hidden(name: str) -> bool:
 def absent(name: str, by_plain: Mapping[str, str]) -> str:
     """That there is no such file, and which name the list may have meant."""
     meant = by_plain.get(_plain(name))
-    return "no such file in the source" + (f"; there is {meant!r}" if meant else "")
+    return "no such file in the source" + (f"; there is {shown(meant)}" if meant else "")
 
 
 def by_plain_name(names: Iterable[str]) -> dict[str, str]:

@@ -79,5 +79,5 @@ def _per_class(path: Path, model: str) -> dict[str, float]:
         try:
             rows = [row for row in csv.DictReader(stream) if as_given(row["model"]) == model and row["accuracy"]]
             return {f"{PER_CLASS}{as_given(row['class'])}": float(row["accuracy"]) for row in rows}
-        except (KeyError, ValueError, csv.Error) as error:
+        except (AttributeError, KeyError, ValueError, csv.Error) as error:
             raise KineflowError(f"malformed: {error}", where=path, remedy=_EVALUATE_AGAIN) from None

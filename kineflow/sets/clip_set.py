@@ -39,8 +39,8 @@ class Clip:
         status: See :class:`Status`; only ``ok`` clips are used.
         reason: Why the status is not ``ok``; empty otherwise.
         source: Where the clip came from: a path below the source root, or a URI.
-        video_sha256: Of the bytes of the whole source file, hex; empty when they could not be read, and in sets of
-            versions before 3.
+        video_sha256: Of the bytes of the whole source file, hex, where the clip is a part of it; empty where ``sha256``
+            is that itself, and in sets of versions before 3.
         first_frame: Number of the source's frame that the clip begins with, from 0.
     """
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kineflow.data.folder_walk import is_utf8, printable
+from kineflow.data.names import is_utf8, printable
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 

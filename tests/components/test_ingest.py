@@ -150,6 +150,8 @@ class TestClipSet:
             "long": (100, "ok"),
         }
         assert {clip.group for clip in clips.values()} == {"long"}
+        assert {clip.video_sha256 or clip.sha256 for clip in clips.values()} == {sha256_of(source / "long.mp4")}
+        assert sorted(clip.first_frame for clip in clips.values()) == [0, 0, 50, 99]
         assert len({clip.sha256 for clip in clips.values()}) == 4
         assert clips["long_3960-5000ms"].reason == "1 frames in the part that is listed, fewer than 2"
         second = read_frames(clip_set.locate(clips["long_2000-endms"]))

@@ -14,12 +14,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kineflow.data.layouts.rows import ListedClip, shown
+from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.layouts.videos import Videos
+from kineflow.data.names import shown
 from kineflow.storage.errors import KineflowError
 
 MOST_SECONDS = 1e7
 _MOST_LETTERS = 1000  # of a label
+_MOST_PATH_LETTERS = 4096
 _OTHERS_SHOWN = 3
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _OUTSIDE = "list only files below the source (ingestion.source), best with paths relative to it"
@@ -38,6 +40,12 @@ def checked_path(listed: str, *, where: str, root: str = "") -> str:
     """
     if not listed:
         raise KineflowError("a row without a path", where=where, remedy="give the path of its video, or remove the row")
+    if len(listed) > _MOST_PATH_LETTERS:
+        raise KineflowError(
+            f"path {shown(listed)} has {len(listed)} letters, more than any file's",
+            where=where,
+            remedy="correct it; a quote that is not closed makes one value of many lines",
+        )
     if "\0" in listed:
         raise KineflowError(
             f"path {shown(listed)} holds a null byte, which no file name does", where=where, remedy="correct it"
@@ -91,6 +99,7 @@ def settled(clips: Sequence[ListedClip], videos: Videos) -> tuple[ListedClip, ..
     placed = [_placed(clip, videos) for clip in clips]
     for clip in placed:
         _check_label(clip.label, clip.listed_at)
+        _check_length(clip.group, "group", _MOST_PATH_LETTERS, clip.listed_at)
         _check_times(clip)
     return checked_once(_uncontested(placed))
 
@@ -116,9 +125,13 @@ def _check_label(label: str | None, where: str) -> None:
         raise KineflowError(
             f"label {shown(label)} holds a control character or a line end", where=where, remedy="remove it"
         )
-    if len(label) > _MOST_LETTERS:
+    _check_length(label, "label", _MOST_LETTERS, where)
+
+
+def _check_length(text: str, what: str, most: int, where: str) -> None:
+    if len(text) > most:
         raise KineflowError(
-            f"label {shown(label)} has {len(label)} letters, more than {_MOST_LETTERS}",
+            f"{what} {shown(text)} has {len(text)} letters, more than {most}",
             where=where,
             remedy="shorten it; a quote that is not closed makes one value of many lines",
         )
@@ -153,7 +166,7 @@ def _given_up(clip: ListedClip, names: set[str]) -> ListedClip:
     if len(names) == 1 or not clip.listed_as:
         return clip
     others = ", ".join(map(shown, sorted(names - {clip.listed_as})[:_OTHERS_SHOWN]))
-    missing = f"{clip.source!r} has its name, but also answers to {others}"
+    missing = f"{shown(clip.source)} has its name, but also answers to {others}"
     return dataclasses.replace(clip, source=clip.listed_as, listed_as="", missing=missing)
 
 

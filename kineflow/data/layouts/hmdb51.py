@@ -16,8 +16,9 @@ from pathlib import PurePosixPath
 
 from kineflow.data.layouts.checks import checked_path
 from kineflow.data.layouts.registry import register_layout
-from kineflow.data.layouts.rows import ListedClip, Listing, Lists, shown
+from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
+from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 

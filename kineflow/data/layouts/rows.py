@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kineflow.data.layouts.videos import Videos as Videos
+from kineflow.data.names import shown
 from kineflow.data.source import Source, read_text
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
 _LINE_END = re.compile(r"\r\n|\n|\r")  # not those that splitlines knows beside: names may hold them
 _SHOWN = 3
-_SHOWN_LETTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +183,3 @@ def _check_header(
             where=where,
             remedy=f"known columns: {', '.join(sorted(known))}",
         )
-
-
-def shown(value: str) -> str:
-    """A value of a list in a message: in quotes, escaped, and not for ever."""
-    return repr(value if len(value) <= _SHOWN_LETTERS else f"{value[:_SHOWN_LETTERS]}…")

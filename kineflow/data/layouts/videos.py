@@ -13,12 +13,17 @@ Letters that Unicode can write in several ways (``é`` in one character or two: 
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from pathlib import Path
 from posixpath import splitext
+
+from kineflow.data.names import shown
+from kineflow.storage.media import is_remote
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
 _SHOWN = 3
@@ -45,7 +50,7 @@ class Videos:
 
     Attributes:
         names: Of all files.
-        root: Of the source, as a user writes it; paths may begin with it. Empty where it does not matter.
+        root: Of the source, as a user writes it; paths may begin with it. Empty where it is not known.
     """
 
     names: frozenset[str]
@@ -95,12 +100,23 @@ class Videos:
         named = self._by_stem.get(wanted.rpartition("/")[2], [])
         alike = [name for name in named if f"/{splitext(_path_key(name))[0]}".endswith(f"/{wanted}")]
         same = [name for name in alike if splitext(name)[1] == suffix]
-        found = same or alike or named
+        found = self._distinct(same or alike or named)
         if len(found) > 1:
             return Place(listed, f"{_several(found)} may be meant", is_there=False)
         if found and label and (other := _class_of(found[0], classes)) and other != _class_key(label):
-            return Place(listed, f"{found[0]!r} has its name, but lies in another class's folder", is_there=False)
+            return Place(listed, f"{shown(found[0])} has its name, but lies in another class's folder", is_there=False)
         return Place(found[0]) if found else place
+
+    def _distinct(self, names: list[str]) -> list[str]:
+        """One name of each file, without links where it has such a one: links below a local root give some several."""
+        if len(names) < 2 or not self.root or is_remote(self.root):
+            return names
+        root, found = os.path.realpath(self.root), dict[str, str]()
+        for name in names:
+            real = os.path.realpath(Path(root, name))
+            if real not in found or real == f"{root}/{name}":
+                found[real] = name
+        return list(found.values())
 
 
 def _composed(name: str) -> str:
@@ -131,4 +147,4 @@ def _class_key(label: str) -> str:
 
 def _several(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
+    return ", ".join(map(shown, names[:_SHOWN])) + more

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from kineflow.data.folder_walk import printable
+from kineflow.data.names import printable
 
 _COPIES_NAMED = 3
 _NAMED = 5  # classes, groups or contents that a phrase names before it only counts
@@ -152,7 +152,7 @@ def _meeting(members: pd.DataFrame, column: str) -> set[Any]:
 
 
 def _video_key(clips: pd.DataFrame) -> pd.Series:
-    """What tells whether clips are of one video file: its bytes; in sets of earlier versions those of the clip."""
+    """What tells whether clips are of one video file: its bytes, which are the clip's own where that is all of it."""
     return clips["video_sha256"].where(clips["video_sha256"].astype(bool), clips["sha256"])
 
 
