@@ -316,7 +316,8 @@ class TestBadInput:
             run(source, tmp_path / "clips")
         assert "0.mp4: no such file" in str(caught.value)
         assert "and 2 more" in str(caught.value)
-        assert not (tmp_path / "clips").exists()
+        assert str(tmp_path / "clips" / "rejected.csv") in str(caught.value)
+        assert len((tmp_path / "clips" / "rejected.csv").read_text().splitlines()) == 1 + 12
 
     def test_an_empty_source(self, tmp_path: Path) -> None:
         (tmp_path / "source").mkdir()
@@ -337,7 +338,7 @@ class TestBadInput:
         write_csv(source, row)
         with pytest.raises(KineflowError, match=problem):
             run(source, tmp_path / "clips")
-        assert not (tmp_path / "clips").exists()
+        assert not list((tmp_path / "clips").rglob("*.mp4"))
 
     def test_params_are_checked(self) -> None:
         with pytest.raises(KineflowError, match="media cannot be kept at an address of 'gs'") as caught:
