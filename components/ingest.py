@@ -38,8 +38,8 @@ def ingest(
 
     Raises:
         KineflowError: The source is empty, a list is missing or malformed, or not one of its clips is usable. Broken
-            videos are rows with a status, not errors, as long as another one is usable; where none is, the clip set says
-            why, and the step fails.
+            videos are rows with a status, not errors, as long as another one is usable; where none is, the clip set
+            says why, and the step fails.
     """
     from kineflow.data.ingestion import Ingestion, ingest_clips
     from kineflow.data.layouts import hold_out
