@@ -27,10 +27,10 @@ tools: install  ## install the servers that tests start, each into an environmen
 test: tools  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: install  ## run the tests that take seconds
+quick: install  ## run the tests that take less than half a second each
 	$(BIN)/python -m pytest -q -m 'not slow and not long and not containers and not kube_api' -n 2 --dist loadfile --no-loadscope-reorder
 
-test-long: tools  ## run what takes minutes: the other recipes, full size, lost nodes, real clips, properties at length
+test-long: tools  ## run what takes minutes: whole runs by KFP, the other recipes, full size, lost nodes, real clips, properties at length, kills (DISTURBANCES=20)
 	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile thorough -n 2 --dist loadfile --no-loadscope-reorder
 

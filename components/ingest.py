@@ -38,7 +38,8 @@ def ingest(
 
     Raises:
         KineflowError: The source is empty, a list is missing or malformed, or not one of its clips is usable. Broken
-            videos are rows with a status, not errors, as long as another one is usable.
+            videos are rows with a status, not errors, as long as another one is usable; where none is, the clip set
+            says why, and the step fails.
     """
     from kineflow.data.ingestion import Ingestion, ingest_clips
     from kineflow.data.layouts import hold_out
@@ -61,17 +62,18 @@ def ingest(
         )
         usable = [clip for clip in ingested if clip.status is Status.OK]
         rejected = [clip for clip in ingested if clip.status is not Status.OK]
-        if not usable:
-            raise KineflowError(
-                _none_usable(rejected),
-                where=source.root,
-                remedy="do what the reasons ask for; paths of a list are relative to ingestion.source",
-            )
         with atomic_folder(clips) as partial:
             paths = [clip.path for clip in usable]
             stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
             ClipSet(listing.classes, ingested, media_root).save(partial)
             _write_rejected(rejected, partial / REJECTED_FILE)
+    if not usable:  # said when all reasons can be read
+        raise KineflowError(
+            _none_usable(rejected),
+            where=source.root,
+            remedy=f"do what the reasons ask for, see {clips / REJECTED_FILE}; "
+            "paths of a list are relative to ingestion.source",
+        )
 
     seconds = sum(clip.frames / clip.fps for clip in usable)
     return StepResult(

@@ -36,9 +36,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+LONGEST = ("tests/pipelines/test_engines.py", "tests/test_no_credentials.py")  # whole recipes, a process a step
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with files of slow tests, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: "slow" not in item.keywords)
+    """Mark what starts a server of its own; begin with long files, so that no worker is left alone with one."""
+    for item in items:
+        if "swift" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), "slow" not in item.keywords))
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +111,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
 
 @pytest.fixture(scope="session")
 def tiny_initial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bundles of initial weights by modality: the narrowest S3D, without a classifier."""
+    """Bundles of initial weights by modality: the narrowest and shallowest S3D, without a classifier."""
     import torch
 
     from kineflow.models.bundle import save_bundle
@@ -113,7 +119,8 @@ def tiny_initial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from kineflow.models.registry import create_model
     from kineflow.spec.preprocessing import Preprocessing
 
-    folder, hyperparameters = tmp_path_factory.mktemp("initial"), {"width": 0.125, "bn_momentum": 0.1}
+    folder = tmp_path_factory.mktemp("initial")
+    hyperparameters = {"width": 0.125, "last_stage": "Mixed3c", "bn_momentum": 0.1}
     for modality, channels in (("rgb", 3), ("flow", 2)):
         torch.manual_seed(channels)
         network = create_model("s3d", num_classes=0, in_channels=channels, **hyperparameters)

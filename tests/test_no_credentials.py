@@ -1,6 +1,7 @@
 """Credentials are planted wherever users keep them; after a whole run with them, nothing that it left holds one.
 
-It is the suite's one whole run by ``--engine kfp``.
+It is the suite's one whole run by ``--engine kfp``. That no credential of the environment is written by DVC's run and
+the cluster's package is seen in ``tests/pipelines/test_engines.py``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import yaml
 from kineflow.tracking.store import prepare_store
 from pipelines.dag.graph import graph_of
 from tests.kineflow.tracking.test_servers import free_port, running
-from tests.pipelines.conftest import TINY_PARAMS, Finished, Project, make_project
+from tests.pipelines.conftest import TINY_PARAMS, Finished, Project, small_project
 from tests.secret_search import found_below, found_in
 from tests.swift import Swift, running_swift, skip_without_swift
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # Written as Amazon writes them: with characters that URLs and JSON change.
 KEY_ID, SECRET_KEY = "planted:KEYID5d1c", "planted/S3secret+77ab"
@@ -96,7 +97,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
     with ExitStack() as servers:
         swift = servers.enter_context(running_swift(tmp_path_factory.mktemp("swift"), KEY_ID, SECRET_KEY))
         bucket = swift.make_bucket()
-        project = make_project(work / "project")
+        project = small_project(work / "project")
         said = {"synth": project.kineflow("synth", "data", "--spec", "synth.yaml", "--seed", "3", "--workers", "1")}
         for path in (project.folder / "data").rglob("*"):
             if path.is_file():

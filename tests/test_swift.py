@@ -33,6 +33,7 @@ def test_a_server_ends_when_the_program_that_started_it_has_gone(tmp_path: Path)
         socket.create_connection((address.hostname, address.port), timeout=5)
 
 
+@pytest.mark.slow
 def test_it_keeps_to_ranges_signatures_and_etags_as_s3_does(swift: Swift) -> None:
     bucket = swift.make_bucket()
     put = swift.client().put_object(Bucket=bucket, Key="a/b", Body=b"0123456789")

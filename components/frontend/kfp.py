@@ -33,6 +33,7 @@ from components.frontend.contract import Artifact, Between, Signature, Step, loa
 from components.frontend.docstrings import documented
 from components.frontend.exits import exit_code, say_progress
 from components.frontend.image import IMAGE
+from components.frontend.lifeline import end_with_run
 from components.frontend.run import execute
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
@@ -134,6 +135,7 @@ def run_in_kfp(module: str, arguments: Mapping[str, Any]) -> None:
         arguments: The component's, by name: artifacts (None where an optional one was not given), parameter sections as
             mappings and plain values.
     """
+    end_with_run()
     say_progress()
 
     def work() -> None:

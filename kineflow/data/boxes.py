@@ -175,6 +175,6 @@ def _number(
     if not math.isfinite(value) or not least <= value <= most or (whole and value != int(value)):
         wanted = "a whole number" if whole else "a number"
         bound = f" of at least {least:g}" if math.isfinite(least) else ""
-        bound += f", at most {most:g}" if value > most else ""
+        bound += f", at most {most:.10g}" if value > most else ""
         raise KineflowError(f"{column} must be {wanted}{bound}, not {row[column]!r}", where=where, remedy=_REMEDY)
     return value

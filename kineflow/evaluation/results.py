@@ -209,8 +209,9 @@ def read_curves(bundle: Path) -> Curves:
             for number, row in enumerate(csv.DictReader(stream), 2):
                 if number > _MOST_CURVE_ROWS:
                     raise ValueError("too many rows")
-                curves.setdefault(as_given(row["name"]), []).append((float(row["step"]), float(row["value"])))
-    except (AttributeError, KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
+                point = float(row["step"]), float(row["value"])
+                curves.setdefault(as_given(row["name"]), []).append(point)
+    except (KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
         raise KineflowError(
             "no row of training curves (step, name, value)",
             where=f"{path}, line {number}",

@@ -48,6 +48,8 @@ from kineflow.storage.errors import KineflowError
 
 Attention = Literal["location", "additive", "average", "max"]
 
+_MOST_LAYERS = 100
+
 
 def draw_as_alstm(weight: Tensor, /, *, orthogonal: bool = True) -> None:
     """Orthogonal, if it is square and may be, else N(0, .01²)."""
@@ -99,11 +101,12 @@ class ALSTM(SequenceNetwork):
     ) -> None:
         super().__init__()
         draw = self.draw
-        for name, value in {"cells": cells, "hidden": hidden, "head_width": head_width, "layers": layers}.items():
+        for name, value in {"cells": cells, "hidden": hidden, "head_width": head_width}.items():
             require(name, value, value >= 1, "at least 1")
         require("scored_steps", scored_steps, scored_steps >= 0, "at least 0")
         require("attention", attention, attention in get_args(Attention), f"one of {', '.join(get_args(Attention))}")
-        require("attention_layers", attention_layers, attention_layers >= 1, "at least 1")
+        for name, value in {"layers": layers, "attention_layers": attention_layers}.items():
+            require(name, value, 1 <= value <= _MOST_LAYERS, f"from 1 to {_MOST_LAYERS}")
         require_probability("dropout", dropout)
         self.inputs = {"features": in_channels}
         self.num_features, self.cells, self.kind = hidden, cells, attention

@@ -99,7 +99,7 @@ def predict_video(
         with closing(reading):
             for window, needed, (frames, flow_frames) in zip(windows, needs, reading, strict=True):
                 clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=index.frames)[:, 0]
-                logits.append(network(clip.to(device)).float().cpu())  # of [1, C, T, crop, crop]
+                logits.append(_answer(network, clip.to(device), card))
         every = torch.cat(logits).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
         scores = aggregate_views(every[None], before_softmax=wanted.segments > 0)[0]
     probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
@@ -110,6 +110,26 @@ def predict_video(
             remedy="train it again with a lower learning rate: its weights have grown without bounds",
         )
     return probabilities
+
+
+def _answer(network: nn.Module, clip: torch.Tensor, card: ModelCard) -> torch.Tensor:
+    """Logits [1, K] of a clip [1, C, T, crop, crop], on the CPU."""
+    try:
+        logits: torch.Tensor = network(clip).float().cpu()
+    except (RuntimeError, ValueError, IndexError) as error:  # a layer met a shape that it is not for; or no memory
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise KineflowError(
+            f"the network cannot take clips of {list(clip.shape)[1:]}: {reason}",
+            where=f"model {card.name!r}",
+            remedy="use weights and card of one model together; on a small device, predict on the CPU",
+        ) from None
+    if logits.shape != (1, len(card.classes)):
+        raise KineflowError(
+            f"the network gives {list(logits.shape)} scores, for {len(card.classes)} classes",
+            where=f"model {card.name!r}",
+            remedy="use weights and card of one model together",
+        )
+    return logits
 
 
 def require_classes(card: ModelCard) -> None:

@@ -7,7 +7,6 @@ root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,15 +99,20 @@ class ClipSet:
         CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes})
 
     @classmethod
-    def load(cls, folder: Path) -> ClipSet:
+    def load(cls, folder: Path, *, with_unknown_labels: bool = False) -> ClipSet:
         """Read a clip set.
+
+        Args:
+            folder: Of the set.
+            with_unknown_labels: Labels may be none of the classes: for who looks for such faults.
 
         Raises:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
                 its classes, or it is of a later version.
         """
         clips, root, classes = CLIP_FILES.load(folder, lambda described: checked_classes(described["classes"]))
-        if unknown := sorted({clip.label for clip in clips if clip.label is not None} - set(classes)):
+        unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(classes))
+        if unknown and not with_unknown_labels:
             raise KineflowError(
                 f"{len(unknown)} labels are no classes of this clip set, the first of them {unknown[0]!r}",
                 where=folder,
@@ -118,8 +122,3 @@ class ClipSet:
 
 
 CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)
-
-
-def classes_of(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Sorted class names that occur among the clips."""
-    return tuple(sorted({clip.label for clip in clips if clip.label is not None}))

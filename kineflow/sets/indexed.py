@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import types
@@ -146,15 +147,18 @@ class SetFiles(Generic[R]):
             TypeError: Likewise.
         """
         hints = get_type_hints(self.row)
-        names = [field.name for field in dataclasses.fields(self.row)]
-        texts = [name for name in names if hints[name] not in _NUMBERS]
+        fields = dataclasses.fields(self.row)
+        later = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        texts = [field.name for field in fields if hints[field.name] not in _NUMBERS]
         with open_table(index, texts=texts) as table:
-            later = {name for name in self._defaults() if name not in table.names}  # than the set that is read
-            if list(table.names) != [name for name in names if name not in later]:
+            names = [field.name for field in fields if field.name in table.names or field.name not in later]
+            if list(table.names) != names:
                 raise ValueError(f"columns {', '.join(table.names[:_NAMES_SHOWN])}, not {', '.join(names)}")
             columns = [
-                [self._defaults()[name]] * table.rows if name in later else _column(table, name, hints[name])
-                for name in names
+                _column(table, field.name, hints[field.name])
+                if field.name in names
+                else itertools.repeat(later[field.name], table.rows)  # it came with a later version of the format
+                for field in fields
             ]
         rows = [self.row(*cells) for cells in zip(*columns, strict=True)]
         if len({row.clip_id for row in rows}) < len(rows):
@@ -187,11 +191,6 @@ class SetFiles(Generic[R]):
                 where=folder,
                 remedy=f"install the Kineflow that wrote it, or run the {self.step} step again",
             )
-
-    def _defaults(self) -> dict[str, Any]:
-        """Values, by name, of columns that sets of earlier versions do not have."""
-        fields = dataclasses.fields(self.row)
-        return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
     def _schema(self) -> Any:  # pyarrow ships no types
         import pyarrow as pa
@@ -241,8 +240,9 @@ def _column(table: Table, name: str, hint: Any) -> list[Any]:
         least = -_MOST_WHOLE if name in _SIGNED else 0
         if len(numbers) and not (numbers.min() >= least and numbers.max() <= most and np.isfinite(numbers).all()):
             raise ValueError(f"{name} is too small or too large in a row")
-        values: list[Any] = numbers.tolist()
-        return values
+        distinct, places = np.unique(numbers, return_inverse=True)
+        values = distinct.tolist()  # of a million clips a few widths: one object each
+        return [values[place] for place in places.tolist()]
     texts = table.texts(name, nullable=_is_optional(hint))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         member = {text: hint(text) for text in set(texts)}

@@ -101,6 +101,7 @@ class Table:
         batch_rows = max(1, _VALUES_A_BATCH // max(width, 1))
         for batch in self._file.iter_batches(batch_rows, columns=[name], use_threads=False) if self.rows else ():
             lists = batch.column(0)
+            lists.validate(full=True)
             if not (pa.types.is_list(lists.type) and pa.types.is_floating(lists.type.value_type)):
                 raise ValueError(f"column {name!r} holds {lists.type}, not lists of numbers")
             ends = pc.min_max(pc.list_value_length(lists)).as_py()
@@ -118,6 +119,7 @@ class Table:
         found = 0
         if self.rows:
             for part in self._file.read(columns=[name], use_threads=False).column(0).chunks:
+                part.validate(full=True)  # Arrow does not look whether a text's number is in its dictionary
                 found += len(part)
                 yield part
         if found != self.rows:

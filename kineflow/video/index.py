@@ -25,6 +25,7 @@ from kineflow.video.opening import open_video, packets_of
 from kineflow.video.timeline import Timeline, is_steady, mended, packed
 
 _FPS_WHEN_UNKNOWN = 25.0
+_FASTEST_FPS = 10_000.0  # what is above is a unit of time that was taken for a rate
 _RATE_TOLERANCE = 0.05
 _DURATION_TOLERANCE = 0.02
 # Codecs of which every packet is a frame that is shown; of others some are none by right (packed B-frames of MPEG-4,
@@ -160,7 +161,8 @@ class _Counts:
         self.stream_index, self.stream_id = stream.index, stream.id
         self.pixel_aspect = pixel_aspect(stream)
         self.header_frames = stream.frames
-        self.header_fps = float(stream.average_rate or 0)
+        rate = float(stream.average_rate or 0)
+        self.header_fps = rate if rate <= _FASTEST_FPS else 0.0
         self.header_sec = float((stream.duration or 0) * stream.time_base)
         self.stated_sec = (container.duration or 0) / 1e6
         if stream.start_time is not None:
@@ -208,7 +210,7 @@ class _Counts:
         times = mended(self.times_sec, 1 / usual)
         lasted = float(times[-1] - times[0]) if len(times) else 0.0
         measured = (self.frames - 1) / lasted if lasted > 0 else 0.0
-        if not measured:
+        if not 0 < measured <= _FASTEST_FPS:
             return Timeline(self.frames, usual, self.late_sec)
         near = abs(measured - self.header_fps) <= _RATE_TOLERANCE * self.header_fps
         fps = self.header_fps if self.header_fps and near else measured

@@ -55,15 +55,6 @@ def read_data_version(root: Path) -> DataVersion:
     return DataVersion(output["md5"], url)
 
 
-def is_pushed(root: Path) -> bool:
-    """Whether the default remote has everything that ``data.dvc`` names.
-
-    Raises:
-        KineflowError: DVC, or the remote, cannot be asked.
-    """
-    return not _not_pushed(root)
-
-
 def check_pushed(root: Path) -> None:
     """Make sure that the default remote has everything that ``data.dvc`` names.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from components.frontend.lifeline import end_with_run
-from pipelines.engines.dvc_state import keep_locks, mend_databases, mend_dvc_state
+from pipelines.engines.dvc_state import keep_locks, mend_databases, mend_dvc_state, mend_run_cache
 
 _AGAIN_SECONDS = 0.2
 
@@ -30,14 +30,17 @@ def main(arguments: list[str]) -> int:
         DVC's exit code.
     """
     for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-        signal.signal(each, _stop)
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _stop)
     end_with_run()
     project = Path.cwd()
     done = mend_dvc_state(project)
     from dvc import rwlock
     from dvc.cli import main as dvc
 
-    done += mend_databases(_database_folder(project))
+    databases, cache = _folders(project)
+    done += mend_databases(databases)
+    mend_run_cache(cache / "runs", project)
     for words in done:
         sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
@@ -47,15 +50,16 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _database_folder(project: Path) -> Path:
-    """Where DVC keeps a repository's databases; it tells only who opens the repository, and them with it."""
+def _folders(project: Path) -> tuple[Path, Path]:
+    """Where DVC keeps a repository's databases, and its cache; it tells only who opens the repository, and those."""
     from dvc.repo import Repo
     from dvc_data.hashfile import state
 
     opened = state.State
     setattr(state, "State", lambda *_: state.StateNoop())  # noqa: B010 - a type, to mypy
     try:
-        return Path(Repo(str(project)).site_cache_dir)
+        repository = Repo(str(project))
+        return Path(repository.site_cache_dir), Path(repository.cache.legacy.path)
     finally:
         setattr(state, "State", opened)  # noqa: B010
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import closing, suppress
@@ -26,6 +28,8 @@ from pipelines.engines.workspace import DVC_FILE, RUNS
 
 LOCK_FILE = "dvc.lock"
 _BROKEN = ".broken"
+_ENTRY = re.compile("[0-9a-f]{64}")  # DVC writes one under another name, and renames it
+_SHARED_SECONDS = 3600.0
 _NO_GIT = ("core", "no_scm")
 
 
@@ -82,6 +86,24 @@ def mend_databases(folder: Path, *, wait_seconds: float = 10.0) -> list[str]:
                 part.unlink(missing_ok=True)
             done.append(f"{database}: damaged, and removed; DVC hashes files anew")
     return done
+
+
+def mend_run_cache(folder: Path, project: Path) -> None:
+    """Remove what is no whole entry from DVC's run cache: a folder without an entry in it ends DVC with a TypeError.
+
+    Args:
+        folder: Of the run cache.
+        project: Where the cache lies elsewhere, other projects may share it, and only what is old is removed.
+    """
+    youngest = time.time() - (0 if folder.resolve().is_relative_to(project.resolve()) else _SHARED_SECONDS)
+    for entries in folder.glob("*/*"):
+        with suppress(OSError):  # others may share the cache
+            if entries.stat().st_mtime > youngest:
+                continue
+            for path in entries.iterdir():
+                if not _ENTRY.fullmatch(path.name) or path.stat().st_size == 0:
+                    path.unlink()
+            entries.rmdir()  # where it is empty
 
 
 def _tell_of_git(project: Path) -> None:

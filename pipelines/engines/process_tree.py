@@ -40,11 +40,12 @@ class ProcessTree:
     def stop(self, grace_seconds: float = _GRACE_SECONDS) -> None:
         """Send SIGTERM to what DVC runs, and then to DVC itself; kill what has not ended in time.
 
-        The helpers of a step are the step's to end.
+        Without DVC, to the processes that this one has started. The helpers of a step are the step's to end.
         """
         with suppress(psutil.NoSuchProcess):
-            dvc = psutil.Process(self._dvc)
-            for process in (*_below_shells(dvc.children()), dvc):
+            dvc = [psutil.Process(self._dvc)] if self._dvc > 0 else []
+            children = dvc[0].children() if dvc else self._own_children()
+            for process in (*_below_shells(children), *dvc):
                 _send(process, signal.SIGTERM)
         self.end(grace_seconds)
 
@@ -64,15 +65,16 @@ class ProcessTree:
     def _running(self) -> list[psutil.Process]:
         """Those that run; of orphans that have ended, the number is given back."""
         running = []
-        for child in psutil.Process().children():
-            if child.pid in self._others:
-                continue
+        for child in self._own_children():
             with suppress(psutil.NoSuchProcess):
                 running += [each for each in (child, *child.children(recursive=True)) if _is_running(each)]
             if child.pid != self._dvc:
                 with suppress(OSError):
                     os.waitpid(child.pid, os.WNOHANG)
         return running
+
+    def _own_children(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if child.pid not in self._others]
 
     def _is_orphan(self, process: psutil.Process) -> bool:
         with suppress(psutil.NoSuchProcess):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -54,6 +55,35 @@ def run_lock(project: Path, recipe: str, run_id: str) -> Iterator[dict[str, str]
     finally:
         os.ftruncate(held, 0)
         os.close(held)
+
+
+@contextmanager
+def lifeline(project: Path, recipe: str, run_id: str) -> Iterator[dict[str, str]]:
+    """Have steps end with this process, which other runs of the project may go on beside.
+
+    Args:
+        project: Its folder.
+        recipe: What is run.
+        run_id: Of this run.
+
+    Yields:
+        Environment variables for steps; none where the folder is no project.
+    """
+    if not (project / ".dvc").is_dir():
+        yield {}
+        return
+    for killed in state_folder(project).glob("run-*"):
+        if not is_held(killed / RUN_LOCK):
+            shutil.rmtree(killed, ignore_errors=True)
+    folder = state_folder(project) / f"run-{run_id}"
+    held = open_lock(folder / RUN_LOCK)
+    try:
+        is_real = take_lock(held)
+        _write_who(held, recipe, run_id)
+        yield {LIFELINE: f"{folder}:{run_id}"} if is_real else {}
+    finally:
+        os.close(held)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_not_running(project: Path) -> None:

@@ -30,6 +30,8 @@ from scale_model.video_sets import ALL, KINETICS400, THOUSANDFOLD, UCF101, Video
 from pipelines.dag.cluster_settings import StepResources
 from tests.pipelines.clusters import cluster
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Figures.load()
 GIVEN = Assumptions()

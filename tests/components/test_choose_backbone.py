@@ -22,6 +22,7 @@ def initial(tmp_path_factory) -> dict[str, Path]:
     return {name: folders[name] for name in STREAMS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_stream_s_weights_as_they_are(initial: dict[str, Path], tmp_path: Path, stream: str) -> None:
     params = {"stream": stream, "fit": "crop", "short_side": 20, "crop": 16}
@@ -41,6 +42,7 @@ def test_whole_frames_by_default(initial: dict[str, Path], tmp_path: Path) -> No
     assert isinstance(network.stem.weight, torch.Tensor)
 
 
+@pytest.mark.slow
 def test_stacks_of_frames_are_refused(initial: dict[str, Path], tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in (*STREAMS, "warped")}
     execute(pretrain_tsn, {"params": {**NETWORK, "flow_frames": 5}, **folders})

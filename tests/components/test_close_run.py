@@ -12,6 +12,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.closing_settings import CloseRunSettings
 
 
+@pytest.mark.slow
 def test_the_step_writes_how_the_run_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kineflow.tracking.runs import open_step_run
     from kineflow.tracking.store import prepare_store

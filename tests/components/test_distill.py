@@ -31,6 +31,7 @@ def given(tiny_data, tiny_initial, tmp_path) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_students_with_and_without_unlabelled_clips(given, tmp_path):
     result = execute(distill, given)
     execute(distill, {**given, "use_unlabelled": True, "model": tmp_path / "other"})

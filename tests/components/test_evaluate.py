@@ -24,6 +24,8 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("left", "right")
 FRAMES, SIDE = 9, 32
 

@@ -24,6 +24,8 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 FILES = {"clips.csv": b"path,label\n", "videos/a.mp4": b"first" * 1000, "videos/b.mp4": b"second" * 1000}
 
 
@@ -95,7 +97,6 @@ def test_what_is_there_is_not_fetched_again(pushed: Pushed, tmp_path: Path) -> N
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.slow
 def test_a_single_file_comes_in_a_folder_of_its_own(pushed: Pushed, tmp_path: Path) -> None:
     single = hashlib.md5(FILES["clips.csv"], usedforsecurity=False).hexdigest()
 
@@ -147,7 +148,6 @@ def stored(pushed: Pushed, content: bytes) -> Path:
     return pushed.remote / "files" / "md5" / digest[:2] / digest[2:]
 
 
-@pytest.mark.slow
 def test_a_fetch_that_was_cut_short_goes_on_where_it_stopped(own_remote: Pushed, tmp_path: Path) -> None:
     missing, into = stored(own_remote, FILES["videos/b.mp4"]), tmp_path / "into"
     content = missing.read_bytes()
@@ -164,7 +164,6 @@ def test_a_fetch_that_was_cut_short_goes_on_where_it_stopped(own_remote: Pushed,
     assert files_in(folder) == FILES
 
 
-@pytest.mark.slow
 def test_a_file_that_was_damaged_in_the_remote_is_refused(own_remote: Pushed, tmp_path: Path) -> None:
     damaged = stored(own_remote, FILES["videos/a.mp4"])
     damaged.chmod(0o644)
@@ -228,7 +227,6 @@ def test_credentials_in_a_url_are_refused(pushed: Pushed, tmp_path: Path, remote
     assert params(pushed, tmp_path, remote="ssh://me@host/dvc").remote == "ssh://me@host/dvc"
 
 
-@pytest.mark.slow
 def test_half_a_folder_under_the_datas_name_is_refused(pushed: Pushed, tmp_path: Path) -> None:
     folder = tmp_path / pushed.version.removesuffix(".dir")
     folder.mkdir()
@@ -246,7 +244,6 @@ def test_a_place_that_cannot_be_written_is_one_message(pushed: Pushed, tmp_path:
         fetched(params(pushed, tmp_path / "file" / "data"), tmp_path / "data.json")
 
 
-@pytest.mark.slow
 def test_two_fetches_at_the_same_time_give_one_folder(pushed: Pushed, tmp_path: Path) -> None:
     into = tmp_path / "into"
     chosen = params(pushed, into).model_dump_json()
@@ -268,7 +265,6 @@ def test_two_fetches_at_the_same_time_give_one_folder(pushed: Pushed, tmp_path: 
     assert sum("fetching" in text for text in said) == 1, "only one of them did the work"
 
 
-@pytest.mark.slow
 def test_a_fetch_takes_over_from_one_that_died(pushed: Pushed, tmp_path: Path) -> None:
     left = tmp_path / f".fetching-{pushed.version.removesuffix('.dir')}" / "lease"
     left.parent.mkdir()
@@ -280,7 +276,6 @@ def test_a_fetch_takes_over_from_one_that_died(pushed: Pushed, tmp_path: Path) -
     assert not left.parent.exists()
 
 
-@pytest.mark.slow
 def test_a_fetch_that_lost_its_lease_does_not_break_the_winners_folder(
     pushed: Pushed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +317,6 @@ def test_a_living_owner_keeps_its_lease(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.slow
 def test_fetched_data_can_be_ingested(tmp_path: Path) -> None:
     import numpy as np
 

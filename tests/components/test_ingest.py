@@ -227,6 +227,7 @@ class TestLayouts:
             "abc": (10, "train"), "cut": (50, "val"), "upload": (50, "test"), "gone": (0, "test")
         }  # fmt: skip
 
+    @pytest.mark.slow
     def test_all_real_clips(self, shared_data: Path, tmp_path: Path) -> None:
         clips = sorted(p.name for p in (shared_data / "clips").iterdir() if p.suffix in (".avi", ".mp4"))
         (tmp_path / "clips.csv").write_text("path,label,split\n" + "".join(f"{name},x,train\n" for name in clips))
@@ -315,7 +316,8 @@ class TestBadInput:
             run(source, tmp_path / "clips")
         assert "0.mp4: no such file" in str(caught.value)
         assert "and 2 more" in str(caught.value)
-        assert not (tmp_path / "clips").exists()
+        assert str(tmp_path / "clips" / "rejected.csv") in str(caught.value)
+        assert len((tmp_path / "clips" / "rejected.csv").read_text().splitlines()) == 1 + 12
 
     def test_an_empty_source(self, tmp_path: Path) -> None:
         (tmp_path / "source").mkdir()
@@ -336,7 +338,7 @@ class TestBadInput:
         write_csv(source, row)
         with pytest.raises(KineflowError, match=problem):
             run(source, tmp_path / "clips")
-        assert not (tmp_path / "clips").exists()
+        assert not list((tmp_path / "clips").rglob("*.mp4"))
 
     def test_params_are_checked(self) -> None:
         with pytest.raises(KineflowError, match="media cannot be kept at an address of 'gs'") as caught:
@@ -435,6 +437,7 @@ class TestInterruption:
         process.kill()
         process.wait()
 
+    @pytest.mark.slow
     def test_a_killed_run_is_continued(
         self, source: Path, tmp_path: Path, encoded: list[str], running: subprocess.Popen[str]
     ) -> None:
@@ -449,6 +452,7 @@ class TestInterruption:
         assert left_over(tmp_path, "clips") == set()
         assert all(index_video(clip_set.locate(clip)).status is Status.OK for clip in clip_set.clips)
 
+    @pytest.mark.slow
     def test_ctrl_c_leaves_nothing_half_written(self, tmp_path: Path, running: subprocess.Popen[str]) -> None:
         wait_for_work(tmp_path, at_least=2, process=running)
         running.send_signal(signal.SIGINT)
@@ -505,6 +509,7 @@ def s3() -> Iterator[str]:
         server.stop()
 
 
+@pytest.mark.slow
 def test_from_s3_is_as_from_a_folder(source: Path, tmp_path: Path, s3: str) -> None:
     import boto3
 

@@ -65,6 +65,7 @@ def test_the_seed_decides_every_weight(tmp_path: Path) -> None:
     assert not set(first) & set(other)
 
 
+@pytest.mark.slow
 def test_flow_follows_the_cross_modality_rule(tmp_path: Path) -> None:
     rgb, flow = (load_bundle(folder)[0] for folder in run(tmp_path))
     stem = f"{rgb.stem_name}.weight"
@@ -80,6 +81,7 @@ def test_flow_from_scratch_has_weights_of_its_own(tmp_path: Path) -> None:
     assert load_card(tmp_path / "flow").lineage == {"initialised": "from scratch", "seed": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["s3d", "s3d_g"])
 def test_a_published_checkpoint_is_where_rgb_starts(tmp_path: Path, architecture: str) -> None:
     published = checkpoint(tmp_path / "s3d.pth", "s3d")

@@ -18,6 +18,8 @@ from kineflow.models.pwc_net import PWCNet
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {
     "frames": 4, "short_side": 16, "crop": 16, "steps": 2, "validate_every_steps": 1, "batch_size": 2, "flip": False,
 }  # fmt: skip

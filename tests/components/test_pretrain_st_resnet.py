@@ -25,6 +25,8 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.training.settings import TrainSettings
 
+pytestmark = pytest.mark.slow
+
 FIELDS = 2
 CLASSES = ("dark", "light")
 SOURCE = FlowSource(bound_px=7.0)

@@ -17,6 +17,8 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
+pytestmark = pytest.mark.slow
+
 STREAMS = ("rgb", "difference", "flow", "warped")
 
 

@@ -23,6 +23,8 @@ from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {
     "stages": ["Conv2c", "Mixed3b"], "decoders": ["simple", "spatial"], "learn_from": ["train", "unlabelled"],
     "split": "val", "steps": 3, "batch_size": 2, "student": "student", "baseline": "plain",

@@ -181,6 +181,7 @@ def test_only_what_is_new_is_made(project: Project) -> None:
     assert project.run("runs/smaller/outputs", crf=30) == (0, 5, 5 * (FRAMES - 1))
 
 
+@pytest.mark.slow
 def test_features_are_seen_once(project: Project) -> None:
     backbone(project.folder / "backbone")
     project.run()
@@ -306,6 +307,7 @@ ingest(params=IngestSettings(source={source!r}, val_share=0, short_side=16, work
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_only_the_rest_is_made(project: Project) -> None:
     project.list_rows()
     clips = project.folder / "outputs" / "clips"

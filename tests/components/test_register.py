@@ -44,6 +44,7 @@ def _in_a_fresh_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Path) -> None:
     params = RegistrationSettings(name="demo", min_gain=0.05, floors={"top1": 0.5}, tags={"recipe": "d3d"})
     written = tmp_path / "out" / "registration.json"

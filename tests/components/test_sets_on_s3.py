@@ -40,6 +40,8 @@ from kineflow.video.encode import write_video
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 FAST: dict[str, Any] = {"preset": "fast", "bound_px": 5.0, "workers": 1, "device": "cpu"}
 NAMES = ("a/one", "a/two", "b/one", "b/two ü+%")
 

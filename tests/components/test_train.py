@@ -6,6 +6,8 @@ from components.train import train
 from kineflow.models.bundle import load_bundle
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {
     "frames": 4, "short_side": 16, "crop": 12, "steps": 4, "validate_every_steps": 2, "batch_size": 3, "flip": False,
 }  # fmt: skip

@@ -46,6 +46,7 @@ def test_the_student_alone_is_written_and_loads_like_any_other(given, tmp_path) 
     assert network(torch.zeros(1, 3, 4, 12, 12)).shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_the_weight_and_unlabelled_clips_make_a_difference_and_the_seed_decides(given, tmp_path) -> None:
     variants = {
         "same": {},

@@ -46,6 +46,7 @@ def run(given: dict):
     return execute(train_recurrent, given)
 
 
+@pytest.mark.slow
 def test_writes_a_model_and_nothing_else(given):
     result = run(given)
     network, card = load_bundle(given["model"])
@@ -68,6 +69,7 @@ def test_it_predicts_a_video(given, tiny_data):
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_videolstm_from_its_parents(given, streams, tmp_path):
     parents = {}
     for role, modality, name in (("appearance", "rgb", "conv_alstm"), ("motion", "flow", "conv_lstm")):
@@ -107,6 +109,7 @@ class InterruptsAt:
         pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_no_model_and_goes_on_next_time(given, tmp_path):
     run({**given, "model": tmp_path / "undisturbed"})
     arguments = {**given, "params": parse_params(RecurrentSettings, given["params"], where="params")}

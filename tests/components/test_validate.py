@@ -13,6 +13,8 @@ from kineflow.spec.status import Status
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 PARAMS = ValidationSettings(min_clips_per_class=1)
 
 

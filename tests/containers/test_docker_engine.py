@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -18,7 +20,8 @@ from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from pipelines.dag.graph import graph_of
-from tests.pipelines.conftest import Project, make_project
+from pipelines.dag.sources import ROOT
+from tests.pipelines.conftest import Project, small_project
 
 pytestmark = pytest.mark.containers
 
@@ -28,7 +31,7 @@ MODELS = ("teacher", "plain", "distilled", "student")
 
 @pytest.fixture(scope="module")
 def project(image: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = make_project(tmp_path_factory.mktemp("project"))
+    made = small_project(tmp_path_factory.mktemp("project"))
     synth = made.kineflow("synth", "data", "--spec", "synth.yaml", "--seed", "3", "--workers", "1")
     assert synth.code == 0, synth.said
     return made
@@ -105,13 +108,12 @@ def test_bad_data_stop_the_run_with_the_steps_own_words(project: Project, by_doc
     assert "── extract-flow" not in done.said
 
 
-def test_an_image_of_other_code_is_refused(project: Project, image: str) -> None:
-    changed = project.folder / "pipelines" / "changed.py"
-    changed.write_text("# not in the image\n")
-    try:
-        done = project.kineflow("run", "d3d", "--engine", "docker", env={"KINEFLOW_IMAGE": image})
-    finally:
-        changed.unlink()
+def test_an_image_of_other_code_is_refused(project: Project, image: str, tmp_path: Path) -> None:
+    for package in ("kineflow", "components", "pipelines"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipelines" / "changed.py").write_text("# not in the image\n")
+    changed = {"KINEFLOW_IMAGE": image, "PYTHONPATH": str(tmp_path)}
+    done = project.kineflow("run", "d3d", "--engine", "docker", env=changed)
     assert done.code == 2
     assert "built from other source code" in done.said
     assert "── " not in done.said

@@ -61,6 +61,7 @@ def test_folders_of_this_machine_are_served_and_addresses_stay(reachable: dict[s
     assert urllib.request.urlopen(f"{index}../files/b.whl".replace("simple/../", "")).read() == b"another"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["0/../../secret", "0/%2e%2e/%2e%2e/secret", "7/secret", "secret", "..%2fsecret"])
 def test_nothing_else_is_served(reachable: dict[str, str], path: str) -> None:
     address = "/".join(reachable["extra-index-url"].split("/")[:3])
@@ -82,6 +83,7 @@ def test_a_pip_conf_that_pip_reads_back(build_image: ModuleType, tmp_path: Path)
     }
 
 
+@pytest.mark.slow
 def test_settings_are_merged_as_pip_merges_them(
     build_image: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from tests.deploy.manifests import (
     selects,
 )
 
+pytestmark = pytest.mark.slow
+
 # The oldest that Kubeflow Trainer 2 runs on, and the newest that the schemas are there for.
 KUBERNETES = ("1.31", "1.37")
 

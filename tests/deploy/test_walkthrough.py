@@ -81,6 +81,7 @@ def test_every_file_that_is_named_is_there() -> None:
         assert not anchor or anchor in _anchors(), link
 
 
+@pytest.mark.slow
 def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path) -> None:
     from pipelines.cluster.data_version import DataVersion
     from pipelines.cluster.package import compile_for_cluster
@@ -135,6 +136,7 @@ def test_the_commands_make_secrets_with_the_keys_that_are_read(name: str) -> Non
     assert values.get("AWS_SECRET_ACCESS_KEY", 'a "secret" $key') == 'a "secret" $key'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_commands_make_an_overlay_of_ones_own_with_the_image_that_was_built(overlay: str, tmp_path: Path) -> None:
     built(overlay)  # skips where nothing can build it

@@ -162,7 +162,7 @@ def hostile_tables(draw: st.DrawFn, good: bytes) -> bytes:
                 ends = np.minimum(np.arange(count + 1, dtype=np.int64) * length, 3_000_000).astype(np.int32)
                 columns[name] = pa.ListArray.from_arrays(pa.array(ends), pa.array(np.zeros(ends[-1], np.float32)))
             case "null":
-                columns[name] = pa.nulls(count, columns[name].type)
+                columns[name] = pa.nulls(count, table.schema.field(name).type)
             case "none":
                 del columns[name]
                 if not columns:
@@ -173,7 +173,7 @@ def hostile_tables(draw: st.DrawFn, good: bytes) -> bytes:
             break
     options: dict[str, Any] = {
         "compression": draw(st.sampled_from(["none", "snappy", "zstd", "gzip", "brotli"])),
-        "use_dictionary": draw(st.booleans()),
+        "use_dictionary": draw(st.booleans()) or count > 1000,
         "data_page_version": draw(st.sampled_from(["1.0", "2.0"])),
         "row_group_size": draw(st.sampled_from([10, 5000, 10**6])) if count <= 30 else 10**6,
         "data_page_size": draw(st.sampled_from([2**20, 2**28])),
@@ -186,6 +186,8 @@ def hostile_tables(draw: st.DrawFn, good: bytes) -> bytes:
 def _repeated(first: Any, count: int) -> Any:
     if not len(first):
         return pa.nulls(count, first.type)
+    if pa.types.is_string(first.type):  # written out it would take any amount of memory here
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), first)
     return first.take(pa.array(np.zeros(count, np.int64)))
 
 

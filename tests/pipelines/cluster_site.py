@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mlflow
@@ -42,7 +43,12 @@ class Site:
     def store(self) -> str:
         return f"sqlite:///{self.folder}/mlflow.db"
 
-    def run(self, name: str, change: Callable[[dict[str, Any]], Any] = lambda params: None) -> tuple[int, str, Path]:
+    def run(
+        self,
+        name: str,
+        change: Callable[[dict[str, Any]], Any] = lambda params: None,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, str, Path]:
         """Compile for a cluster and execute; exit code, what was said, and the folder of the run's outputs."""
         params = load_params(graph_of("d3d"), self.project.folder / "params.yaml")
         change(params)
@@ -53,11 +59,11 @@ class Site:
         )
         package = self.folder / f"{name}.yaml"
         package.write_text(compile_for_cluster("d3d", params, section, data=read_data_version(self.project.folder)))
-        known = {"KINEFLOW_RUN_ID": name, "PYTHONPATH": str(self.project.folder), "MLFLOW_TRACKING_URI": self.store}
+        known = {"KINEFLOW_RUN_ID": name, "MLFLOW_TRACKING_URI": self.store}
         done = subprocess.run(
             [sys.executable, "-c", _RUNNER, str(package), str(self.folder / name)],
-            cwd=self.folder, env={**os.environ, **known}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=3600, check=False,
+            cwd=self.folder, env={**os.environ, **known, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=3600, check=False,
         )  # fmt: skip
         (outputs,) = (self.folder / name).glob("d3d-*")
         return done.returncode, done.stdout, outputs

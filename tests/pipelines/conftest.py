@@ -1,10 +1,9 @@
-"""A copy of the project in a folder of its own, small data in it, and its command line."""
+"""A project in a folder of its own, small data in it, and the command line in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.video.index import index_video
+from pipelines.project import make_project
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY_TRAINING = {
     "frames": 8, "short_side": 32, "crop": 32, "flip": False, "steps": 4, "validate_every_steps": 2, "batch_size": 4,
     "optimiser": {"learning_rate": 0.002}, "cache_mb": 64,
@@ -35,7 +34,9 @@ TINY_PARAMS: dict[str, Any] = {
     "ingestion": {"source": "data", "layout": "csv", "short_side": 32},
     "validation": {"min_frames": 9, "min_clips_per_class": 1},
     "flow": {"bound_px": 5.0, "preset": "capped", "scales": 2, "warps": 1},
-    "network": {"architecture": "s3d_g", "width": 0.125, "stem_temporal_stride": 1, "bn_momentum": 0.1},
+    "network": {
+        "architecture": "s3d_g", "width": 0.125, "last_stage": "Mixed3c", "stem_temporal_stride": 1, "bn_momentum": 0.1,
+    },
     "teacher": TINY_TRAINING,
     "student": dict(TINY_TRAINING),
     "distillation": {"kd_weight": 0.3, "unlabelled_batch_size": 4},
@@ -68,7 +69,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project.
+    """A project.
 
     Attributes:
         folder: Its root, a DVC repository.
@@ -77,7 +78,7 @@ class Project:
     folder: Path
 
     def kineflow(self, *arguments: str, env: dict[str, str] | None = None) -> Finished:
-        """Run the command line in the copy."""
+        """Run the command line in it."""
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACKING", "KINEFLOW"))
         }
@@ -101,21 +102,18 @@ class Project:
         path.write_text(yaml.safe_dump(values))
 
 
-def make_project(folder: Path) -> Project:
-    """Copy the code into ``folder`` and give it tiny parameters and no data yet."""
-    for package in ("kineflow", "components", "pipelines"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+def small_project(folder: Path) -> Project:
+    """Make a project in ``folder`` with tiny parameters and no data yet."""
+    make_project(folder, "d3d")
     (folder / "params.yaml").write_text(yaml.safe_dump(TINY_PARAMS))
     (folder / "synth.yaml").write_text(yaml.safe_dump(TINY_SYNTH))
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
     return Project(folder)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with a tiny synthetic data set."""
-    made = make_project(tmp_path_factory.mktemp("project"))
+    """A project with a tiny synthetic data set."""
+    made = small_project(tmp_path_factory.mktemp("project"))
     synth = made.kineflow("synth", "data", "--spec", "synth.yaml", "--seed", "3", "--workers", "1")
     assert synth.code == 0, synth.said
     return made
@@ -123,8 +121,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def bare_project(tmp_path: Path) -> Project:
-    """A copy of the project without data."""
-    return make_project(tmp_path)
+    """A project without data."""
+    return small_project(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,7 @@ def stored(project: Path) -> set[str]:
 EVERY = {"trained", "tested", "other", "tested-otherwise", "present", "tested-now"}
 
 
+@pytest.mark.slow
 def test_it_asks_and_removes_what_no_set_and_no_model_needs(project: Path) -> None:
     runner = CliRunner()
     shown = runner.invoke(app, ["gc", "--dry-run"])

@@ -16,6 +16,8 @@ from pipelines.cli import app
 from pipelines.engines.workspace import Workspace
 from tests.pipelines.conftest import TINY_SYNTH
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch: pytest.MonkeyPatch) -> None:

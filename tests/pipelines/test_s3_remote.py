@@ -46,9 +46,7 @@ def test_a_fresh_clone_pulls_the_data_and_works_on_them(
     assert len(objects) > sum(path.suffix == ".mp4" for path in (project / "data").rglob("*"))
 
     # What git would bring: everything but the data and DVC's cache.
-    left_behind = shutil.ignore_patterns("data", "cache", "tmp", "__pycache__")
-    for name in ("kineflow", "components", "pipelines", ".dvc"):
-        shutil.copytree(project / name, clone / name, ignore=None if name == "kineflow" else left_behind)
+    shutil.copytree(project / ".dvc", clone / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     for name in ("params.yaml", "data.dvc"):
         shutil.copyfile(project / name, clone / name)
     assert not (clone / "data").exists()

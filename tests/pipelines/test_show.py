@@ -41,6 +41,8 @@ def test_every_page_of_a_run_is_named_the_report_first(capsys: pytest.CaptureFix
     shown = [line.split() for line in said.splitlines() if line.endswith(".html")]
     assert [line[0] for line in shown] == ["report", "data", "localise"]
     assert shown[2][-1].endswith("localise.html")
+    show_outcome(Outcome((), {}))
+    assert "nothing to do" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("stands", "ends"), [("project/below", "promote x"), (".", "promote x --project project")])

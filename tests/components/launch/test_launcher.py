@@ -31,6 +31,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.run_variables import RUN_ID
 from kineflow.tracking.tracker import NULL_TRACKER
 
+pytestmark = pytest.mark.slow
+
 PARAMS: dict[str, Any] = {
     "frames": 4, "short_side": 16, "crop": 12, "steps": 6, "validate_every_steps": 2, "batch_size": 4, "flip": False,
     "optimiser": {"name": "sgd", "learning_rate": 0.01},
@@ -249,7 +251,7 @@ def test_processes_that_keep_dying_are_given_up(tmp_path: Path, dies: str, words
     assert (dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_is_killed_changes_nothing(given: dict[str, Any], tmp_path: Path) -> None:
     """Killed in the middle, all start again from the last round: the curves are those of one undisturbed process."""
     alone = tmp_path / "alone" / "model"

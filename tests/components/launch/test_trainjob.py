@@ -135,6 +135,7 @@ def lingering(cluster: FakeCluster) -> list[str]:
     return list(cluster.jobs)
 
 
+@pytest.mark.slow
 def test_a_job_runs_and_its_model_and_figures_come_back(cluster, given, volume):
     cluster.controller = succeed(cluster)
     assert train(given) == METRICS
@@ -198,6 +199,7 @@ def test_a_failed_job_gives_its_reason_and_the_last_lines_of_the_pods_that_faile
     assert (volume / "jobs" / RUN / JOB).is_dir(), "the next attempt resumes from what is in it"
 
 
+@pytest.mark.slow
 def test_a_retry_after_a_failure_makes_a_new_job_on_the_same_folder(cluster, given):
     def control(job: dict) -> None:
         checkpoint = argument(job, "--model").parent / ".model-work"
@@ -249,6 +251,7 @@ def test_a_deadline_that_only_the_launcher_finds_passed(cluster, given, volume, 
     assert not lingering(cluster)
 
 
+@pytest.mark.slow
 def test_time_in_which_a_job_is_suspended_does_not_count(cluster, given, volume, monkeypatch):
     def control(job: dict) -> None:
         cluster.says(JOB, "Suspended", "Suspended")
@@ -280,6 +283,7 @@ def launch(given: dict, environment: dict[str, str]) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=lambda stop: stop.name)
 def test_a_launcher_that_is_told_to_stop_deletes_the_job(cluster, given, environment, stop):
     with launch(given, environment) as launcher:
@@ -294,6 +298,7 @@ def test_a_launcher_that_is_told_to_stop_deletes_the_job(cluster, given, environ
     assert TOKEN not in said
 
 
+@pytest.mark.slow
 def test_a_launcher_that_was_killed_is_succeeded_by_one_that_takes_over_the_job(cluster, given, environment):
     with launch(given, environment) as launcher:
         wait_until(lambda: cluster.count("GET", f"trainjobs/{JOB}") > 2)
@@ -346,6 +351,7 @@ def test_a_job_that_is_being_deleted_is_waited_for(cluster, given):
     assert len(cluster.created) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [500, 503, 429, CUT], ids=["error", "overload", "too many", "cut"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_requests_that_fail_for_a_while_are_made_again(cluster, given, method, status):
@@ -440,6 +446,7 @@ def test_a_job_that_cannot_be_deleted_is_named(cluster, given, monkeypatch, capl
     assert f"TrainJob kineflow/{JOB} was not deleted, and ends by itself after 3600 s" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_first_nodes_log_is_shown_once_as_it_comes(cluster, given, caplog):
     def is_seen(phase: str, log: str = "", **status) -> None:
         cluster.has_pod(JOB, 0, phase, log, **status)

@@ -14,6 +14,7 @@ NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 VARIABLES = st.from_regex(r"KF_[A-Z]{1,10}", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(
     environment=st.dictionaries(VARIABLES, st.text(alphabet="abc 0-9:/{}\"'é", max_size=20), max_size=4),
     secrets=st.dictionaries(NAMES, st.just(("AWS_SECRET_ACCESS_KEY",)), max_size=1),

@@ -54,6 +54,7 @@ def test_what_lies_outside_the_frame_is_cut_off(tmp_path: Path) -> None:
     [
         ("v,1.5,0,0,4,4,jump,32,24", "frame must be a whole number of at least 0, not '1.5'"),
         ("v,-1,0,0,4,4,jump,32,24", "frame must be a whole number of at least 0, not '-1'"),
+        ("v,1e308,0,0,4,4,jump,32,24", "frame must be a whole number of at least 0, at most 2000000, not '1e308'"),
         ("v,0,left,0,4,4,jump,32,24", "left must be a number, not 'left'"),
         ("v,0,nan,0,4,4,jump,32,24", "left must be a number, not 'nan'"),
         ("v,0,0,0,4,4,jump,0,24", "width must be a whole number of at least 1, not '0'"),

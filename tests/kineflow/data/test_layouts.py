@@ -39,6 +39,7 @@ def counts(listing: Listing) -> dict[str, int]:
 
 
 class TestOfficialLists:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("split", "train", "test"), [(1, 9537, 3783), (2, 9586, 3734), (3, 9624, 3696)])
     def test_ucf101(self, shared_data: Path, split: int, train: int, test: int) -> None:
         listing = listed(shared_data / "splits" / "ucf101_splits", "ucf101", split=split)

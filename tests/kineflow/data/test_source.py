@@ -14,6 +14,8 @@ from kineflow.storage.errors import KineflowError
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {"AWS_ACCESS_KEY_ID": "AKIDSECRETID", "AWS_SECRET_ACCESS_KEY": "verysecretkey"}
 OBJECTS = ("set/b c.mp4", "set/a/ü.mp4", "set/.hidden/x.mp4", "settings.mp4", "set/folder/")
 

@@ -1,4 +1,4 @@
-"""Each fault alone makes exactly its own check fail, and the check names the rows."""
+"""Each fault makes exactly its own check fail, and the check names the rows."""
 
 import dataclasses
 import hashlib
@@ -15,6 +15,8 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.page_policy import PAGE_POLICY
+
+pytestmark = pytest.mark.slow
 
 LIMITS = ValidationSettings(
     min_frames=8, min_clips_per_class=2, max_class_ratio=2, max_rejected_share=0.2, min_short_side=48
@@ -116,16 +118,32 @@ ROW_FAULTS = {  # each clip with another way of failing the same check
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "changes"), ROW_FAULTS.values(), ids=ROW_FAULTS)
-def test_one_fault_fails_its_own_check_and_names_the_rows(name, changes):
-    validation, _ = run(changed(make_set(), changes))
+def as_of_copy(clip, number):
+    """The same clip, and the same fault, in a copy of the set that shares nothing with the others."""
+    valid = len(clip.sha256) == 64
+    return dataclasses.replace(
+        clip,
+        clip_id=f"{number}/{clip.clip_id}",
+        path=clip.path and f"{number}/{clip.path}",
+        group=clip.group and f"{number}/{clip.group}",
+        sha256=hashlib.sha256(f"{number} {clip.sha256}".encode()).hexdigest() if valid else clip.sha256,
+    )
+
+
+def test_each_fault_fails_its_own_check_and_names_the_rows():
+    """Each fault in a copy of the good set, all copies in one: a check that met another's fault would name its rows."""
+    clips, rows = [], {}
+    for number, (name, changes) in enumerate(ROW_FAULTS.values()):
+        clips += [as_of_copy(clip, number) for clip in changed(make_set(), changes).clips]
+        rows[name] = sorted(f"{number}/{clip_id}" for clip_id in changes)
+    validation, _ = run(dataclasses.replace(make_set(), clips=tuple(clips)))
     faults = failed(validation)
-    assert set(faults) == {name}
-    assert sorted(faults[name].rows) == sorted(changes)
-    assert faults[name].row_count == len(changes)
-    assert faults[name].observed
-    assert faults[name].detail
-    assert not faults[name].error
+    assert {name: sorted(fault.rows) for name, fault in faults.items()} == rows
+    for name, fault in faults.items():
+        assert fault.row_count == len(rows[name])
+        assert fault.observed
+        assert fault.detail
+        assert not fault.error
 
 
 def test_ids_given_twice_are_named():

@@ -26,6 +26,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import MotionProbe, fit_decoders, flow_px
 from kineflow.training.settings import OptimiserSettings
 
+pytestmark = pytest.mark.slow
+
 BOUND_PX = 20.0
 
 

@@ -29,6 +29,8 @@ from kineflow.video import store
 from kineflow.video.encode import write_video
 from kineflow.video.index import index_video
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("left", "right", "spin")
 SHORT_SIDE, BOUND_PX = 48, 8.0
 SOURCE = FlowSource(PRESETS["fast"].model_dump(), BOUND_PX, short_side=SHORT_SIDE)

@@ -34,6 +34,7 @@ def test_what_cannot_be(changes: dict[str, object], said: str) -> None:
         parse_params(ProbeSettings, changes, where="probes")
 
 
+@pytest.mark.slow
 def test_parameters_are_checked_without_torch() -> None:
     code = "import sys, kineflow.evaluation.probe_settings, kineflow.training.variant_settings; "
     code += "assert 'torch' not in sys.modules"

@@ -133,6 +133,7 @@ def test_stored_scores_are_logarithms_of_probabilities(clip_set):
     assert np.allclose(np.exp(score(clip_set).logits).sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": 64}, {"batch_size": 2}, {"workers": 1}])
 def test_batches_and_workers_change_nothing(clip_set, options):
     assert np.allclose(score(clip_set, **options).logits, score(clip_set).logits, atol=1e-5)

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +49,7 @@ def any_scores(draw):
     )
 
 
+@pytest.mark.slow
 @given(any_scores())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_saved_is_loaded(tmp_path, saved):
@@ -159,3 +163,43 @@ def test_softmax_is_a_distribution_that_ignores_a_common_shift(logits, shift):
 def test_predictions_take_the_best_class():
     assert scores().predictions().tolist() == [0, 1, 0]
     assert np.allclose(scores().probabilities()[0], [np.e / (np.e + 1), 1 / (np.e + 1)])
+
+
+def test_names_that_repeat_late_are_found_at_once():
+    many = 60_000
+    names = tuple(f"clip {number}" for number in range(many))
+    before = time.process_time()
+    with pytest.raises(KineflowError, match=f"'clip {many - 1}' is listed twice"):
+        scores(
+            clip_ids=(*names, names[-1]),
+            labels=np.zeros(many + 1, np.int64),
+            logits=np.zeros((many + 1, 2), np.float32),
+        )
+    assert time.process_time() - before < 5
+
+
+@pytest.mark.slow
+def test_many_scores_take_little_more_than_themselves(tmp_path):
+    """In a process of its own, whose memory nobody else has used."""
+    clips, classes = 20_000, 200
+    names = tuple(f"a/{number}" for number in range(clips))
+    logits = np.random.default_rng(0).normal(size=(clips, classes)).astype(np.float32)
+    saved = scores(
+        clip_ids=names, labels=np.zeros(clips, np.int64), classes=tuple(map(str, range(classes))), logits=logits
+    )
+    saved.save(tmp_path / "s.parquet")
+    code = (
+        "import resource, sys; from pathlib import Path; import pyarrow.parquet;"
+        "from kineflow.evaluation.fusion import fuse; from kineflow.evaluation.scores import Scores;"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024; before = peak();"
+        "loaded = Scores.load(Path(sys.argv[1])); read = peak() - before; fuse([loaded, loaded]);"
+        "print(read, peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "s.parquet")], check=True, capture_output=True, text=True
+    )
+    read_mb, fused_mb = map(int, done.stdout.split())
+    own_mb = logits.nbytes / 2**20
+    assert read_mb < own_mb + 120
+    assert fused_mb < 2 * own_mb + 250
+    assert same(Scores.load(tmp_path / "s.parquet"), saved)

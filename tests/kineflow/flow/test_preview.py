@@ -89,6 +89,7 @@ def test_a_given_scale_makes_slow_motion_pale(clip: Path, tmp_path: Path) -> Non
     assert (panels(read_frames(tmp_path / "out.mp4"))[1] > 200).all()
 
 
+@pytest.mark.slow
 def test_the_scale_is_that_of_the_whole_clip(tmp_path: Path) -> None:
     still = panning(1).repeat(30, 0)
     fast = np.stack([np.roll(still[0], 3 * t, axis=1) for t in range(4)])
@@ -103,6 +104,7 @@ def test_only_the_first_seconds(clip: Path, tmp_path: Path) -> None:
     assert preview(clip, tmp_path / "out.mp4", settings(seconds=99)).pairs == 4
 
 
+@pytest.mark.slow
 def test_people_are_looked_for(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def left_half(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         return np.indices(frame.shape[:2])[1] < frame.shape[1] // 2
@@ -131,6 +133,7 @@ def test_batches_do_not_show(clip: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_long_clip_is_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_video(tmp_path / "clip.mp4", panning(60), fps=12)
     monkeypatch.setattr(module, "_BATCH_PIXELS", 4 * 60 * 60)

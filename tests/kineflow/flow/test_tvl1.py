@@ -255,6 +255,7 @@ def test_mirrored_frames_mirror_and_negate_u(shift: tuple[float, float], seed: i
     assert (mirrored - flow).abs().mean() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", TRANSLATIONS)
 @pytest.mark.parametrize("solver", ["", "by_the_portable_solver"], ids=["chosen", "portable"])
 def test_textures_as_opencv(shift: tuple[float, float], solver: str, request: pytest.FixtureRequest) -> None:
@@ -295,6 +296,7 @@ def _film_pair(folder: Path, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, torch.from_numpy(exact).permute(2, 0, 1)[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", ["easy", "medium", "hard"])
 def test_film_as_opencv(shared_data: Path, scene: str) -> None:
     first, second, exact = _film_pair(shared_data / "flow" / scene, scale=0.25)

@@ -75,6 +75,7 @@ CAMERAS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAMERAS)
 def test_the_background_stands_still(name: str) -> None:
     frames, truth = rendered(**CAMERAS[name])  # type: ignore[arg-type]

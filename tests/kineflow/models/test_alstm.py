@@ -258,6 +258,7 @@ def test_impossible_values_are_named(wrong: dict[str, object]) -> None:
         build(**wrong)
 
 
+@pytest.mark.slow
 def test_a_real_batch_of_paper_scale_passes_through() -> None:
     network = ALSTM(num_classes=11)
     logits, attention = network.forward_steps(torch.rand(2, 30, 49, 1024))

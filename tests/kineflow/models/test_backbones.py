@@ -38,6 +38,7 @@ def test_any_number_of_channels_comes_in(name: str, channels: int) -> None:
     assert torch.equal(seen[0], x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (64, 80), (57, 43), (112, 112), (33, 150), (128, 171), (240, 320)])
 def test_images_may_have_any_size(name: str, size: tuple[int, int]) -> None:
     network = build(name)
@@ -48,6 +49,7 @@ def test_images_may_have_any_size(name: str, size: tuple[int, int]) -> None:
         assert logits.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 def test_the_output_stride_decides_the_map(name: str, output_stride: int) -> None:
     with torch.device("meta"):
@@ -139,6 +141,7 @@ def test_every_parameter_learns(name: str) -> None:
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 def test_a_narrow_network_fits_a_few_images_in_seconds(name: str) -> None:
     without_norm = {"dropout_fc6": 0.0} if name == "vgg16" else {}
     network = build(name, num_classes=4, dropout=0.0, **without_norm)
@@ -152,6 +155,7 @@ def test_a_narrow_network_fits_a_few_images_in_seconds(name: str) -> None:
     assert loss < 0.5
 
 
+@pytest.mark.slow
 def test_responses_neither_fade_nor_grow_at_any_width(name: str) -> None:
     for width in (0.125, 0.5):
         with torch.no_grad():
@@ -175,6 +179,7 @@ def test_dropout_acts_before_the_classifier_and_in_training_only(name: str) -> N
     assert 0.75 < dropped.float().mean() < 0.85
 
 
+@pytest.mark.slow
 def test_width_scales_channels_in_multiples_of_eight(name: str) -> None:
     with torch.device("meta"):
         whole, half, least = (build(name, width=width, num_classes=0) for width in (1.0, 0.5, 0.001))

@@ -10,6 +10,8 @@ from kineflow.models.network import ImageNetwork, Network
 from kineflow.models.registry import create_backbone, create_model, hyperparameters_of, list_backbones, list_models
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 # They see a frame and its flow at once, each by a stream of its own: the rule is for the streams.
 TWO_STREAMS = ("motion_alstm", "st_resnet", "videolstm")
 RGB_ALONE = ("learnt_flow",)

@@ -85,6 +85,7 @@ def image_network(backbone: str = "vgg16", *, num_classes: int = 7, seed: int = 
 # What it computes
 
 
+@pytest.mark.slow
 @every_network
 def test_features_computed_beforehand_give_the_very_scores(name: str) -> None:
     network, x = build(name), clips(name)
@@ -95,6 +96,7 @@ def test_features_computed_beforehand_give_the_very_scores(name: str) -> None:
         assert all(part.is_contiguous() for part in features)  # as they are when they come back from a file
 
 
+@pytest.mark.slow
 @every_network
 def test_no_frame_sees_another(name: str) -> None:
     network, x = build(name).double(), clips(name).double()
@@ -320,6 +322,7 @@ def test_other_networks_have_no_taps() -> None:
         tap_of("tsn")
 
 
+@pytest.mark.slow
 @every_network
 def test_a_bundle_brings_it_back(name: str, tmp_path: Path) -> None:
     network = build(name, backbone="resnet50")

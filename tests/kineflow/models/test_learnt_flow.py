@@ -69,6 +69,7 @@ def test_the_stream_sees_what_it_would_see_of_a_flow_set() -> None:
         torch.testing.assert_close(learnt(clips), from_flow_set, atol=0.02, rtol=0.02)  # no rounding
 
 
+@pytest.mark.slow
 def test_the_labels_gradient_reaches_the_estimator() -> None:
     learnt = network()
     learnt(images()).square().sum().backward()

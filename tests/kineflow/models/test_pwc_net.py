@@ -101,6 +101,7 @@ def test_flow_of_resized_images_is_in_px_of_those_given(network: PWCNet) -> None
     assert halved[:, 0].mean().item() == pytest.approx(whole[:, 0].mean().item() / 2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_full_size() -> None:
     with torch.device("meta"):
         flow = PWCNet()(torch.empty(2, 3, 224, 224), torch.empty(2, 3, 224, 224))
@@ -126,6 +127,7 @@ def test_a_narrow_one_has_fewer_channels_and_the_same_layers(network: PWCNet) ->
         assert narrow(*images(64, 64)).shape == (2, 2, 64, 64)
 
 
+@pytest.mark.slow
 def test_labels_teach_it_within_a_flow_stream(network: PWCNet) -> None:
     stream = create_model("s3d", num_classes=3, in_channels=2, width=0.125, dropout=0.0, last_stage="Mixed3b")
     learnt = LearntFlow(stream, network, bound_px=1e4, flow_mean=128.0, flow_std=32.0)

@@ -41,6 +41,7 @@ def test_shapes_at_paper_scale_are_those_of_the_table(caffe: bool) -> None:
     assert [len(stage) for stage in network.stages] == [3, 4, 6, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("caffe", "size", "expected"),
     [

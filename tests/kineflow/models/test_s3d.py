@@ -78,6 +78,7 @@ def test_gates_add_keys_and_change_none() -> None:
     assert all(name.endswith("project.weight") for name in gates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frames", "expected"),
     [
@@ -230,6 +231,7 @@ def test_a_real_clip_of_paper_scale_passes_through() -> None:
     assert logits.isfinite().all()
 
 
+@pytest.mark.slow
 def test_an_earlier_last_stage_keeps_the_keys_and_outputs_of_what_is_left() -> None:
     whole = create_model("s3d_g", num_classes=0, width=0.25).eval()
     short = create_model("s3d_g", num_classes=0, width=0.25, last_stage="Mixed3c").eval()

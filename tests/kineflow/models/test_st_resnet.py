@@ -159,6 +159,7 @@ def test_the_first_three_channels_are_the_frame_and_the_others_its_flow() -> Non
     assert not torch.allclose(motion, moved_motion)
 
 
+@pytest.mark.slow
 def test_shapes_at_paper_scale_are_those_of_the_table() -> None:
     seen: dict[str, tuple[int, ...]] = {}
 
@@ -222,6 +223,7 @@ def test_weights_are_called_as_in_resnet50() -> None:
 # Motion residuals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("injection", ["add", "multiply"])
 @pytest.mark.parametrize("direction", ["motion_to_appearance", "appearance_to_motion", "both", "none"])
 def test_the_network_follows_its_equations(filled: Fill, injection: Any, direction: Any) -> None:
@@ -232,6 +234,7 @@ def test_the_network_follows_its_equations(filled: Fill, injection: Any, directi
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("injection", ["add", "multiply"])
 @pytest.mark.parametrize(
     "mistake", ["in the shortcut", "after the ReLU", "before the motion's ReLU", "shortcut before the ReLU"]
@@ -246,6 +249,7 @@ def test_the_common_mistakes_give_something_else(filled: Fill, injection: Any, m
     torch.testing.assert_close(motion, wrong_motion, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_each_direction_changes_its_own_stream(filled: Fill) -> None:
     clip = clips(7, 3, 32, 32)
     maps: dict[str, tuple[Tensor, Tensor]] = {}
@@ -356,6 +360,7 @@ def test_clips_of_a_batch_do_not_run_into_each_other(filled: Fill) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["motion_to_appearance", "none"])
 def test_a_still_clip_of_17_gives_the_image_networks_activations_in_its_middle(filled: Fill, direction: Any) -> None:
     """Eight temporal convolutions reach eight steps: with fewer than 17 no step is out of the reach of both ends."""
@@ -412,6 +417,7 @@ def test_the_prediction_is_the_mean_over_streams_steps_and_places_before_the_sof
         torch.testing.assert_close(network(x), torch.stack(at_each_place).mean(dim=(0, 2, 3, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "windows"), [(11, [0, 2, 4, 6]), (6, [0]), (5, [0]), (3, [0]), (1, [0])])
 def test_the_star_takes_the_maximum_over_five_steps_at_every_other(
     filled: Fill, steps: int, windows: list[int]
@@ -477,6 +483,7 @@ def test_frozen_normalisation_keeps_its_statistics_and_learns_its_scale(frozen: 
 # Warm starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", SUMMING)
 def test_step_two_starts_from_the_two_streams(filled: Fill, init: Any) -> None:
     network = narrow(temporal_init=init, seed=3)
@@ -535,6 +542,7 @@ def test_streams_that_do_not_fit_are_refused(filled: Fill, other: dict[str, Any]
         warm_start(narrow(), **trained_streams(filled, **other))
 
 
+@pytest.mark.slow
 def test_step_three_starts_from_step_two(filled: Fill) -> None:
     before = started(filled, dropout=0.5)
     star = narrow(temporal_pool=True, temporal_init="random", seed=4)
@@ -546,6 +554,7 @@ def test_step_three_starts_from_step_two(filled: Fill) -> None:
         torch.testing.assert_close(scores.motion, before.forward_streams(x).motion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -581,6 +590,7 @@ def test_impossible_values_are_refused(wrong: dict[str, Any], message: str) -> N
         narrow(**wrong)
 
 
+@pytest.mark.slow
 def test_layout_in_memory_changes_no_score(filled: Fill) -> None:
     network = started(filled)
     x = clips(2, 7, 3, 33, 40)

@@ -36,6 +36,7 @@ def tiny(name: str = "s3d_g", **keywords: object) -> S3D:
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["s3d", "s3d_g"])
 def test_every_stage_at_full_size(name: str) -> None:
     with torch.device("meta"):
@@ -53,6 +54,7 @@ def test_every_stage_at_full_size(name: str) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_up_to_a_stage_and_from_there_is_the_whole_network(stage: str) -> None:
     network, clips = tiny(), torch.randn(2, 3, 8, 32, 32)

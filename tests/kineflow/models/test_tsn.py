@@ -101,6 +101,7 @@ def test_the_classifier_is_drawn_as_published() -> None:
     assert not scores.bias.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "planes"), [(2, 10), (3, 15)])
 def test_other_modalities_start_from_rgb_by_the_rule(channels: int, planes: int) -> None:
     rgb = build(backbone="bn_inception")

@@ -32,6 +32,7 @@ def test_pool5_and_fc7_are_what_videolstm_takes() -> None:
         assert (network.num_features, network.head_hidden_size) == (512, 4096)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "place", "expected"),
     [

@@ -387,6 +387,7 @@ def test_impossible_values_are_named(wrong: dict[str, object]) -> None:
         a_videolstm(**wrong)
 
 
+@pytest.mark.slow
 def test_a_real_batch_of_paper_scale_passes_through() -> None:
     network = VideoLSTM(num_classes=101).eval()
     with torch.inference_mode():

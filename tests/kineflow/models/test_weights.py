@@ -19,6 +19,8 @@ from kineflow.models.weights import display_name, fetch_weights, load_weights, r
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
+pytestmark = pytest.mark.slow
+
 BODY = bytes(range(256)) * 20_000  # about 5 MB, several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()
 

@@ -15,6 +15,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 
+pytestmark = pytest.mark.slow
+
 NAME = "demo"
 A, B = "a" * 64, "b" * 64
 

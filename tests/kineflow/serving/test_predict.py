@@ -166,6 +166,7 @@ def test_scores_of_snippets_are_averaged_before_the_softmax(brightening: Path, m
     assert predicted[1] == pytest.approx(float(torch.sigmoid(2 * light)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_tsn_bundle_predicts_on_a_file(brightening: Path, tmp_path: Path) -> None:
     from kineflow.models.bundle import load_bundle, save_bundle
     from kineflow.models.registry import create_model
@@ -229,3 +230,15 @@ class TestBounds:
         predict_video(brightening, Brightness(), CARD, max_video_pixels=frames * 64 * 48)
         with pytest.raises(KineflowError, match=f"more than {frames - 1} frames of 64x48 px"):
             predict_video(brightening, Brightness(), CARD, max_video_pixels=frames * 64 * 48 - 1)
+
+    @pytest.mark.parametrize(
+        ("network", "said"),
+        [
+            (torch.nn.Conv3d(5, 2, 3), r"cannot take clips of \[3, 4, 32, 32\]"),
+            (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 32 * 32, 3)), "scores, for 2 classes"),
+        ],
+    )
+    def test_a_network_that_is_not_the_cards(self, brightening: Path, network: torch.nn.Module, said: str) -> None:
+        with pytest.raises(KineflowError, match=said) as caught:
+            predict_video(brightening, network, CARD)
+        assert caught.value.where == "model 'student'"

@@ -107,6 +107,7 @@ def _use(folder: Path, seed: int) -> int:
     return wrong
 
 
+@pytest.mark.slow
 def test_processes_share_it_without_a_lock_on_reading(tmp_path: Path) -> None:
     with multiprocessing.get_context("fork").Pool(3) as pool:
         assert pool.starmap(_use, [(tmp_path, seed) for seed in (0, 1, 40)]) == [0, 0, 0]

@@ -13,6 +13,8 @@ from kineflow.storage.client import ADDRESSING_STYLE, s3_client, split_uri, tran
 from kineflow.storage.errors import KineflowError
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

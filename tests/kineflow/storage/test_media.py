@@ -16,6 +16,8 @@ from kineflow.storage.ranges import traffic
 from kineflow.storage.upload import upload_file
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("root", "kept"),

@@ -127,3 +127,13 @@ def test_other_files_are_no_tables(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t").write_bytes(content)
     with pytest.raises(ValueError), open_table(tmp_path / "t", texts=[]):
         pass
+
+
+def test_a_text_that_is_not_in_the_dictionary(tmp_path: Path) -> None:
+    path = write(tmp_path / "t", {"text": pa.array(["a", "b", "c"])}, compression="none")
+    content = path.read_bytes()
+    numbers = b"\x02\x03\x24"  # two bits each, eight packed together: 0, 1, 2
+    assert content.count(numbers) == 1
+    path.write_bytes(content.replace(numbers, b"\x02\x03\x3c"))  # 0, 3, 3
+    with pytest.raises(ValueError, match="damaged"), open_table(path, texts=["text"]) as table:
+        table.texts("text")

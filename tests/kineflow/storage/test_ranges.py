@@ -17,6 +17,8 @@ from kineflow.storage.ranges import RangeReader, StorageError, Traffic, traffic
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 BLOCK = 64 * 1024
 BLOCKS = 40
 CONTENT = random.Random(0).randbytes((BLOCKS - 1) * BLOCK + 1234)

@@ -19,6 +19,8 @@ from kineflow.storage.upload import INDEX_FILES, upload_file, upload_folder
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 MB = 2**20
 UPLOAD = """
 import sys
@@ -161,7 +163,6 @@ def test_stopping_a_program_in_the_middle_leaves_nothing(
     assert swift.kept_parts(bucket) == 0
 
 
-@pytest.mark.slow
 def test_an_upload_that_another_aborted_fails_with_one_message_and_no_object(
     swift: Swift, bucket: str, upload_in_the_middle: Callable[[], subprocess.Popen[str]]
 ) -> None:

@@ -58,6 +58,7 @@ def of_masks(masks: np.ndarray) -> np.ndarray:
     return np.stack([actor_statistics(mask) for mask in masks])
 
 
+@pytest.mark.slow
 def test_pixels_of_a_frame_drawn_at_random_tell_nothing(samples: Samples) -> None:
     assert accuracy(of_frames(samples["random"][0]), LABELS) < limit(8, CLIPS)
 

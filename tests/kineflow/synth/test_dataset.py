@@ -92,6 +92,7 @@ def test_actors_and_scenes_differ_between_groups_but_not_within_one(made: Path) 
     assert between > 2 * within
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_workers(made: Path, tmp_path: Path) -> None:
     make_dataset(tmp_path / "again", SPEC, seed=3, workers=2)
     assert contents(tmp_path / "again") == contents(made)
@@ -104,6 +105,7 @@ def test_another_seed_gives_another_set(made: Path, tmp_path: Path) -> None:
     assert one["videos/g000/g000_c00.mp4"] != other["videos/g000/g000_c00.mp4"]
 
 
+@pytest.mark.slow
 def test_more_groups_in_one_split_leave_the_other_clips_as_they_were(made: Path, tmp_path: Path) -> None:
     more = SPEC.model_copy(update={"groups": SPEC.groups.model_copy(update={"train": 3})})
     make_dataset(tmp_path / "more", more, seed=3)

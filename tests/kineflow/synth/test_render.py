@@ -94,6 +94,7 @@ def test_content_that_moves_right_or_down_has_positive_flow(motion: str, axis: i
     np.testing.assert_allclose(of_actor[:, 1 - axis], 0, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.sampled_from(sorted(MOTIONS)), st.integers(0, 10_000))
 def test_background_moves_with_the_camera_and_actor_points_keep_their_place_on_it(motion: str, seed: int) -> None:

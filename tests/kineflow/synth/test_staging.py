@@ -29,6 +29,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 LIMIT = 1.95 * np.sqrt(2 / DRAWS)  # exceeded by equal distributions once in a thousand
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("motion", MOTIONS)
 @pytest.mark.parametrize("t", [0, 6, 12])
 def test_place_and_orientation_are_uniform_in_every_frame_of_every_class(motion: str, t: int) -> None:

@@ -36,6 +36,7 @@ def test_a_run_whose_steps_all_finished_is_finished(project: Path) -> None:
     assert (closed.status, dict(closed.failures), parent().info.status) == ("FINISHED", {}, "FINISHED")
 
 
+@pytest.mark.slow
 def test_a_failed_step_fails_the_run_with_its_last_words(project: Path) -> None:
     step("ingest")
     step("train", fails="the loss became nan")
@@ -52,6 +53,7 @@ def test_of_a_step_that_was_tried_again_the_last_attempt_counts(project: Path) -
     assert close_pipeline_run(RUN).status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_failed_shard_is_not_hidden_by_another_one(project: Path) -> None:
     step("extract_flow", fails="no flow", shard="0/2")
     step("extract_flow", shard="1/2")

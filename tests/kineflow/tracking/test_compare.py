@@ -6,6 +6,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.compare import compare
 from kineflow.tracking.runs import end_pipeline_run, open_step_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

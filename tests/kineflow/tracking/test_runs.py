@@ -61,6 +61,7 @@ class TestFlattenParams:
 
 
 class TestOpenStepRun:
+    @pytest.mark.slow
     def test_records_params_metrics_tags_files_and_data(self, project: Path) -> None:
         (project / "curve.png").write_bytes(b"png")
         (project / "report").mkdir()
@@ -146,6 +147,7 @@ class TestOpenStepRun:
 
 
 class TestPipelineRun:
+    @pytest.mark.slow
     def test_steps_share_one_parent_that_can_be_closed(self, project: Path) -> None:
         with open_step_run("a", params={}, experiment="d3d", pipeline_run_id="0123456789abcdef", tags={"recipe": "r"}):
             pass
@@ -163,6 +165,7 @@ class TestPipelineRun:
         end_pipeline_run("0123456789abcdef", "FAILED")
         assert read(parent_id).info.status == "FAILED"
 
+    @pytest.mark.slow
     def test_a_parent_runs_again_when_its_run_is_resumed(self, project: Path) -> None:
         with open_step_run("a", params={}, experiment="d3d", pipeline_run_id="p1") as first:
             pass
@@ -172,6 +175,7 @@ class TestPipelineRun:
             assert read(parent_id).info.status == "RUNNING"
         assert read(second.run_id).data.tags["mlflow.parentRunId"] == parent_id
 
+    @pytest.mark.slow
     def test_of_two_parents_made_at_once_the_older_stays(self, project: Path) -> None:
         with open_step_run("a", params={}, experiment="d3d", pipeline_run_id="p1") as first:
             pass
@@ -232,6 +236,7 @@ class TestStoreInTrouble:
         ]
 
 
+@pytest.mark.slow
 def test_credentials_reach_neither_the_store_nor_its_files(
     project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

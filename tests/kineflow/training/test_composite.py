@@ -19,6 +19,8 @@ from kineflow.training.composite import Parents, composite_input, network_over, 
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.streams import Stream
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("x", "y", "z")
 FLOW = FlowSource(bound_px=5.0)
 SMALL = {"hidden": 4, "head_width": 8}

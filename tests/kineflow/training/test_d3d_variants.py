@@ -109,6 +109,7 @@ class TestAuxiliaryDecoding:
         assert stages[0][0][0].weight.grad.any()
         assert not any(p.grad.any() for stage in stages[6:] for p in stage.parameters())
 
+    @pytest.mark.slow
     def test_without_weight_it_is_plain_classification(self, rgb, batch) -> None:
         task, plain = answering(auxiliary(rgb, weight=0.0)), Classification(student(), rgb)
         assert isinstance(task.network, StudentWithDecoder)

@@ -25,6 +25,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.training.feature_extraction import ClipsAndFlow, ExtractedFeatures, extract
 from kineflow.video.decode import read_frames
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 6
 TIME_STEPS = FRAMES - 1
 

@@ -11,6 +11,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.training.flow_estimator import fit_estimator, level_errors
 from kineflow.training.settings import OptimiserSettings
 
+pytestmark = pytest.mark.slow
+
 BOUND_PX = 20.0
 
 

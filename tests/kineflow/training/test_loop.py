@@ -112,6 +112,7 @@ def task(tiny_network, rgb) -> Classification:
 
 
 class TestLearning:
+    @pytest.mark.slow
     def test_the_loss_falls_and_held_out_clips_are_recognised(self, task, tmp_path):
         recorder = Recorder()
         fitted = train(
@@ -137,6 +138,7 @@ class TestLearning:
             expected += [sample for batch in sampler for sample in batch]
         assert clips.drawn == expected
 
+    @pytest.mark.slow
     def test_weights_depend_on_the_seed_alone(self, tiny_network, rgb, tmp_path):
         results = []
         for run in range(2):
@@ -217,6 +219,7 @@ class TestResume:
         with pytest.raises(KeyboardInterrupt):
             train(task, work, **given)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [0, 1])
     def test_interrupted_while_a_round_ends(self, undisturbed, tiny_network, rgb, tmp_path, workers):
         def at_step_6(step: int) -> None:
@@ -310,6 +313,7 @@ def test_a_clip_that_cannot_be_read_is_named_without_a_traceback(task, tmp_path,
     assert str(caught.value) == "a.mp4: no such video file\n  → check the path"
 
 
+@pytest.mark.slow
 def test_both_terms_are_tracked(tiny_network, rgb, flow, tmp_path):
     task = Distillation(
         tiny_network(),

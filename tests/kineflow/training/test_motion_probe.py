@@ -26,6 +26,8 @@ from kineflow.training.motion_probe import (
 )
 from kineflow.training.settings import OptimiserSettings
 
+pytestmark = pytest.mark.slow
+
 BOUND_PX = 20.0
 STEP_PX = 2 * BOUND_PX / 255
 FAST = OptimiserSettings(learning_rate=0.003, weight_decay=0.0)

@@ -74,6 +74,7 @@ class TestTrainingWork:
         hyperparameters = {**card.hyperparameters, "dropout": 0.5}
         save_bundle(inputs["initial"], network, dataclasses.replace(card, hyperparameters=hyperparameters))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("what", ["clips", "classes", "flow", "weights", "card"])
     def test_other_inputs_are_other_work(self, inputs, what):
         first = interrupted_work(inputs, TrainSettings())
@@ -112,6 +113,7 @@ class TestSaveTrained:
         network, card = load_bundle(tiny_initial["rgb"])
         return Trained(network, dataclasses.replace(card, name="fresh"), Fitted({}, 1))
 
+    @pytest.mark.slow
     def test_bundle_and_curves(self, trained, tmp_path):
         (tmp_path / CURVES_FILE).write_text("step,name,value\n")
         save_trained(trained, tmp_path / "model", tmp_path)
@@ -126,6 +128,7 @@ class TestSaveTrained:
         save_trained(trained, tmp_path / "model", tmp_path)
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.slow
     def test_replaces_an_older_model_only_when_it_is_whole(self, trained, tiny_initial, tmp_path):
         shutil.copytree(tiny_initial["rgb"], tmp_path / "model")
         with pytest.raises(FileNotFoundError):

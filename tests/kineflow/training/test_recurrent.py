@@ -22,6 +22,8 @@ from kineflow.training.recurrent import train_sequence_network
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.streams import Stream
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = 5
 SHAPE = (128, 2, 2)
 SETTINGS = {

@@ -35,6 +35,7 @@ def features(tmp_path: Path) -> Path:
     return tmp_path / "features"
 
 
+@pytest.mark.slow
 def test_the_network_that_has_made_them(features: Path) -> None:
     stream = load_stream(features, features.parent / "backbone")
     assert stream.features.shape == (128, 2, 2)
@@ -43,12 +44,14 @@ def test_the_network_that_has_made_them(features: Path) -> None:
         assert stream.network.forward_features(torch.zeros(1, 3, 16, 16)).shape == (1, 128, 2, 2)
 
 
+@pytest.mark.slow
 def test_features_of_another_network(features: Path) -> None:
     other = bundle(features.parent / "other", seed=1)
     with pytest.raises(KineflowError, match="another network than 'b'"):
         load_stream(features, other)
 
 
+@pytest.mark.slow
 def test_networks_that_see_several_frames(tmp_path: Path, tiny_initial: dict[str, Path]) -> None:
     for folder in (bundle(tmp_path / "stack", snippet_frames=5), tiny_initial["rgb"]):
         with pytest.raises(KineflowError, match="no network that looks at one frame"):

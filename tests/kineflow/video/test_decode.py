@@ -85,6 +85,7 @@ def test_every_frame_is_exact(variants: dict[str, Path], name: str) -> None:
     assert np.array_equal(read_frames(variants[name], pixel_format="gray"), grey(planes()[..., 0]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(VARIANTS)), indices=st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=6))
 def test_sparse_reads_equal_dense_ones(variants: dict[str, Path], name: str, indices: list[int]) -> None:
@@ -131,6 +132,7 @@ def test_time_stamps_that_lie_are_noticed(variants: dict[str, Path], monkeypatch
     assert np.array_equal(read_frames(variants["ours"], [30], pixel_format="gray"), grey(planes()[[30], ..., 0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clip", ["R6llTwEh07w.mp4", "v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi"]
 )

@@ -20,7 +20,10 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import RemoteFile
 from kineflow.storage.ranges import RangeReader, StorageError, Traffic, traffic
 from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video
+from tests.kineflow.video import numbered
 from tests.swift import Swift
+
+pytestmark = pytest.mark.slow
 
 BLOCK = 16 * 1024
 INDICES = ([150, 20, 77, 20], [0], [3, 2], [199], [18, 19, 20, 21], list(range(0, 200, 9)))
@@ -183,6 +186,16 @@ class TestUntrusted:
         with pytest.raises(KineflowError):
             read_frames(self.put(place, content))
         assert asked == []
+
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+    def test_pictures_are_shown_as_locally(self, place: tuple[Any, str], tmp_path: Path, suffix: str) -> None:
+        mirrored = [-1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30]
+        local = numbered.write(tmp_path / f"a.{suffix}", 30, aspect=Fraction(2), matrix=mirrored, options={"g": "10"})
+        remote = self.put(place, local.read_bytes(), local.name)
+        assert read_frames(local).shape == (30, 48, 128, 3)
+        for indices in (None, [2, 0], [28]):
+            assert np.array_equal(read_frames(remote, indices), read_frames(local, indices))
+        assert all(map(np.array_equal, iter_luma(remote), iter_luma(local)))
 
     def test_pictures_are_bounded(self, videos: dict[str, tuple[Path, RemoteFile]]) -> None:
         _, remote = videos["ours"]

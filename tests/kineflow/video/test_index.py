@@ -199,6 +199,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_clips(shared_data: Path, name: str) -> None:
     index = index_video(shared_data / "clips" / name)
@@ -239,6 +240,24 @@ def test_time_begins_where_the_file_does(tmp_path: Path, suffix: str) -> None:
     late = [5000 + 40 * n for n in range(25)]
     index = index_video(numbered.write(tmp_path / f"a.{suffix}", late))
     assert (index.fps, index.first_sec, index.stamps) == (25.0, 0.0, "")
+
+
+def test_the_clock_of_mpeg_ts_comes_round(tmp_path: Path) -> None:
+    """33 bits of 1/90000 s; a part across that is where it is."""
+    until_wrap = 2**33 - 90_000 * 70  # so early that FFmpeg does not foresee it
+    path = numbered.write(tmp_path / "a.ts", [until_wrap + 90_000 * n for n in range(100)], base=Fraction(1, 90_000))
+    index = index_video(path)
+    assert (index.status, index.frames) == (Status.OK, 100)
+    assert index.fps == pytest.approx(1)
+    assert [index.timeline.first_at(sec) for sec in (10, 69, 72, 90)] == [10, 69, 72, 90]
+
+
+def test_a_rate_that_cannot_be_is_none(whole: Path, tmp_path: Path) -> None:
+    content = bytearray((whole / "a.mp4").read_bytes())
+    for timescale, fps in ((960 * 512, 960.0), (2**30, 25.0)):  # 512 a frame
+        struct.pack_into(">I", content, content.index(b"mdhd") + 4 + 12, timescale)
+        (tmp_path / "a.mp4").write_bytes(content)
+        assert index_video(tmp_path / "a.mp4").fps == pytest.approx(fps)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])

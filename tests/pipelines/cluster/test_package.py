@@ -19,6 +19,8 @@ from pipelines.dag.step_digest import step_digests
 from tests.pipelines.clusters import DATA, IMAGE, cluster
 from tests.pipelines.dag.test_package import without_digests
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "cluster_d3d.yaml"
 
 

@@ -30,7 +30,7 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
         ({"steps": {"train": {"gpus": -1}}}, "gpus"),
         ({"steps": {"train": {"memory": "lots"}}}, "memory"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}, "a credential, "),
-        ({"environment": {"MLFLOW_TRACKING_URI": "http://me:word@host"}}, "a credential, "),
+        ({"environment": {"MLFLOW_TRACKING_URI": "http://me:word@host"}}, "holds a credential"),
         ({"volume": {"claim": "data", "path": "cache"}}, "absolute"),
         ({"secrets": {"s3": "Not A Name"}}, "secrets.s3"),
     ],

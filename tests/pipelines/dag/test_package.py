@@ -52,6 +52,7 @@ def test_the_wiring_is_the_golden_one(recipe: str) -> None:
     assert wiring(recipe) == (GOLDEN / f"{recipe}.txt").read_text(), __doc__
 
 
+@pytest.mark.slow
 def test_every_task_carries_the_digest_of_its_code() -> None:
     executors = yaml.safe_load(package("d3d"))["deploymentSpec"]["executors"]
     given = {label: executor["container"]["env"] for label, executor in executors.items()}

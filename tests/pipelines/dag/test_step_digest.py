@@ -19,6 +19,8 @@ from pipelines.dag.params import demo_params, load_params
 from pipelines.dag.sources import ROOT
 from pipelines.dag.step_digest import Code, task_digests
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str], str]
 
 

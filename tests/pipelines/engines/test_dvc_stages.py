@@ -27,6 +27,7 @@ def test_the_committed_files_are_the_generated_ones() -> None:
         assert (ROOT / name).read_text() == text, f"{name} is {STALE}"
 
 
+@pytest.mark.slow
 def test_a_stage_depends_on_its_inputs_its_parameters_and_its_code() -> None:
     teacher = stages()["teacher"]
     assert {"outputs/ingest/clips", "outputs/extract-flow/flow", "outputs/pretrain/flow"} <= set(teacher["deps"])

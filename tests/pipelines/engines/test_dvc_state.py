@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from pipelines.dag.sources import ROOT
-from pipelines.engines.dvc_state import is_whole, keep_locks, mend_databases, mend_dvc_state
+from pipelines.engines.dvc_state import is_whole, keep_locks, mend_databases, mend_dvc_state, mend_run_cache
 
 LOCK = yaml.safe_dump(
     {
@@ -105,6 +106,19 @@ class TestRwlock:
         os.utime(rwlock, (1, 1))
         mend_dvc_state(project)
         assert json.loads(rwlock.read_text()) == {"write": {}, "read": {}}
+
+
+@pytest.mark.parametrize(("where", "age"), [("project/.dvc/cache", 0), ("shared", 7200), ("shared", 0)])
+def test_what_is_no_whole_entry_of_the_run_cache_is_removed(tmp_path: Path, where: str, age: int) -> None:
+    whole, half, empty = (tmp_path / where / "runs" / name / (name * 32) for name in ("0a", "0b", "0c"))
+    for folder in (whole, half, empty):
+        folder.mkdir(parents=True)
+    (whole / ("1d" * 32)).write_text("cmd: python\n")
+    (half / "3Fq8vb.tmp").write_text("cmd: pyth")
+    for folder in (whole, half, empty):
+        os.utime(folder, (time.time() - age,) * 2)
+    mend_run_cache(tmp_path / where / "runs", tmp_path / "project")
+    assert [each.exists() for each in (whole, half, empty)] == [True, *[(where, age) == ("shared", 0)] * 2]
 
 
 class TestDatabases:

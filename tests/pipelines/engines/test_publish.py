@@ -21,6 +21,8 @@ from pipelines.engines.publish import publish
 from pipelines.predict import top_classes
 from tests.swift import Swift
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("left", "right", "spin")
 
 

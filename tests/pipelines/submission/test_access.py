@@ -19,6 +19,8 @@ from pipelines.submission.access import Access, Token
 from tests.pipelines.submission.conftest import Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer, kfp_server, tasks
 
+pytestmark = pytest.mark.slow
+
 Submit = Callable[..., Ended]
 SECRET = "eyJhbGciOi.planted-token.c2VjcmV0"
 

@@ -27,6 +27,7 @@ def made(kfp: KfpServer) -> list[int]:
     return [len(each) for each in (kfp.pipelines, kfp.versions, kfp.experiments, kfp.runs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", CREATIONS.values(), ids=CREATIONS.keys())
 @pytest.mark.parametrize(
     "fault",
@@ -62,6 +63,7 @@ def test_reading_is_tried_again_after_every_kind_of_failure(kfp: KfpServer, send
     assert made(kfp) == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_does_again(kfp: KfpServer, submit: Submit) -> None:
     kfp.fail("GET", "/healthz", Fault(status=503, message="asleep"))
     kfp.fail("POST", "/runs", Fault(cut="silent", done=True))
@@ -102,6 +104,7 @@ def test_someone_else_making_the_same_at_the_same_time_is_no_error(kfp: KfpServe
     assert made(kfp) == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "said"),
     [
@@ -136,6 +139,7 @@ def test_the_command_says_what_to_do_about_a_refusal(kfp: KfpServer, submit: Sub
     assert {401: "--token-file", 403: "--namespace"}[status] in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault(status=503, message="asleep"), Fault(cut="silent")], ids=["503", "cut"])
 def test_patience_ends(kfp: KfpServer, send: Send, fault: Fault) -> None:
     kfp.fail("POST", "/runs", *[fault] * 200)

@@ -48,6 +48,7 @@ def test_as_many_runs_are_listed_as_are_asked_for(kfp: KfpServer, send: Send, ru
     assert [run["run_id"] for run in runs("list", "--last", "2", "--json").json["runs"]] == [made[2], made[1]]
 
 
+@pytest.mark.slow
 def test_a_list_goes_over_pages(kfp: KfpServer, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.submission.runs._PAGE", 2)
     made = [send().run_id for _ in range(5)]

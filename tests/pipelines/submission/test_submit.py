@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.pipelines.submission.conftest import COMMIT, Ended
@@ -64,6 +65,7 @@ def test_a_second_submit_uses_the_version_again(kfp: KfpServer, submit: Submit) 
     assert len(kfp.asked("POST", "/upload_version")) == 1
 
 
+@pytest.mark.slow
 def test_changed_content_is_a_version_of_its_own(kfp: KfpServer, submit: Submit, params: Callable[..., Path]) -> None:
     first, second = submit("--json"), submit("--json", file=params(seed=2))
     assert first.json["version"] != second.json["version"]
@@ -71,12 +73,14 @@ def test_changed_content_is_a_version_of_its_own(kfp: KfpServer, submit: Submit,
     assert len(kfp.pipelines) == 1
 
 
+@pytest.mark.slow
 def test_no_cache_is_compiled_in(kfp: KfpServer, submit: Submit) -> None:
     cached, uncached = submit("--json"), submit("--json", "--no-cache")
     assert _caching(kfp.packages[cached.json["version_id"]]) > 0
     assert _caching(kfp.packages[uncached.json["version_id"]]) == 0
 
 
+@pytest.mark.slow
 def test_an_image_can_be_given_in_place_of_the_files(kfp: KfpServer, submit: Submit) -> None:
     image = f"registry.example.com/other@sha256:{'b' * 64}"
     assert submit("--image", image).code == 0

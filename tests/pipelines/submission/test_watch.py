@@ -116,6 +116,7 @@ def test_json_after_watching_holds_the_end_and_every_step(kfp: KfpServer, submit
     assert steps["plain"]["state"] == "PENDING"
 
 
+@pytest.mark.slow
 def test_a_run_can_be_followed_later_and_is_told_by_the_recipes_names(kfp: KfpServer, submit: Submit, cli: Cli) -> None:
     kfp.script = [look("RUNNING", train="RUNNING"), look("SUCCEEDED", train="SUCCEEDED")]
     run_id = submit("--json").json["run_id"]
@@ -175,6 +176,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_the_command_itself_follows_a_run_and_is_interrupted(kfp: KfpServer, submit: Submit) -> None:
     kfp.script = [look("RUNNING", ingest="RUNNING")] * 10_000
     run_id = submit("--json").json["run_id"]

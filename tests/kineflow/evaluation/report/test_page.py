@@ -80,6 +80,7 @@ def page():
     return render(evaluation(), title="A title", examples=examples, wheel=b"png", lineage={"git commit": "3f2c9aa"})
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_needs_nothing_else(page):
     parser = Balance()
     parser.feed(page)
@@ -125,6 +126,7 @@ def test_plots_are_drawn_for_light_and_dark_pages(page):
     assert "#1f2430" not in dark
 
 
+@pytest.mark.slow
 def test_no_name_escapes():
     names = (f"teacher {NASTY}", f"plain {NASTY}", f"student {NASTY}")
     compared = evaluation(classes=(NASTY, "b" + NASTY, "\x00\x1b\n"), names=names)
@@ -137,6 +139,7 @@ def test_no_name_escapes():
         assert not [part for part in ElementTree.fromstring(plot).iter() if part.tag.endswith("script")]
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_stay_readable_and_small():
     classes = [f"class {place} with quite a long name" for place in range(101)]
     html = render(evaluation(classes=classes, clips=1010), title="t")
@@ -167,6 +170,7 @@ def test_a_student_that_is_its_own_baseline_is_not_compared():
     assert "Which classes changed" not in text
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
     for name in ("one.html", "two.html"):
         write_report(tmp_path / name, evaluation(), title="t")

@@ -146,6 +146,7 @@ def test_a_single_clip_has_no_interval(tmp_path: Path) -> None:
     assert " ± – " in words((tmp_path / "report.html").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoders", [("simple",), ("simple", "spatial", "pwc"), tuple("abcdefg")])
 def test_a_panel_for_each_decoder(decoders: tuple[str, ...]) -> None:
     line = ErrorLine("student", [Mean(1.0, 0.9, 1.1)] * 3, "#2f6fde")

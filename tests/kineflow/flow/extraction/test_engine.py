@@ -80,6 +80,7 @@ def stored_files(media: Path) -> dict[str, bytes]:
     return {str(path.relative_to(media)): path.read_bytes() for path in media.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("batch_pairs", [1, 4, 1000])
 def test_each_clip_gets_its_own_flow(clips: ClipSet, tmp_path: Path, workers: int, batch_pairs: int) -> None:
@@ -142,6 +143,7 @@ def test_batches_are_filled_across_clips(clips: ClipSet, tmp_path: Path, monkeyp
     assert sorted(sizes) == [(32, 4)] * 5 + [(48, 4)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that are decoded and not yet encoded, at the most, for a clip of 100 and one of 400 frames."""
     monkeypatch.setattr(decoding, "_CHUNK_BYTES", 4 * 16 * 16)

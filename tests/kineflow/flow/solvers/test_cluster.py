@@ -27,6 +27,8 @@ from kineflow.flow.solvers import cluster, portable, runtime_compile
 from kineflow.spec.tvl1 import PRESETS, TVL1Params
 from kineflow.storage.errors import KineflowError
 
+pytestmark = pytest.mark.slow
+
 HARNESS = Path(__file__).with_name("cuda_on_cpu.h")
 WARP_ON_CPU = 4  # as in HARNESS
 H200_SHARED_BYTES = 232_448
@@ -138,7 +140,10 @@ def test_every_preset_gives_the_portable_flow(name: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize(("blocks", "threads"), [(1, 8), (2, 8), (4, 8), (4, 12), (1, 32)])
+@pytest.mark.parametrize(  # each is compiled
+    ("blocks", "threads"),
+    [(2, 8), (4, 12), (1, 32), *(pytest.param(*other, marks=pytest.mark.long) for other in ((1, 8), (4, 8)))],
+)
 def test_any_number_of_blocks_and_threads_gives_the_portable_flow(blocks: int, threads: int) -> None:
     first, second = pairs()
     params = TVL1Params(outer_iterations=1, inner_iterations=20, epsilon=0, scales=3, warps=2)
@@ -238,9 +243,16 @@ def test_a_rerun_is_equal_to_the_last_bit_and_a_pair_does_not_depend_on_its_batc
 
 
 @needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-@pytest.mark.parametrize(("blocks", "on_chip"), [pytest.param(3, 3, marks=pytest.mark.long), (2, 0)])
+@pytest.mark.parametrize(
+    ("blocks", "on_chip", "sanitizer"),
+    [
+        (2, 0, "thread"),
+        *(
+            pytest.param(*other, marks=pytest.mark.long)
+            for other in ((2, 0, "address,undefined"), (3, 3, "thread"), (3, 3, "address,undefined"))
+        ),
+    ],
+)
 def test_no_races_and_nothing_out_of_bounds(blocks: int, on_chip: int, sanitizer: str) -> None:
     first, second = pairs((21, 23))
     params = short("opencv", scales=2, warps=2, inner_iterations=3)

@@ -28,6 +28,8 @@ from kineflow.flow.solvers.imaging import central_gradient, median_filter  # noq
 from kineflow.flow.solvers.triton_level import LevelSolver, Tiling  # noqa: E402
 from kineflow.spec.tvl1 import Border, TVL1Params, tvl1_params  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ROUNDING_PX = 1e-3  # measured: up to 5e-5
 SHIFTS = [(1.5, -0.75), (0.0, 0.0), (-2.0, 1.0)]
 ONE_LEVEL = TVL1Params(scales=1, warps=1, epsilon=0.0, outer_iterations=1, inner_iterations=3)
@@ -69,7 +71,6 @@ def test_twenty_iterations() -> None:
     assert_as_portable(*pairs(SHIFTS[0]), params)
 
 
-@pytest.mark.slow
 def test_levels_and_warps() -> None:
     params = TVL1Params(scales=2, warps=2, epsilon=0.0, outer_iterations=1, inner_iterations=5)
     assert_as_portable(*pairs(*SHIFTS[:2], size=(23, 31)), params)
@@ -300,7 +301,6 @@ print(why_not("triton", TVL1Params(), torch.device("cpu")))
     assert "needs a CUDA device" in _in_fresh_python(program)
 
 
-@pytest.mark.slow
 def test_kernels_compile_for_a_gpu_that_is_not_here() -> None:
     program = """
 import triton
