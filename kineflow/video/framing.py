@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -252,6 +252,7 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 _ASF_HEADER_BYTES = 2**20
 _ASF_WIDTHS = (0, 1, 2, 4)
+_ASF_COPIED = 8  # bytes, of which the first four are the size of the frame
 
 
 def _asf(stream: BinaryIO, size: int, number: int) -> str:
@@ -268,7 +269,9 @@ def _asf(stream: BinaryIO, size: int, number: int) -> str:
         return ""
     (length,) = struct.unpack_from("<Q", head, start + 16)
     end = size if is_live or length <= 50 else min(size, start + length)
-    last = None
+    stream.seek(start + 50)
+    corrected = 0x80 & (stream.read(1) or b"\x80")[0]  # all packets begin with error correction, or none does
+    last: _Piece | None = None  # all that has come of a frame
     for place in range(start + 50, end, most):
         stream.seek(place)
         packet = stream.read(most)
@@ -276,21 +279,33 @@ def _asf(stream: BinaryIO, size: int, number: int) -> str:
             break
         if len(packet) < most:
             return _CUT.format(what="packet")
-        if packet[0] & 0x90 != 0x80:  # error correction is there, and its length in the usual form
+        if packet[0] & 0x80 != corrected or (corrected and packet[0] & 0x10):
             return _DAMAGED.format(place=place, what="no packet")
         try:
-            for found in _asf_frames(packet, number):
-                if last is not None and (found - last) % 256 > 1:
-                    return _DAMAGED.format(place=place, what=f"{(found - last) % 256 - 1} frames are missing")
-                last = found
+            pieces = list(_asf_pieces(packet, number))
         except (IndexError, struct.error):
             return _DAMAGED.format(place=place, what="no packet")
+        for piece in pieces:
+            if last is None or piece.frame != last.frame:
+                if last is not None and ((piece.frame - last.frame) % 256 > 1 or last.have != last.size):
+                    return _DAMAGED.format(place=place, what="a frame, or a piece of one, is missing")
+                last = piece
+            else:
+                last = last._replace(have=last.have + piece.have)
     return ""
 
 
-def _asf_frames(packet: bytes, number: int) -> Iterator[int]:
-    """Numbers, modulo 256, of the frames that a packet holds pieces of, of one stream."""
-    place = 1 + (packet[0] & 15)
+class _Piece(NamedTuple):
+    """Of a frame: its number, modulo 256, bytes that are here, and bytes of the whole frame."""
+
+    frame: int
+    have: int
+    size: int
+
+
+def _asf_pieces(packet: bytes, number: int) -> Iterator[_Piece]:
+    """The pieces of frames of one stream that a packet holds."""
+    place = 1 + (packet[0] & 15) if packet[0] & 0x80 else 0
     sizes, kinds = packet[place], packet[place + 1]
     place += 2
     fields = []
@@ -309,13 +324,15 @@ def _asf_frames(packet: bytes, number: int) -> Iterator[int]:
         frame = packet[place + 1] if number_width else 0
         place += 1 + number_width + offset_width
         copied = int.from_bytes(packet[place : place + copied_width], "little")
-        place += copied_width + copied
-        if several:
-            place += length_width + int.from_bytes(packet[place : place + length_width], "little")
-            if place > end:
-                raise IndexError
-        if stream == number and number_width:
-            yield frame
+        place += copied_width
+        size = int.from_bytes(packet[place : place + 4], "little")
+        place += copied
+        length = int.from_bytes(packet[place : place + length_width], "little") if several else end - place
+        place += length_width + length
+        if place > end:
+            raise IndexError
+        if stream == number and number_width and copied >= _ASF_COPIED:
+            yield _Piece(frame, length, size)
 
 
 # MPEG-TS: packets of 188 bytes (204 with error correction, 192 with a time), counted from 0 to 15 in each stream.
