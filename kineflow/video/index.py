@@ -19,7 +19,8 @@ from kineflow.spec.status import Status
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
-from kineflow.video.framing import empty_avi_chunks, fault_of
+from kineflow.video.framing.avi import empty_avi_chunks
+from kineflow.video.framing.fault import fault_of
 from kineflow.video.geometry import Turn, pixel_aspect, turn_of
 from kineflow.video.opening import open_video, packets_of
 from kineflow.video.timeline import Timeline, is_steady, mended, packed
