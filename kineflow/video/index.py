@@ -259,7 +259,8 @@ def _missing(counts: _Counts, path: Path) -> str:
         return f"{have} of the {counts.header_frames} frames of its header are there"
     # The count of an mp4 may rightly hold samples that its edit list leaves out; its duration does not.
     timeline = counts.timeline()
-    hides_most = counts.hidden > counts.frames
+    # FFmpeg gives what is hidden from the key frame before it on, and the rest not at all.
+    hides_most = counts.hidden and counts.header_frames - counts.packets + counts.hidden > counts.frames
     if hides_most and timeline.seconds * (1 + _DURATION_TOLERANCE) + _HIDDEN_SEC < counts.stated_sec:
         return f"its edit list shows {timeline.seconds:.2f} of {counts.stated_sec:.2f} s"
     there_sec = counts.until_sec - counts.from_sec
