@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.manifests import DEPLOY, secret_keys
+from tests.deploy.manifests import DEPLOY, MLFLOW_NAMESPACE, secret_keys
 from tests.deploy.mlflow_server import Server, mlflow_server, start_upgrade
 from tests.deploy.postgres import PASSWORD, Postgres
 from tests.swift import Swift
@@ -31,7 +31,7 @@ def minimal(postgres: Postgres, swift: Swift, tmp_path_factory: pytest.TempPathF
     bucket = swift.make_bucket()
     secrets = {
         "kineflow-database": postgres.make_database("minimal"),
-        "kineflow-s3": {key: swift.environment[key] for key in secret_keys()["kineflow-s3"]},
+        "kineflow-mlflow-s3": {key: swift.environment[key] for key in secret_keys()["kineflow-mlflow-s3"]},
     }
     given = {
         "ARTIFACTS_DESTINATION": f"s3://{bucket}/mlflow",
@@ -57,13 +57,14 @@ def test_two_upgrades_at_once_leave_a_whole_database_and_a_third_changes_nothing
 
 def test_every_in_cluster_name_is_answered(minimal: tuple[Server, str]) -> None:
     server, _ = minimal
-    for name in ("mlflow", "mlflow.kineflow", "mlflow.kineflow.svc", "mlflow.kineflow.svc.cluster.local", "localhost"):
+    service = f"mlflow.{MLFLOW_NAMESPACE}"
+    for name in ("mlflow", service, f"{service}.svc", f"{service}.svc.cluster.local", "localhost"):
         for host in {f"{name}:5000", name} - {"localhost"}:
             assert server.ask(f"{EXPERIMENTS}/get?experiment_id=0", host=host)[0] == 200, host
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "mlflow.other.svc:5000", "mlflow.kineflow.svc.evil.example", "10.0.0.7"]
+    "host", ["evil.example", "mlflow.kineflow.svc:5000", "mlflow.kineflow-mlflow.svc.evil.example", "10.0.0.7"]
 )
 def test_any_other_name_is_refused(minimal: tuple[Server, str], host: str) -> None:
     status, body = minimal[0].ask(f"{EXPERIMENTS}/get?experiment_id=0", host=host)
@@ -111,7 +112,7 @@ def test_production_asks_for_a_password_and_lets_the_runner_work(postgres: Postg
     )
     secrets = {
         "kineflow-database": postgres.make_database("production"),
-        "kineflow-s3": dict.fromkeys(secret_keys()["kineflow-s3"], "unused-here"),
+        "kineflow-mlflow-s3": dict.fromkeys(secret_keys()["kineflow-mlflow-s3"], "unused-here"),
         "kineflow-mlflow-admin": {
             "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN[0],
             "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
