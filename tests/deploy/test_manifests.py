@@ -317,6 +317,14 @@ def test_only_mlflow_reaches_the_database_beside_it() -> None:
         assert not reaches(objects, client, postgres, 5432)
 
 
+def test_an_s3_in_the_cluster_is_reached_from_both_namespaces_and_not_by_the_database() -> None:
+    objects, s3 = built("minimal"), Pod("storage", {"app": "s3"})
+    for client in (PIPELINE_POD, TRAINING_POD, _pod(objects, "mlflow")):
+        assert reaches(objects, client, s3, 9000)
+    for client in (_pod(objects, "postgres"), _pod(objects, "hand-over-volume")):
+        assert not reaches(objects, client, s3, 9000)
+
+
 @pytest.mark.parametrize(("name", "reached"), [("minimal", False), ("production", True)])
 def test_the_ingress_reaches_mlflow_where_there_is_one(name: str, reached: bool) -> None:
     objects = built(name)
