@@ -21,19 +21,23 @@ def test_a_signal_unwinds_the_block_and_is_told_by_the_exit_code(number: signal.
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_put_away_is_not_disturbed_by_a_second_one(first: signal.Signals) -> None:
-    put_away = False
+    done = []
+
+    def put_away() -> None:
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+            done.append(True)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have had ignored
     try:
         with pytest.raises(KeyboardInterrupt), signals_stop():
-            try:
-                signal.raise_signal(first)
-            finally:
-                signal.raise_signal(signal.SIGTERM)
-                signal.raise_signal(signal.SIGHUP)
-                put_away = True
+            put_away()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert put_away
+    assert done
 
 
 def test_a_signal_that_is_to_be_ignored_is() -> None:
