@@ -228,6 +228,8 @@ def _opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, An
             if not container.streams.video:
                 raise KineflowError("holds no video stream", where=str(path), remedy=remedy)
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise KineflowError("is coded in a way that nobody here knows", where=str(path), remedy=remedy)
             stream.codec_context.thread_count = 1
             stream.codec_context.options = {"max_pixels": str(max_pixels)}
             yield container, stream

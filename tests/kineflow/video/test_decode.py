@@ -252,3 +252,11 @@ def test_a_name_is_no_protocol(variants: dict[str, Path], monkeypatch: pytest.Mo
     monkeypatch.chdir(variants["ours"].parent)
     with pytest.raises(KineflowError, match="no such video"):
         read_frames(Path("concat:ours.mp4|one_gop.mp4"))
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 3, fps=25)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(KineflowError, match="coded in a way that nobody here knows"):
+        read_frames(path)
