@@ -63,7 +63,7 @@ clip_sets = st.builds(
 ).map(
     lambda made: dataclasses.replace(
         made,
-        classes=tuple({*made.classes, *(clip.label for clip in made.clips if clip.label is not None)}),
+        classes=tuple(dict.fromkeys([*made.classes, *(clip.label for clip in made.clips if clip.label is not None)])),
     )
 )
 

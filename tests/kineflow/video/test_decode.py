@@ -329,5 +329,5 @@ def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 3, fps=25)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
-    with pytest.raises(KineflowError, match="coded in a way that nobody here knows"):
+    with pytest.raises(KineflowError, match="coded in a way that FFmpeg does not know"):
         read_frames(path)
