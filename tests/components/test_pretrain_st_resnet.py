@@ -186,7 +186,7 @@ def test_streams_that_are_swapped_are_refused(streams: dict[str, Path], run: Cal
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"width": 0.25}, "width and output_stride are 0.25 and 8 for appearance, 0.125 and 8 for motion"),
         ({"output_stride": 16}, "width and output_stride are 0.125 and 16 for appearance"),
@@ -195,10 +195,10 @@ def test_streams_that_are_swapped_are_refused(streams: dict[str, Path], run: Cal
     ],
 )
 def test_streams_that_do_not_fit_are_refused(
-    tmp_path: Path, streams: dict[str, Path], run: Callable[..., Path], changes: dict[str, Any], said: str
+    tmp_path: Path, streams: dict[str, Path], run: Callable[..., Path], changes: dict[str, Any], message: str
 ) -> None:
     other = make_streams(tmp_path, **changes)
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         run(parents={"appearance": other["appearance"], "motion": streams["motion"]})
 
 

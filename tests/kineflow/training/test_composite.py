@@ -114,7 +114,7 @@ def test_the_clips_of_frames_and_flow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("streams", "name", "said"),
+    ("streams", "name", "message"),
     [
         ([stream(), stream("flow")], "alstm", "alstm reads features of 1 backbones, and was given those of 2"),
         ([stream()], "videolstm", "reads features of 2"),
@@ -126,8 +126,8 @@ def test_the_clips_of_frames_and_flow() -> None:
         ([stream(), stream("flow", width=0.25)], "videolstm", "two kinds"),
     ],
 )
-def test_streams_that_do_not_fit(streams: list[Stream], name: str, said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+def test_streams_that_do_not_fit(streams: list[Stream], name: str, message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         build(streams, settings(name))
 
 

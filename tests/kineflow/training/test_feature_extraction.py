@@ -33,8 +33,10 @@ TIME_STEPS = FRAMES - 1
 
 def source(modality: Modality = "rgb", tap: Tap = "map", **changes: object) -> FeatureSource:
     channels = 2 if modality == "flow" else 3
-    seen = Preprocessing(modality, 1, 1, short_side=16, crop=16, mean=(100.0,) * channels, std=(50.0,) * channels)
-    return FeatureSource("0" * 64, "backbone", tap, dataclasses.replace(seen, **changes))
+    preprocessing = Preprocessing(
+        modality, 1, 1, short_side=16, crop=16, mean=(100.0,) * channels, std=(50.0,) * channels
+    )
+    return FeatureSource("0" * 64, "backbone", tap, dataclasses.replace(preprocessing, **changes))
 
 
 def backbone(channels: int = 3) -> ImageNetwork:

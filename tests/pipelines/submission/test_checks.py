@@ -90,7 +90,7 @@ def test_no_cluster_section_is_a_fault_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("cluster", "said"),
+    ("cluster", "message"),
     [
         ({**CLUSTER, "image": "registry.example.com/kineflow:latest"}, "by its digest"),
         ({**CLUSTER, "image": ""}, "no image is named"),
@@ -103,11 +103,11 @@ def test_no_cluster_section_is_a_fault_of_its_own(
     ids=["image by tag", "no image", "no shards", "no volume", "unknown step", "unknown key", "no mapping"],
 )
 def test_a_faulty_cluster_section_is_refused(
-    kfp: KfpServer, params: ParamsFile, project: Path, cluster: Any, said: str
+    kfp: KfpServer, params: ParamsFile, project: Path, cluster: Any, message: str
 ) -> None:
     with pytest.raises(KineflowError) as refused:
         check(kfp, params(cluster=cluster), project)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert nothing_sent(kfp)
 
 
@@ -127,7 +127,7 @@ def test_all_faults_come_in_one_message(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"seed": -1}, "seed"),
         ({"sede": 1}, "unknown section"),
@@ -136,11 +136,11 @@ def test_all_faults_come_in_one_message(
     ids=["out of range", "unknown", "wrong type"],
 )
 def test_parameters_are_checked_against_the_recipe(
-    kfp: KfpServer, params: ParamsFile, project: Path, changes: dict[str, Any], said: str
+    kfp: KfpServer, params: ParamsFile, project: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(KineflowError) as refused:
         check(kfp, params(**changes), project)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert nothing_sent(kfp)
 
 
