@@ -118,11 +118,11 @@ def test_all_faults_come_in_one_message(
     (project / "code.py").write_text("one = 2\n")
     with pytest.raises(KineflowError) as refused:
         check(kfp, params(cluster=None, seed="seven"), project)
-    said = str(refused.value)
-    assert said.startswith("4 things are wrong:")
+    message = str(refused.value)
+    assert message.startswith("4 things are wrong:")
     for fault in ("seed: int is expected", "no section 'cluster'", "differ from the last commit", "serves many users"):
-        assert said.count(fault) == 1
-    assert "nothing has been sent" in said
+        assert message.count(fault) == 1
+    assert "nothing has been sent" in message
     assert nothing_sent(kfp)
 
 
