@@ -19,7 +19,8 @@ from kineflow.spec.status import Status
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
-from kineflow.video.framing import empty_avi_chunks, fault_of
+from kineflow.video.framing.avi import empty_avi_chunks
+from kineflow.video.framing.fault import fault_of
 from kineflow.video.geometry import Turn, pixel_aspect, turn_of
 from kineflow.video.opening import open_video, packets_of
 from kineflow.video.timeline import Timeline, is_steady, mended, packed
@@ -258,7 +259,9 @@ def _missing(counts: _Counts, path: Path) -> str:
         return f"{have} of the {counts.header_frames} frames of its header are there"
     # The count of an mp4 may rightly hold samples that its edit list leaves out; its duration does not.
     timeline = counts.timeline()
-    if counts.hidden and timeline.seconds * (1 + _DURATION_TOLERANCE) + _HIDDEN_SEC < counts.stated_sec:
+    # FFmpeg gives what is hidden from the key frame before it on, and the rest not at all.
+    hides_most = counts.hidden and counts.header_frames - counts.packets + counts.hidden > counts.frames
+    if hides_most and timeline.seconds * (1 + _DURATION_TOLERANCE) + _HIDDEN_SEC < counts.stated_sec:
         return f"its edit list shows {timeline.seconds:.2f} of {counts.stated_sec:.2f} s"
     there_sec = counts.until_sec - counts.from_sec
     if there_sec * (1 + _DURATION_TOLERANCE) + 2 / timeline.fps >= counts.header_sec:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project
+from kineflow.storage.stopping import signals_held
 from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from kineflow.tracking.store import tracking_uri
@@ -32,14 +33,17 @@ def pipeline_run(recipe: str) -> Iterator[str]:
     before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE)}
     run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
     os.environ.update({RUN_ID: run_id, RECIPE: recipe})
-    project = current_project()
+    project, is_closed = current_project(), False
     try:
         with marked(Mark("pipeline", run_id), tracking_uri(project), project):
             yield run_id
-        _close(run_id, "FINISHED")
+        with signals_held():  # half of an import of MLflow could close nothing any more
+            _close(run_id, "FINISHED")
+            is_closed = True
     except BaseException as error:
-        with suppress(KineflowError):  # a store that cannot be used must not hide why the run ended
-            _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with signals_held(), suppress(KineflowError):  # a store that cannot be used must not hide why the run ended
+            if not is_closed:
+                _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     finally:
         for name, value in before.items():

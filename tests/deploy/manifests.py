@@ -17,7 +17,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 OVERLAYS = ("minimal", "production")  # a team's own, beside them, name an image that there is
-NAMESPACE = "kineflow"
+NAMESPACE = "kineflow"  # of pipelines
+MLFLOW_NAMESPACE = "kineflow-mlflow"
 
 Manifest = dict[str, Any]
 
@@ -53,8 +54,12 @@ def names(objects: tuple[Manifest, ...], kind: str) -> set[str]:
 
 def pods(objects: tuple[Manifest, ...]) -> dict[str, Manifest]:
     """Pod templates (``metadata`` and ``spec``) by the name of what starts them."""
-    workloads = of_kind(objects, "Deployment", "StatefulSet", "Job")
-    return {one["metadata"]["name"]: one["spec"]["template"] for one in workloads}
+    return {one["metadata"]["name"]: one["spec"]["template"] for one in workloads(objects)}
+
+
+def workloads(objects: tuple[Manifest, ...]) -> list[Manifest]:
+    """The objects that start pods."""
+    return of_kind(objects, "Deployment", "StatefulSet", "Job")
 
 
 def containers(pod: Manifest) -> list[Manifest]:
@@ -134,10 +139,20 @@ def references(pod: Manifest) -> Iterator[tuple[str, str]]:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
 
 
-def secret_keys() -> dict[str, dict[str, str]]:
-    """What ``deploy/secrets.example.yaml`` says secrets hold, by their names."""
-    text = (DEPLOY / "secrets.example.yaml").read_text(encoding="utf-8")
-    return {one["metadata"]["name"]: one["stringData"] for one in yaml.safe_load_all(text)}
+def secret_keys(namespace: str | None = None) -> dict[str, dict[str, str]]:
+    """What ``deploy/secrets.example.yaml`` says secrets hold, by their names; of one namespace, or of all."""
+    return {
+        one["metadata"]["name"]: one["stringData"]
+        for one in secrets()
+        if namespace in (None, one["metadata"]["namespace"])
+    }
+
+
+def secrets() -> tuple[Manifest, ...]:
+    """The secrets of ``deploy/secrets.example.yaml``: no two have one name, whatever their namespace."""
+    objects = tuple(yaml.safe_load_all((DEPLOY / "secrets.example.yaml").read_text(encoding="utf-8")))
+    assert len(names(objects, "Secret")) == len(objects)
+    return objects
 
 
 def _kustomize() -> list[str] | None:

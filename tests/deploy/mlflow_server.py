@@ -25,7 +25,7 @@ import pytest
 from tests.deploy.manifests import Manifest, built, command_line, environment, pods
 from tests.deploy.postgres import free_port
 
-IN_CLUSTER = "mlflow.kineflow.svc:5000"
+IN_CLUSTER = "mlflow.kineflow-mlflow.svc:5000"
 _STARTED_WITHIN_SEC = 120
 
 Start = Callable[[Manifest, list[str], Mapping[str, str], Path, IO[str]], "subprocess.Popen[bytes]"]

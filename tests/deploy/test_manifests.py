@@ -10,6 +10,7 @@ import yaml
 
 from tests.deploy.manifests import (
     DEPLOY,
+    MLFLOW_NAMESPACE,
     NAMESPACE,
     OVERLAYS,
     Manifest,
@@ -22,22 +23,28 @@ from tests.deploy.manifests import (
     pods,
     references,
     secret_keys,
+    secrets,
     selects,
+    workloads,
 )
+from tests.deploy.network import Pod, reaches
 
 pytestmark = pytest.mark.slow
 
 # The oldest that Kubeflow Trainer 2 runs on, and the newest that the schemas are there for.
 KUBERNETES = ("1.31", "1.37")
 
-# Labels of the pods that others start in the namespace.
-PIPELINE_POD = {"pipelines.kubeflow.org/v2_component": "true", "workflows.argoproj.io/workflow": "d3d-x"}
-TRAINING_POD = {"jobset.sigs.k8s.io/jobset-name": "teacher"}
-KUBEFLOW_POD = {"application-crd-id": "kubeflow-pipelines", "app": "ml-pipeline"}
-STRANGER = {"app": "somebody-else"}
+# The pods that others start in the namespace of pipelines.
+PIPELINE_POD = Pod(
+    NAMESPACE, {"pipelines.kubeflow.org/v2_component": "true", "workflows.argoproj.io/workflow": "d3d-x"}
+)
+TRAINING_POD = Pod(NAMESPACE, {"jobset.sigs.k8s.io/jobset-name": "teacher"})
+KUBEFLOW_POD = Pod(NAMESPACE, {"application-crd-id": "kubeflow-pipelines", "app": "ml-pipeline"})
+STRANGER = Pod(NAMESPACE, {"app": "somebody-else"})
+DNS = Pod("kube-system", {"k8s-app": "kube-dns"})
 
 # Not made by an overlay, and said to be needed in docs/cluster.md.
-MADE_ELSEWHERE = {("Secret", "mlflow-tls")}
+MADE_ELSEWHERE = {(MLFLOW_NAMESPACE, "Secret", "mlflow-tls")}
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -73,15 +80,20 @@ def test_the_schemas_find_a_mistake(spoilt: Manifest) -> None:
         )
 
 
-def test_every_object_lies_in_the_namespace_or_belongs_to_the_cluster(objects: tuple[Manifest, ...]) -> None:
+def test_every_object_lies_in_a_namespace_that_is_made_or_belongs_to_the_cluster(
+    objects: tuple[Manifest, ...],
+) -> None:
+    assert names(objects, "Namespace") == {NAMESPACE, MLFLOW_NAMESPACE}
     of_the_cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
     for one in objects:
-        expected = None if one["kind"] in of_the_cluster else NAMESPACE
-        assert one["metadata"].get("namespace") == expected, one["metadata"]["name"]
+        expected = {None} if one["kind"] in of_the_cluster else {NAMESPACE, MLFLOW_NAMESPACE}
+        assert one["metadata"].get("namespace") in expected, one["metadata"]["name"]
 
 
 def test_no_object_is_there_twice(objects: tuple[Manifest, ...]) -> None:
-    identities = [(one["apiVersion"], one["kind"], one["metadata"]["name"]) for one in objects]
+    identities = [
+        (one["apiVersion"], one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects
+    ]
     assert len(identities) == len(set(identities))
 
 
@@ -132,19 +144,21 @@ def test_our_own_image_must_be_named_before_anything_starts(objects: tuple[Manif
 
 
 def test_everything_referred_to_is_there_or_said_to_be_needed(objects: tuple[Manifest, ...]) -> None:
-    there = {(one["kind"], one["metadata"]["name"]) for one in objects}
-    there |= {("Secret", name) for name in secret_keys()} | MADE_ELSEWHERE
-    for name, pod in pods(objects).items():
-        for reference in references(pod):
-            assert reference in there, f"{name} refers to {reference}"
+    """There means in the namespace of what refers to it: Kubernetes looks nowhere else."""
+    there = {_place(one) for one in (*objects, *secrets())} | MADE_ELSEWHERE
+    for workload in workloads(objects):
+        namespace, _, name = _place(workload)
+        for reference in references(workload["spec"]["template"]):
+            assert (namespace, *reference) in there, f"{name} refers to {reference}"
     for ingress in of_kind(objects, "Ingress"):
         for certificate in ingress["spec"]["tls"]:
-            assert ("Secret", certificate["secretName"]) in there
+            assert (ingress["metadata"]["namespace"], "Secret", certificate["secretName"]) in there
     for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
-        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in there
+        role = binding["roleRef"]
+        of_role = binding["metadata"]["namespace"] if role["kind"] == "Role" else None
+        assert (of_role, role["kind"], role["name"]) in there
         for subject in binding["subjects"]:
-            assert (subject["kind"], subject["name"]) in there
-            assert subject["namespace"] == NAMESPACE
+            assert (subject["namespace"], subject["kind"], subject["name"]) in there
 
 
 def test_no_secret_is_applied_and_no_value_stands_in_the_example(objects: tuple[Manifest, ...]) -> None:
@@ -202,11 +216,11 @@ def test_servers_hold_no_token_for_the_kubernetes_api(objects: tuple[Manifest, .
 
 
 def test_every_service_leads_to_a_pod_and_to_a_port_of_it(objects: tuple[Manifest, ...]) -> None:
-    templates = pods(objects).values()
     for service in of_kind(objects, "Service"):
-        chosen = [
-            pod for pod in templates if selects({"matchLabels": service["spec"]["selector"]}, pod["metadata"]["labels"])
-        ]
+        selector = {"matchLabels": service["spec"]["selector"]}
+        beside = [one for one in workloads(objects) if one["metadata"]["namespace"] == service["metadata"]["namespace"]]
+        templates = [one["spec"]["template"] for one in beside]
+        chosen = [pod for pod in templates if selects(selector, pod["metadata"]["labels"])]
         assert len(chosen) == 1, service["metadata"]["name"]
         ports = {port["name"]: port["containerPort"] for c in chosen[0]["spec"]["containers"] for port in c["ports"]}
         for port in service["spec"]["ports"]:
@@ -221,24 +235,27 @@ def test_probes_and_the_ingress_use_ports_that_there_are(objects: tuple[Manifest
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 request = container.get(probe, {}).get("httpGet")
                 assert request is None or request["port"] in named
-    services = {one["metadata"]["name"]: one for one in of_kind(objects, "Service")}
+    services = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in of_kind(objects, "Service")}
     for ingress in of_kind(objects, "Ingress"):
+        namespace = ingress["metadata"]["namespace"]
         for rule in ingress["spec"]["rules"]:
             for path in rule["http"]["paths"]:
                 backend = path["backend"]["service"]
-                assert backend["port"]["name"] in {port["name"] for port in services[backend["name"]]["spec"]["ports"]}
+                service = services[namespace, backend["name"]]
+                assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
 
 
 def test_mlflow_listens_on_the_port_that_is_published_and_answers_to_all_names_of_its_service(
     objects: tuple[Manifest, ...],
 ) -> None:
     server = pods(objects)["mlflow"]["spec"]["containers"][0]
-    words = command_line(server, environment(server, objects, secret_keys()))
+    words = command_line(server, environment(server, objects, secret_keys(MLFLOW_NAMESPACE)))
     assert not [word for word in words if "$(" in word], "a variable that nothing sets"
     options = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))
     assert int(options["port"]) == server["ports"][0]["containerPort"]
     allowed = options["allowed-hosts"].split(",")
-    for name in ("mlflow", "mlflow.kineflow", "mlflow.kineflow.svc", "mlflow.kineflow.svc.cluster.local"):
+    service = f"mlflow.{MLFLOW_NAMESPACE}"
+    for name in ("mlflow", service, f"{service}.svc", f"{service}.svc.cluster.local"):
         assert {name, f"{name}:5000"} <= set(allowed)
     assert {"localhost:5000", "127.0.0.1:5000"} <= set(allowed)
     assert not [name for name in allowed if "*" in name]
@@ -251,8 +268,11 @@ def test_the_name_of_the_service_does_not_set_the_port_of_mlflow(objects: tuple[
     assert pods(objects)["mlflow"]["spec"]["enableServiceLinks"] is False
 
 
-def test_both_ways_are_closed_for_every_pod_unless_a_policy_opens_them(objects: tuple[Manifest, ...]) -> None:
-    policies = of_kind(objects, "NetworkPolicy")
+@pytest.mark.parametrize("namespace", [NAMESPACE, MLFLOW_NAMESPACE])
+def test_both_ways_are_closed_for_every_pod_unless_a_policy_opens_them(
+    objects: tuple[Manifest, ...], namespace: str
+) -> None:
+    policies = [one for one in of_kind(objects, "NetworkPolicy") if one["metadata"]["namespace"] == namespace]
     everything_closed = [
         one["spec"]
         for one in policies
@@ -266,27 +286,51 @@ def test_both_ways_are_closed_for_every_pod_unless_a_policy_opens_them(objects: 
     [
         pytest.param(PIPELINE_POD, "mlflow", 5000, True, id="pipeline-mlflow"),
         pytest.param(TRAINING_POD, "mlflow", 5000, True, id="training-mlflow"),
+        pytest.param(PIPELINE_POD, "mlflow", 22, False, id="pipeline-mlflow-other-port"),
         pytest.param(STRANGER, "mlflow", 5000, False, id="stranger-mlflow"),
+        pytest.param(KUBEFLOW_POD, "mlflow", 5000, False, id="kubeflow-mlflow"),
+        pytest.param(PIPELINE_POD._replace(namespace="other"), "mlflow", 5000, False, id="other-namespace-mlflow"),
         pytest.param(PIPELINE_POD, KUBEFLOW_POD, 8887, True, id="pipeline-kubeflow"),
         pytest.param(TRAINING_POD, TRAINING_POD, 29500, True, id="training-training"),
         pytest.param(TRAINING_POD, PIPELINE_POD, 80, False, id="training-pipeline"),
         pytest.param(PIPELINE_POD, TRAINING_POD, 29500, False, id="pipeline-training"),
         pytest.param(STRANGER, KUBEFLOW_POD, 8888, False, id="stranger-kubeflow"),
+        pytest.param("mlflow", PIPELINE_POD, 80, False, id="mlflow-pipeline"),
+        pytest.param("mlflow", KUBEFLOW_POD, 8888, False, id="mlflow-kubeflow"),
+        pytest.param("mlflow", DNS, 53, True, id="mlflow-dns"),
+        pytest.param(PIPELINE_POD, DNS, 53, True, id="pipeline-dns"),
     ],
 )
 def test_pods_reach_whom_they_need_and_nobody_else(
-    objects: tuple[Manifest, ...], client: dict[str, str], server: str | dict[str, str], port: int, reached: bool
+    objects: tuple[Manifest, ...], client: str | Pod, server: str | Pod, port: int, reached: bool
 ) -> None:
-    serving = pods(objects)[server]["metadata"]["labels"] if isinstance(server, str) else server
-    assert _reaches(objects, client, serving, port) is reached
+    calling = _pod(objects, client) if isinstance(client, str) else client
+    serving = _pod(objects, server) if isinstance(server, str) else server
+    assert reaches(objects, calling, serving, port) is reached
 
 
 def test_only_mlflow_reaches_the_database_beside_it() -> None:
     objects = built("minimal")
-    labels = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items()}
-    assert _reaches(objects, labels["mlflow"], labels["postgres"], 5432)
-    for client in (PIPELINE_POD, TRAINING_POD, STRANGER, KUBEFLOW_POD):
-        assert not _reaches(objects, client, labels["postgres"], 5432)
+    mlflow, postgres = _pod(objects, "mlflow"), _pod(objects, "postgres")
+    assert reaches(objects, mlflow, postgres, 5432)
+    # A pod that the runner makes has the labels that the runner likes.
+    disguised = [Pod(NAMESPACE, labels) for labels in (mlflow.labels, PIPELINE_POD.labels | mlflow.labels)]
+    for client in (PIPELINE_POD, TRAINING_POD, STRANGER, KUBEFLOW_POD, *disguised, Pod(mlflow.namespace, {})):
+        assert not reaches(objects, client, postgres, 5432)
+
+
+def test_an_s3_in_the_cluster_is_reached_from_both_namespaces_and_not_by_the_database() -> None:
+    objects, s3 = built("minimal"), Pod("storage", {"app": "s3"})
+    for client in (PIPELINE_POD, TRAINING_POD, _pod(objects, "mlflow")):
+        assert reaches(objects, client, s3, 9000)
+    for client in (_pod(objects, "postgres"), _pod(objects, "hand-over-volume")):
+        assert not reaches(objects, client, s3, 9000)
+
+
+@pytest.mark.parametrize(("name", "reached"), [("minimal", False), ("production", True)])
+def test_the_ingress_reaches_mlflow_where_there_is_one(name: str, reached: bool) -> None:
+    objects = built(name)
+    assert reaches(objects, Pod("ingress-nginx", {}), _pod(objects, "mlflow"), 5000) is reached
 
 
 def test_the_machines_own_credentials_are_out_of_reach(objects: tuple[Manifest, ...]) -> None:
@@ -324,24 +368,12 @@ def test_production_asks_for_a_password_and_has_no_database_of_its_own() -> None
     assert "postgres" not in names(objects, "StatefulSet")
 
 
-def _reaches(objects: tuple[Manifest, ...], client: dict[str, str], server: dict[str, str], port: int) -> bool:
-    """Whether the network policies let a pod of the namespace call another: out of the one and into the other."""
-    return _open(objects, "egress", "to", client, server, port) and _open(
-        objects, "ingress", "from", server, client, port
-    )
+def _place(one: Manifest) -> tuple[str | None, str, str]:
+    """Namespace, kind and name of an object; no namespace for what belongs to the cluster."""
+    return one["metadata"].get("namespace"), one["kind"], one["metadata"]["name"]
 
 
-def _open(
-    objects: tuple[Manifest, ...], way: str, peers: str, own: dict[str, str], other: dict[str, str], port: int
-) -> bool:
-    policies = [one["spec"] for one in of_kind(objects, "NetworkPolicy") if selects(one["spec"]["podSelector"], own)]
-    if not any(way.capitalize() in spec["policyTypes"] for spec in policies):
-        return True
-    for spec in policies:
-        for rule in spec.get(way, []):
-            ports = [one["port"] for one in rule.get("ports", [])]
-            named = [peer["podSelector"] for peer in rule.get(peers, []) if set(peer) == {"podSelector"}]
-            everybody = peers not in rule
-            if (not ports or port in ports) and (everybody or any(selects(one, other) for one in named)):
-                return True
-    return False
+def _pod(objects: tuple[Manifest, ...], name: str) -> Pod:
+    """The pod of a workload of ours."""
+    (found,) = [one for one in workloads(objects) if one["metadata"]["name"] == name]
+    return Pod(found["metadata"]["namespace"], found["spec"]["template"]["metadata"]["labels"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.manifests import DEPLOY, secret_keys
+from tests.deploy.manifests import DEPLOY, MLFLOW_NAMESPACE, secret_keys
 from tests.deploy.mlflow_server import Server, mlflow_server, start_upgrade
 from tests.deploy.postgres import PASSWORD, Postgres
 from tests.swift import Swift
@@ -50,7 +50,7 @@ def deployed(
     overlay, bucket = request.param, swift.make_bucket()
     secrets = {
         "kineflow-database": postgres.make_database(overlay),
-        "kineflow-s3": {key: swift.environment[key] for key in secret_keys()["kineflow-s3"]},
+        "kineflow-mlflow-s3": {key: swift.environment[key] for key in secret_keys()["kineflow-mlflow-s3"]},
     }
     given = {
         "ARTIFACTS_DESTINATION": f"s3://{bucket}/mlflow",
@@ -88,13 +88,14 @@ def test_two_upgrades_at_once_leave_a_whole_database_and_a_third_changes_nothing
 
 
 def test_every_in_cluster_name_is_answered(deployed: Deployed) -> None:
-    for name in ("mlflow", "mlflow.kineflow", "mlflow.kineflow.svc", "mlflow.kineflow.svc.cluster.local", "localhost"):
+    service = f"mlflow.{MLFLOW_NAMESPACE}"
+    for name in ("mlflow", service, f"{service}.svc", f"{service}.svc.cluster.local", "localhost"):
         for host in {f"{name}:5000", name} - {"localhost"}:
             assert deployed.ask(f"{EXPERIMENTS}/get?experiment_id=0", host=host)[0] == 200, host
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "mlflow.other.svc:5000", "mlflow.kineflow.svc.evil.example", "10.0.0.7"]
+    "host", ["evil.example", "mlflow.kineflow.svc:5000", "mlflow.kineflow-mlflow.svc.evil.example", "10.0.0.7"]
 )
 def test_any_other_name_is_refused(deployed: Deployed, host: str) -> None:
     status, body = deployed.ask(f"{EXPERIMENTS}/get?experiment_id=0", host=host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shlex
 import shutil
@@ -17,7 +18,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pipelines.cli import app
-from tests.deploy.manifests import OVERLAYS, ROOT, built, secret_keys
+from tests.deploy.manifests import MLFLOW_NAMESPACE, NAMESPACE, OVERLAYS, ROOT, built, secret_keys, secrets
+from tests.deploy.postgres import Postgres
 
 PAGE = ROOT / "docs" / "cluster.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -109,31 +111,61 @@ def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path)
 def test_the_section_cluster_names_what_the_overlays_make() -> None:
     cluster: dict[str, Any] = yaml.safe_load(YAML[1])["cluster"]
     for overlay in OVERLAYS:
-        there = {(one["kind"], one["metadata"]["name"]) for one in built(overlay)}
-        assert ("PersistentVolumeClaim", cluster["volume"]["claim"]) in there
-        assert ("ServiceAccount", "kineflow-runner") in there
-        assert ("Service", "mlflow") in there
-    assert set(cluster["secrets"].values()) <= set(secret_keys())
-    assert cluster["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow.kineflow.svc:5000"
+        there = {(one["metadata"].get("namespace"), one["kind"], one["metadata"]["name"]) for one in built(overlay)}
+        assert (NAMESPACE, "PersistentVolumeClaim", cluster["volume"]["claim"]) in there
+        assert (NAMESPACE, "ServiceAccount", "kineflow-runner") in there
+        assert (MLFLOW_NAMESPACE, "Service", "mlflow") in there
+    assert set(cluster["secrets"].values()) <= set(secret_keys(NAMESPACE))
+    assert cluster["environment"]["MLFLOW_TRACKING_URI"] == f"http://mlflow.{MLFLOW_NAMESPACE}.svc:5000"
 
 
-@pytest.mark.parametrize("name", sorted(secret_keys()))
-def test_the_commands_make_secrets_with_the_keys_that_are_read(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "namespace"), [(one["metadata"]["name"], one["metadata"]["namespace"]) for one in secrets()]
+)
+def test_the_commands_make_secrets_where_they_are_read_with_the_keys_that_are_read(name: str, namespace: str) -> None:
     """Run for real, with kubectl's dry run."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     (command,) = [line for block in SHELL for line in block.splitlines() if f" secret generic {name} " in line]
     given = "export AWS_ACCESS_KEY_ID='an id' AWS_SECRET_ACCESS_KEY='a \"secret\" $key'\n"
+    given += "mlflow_key='an id' mlflow_secret='a \"secret\" $key'\n"
     done = subprocess.run(
         ["bash", "-c", f"{given}{command} --dry-run=client --output=yaml"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     made = yaml.safe_load(done.stdout)
-    assert made["metadata"]["namespace"] == "kineflow"
+    assert made["metadata"]["namespace"] == namespace
     assert set(made["data"]) == set(secret_keys()[name])
     values = {key: base64.b64decode(value).decode() for key, value in made["data"].items()}
     assert all(values.values())
     assert values.get("AWS_SECRET_ACCESS_KEY", 'a "secret" $key') == 'a "secret" $key'
+
+
+@pytest.mark.slow
+def test_the_commands_back_the_database_up_and_put_it_back(postgres: Postgres, tmp_path: Path) -> None:
+    """Run for real, without the ``kubectl exec`` that goes into the pod first."""
+    if shutil.which("pg_dump") is None:
+        pytest.skip("PostgreSQL's programs are not on the path")
+    prefix = re.compile(r"^kubectl -n \S+ exec (-i )?statefulset/postgres -- ")
+    back_up, put_back = (prefix.sub("", text) for text in IN_LINE if prefix.match(text))
+    surroundings = {**os.environ, **postgres.make_database("mlflow")}
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("psql -c 'CREATE TABLE runs (id int PRIMARY KEY)' -c 'INSERT INTO runs VALUES (7)'")
+    run(back_up)
+    newer = "CREATE TABLE newer (run int REFERENCES runs)"  # which a later MLflow made, and which holds the old one
+    run(f"psql -c 'DELETE FROM runs' -c '{newer}'")
+    for _ in range(2):  # and what was put back can be backed up, and put back again
+        run(put_back)
+        assert run("psql -At -c 'TABLE runs'").split() == ["7"]
+        assert postgres.tables("mlflow") == {"runs"}
+        run(back_up)
 
 
 @pytest.mark.slow
@@ -152,11 +184,26 @@ def test_the_commands_make_an_overlay_of_ones_own_with_the_image_that_was_built(
     assert "registry.example.com" not in text
 
 
-def test_every_object_that_commands_name_is_made_by_an_overlay() -> None:
-    made = {f"{one['kind'].lower()}/{one['metadata']['name']}" for name in OVERLAYS for one in built(name)}
-    named = set(re.findall(r"\b(?:deployment|service|statefulset|job)/[\w-]+", "\n".join([*SHELL, *IN_LINE])))
-    assert named - KUBEFLOWS_OWN <= made
+def test_every_object_that_commands_name_is_made_by_an_overlay_in_the_namespace_that_they_name() -> None:
+    made = {
+        (one["metadata"].get("namespace"), f"{one['kind'].lower()}/{one['metadata']['name']}")
+        for name in OVERLAYS
+        for one in built(name)
+    }
+    commands = [line for text in [*SHELL, *IN_LINE] for line in text.replace("\\\n", " ").splitlines()]
+    named = {
+        (*re.findall(r"^kubectl -n (\S+)", command), found)
+        for command in commands
+        for found in re.findall(r"\b(?:deployment|service|statefulset|job)/[\w-]+", command)
+    }
+    assert {one for one in named if one[-1] not in KUBEFLOWS_OWN} <= made
     assert len(named) > 4
+
+
+def test_the_values_of_secrets_are_asked_for_where_they_are() -> None:
+    asked_for = re.findall(r"\$\(secret (\S+) (\S+) (\w+)\)", "\n".join(SHELL))
+    assert len(asked_for) > 1
+    assert all(key in secret_keys(namespace)[name] for namespace, name, key in asked_for)
 
 
 def _anchors() -> set[str]:

@@ -138,6 +138,19 @@ def good_lists() -> list[Files]:
     ]
 
 
+def good_layouts() -> list[Files]:
+    """Lists of each layout, with two files that they may mean."""
+    there = {"02.avi": b"", "v_Run_g01_c01.avi": b""}
+    lists: list[Files] = [
+        {"clips.csv": b"path,label,split,group,start,end\nwalk/02.avi,run,train,g,,\n\"b,c.mp4\",,train,,1.5,2\n"},
+        {"classInd.txt": b"1 run\n2 walk\n", "trainlist01.txt": b"run/v_Run_g01_c01.avi 1\nwalk/02.avi 2\n",
+         "testlist01.txt": b"run/02.avi\n"},
+        {"run_test_split1.txt": b"a_run_f_cm_np1_fr_med_0.avi 1\n02.avi 2\nc.avi 0\n"},
+        {"k.csv": b"label,youtube_id,time_start,time_end,split\nrun,02,10,20,train\nwalk,02,0,10,test\n"},
+    ]  # fmt: skip
+    return [{**each, **there} for each in lists]
+
+
 _COUNTS = st.sampled_from([0, 1, 30, 1000, 200_000, 3_000_000])
 _TEXTS = st.sampled_from(["", "ok", "train", "a/1", "x" * 1000, "x" * 100_000, "é", "../../x"])
 _INTEGERS = st.sampled_from([-1, 0, 1, 2**31 - 1, 2**31, 2**62])

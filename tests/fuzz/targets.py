@@ -74,6 +74,21 @@ def read_lists(folder: Path) -> None:
         read_imported(folder / "scores.csv", model="other", like=like, normalise="l2")
 
 
+def read_layout(folder: Path) -> None:
+    """The lists of a data set, whose layout their names tell."""
+    from kineflow.data.clip_ids import clip_ids
+    from kineflow.data.layouts import list_clips, open_lists
+    from kineflow.data.source import LocalSource
+
+    told_by = {"clips.csv": "csv", "classInd.txt": "ucf101", "run_test_split1.txt": "hmdb51"}
+    layout = next((layout for name, layout in told_by.items() if (folder / name).exists()), "kinetics")
+    source = LocalSource(folder)
+    clips = list_clips(layout, open_lists(source, ""), source.names(), root=source.root).clips
+    clip_ids(clips)
+    for clip in clips:
+        source.trouble(clip.source)
+
+
 def read_video(folder: Path) -> None:
     import torch
 
@@ -110,5 +125,6 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
     "checkpoint": read_checkpoint,
     "params": read_params,
     "lists": read_lists,
+    "layouts": read_layout,
     "video": read_video,
 }

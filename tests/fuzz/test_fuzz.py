@@ -126,6 +126,22 @@ def test_lists(run: Run) -> None:
     run("lists", goods[0], st.one_of(kinds))
 
 
+def test_layouts(run: Run) -> None:
+    goods = seeds.good_layouts()
+    words = [b"1e308", b"nan", b".", b"..", b"../..", b"/", b"\0", b'"', b",", b"\n", b"\r", b"=1", b"\xff",
+             b"\\", b"C:\\x", b"s3://b/x", b"9" * 400, b"x" * 300, b"\xe2\x80\xa8", b"train", b"e\xcc\x81"]  # fmt: skip
+
+    def words_added(_: str, content: bytes) -> st.SearchStrategy[bytes]:
+        places = st.tuples(st.integers(0, len(content)), st.sampled_from(words), st.integers(0, 8))
+        return places.map(lambda put: content[: put[0]] + put[1] + content[put[0] + put[2] :])
+
+    run(
+        "layouts",
+        goods[0],
+        st.one_of([one_changed(good, how) for good in goods for how in (bytes_changed, words_added)]),
+    )
+
+
 def test_videos(run: Run) -> None:
     goods = seeds.good_videos()
     run("video", goods[0], st.one_of([one_changed(good, bytes_changed) for good in goods]))

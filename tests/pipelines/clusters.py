@@ -17,7 +17,7 @@ def cluster(**changes: Any) -> ClusterParams:
         "image": IMAGE,
         "volume": {"claim": "kineflow-data", "path": "/cache"},
         "secrets": {"s3": "kineflow-s3", "mlflow": "kineflow-mlflow", "image_pull": ["registry"]},
-        "environment": {"MLFLOW_TRACKING_URI": "http://mlflow.kineflow.svc:5000"},
+        "environment": {"MLFLOW_TRACKING_URI": "http://mlflow.kineflow-mlflow.svc:5000"},
         "flow_shards": 3,
         "flow_shards_at_once": 2,
         "steps": {

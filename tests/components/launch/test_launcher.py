@@ -205,7 +205,7 @@ class TestInAProcessOfSeveral:
 
     def test_it_tracks_nothing(self, second: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-        with _tracked(train, {}, Signature.of(train)) as tracker:
+        with _tracked(train, {}, Signature.of(train), tmp_path) as tracker:
             assert tracker is NULL_TRACKER
         assert list(tmp_path.iterdir()) == []
 

@@ -54,7 +54,10 @@ def settings(volume: Path, **changes) -> TrainJobSettings:
         "shared_memory": "16Gi",
         "node_selector": {"pool": "gpu"},
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-        "environment": {"MLFLOW_TRACKING_URI": "http://mlflow.kineflow.svc:5000", "AWS_DEFAULT_REGION": "us-east-1"},
+        "environment": {
+            "MLFLOW_TRACKING_URI": "http://mlflow.kineflow-mlflow.svc:5000",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        },
         "secrets": {"kineflow-s3": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]},
         "image_pull_secrets": ["registry"],
         "service_account": "kineflow-training",

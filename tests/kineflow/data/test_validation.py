@@ -127,6 +127,7 @@ def as_of_copy(clip, number):
         path=clip.path and f"{number}/{clip.path}",
         group=clip.group and f"{number}/{clip.group}",
         sha256=hashlib.sha256(f"{number} {clip.sha256}".encode()).hexdigest() if valid else clip.sha256,
+        video_sha256=clip.video_sha256 and f"{number} {clip.video_sha256}",
     )
 
 
@@ -135,7 +136,7 @@ def test_each_fault_fails_its_own_check_and_names_the_rows():
     clips, rows = [], {}
     for number, (name, changes) in enumerate(ROW_FAULTS.values()):
         clips += [as_of_copy(clip, number) for clip in changed(make_set(), changes).clips]
-        rows[name] = sorted(f"{number}/{clip_id}" for clip_id in changes)
+        rows[name] = sorted([*rows.get(name, []), *(f"{number}/{clip_id}" for clip_id in changes)])
     validation, _ = run(dataclasses.replace(make_set(), clips=tuple(clips)))
     faults = failed(validation)
     assert {name: sorted(fault.rows) for name, fault in faults.items()} == rows

@@ -90,5 +90,4 @@ def test_a_shell_takes_a_parameter_file_of_any_name_as_one_word(tmp_path: Path, 
 def test_what_dvc_is_given_stays_short() -> None:
     """A person reads it in a diff: each file of code stood there once, 531 of them."""
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) < 250
-    assert len((ROOT / "dvc.lock").read_text().splitlines()) < 500
     assert Path(ROOT / DIGESTS_FILE).is_file()

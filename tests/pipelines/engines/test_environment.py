@@ -1,10 +1,12 @@
 """How a run's record is closed."""
 
+import signal
 from contextlib import nullcontext
 
 import pytest
 
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.stopping import signals_stop
 from pipelines.engines import environment
 from pipelines.engines.environment import pipeline_run
 
@@ -28,3 +30,16 @@ def test_a_store_that_is_gone_does_not_hide_why_the_run_ended(monkeypatch: pytes
     monkeypatch.setattr(environment, "_close", gone)
     with pytest.raises(KineflowError, match="bad data"), pipeline_run("d3d"):
         raise KineflowError("bad data")
+
+
+def test_ctrl_c_as_a_run_is_closed_leaves_it_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    def close(_: str, status: str) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        closed.append(status)
+
+    monkeypatch.setattr(environment, "_close", close)
+    with pytest.raises(KeyboardInterrupt), signals_stop(), pipeline_run("d3d"):
+        pass
+    assert closed == ["FINISHED"]

@@ -177,14 +177,20 @@ def test_a_second_run_says_for_whom_it_waits(run: Run) -> None:
 
 def test_a_finished_stage_is_kept_though_an_editor_holds_dvcs_lock(folder: Path) -> None:
     """DVC itself gives up after three seconds, and the next run does the stage again."""
-    (folder / "step.py").write_text("open('out', 'w').close(); open('put_away', 'w').close()")
+    (folder / "step.py").write_text(
+        "import os, time\nopen('out', 'w').close(); open('put_away', 'w').close()\n"
+        "while not os.path.exists('locked'): time.sleep(0.05)"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", RUN], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
     )
     wait_for((folder / "put_away").exists)
     lock = open_lock(folder / ".dvc" / "tmp" / "lock")
     wait_for(lambda: is_taken(lock))
-    time.sleep(4)
+    (folder / "locked").touch()
+    assert process.stdout
+    assert any(b"waiting for another DVC command" in line for line in process.stdout)
+    time.sleep(3)
     os.close(lock)
     process.communicate(timeout=60)
     assert process.returncode == 0

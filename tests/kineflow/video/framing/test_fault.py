@@ -12,7 +12,8 @@ import av
 import pytest
 
 from kineflow.spec.status import Status
-from kineflow.video.framing import empty_avi_chunks, fault_of
+from kineflow.video.framing.avi import empty_avi_chunks
+from kineflow.video.framing.fault import fault_of
 from kineflow.video.index import index_video
 from tests.kineflow.video import numbered
 
