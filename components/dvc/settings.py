@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from kineflow.storage.config import LocalFolder, Params
+from kineflow.storage.credentials import has_credentials
 from kineflow.storage.errors import KineflowError
 
 _VERSION = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -41,9 +42,7 @@ def check_remote(remote: str) -> str:
 def _without_credentials(remote: str) -> str:
     if _UNSAFE.search(remote):
         raise ValueError("must be a URL")
-    parts = urlsplit(remote)
-    named = parts.username is not None and parts.scheme != "ssh"  # whose users log in with keys
-    if "://" in remote and (parts.password is not None or named or parts.query):
+    if has_credentials(remote) or ("://" in remote and urlsplit(remote).query):
         # No ValueError: those are told with the value.
         raise KineflowError(
             "the URL of a remote carries credentials",

@@ -14,8 +14,8 @@ HIDDEN = "***"
 
 WHERE_THEY_BELONG = (
     "leave it out, and keep it in the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or "
-    "~/.aws/credentials) for S3, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow; download what only "
-    "a signed address gives, and name the file"
+    "~/.aws/credentials) for S3, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow, and on a cluster in "
+    "a Kubernetes secret, which is named under secrets; download what only a signed address gives, and name the file"
 )
 
 _USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")

@@ -72,13 +72,13 @@ def read_sizes(content: mmap | bytes) -> Footer:
     thrift = _Compact(content, size - 8 - footer_bytes, size - 8)
     file = thrift.struct()
     rows, columns = 0, dict[str, ColumnSize]()
-    flat = _flat_columns(_list(file, 2))
-    for group in _list(file, 4):
+    flat = _flat_columns(_structs(file, 2))
+    for group in _structs(file, 4):
         group_rows = _count(group, 3)
         rows += group_rows
-        for chunk in _list(group, 1):
+        for chunk in _structs(group, 1):
             facts = _struct(chunk, 3)
-            name, *below = [_text(part) for part in _list(facts, 3)]
+            name, *below = [_text(part) for part in _list(facts, 3)] or [""]
             values, page_bytes = 0, 0
             if not group_rows and not facts.get(9):  # Arrow says of a column without rows that it begins nowhere
                 columns.setdefault(name, ColumnSize(0, 0))
@@ -94,7 +94,7 @@ def read_sizes(content: mmap | bytes) -> Footer:
     return Footer(rows, columns)
 
 
-def _flat_columns(schema: list[Any]) -> set[str]:
+def _flat_columns(schema: list[Struct]) -> set[str]:
     """Names of the columns without elements of their own."""
     if not schema or len(schema) > _MAX_ITEMS:
         raise ValueError("no schema")
@@ -147,8 +147,15 @@ def _list(fields: Struct, field: int) -> list[Any]:
     return value
 
 
-def _struct(fields: Any, field: int) -> Struct:
-    value = fields.get(field) if isinstance(fields, dict) else None
+def _structs(fields: Struct, field: int) -> list[Struct]:
+    value = _list(fields, field)
+    if not all(isinstance(each, dict) for each in value):
+        raise ValueError(f"field {field} of a parquet header is no list of structs")
+    return value
+
+
+def _struct(fields: Struct, field: int) -> Struct:
+    value = fields.get(field)
     if not isinstance(value, dict):
         raise ValueError(f"field {field} of a parquet header is no struct")
     return value

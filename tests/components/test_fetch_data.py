@@ -222,7 +222,7 @@ def test_impossible_params_are_refused(
 )
 def test_credentials_in_a_url_are_refused(pushed: Pushed, tmp_path: Path, remote: str) -> None:
     for named in ("remote", "endpoint_url"):
-        with pytest.raises(KineflowError, match="carries credentials") as raised:
+        with pytest.raises(KineflowError, match="holds a credential") as raised:
             params(pushed, tmp_path, **{named: remote})
         assert "hunter2" not in str(raised.value)
         assert "AKIA7" not in str(raised.value)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class Fuzzer:
             first = self._ask(self.good)
             assert first["verdict"] == "ok", first["text"]
         answer = self._ask(files)
+        answer["text"] += f"\nthe input: {self._kept(answer)}"
         self.verdicts[answer["verdict"]] += 1
         self.most_mb, self.most_cpu_sec = max(self.most_mb, answer["mb"]), max(self.most_cpu_sec, answer["cpu_sec"])
         assert answer["verdict"] in ("ok", "refused"), answer["text"]
@@ -86,6 +88,16 @@ class Fuzzer:
             return {"verdict": "killed", "text": f"the worker ended with {code}", "mb": 0.0, "cpu_sec": 0.0}
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _kept(self, answer: dict[str, Any]) -> Path | None:
+        """A copy of an input that went wrong."""
+        if answer["verdict"] in ("ok", "refused") and answer["mb"] <= MOST_MB and answer["cpu_sec"] <= MOST_CPU_SEC:
+            return None
+        return Path(
+            shutil.copytree(
+                self.folder / "input", tempfile.mkdtemp(prefix=f"kineflow-fuzz-{self.target}-"), dirs_exist_ok=True
+            )
+        )
 
     @staticmethod
     def _end(worker: subprocess.Popen[str]) -> int:

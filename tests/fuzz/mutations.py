@@ -64,6 +64,7 @@ def with_hostile_values(draw: st.DrawFn, value: Any) -> Any:
     value = copy.deepcopy(value)
     places = list(_places(value))
     changes = {draw(st.sampled_from(places)): draw(hostile_values) for _ in range(draw(st.integers(1, 4)))}
+    is_long = False
     for place, new in changes.items():
         if not place:
             return new
@@ -76,7 +77,8 @@ def with_hostile_values(draw: st.DrawFn, value: Any) -> Any:
                     holder[place[-1]] = new
                 case "remove":
                     del holder[place[-1]]
-                case "repeat":
+                case "repeat" if not is_long:  # of a repeated part again it would take hours to write them down
+                    is_long = True
                     count = draw(st.sampled_from((2, 1000, 30_000)))
                     holder[place[-1]] = [holder[place[-1]]] * count
         except (KeyError, IndexError, TypeError):  # an earlier change has taken it away

@@ -100,19 +100,15 @@ def test_a_typo_stops_before_anything_runs(project: Any, first_run: Any) -> None
     assert "── " not in done.said
 
 
-@pytest.mark.parametrize("engine", ["dvc", "kfp"])
-def test_data_that_cannot_be_read_stop_the_run_with_the_steps_words(project: Any, first_run: Any, engine: str) -> None:
-    """What bad data are is validation's to say, which ends the run of the package below."""
-    listed = project.folder / "data" / "clips.csv"
-    before = listed.read_text()
-    listed.write_text(before.replace("split", "splitt", 1))
+@pytest.mark.parametrize("engine", ["kfp", "dvc"])
+def test_a_step_that_fails_ends_the_run_with_its_words(project: Any, first_run: Any, engine: str) -> None:
+    project.set_params(lambda params: params["validation"].update(min_frames=999))
     try:
         done = project.kineflow("run", "d3d", "--engine", engine)
     finally:
-        listed.write_text(before)
+        project.set_params(lambda params: params["validation"].pop("min_frames"))
     assert done.code == 2, done.said
-    assert "clips.csv" in done.said
-    assert "splitt" in done.said
+    assert "checks of the clip set failed" in done.said
     assert "Traceback" not in done.said
     assert "── plain" not in done.said.replace("── plain: up to date", "")
 

@@ -198,7 +198,7 @@ def test_nothing_is_left_behind_when_the_network_fails(
             raise RuntimeError("broken")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(KineflowError, match="broken"):
         predict_video(video.read_bytes(), Broken(2, 4, 32), card_of("flow"))
     assert list(tmp_path.iterdir()) == []
 

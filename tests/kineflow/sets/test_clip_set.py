@@ -62,7 +62,8 @@ clip_sets = st.builds(
     media_root=st.sampled_from(["/volume/clips", "s3://bucket/clips", "/elsewhere"]),
 ).map(
     lambda made: dataclasses.replace(
-        made, classes=tuple(dict.fromkeys([*made.classes, *(clip.label for clip in made.clips if clip.label)]))
+        made,
+        classes=tuple(dict.fromkeys([*made.classes, *(clip.label for clip in made.clips if clip.label is not None)])),
     )
 )
 

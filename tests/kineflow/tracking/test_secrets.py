@@ -12,6 +12,9 @@ WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789!%:", min_size=1, max_size=
     [
         ("https://ann:s3cret@mlflow.example:5000/x?y=1", "https://***@mlflow.example:5000/x?y=1"),
         ("https://t0ken@host", "https://***@host"),
+        ("get https://h/x?X-Amz-Signature=ab%2F1&y=1 now", "get https://h/x?X-Amz-Signature=***&y=1 now"),
+        ("https://h/x?v=1&sig=ab#token=cd", "https://h/x?v=1&sig=***#token=***"),
+        ("https://h/x?signal=3&keys=4", "https://h/x?signal=3&keys=4"),
         ("postgresql+psycopg2://u:p%40ss@db/mlflow", "postgresql+psycopg2://***@db/mlflow"),
         ("https://u:p@ss@host/", "https://***@host/"),
         ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),

@@ -323,3 +323,11 @@ def test_a_file_may_be_longer_than_what_is_read_whole(
     assert read_frames(variants["ours"], [39], max_frames=5).shape[0] == 1
     monkeypatch.setattr("kineflow.video.decode.MAX_FILE_FRAMES", 5)  # then nothing is planned
     assert np.array_equal(read_frames(variants["ours"], [39], pixel_format="gray"), grey(planes()[[39], ..., 0]))
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 3, fps=25)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(KineflowError, match="coded in a way that FFmpeg does not know"):
+        read_frames(path)

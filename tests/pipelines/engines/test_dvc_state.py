@@ -16,8 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from pipelines.dag.sources import ROOT
-from pipelines.engines.dvc_state import is_whole, keep_locks, mend_databases, mend_dvc_state, mend_run_cache
+from pipelines.engines.dvc_state import keep_locks, mend_databases, mend_dvc_state, mend_run_cache
 
 LOCK = yaml.safe_dump(
     {
@@ -74,10 +73,6 @@ def test_a_copy_is_the_latest_and_goes_with_its_workspace(project: Path) -> None
     mend_dvc_state(project)
     assert (project / "dvc.lock").read_text() == changed
     assert [path.name for path in (project / ".dvc/tmp/kineflow/locks").rglob("dvc.lock")] == ["dvc.lock"]
-
-
-def test_the_demos_own_lock_is_whole() -> None:
-    assert is_whole(ROOT / "dvc.lock")
 
 
 class TestRwlock:

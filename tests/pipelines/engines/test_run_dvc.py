@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import work_folder
-from pipelines.dag.sources import ROOT
 from pipelines.engines import run_dvc as module
 from pipelines.engines.run_dvc import run_dvc
 from pipelines.engines.workspace import Workspace
+from pipelines.project import make_project
 
 
 @pytest.fixture
@@ -103,9 +104,11 @@ def test_a_disk_that_dvcs_cache_has_filled_is_said_once(run: Any, capsys: pytest
     assert capsys.readouterr().out == "\n── train\n"
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
-def test_stages_of_any_parameter_file_can_be_versioned() -> None:
+@pytest.mark.slow
+def test_stages_of_any_parameter_file_can_be_versioned(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    make_project(tmp_path, "tsn")
     # DVC refuses a dvc.yaml that git ignores.
-    stages = Workspace.of("tsn", ROOT / "params" / "tsn.yaml", ROOT).folder / "dvc.yaml"
-    ignored = module.subprocess.run(["git", "check-ignore", "-q", str(stages)], cwd=ROOT, check=False)
+    stages = Workspace.of("tsn", tmp_path / "params" / "other.yaml", tmp_path).folder / "dvc.yaml"
+    ignored = subprocess.run(["git", "check-ignore", "-q", str(stages)], cwd=tmp_path, check=False)
     assert ignored.returncode == 1
