@@ -55,10 +55,10 @@ def extract_flow(
     if not usable:
         raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
     wanted = [clip for clip in usable if clip.split in params.splits]
-    chosen, shown = part.of(wanted), part.described(wanted)
+    chosen, shard_facts = part.of(wanted), part.described(wanted)
     if params.existing:
-        return _index_existing(chosen, params, shown, tracker=tracker, flow=flow)
-    return _compute(clip_set, chosen, params, shown, tracker=tracker, flow=flow)
+        return _index_existing(chosen, params, shard_facts, tracker=tracker, flow=flow)
+    return _compute(clip_set, chosen, params, shard_facts, tracker=tracker, flow=flow)
 
 
 def _compute(
@@ -78,7 +78,7 @@ def _compute(
     from kineflow.storage.files import atomic_folder
 
     settings = ExtractSettings.of(params)
-    told = settings.described()
+    method = settings.described()
     tracker.set_tags({"flow": f"{params.algorithm} {params.preset}", "device": ",".join(settings.devices)})
 
     with translate_full_disk(flow.parent), open_media(params.media_root, flow) as media:
@@ -89,7 +89,7 @@ def _compute(
         with atomic_folder(flow) as partial:
             entries = {entry.clip_id: entry for entry in extracted.entries}
             media_root = media.settle(paths, partial)
-            FlowSet(params.bound_px, entries, media_root, {**told, **shard}).save(partial)
+            FlowSet(params.bound_px, entries, media_root, {**method, **shard}).save(partial)
 
     pairs = sum(entry.fields for entry in good)
     return StepResult(
@@ -118,8 +118,8 @@ def _index_existing(
     entries = index_jpeg_flow(root, chosen)
     good, failed = _judged(entries.values(), shard)
     with atomic_folder(flow) as partial:
-        told = {"algorithm": "unknown", "layout": "jpeg"}
-        FlowSet(params.bound_px, entries, str(root), {**told, **shard}).save(partial)
+        method = {"algorithm": "unknown", "layout": "jpeg"}
+        FlowSet(params.bound_px, entries, str(root), {**method, **shard}).save(partial)
     pairs = sum(entry.fields for entry in good)
     return StepResult(
         metrics={"clips": len(good), "failed": len(failed), "pairs": pairs},
@@ -135,10 +135,10 @@ def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[lis
     good = [entry for entry in listed if entry.status is Status.OK]
     failed = [entry for entry in listed if entry.status is not Status.OK]
     if listed and not good and not shard:
-        shown = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
-        more = len(failed) - len(shown)
+        listed_entries = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
+        more = len(failed) - len(listed_entries)
         raise KineflowError(
-            "\n".join(["no clip has flow", *shown, *([f"  … and {more} more"] if more else [])]),
+            "\n".join(["no clip has flow", *listed_entries, *([f"  … and {more} more"] if more else [])]),
             remedy="replace these clips",
         )
     return good, failed

@@ -93,9 +93,9 @@ def ingest(
 def _none_usable(rejected: Sequence[Clip]) -> str:
     from kineflow.data.names import printable
 
-    shown = [f"  {printable(clip.source)}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
-    more = len(rejected) - len(shown)
-    return "\n".join(["no listed video is usable", *shown, *([f"  … and {more} more"] if more else [])])
+    listed_clips = [f"  {printable(clip.source)}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
+    more = len(rejected) - len(listed_clips)
+    return "\n".join(["no listed video is usable", *listed_clips, *([f"  … and {more} more"] if more else [])])
 
 
 def _write_rejected(rejected: Sequence[Clip], path: Path) -> None:

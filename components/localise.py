@@ -76,10 +76,10 @@ def localise(
     with atomic_folder(localisation) as partial:
         write_localisation(partial, compared, params, version=version)
     metrics = localisation_metrics(compared)
-    told = "video_map" if compared.whole_frame else "entropy"
+    metric = "video_map" if compared.whole_frame else "entropy"
     return StepResult(
         metrics=metrics,
-        summary=f"{told}: " + ", ".join(f"{model} {metrics[f'{model}/{told}']:.3f}" for model in compared.figures),
+        summary=f"{metric}: " + ", ".join(f"{model} {metrics[f'{model}/{metric}']:.3f}" for model in compared.figures),
         artifacts={"localisation": localisation, "report.html": report},
         tags={"localisation.data_version": version, "localisation.split": params.split},
     )

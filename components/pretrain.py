@@ -38,10 +38,10 @@ def pretrain(
     from kineflow.models.weights import from_scratch, load_published
 
     rgb_network = _fresh_network(params, in_channels=3, seed=seed)
-    origin, told = from_scratch(seed), "from scratch"
+    origin, source = from_scratch(seed), "from scratch"
     if params.checkpoint:
-        origin, told = load_published(rgb_network, params.checkpoint, params.sha256)
-    summary = f"{params.architecture} {told}"
+        origin, source = load_published(rgb_network, params.checkpoint, params.sha256)
+    summary = f"{params.architecture} {source}"
 
     flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
     flow_origin = from_scratch(seed + 1)

@@ -126,11 +126,11 @@ def _stream(bundle: Path, modality: str) -> tuple[ResNet50, ModelCard]:
     from kineflow.storage.errors import KineflowError
 
     network, card = load_bundle(bundle)
-    found = card.preprocessing.modality
-    if not isinstance(network, TSN) or not isinstance(network.backbone, ResNet50) or found != modality:
+    seen_modality = card.preprocessing.modality
+    if not isinstance(network, TSN) or not isinstance(network.backbone, ResNet50) or seen_modality != modality:
         kind = card.hyperparameters.get("backbone", card.architecture)
         raise KineflowError(
-            f"a stream is a TSN on resnet50 that sees {modality}; {card.name!r} is {kind} that sees {found}",
+            f"a stream is a TSN on resnet50 that sees {modality}; {card.name!r} is {kind} that sees {seen_modality}",
             where=bundle,
             remedy="pretrain it with backbone resnet50, and give each stream its own",
         )

@@ -53,9 +53,9 @@ def pretrain_tsn(
 
     normalisation = _normalisation(params)
     rgb_network = _fresh(params, "rgb", seed)
-    origin, told = from_scratch(seed), "from scratch"
+    origin, source = from_scratch(seed), "from scratch"
     if params.checkpoint:
-        origin, told = load_published(rgb_network, params.checkpoint, params.sha256)
+        origin, source = load_published(rgb_network, params.checkpoint, params.sha256)
 
     streams: tuple[tuple[Modality, Path], ...] = (
         ("rgb", rgb),
@@ -85,7 +85,7 @@ def pretrain_tsn(
     others = "by the cross-modality rule" if params.cross_modality else "from scratch"
     return StepResult(
         metrics={"parameters": float(parameters)},
-        summary=f"{params.backbone} {told}; other streams {others}",
+        summary=f"{params.backbone} {source}; other streams {others}",
         tags=origin,
     )
 
@@ -130,13 +130,13 @@ def _normalisation(params: PretrainTsnSettings) -> Normalisation:
         return named[params.normalisation]
     if not params.checkpoint:
         return known.TORCHVISION
-    found = known.normalisation_of(params.checkpoint)
-    if found is None:
+    of_checkpoint = known.normalisation_of(params.checkpoint)
+    if of_checkpoint is None:
         raise KineflowError(
             f"nothing is known of the input that {params.checkpoint} takes",
             remedy="give normalisation: caffe, torchvision or half_range",
         )
-    return found
+    return of_checkpoint
 
 
 def _input(params: PretrainTsnSettings, modality: Modality, rgb: Normalisation) -> Preprocessing:

@@ -36,11 +36,11 @@ def register(
     from kineflow.registry.registration import register_student
     from kineflow.storage.files import atomic_file
 
-    shown = read_evaluation(evaluation, load_card(model).name)
+    measured = read_evaluation(evaluation, load_card(model).name)
     registered = register_student(
         model,
         name=params.name,
-        evaluation=shown,
+        evaluation=measured,
         gate=params.gate,
         run_id=getattr(tracker, "run_id", None),
         tags=params.tags,

@@ -305,11 +305,11 @@ def gc(
             _say(words)
         check_idle(project)
         cache, wanted = cache_of(project), wanted_by_models(project)
-        found = find_garbage(project, cache=cache, wanted=wanted)
-        show_garbage(found, media_folder(project))
-        if not found.files or dry_run or not (yes or typer.confirm("Remove these files?")):
+        garbage = find_garbage(project, cache=cache, wanted=wanted)
+        show_garbage(garbage, media_folder(project))
+        if not garbage.files or dry_run or not (yes or typer.confirm("Remove these files?")):
             return
-        gone = remove_garbage(project, found, cache=cache, wanted=wanted)
+        gone = remove_garbage(project, garbage, cache=cache, wanted=wanted)
         _say(f"removed {len(gone.files)} files, {sum(gone.files.values()) / 1e6:.1f} MB")
 
     _guarded(work)

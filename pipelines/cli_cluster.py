@@ -89,28 +89,28 @@ def submit(
                 "--watch and --schedule: a schedule starts no run to watch now", remedy="leave one of them out"
             )
         options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
-        told = _console(as_json)
+        console = _console(as_json)
         package, server = check_all(
             recipe,
             params or demo_params(recipe),
             current_project(),
-            lambda: _server(host, token_file, ca_file, namespace, told),
+            lambda: _server(host, token_file, ca_file, namespace, console),
             image=image,
             caching=not no_cache,
             allow_dirty=allow_dirty,
         )
         done = submitted(server, package, options)
-        _say(told, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
-        _say(told, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")
-        _say(told, f"page     {done.url}")
+        _say(console, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
+        _say(console, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")
+        _say(console, f"page     {done.url}")
         for old in done.replaced_schedules:
-            _say(told, f"replaced schedule {old}")
+            _say(console, f"replaced schedule {old}")
         answer, code = done.as_json(), 0
         if watch:
-            ended, code = _followed(server, done.run_id, done.steps, told)
+            ended, code = _followed(server, done.run_id, done.steps, console)
             answer |= ended
         elif done.run_id:
-            _say(told, f"next     kineflow runs watch {done.run_id}")
+            _say(console, f"next     kineflow runs watch {done.run_id}")
         _answer(as_json, answer)
         return code
 
@@ -134,21 +134,21 @@ def list_(
         from pipelines.submission.runs import list_runs
         from pipelines.submission.states import state_of
 
-        told = _console(as_json)
-        server = _server(host, token_file, ca_file, namespace, told)
+        console = _console(as_json)
+        server = _server(host, token_file, ca_file, namespace, console)
         chosen = existing_experiment(server, experiment) if experiment else ""
         runs = list_runs(server, experiment_id=chosen, last=last)
         _answer(as_json, {"runs": [_brief(server, run) for run in runs]})
         if as_json:
             return 0
         if not runs:
-            _say(told, "no runs")
+            _say(console, "no runs")
             return 0
         rows = [
             (str(run["run_id"]), state_of(run).word, _to_the_second(run), run.get("display_name", "")) for run in runs
         ]
         for row_id, state, started, name in [("run", "state", "started", "name"), *rows]:
-            _say(told, f"{row_id:<36}  {state:<15}  {started:<19}  {name}")
+            _say(console, f"{row_id:<36}  {state:<15}  {started:<19}  {name}")
         return 0
 
     _guarded(work)
@@ -174,11 +174,11 @@ def watch(
     def work() -> int:
         from pipelines.submission.runs import get_run, steps_of_run
 
-        told = _console(as_json)
-        server = _server(host, token_file, ca_file, namespace, told)
-        found = get_run(server, run)
-        ended, code = _followed(server, run, steps_of_run(server, found), told)
-        _answer(as_json, _brief(server, found) | ended)
+        console = _console(as_json)
+        server = _server(host, token_file, ca_file, namespace, console)
+        record = get_run(server, run)
+        ended, code = _followed(server, run, steps_of_run(server, record), console)
+        _answer(as_json, _brief(server, record) | ended)
         return code
 
     _guarded(work)
@@ -198,11 +198,11 @@ def cancel(
     def work() -> int:
         from pipelines.submission.runs import cancel_run, get_run
 
-        told = _console(as_json)
-        server = _server(host, token_file, ca_file, namespace, told)
+        console = _console(as_json)
+        server = _server(host, token_file, ca_file, namespace, console)
         asked = cancel_run(server, run)
         after = _brief(server, get_run(server, run))
-        _say(told, f"{run}: {'asked to stop' if asked else 'has ended already'}, {after['state'].lower()}")
+        _say(console, f"{run}: {'asked to stop' if asked else 'has ended already'}, {after['state'].lower()}")
         _answer(as_json, after | {"cancel_requested": asked})
         return 0
 
@@ -239,11 +239,11 @@ def logs(
         from pipelines.submission.runs import get_run, steps_of_run
         from pipelines.submission.steps import failures, step_states
 
-        told = _console(as_json)
-        server = _server(host, token_file, ca_file, namespace, told)
-        found = get_run(server, run)
-        names = steps_of_run(server, found)
-        states = step_states(found, names)
+        console = _console(as_json)
+        server = _server(host, token_file, ca_file, namespace, console)
+        record = get_run(server, run)
+        names = steps_of_run(server, record)
+        states = step_states(record, names)
         known = {word for state in states for word in (state.key, state.name)}
         if step and known and step not in known:
             raise KineflowError(
@@ -252,8 +252,8 @@ def logs(
         wanted = [step] if step else [failed.name for failed in failures(states)]
         for state in states:
             if not step or step in (state.key, state.name):
-                _say(told, f"{state.name}: {state.state.word}" + _indented(state.message))
-        answer = _brief(server, found) | {"steps": [_step_json(state) for state in states], "logs": []}
+                _say(console, f"{state.name}: {state.state.word}" + _indented(state.message))
+        answer = _brief(server, record) | {"steps": [_step_json(state) for state in states], "logs": []}
         try:
             pods = RunPods(pod_namespace or server.access.namespace, kubeconfig)
             there = pods.of_run(run)
@@ -265,9 +265,9 @@ def logs(
                 )  # fmt: skip
             for pod in chosen:
                 log = pods.log(pod, lines)
-                shown = names.get(step_of_pod(pod), step_of_pod(pod))
-                answer["logs"].append({"step": shown, "pod": pod.name, "phase": pod.phase, "text": log})
-                _say(told, f"\n── {shown} ({pod.name}, {pod.phase.lower()})\n{log.rstrip()}")
+                step_name = names.get(step_of_pod(pod), step_of_pod(pod))
+                answer["logs"].append({"step": step_name, "pod": pod.name, "phase": pod.phase, "text": log})
+                _say(console, f"\n── {step_name} ({pod.name}, {pod.phase.lower()})\n{log.rstrip()}")
         except KineflowError as error:
             _answer(as_json, answer | {"logs_missing": error.problem})
             raise
@@ -278,16 +278,16 @@ def logs(
 
 
 def _server(
-    host: str | None, token_file: Path | None, ca_file: Path | None, namespace: str | None, told: Console
+    host: str | None, token_file: Path | None, ca_file: Path | None, namespace: str | None, console: Console
 ) -> Server:
     from pipelines.submission.access import Access
     from pipelines.submission.server import Server
 
     access = Access.find(host, token_file=token_file, ca_file=ca_file, namespace=namespace, environment=os.environ)
-    return Server(access, told=lambda line: _say(told, line))
+    return Server(access, on_retry=lambda line: _say(console, line))
 
 
-def _followed(server: Server, run_id: str, names: Mapping[str, str], told: Console) -> tuple[dict[str, Any], int]:
+def _followed(server: Server, run_id: str, names: Mapping[str, str], console: Console) -> tuple[dict[str, Any], int]:
     """Follow a run to its end.
 
     Returns:
@@ -297,15 +297,15 @@ def _followed(server: Server, run_id: str, names: Mapping[str, str], told: Conso
     from pipelines.submission.states import EXIT_CODES, RunState, state_of
     from pipelines.submission.steps import failures, step_states
 
-    with follow.view_on(told) as view:
+    with follow.view_on(console) as view:
         run = follow.follow(server.with_patience(follow.FOLLOW_PATIENCE_SEC, view.note), run_id, names, view)
     state, steps = state_of(run), step_states(run, names)
     why = str((run.get("error") or {}).get("message", ""))
     if state is RunState.FAILED:
-        _say(told, f"\nrun {run_id} failed" + _indented(why))
+        _say(console, f"\nrun {run_id} failed" + _indented(why))
         for failed in failures(steps):
-            _say(told, f"{failed.name}: failed" + _indented(failed.message))
-            _say(told, f"  → kineflow runs logs {run_id} {failed.name}")
+            _say(console, f"{failed.name}: failed" + _indented(failed.message))
+            _say(console, f"  → kineflow runs logs {run_id} {failed.name}")
     ended = {"state": state.value, "steps": [_step_json(step) for step in steps]}
     return ended | ({"error": why} if why else {}), EXIT_CODES[state]
 
@@ -327,8 +327,8 @@ def _to_the_second(run: Mapping[str, Any]) -> str:
 
 
 def _step_json(step: Any) -> dict[str, Any]:
-    told = {"name": step.name, "task": step.key, "state": step.state.value, "parts": step.parts, "done": step.done}
-    return told | ({"message": step.message} if step.message else {})
+    row = {"name": step.name, "task": step.key, "state": step.state.value, "parts": step.parts, "done": step.done}
+    return row | ({"message": step.message} if step.message else {})
 
 
 def _indented(text: str) -> str:
@@ -342,8 +342,8 @@ def _console(as_json: bool) -> Console:
     return Console(stderr=as_json, soft_wrap=True, highlight=False)
 
 
-def _say(told: Console, text: str) -> None:
-    told.print(text, soft_wrap=True, highlight=False, markup=False)
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _answer(as_json: bool, content: Mapping[str, Any]) -> None:

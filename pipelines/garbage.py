@@ -21,10 +21,10 @@ def cache_of(project: Path) -> Path:
         KineflowError: DVC does not say.
     """
     command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    said = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    if said.returncode:
-        raise KineflowError(said.stderr.strip() or "DVC does not say where its cache is", where=project)
-    return project / said.stdout.strip()
+    completed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        raise KineflowError(completed.stderr.strip() or "DVC does not say where its cache is", where=project)
+    return project / completed.stdout.strip()
 
 
 def wanted_by_models(project: Path) -> Wanted:

@@ -79,9 +79,9 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     if len(faults) == 1:
         raise faults[0]
     if faults:
-        said = "\n".join(f"  {str(fault).replace(chr(10), chr(10) + '  ')}" for fault in faults)
+        listed = "\n".join(f"  {str(fault).replace(chr(10), chr(10) + '  ')}" for fault in faults)
         raise KineflowError(
-            f"{len(faults)} things stand in the way\n{said}", where=params_file, remedy="mend them; nothing has run"
+            f"{len(faults)} things stand in the way\n{listed}", where=params_file, remedy="mend them; nothing has run"
         )
     return Checked(dict(plan.values), tuple(plan.notices))
 
@@ -191,8 +191,8 @@ def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
         clip.source for clip in clips if clip.missing or (clip.source not in present and source.trouble(clip.source))
     }
     if absent:
-        shown = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
-        plan.notices.append(f"{len(absent)} listed videos are not in {source.root}: {shown}")
+        listed_names = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
+        plan.notices.append(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
     return Counter(clip.split.value for clip in clips if clip.source not in absent)
 
 

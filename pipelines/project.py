@@ -105,8 +105,8 @@ def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
 
 def output_folders(project: Path) -> dict[Path, int]:
     """Folders of outputs of all workspaces of a project, and their size in bytes."""
-    found = [project / "outputs", *(project / RUNS).rglob("outputs")]
-    return {path: _size(path) for path in sorted(found) if path.is_dir() and not path.is_symlink()}
+    folders = [project / "outputs", *(project / RUNS).rglob("outputs")]
+    return {path: _size(path) for path in sorted(folders) if path.is_dir() and not path.is_symlink()}
 
 
 def remove_outputs(folders: Iterable[Path]) -> None:
@@ -155,10 +155,10 @@ def _beside_git(folder: Path) -> list[str]:
     """How DVC is told where git is: at this folder, above it, or nowhere."""
     asked = ["git", "-C", str(folder), "rev-parse", "--show-toplevel"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        top_level = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ["--no-scm"]
-    return [] if Path(said).resolve() == folder else ["--subdir"]
+    return [] if Path(top_level).resolve() == folder else ["--subdir"]
 
 
 def _size(folder: Path) -> int:

@@ -35,13 +35,13 @@ def show_outcome(outcome: Outcome) -> None:
     named = {"evaluate": "report", "validate": "data docs"}
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
-        console.print(f"{named.get(task, task):>10}  {_shown(pages[task])}")
+        console.print(f"{named.get(task, task):>10}  {_relative(pages[task])}")
     console.print(f"      runs  {_runs_page()}   (or: {_command('compare')})")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
-        said = json.loads(registered.read_text())
-        console.print(f"     model  {said['name']} version {said['version']}, alias candidate")
-        console.print(f"      next  {_command('promote', said['name'])}")
+        registration = json.loads(registered.read_text())
+        console.print(f"     model  {registration['name']} version {registration['version']}, alias candidate")
+        console.print(f"      next  {_command('promote', registration['name'])}")
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
@@ -58,18 +58,18 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def show_garbage(found: Garbage, store: Path) -> None:
+def show_garbage(garbage: Garbage, store: Path) -> None:
     """Print what a project's store holds that nobody needs, and what stays, by kind."""
     console = Console(soft_wrap=True, highlight=False)
-    for place in found.unread:
-        console.print(f"not here, so what it needs is not kept: {place}")
+    for folder in garbage.unread:
+        console.print(f"not here, so what it needs is not kept: {folder}")
     table = Table(box=None, pad_edge=False)
     for heading in ("", "needed", "not needed", "MB"):
         table.add_column(heading, justify="left" if not heading else "right")
-    unneeded = found.by_kind(store)
-    for kind in dict.fromkeys([*found.kept, *unneeded]):
+    unneeded = garbage.by_kind(store)
+    for kind in dict.fromkeys([*garbage.kept, *unneeded]):
         files, size = unneeded.get(kind, (0, 0))
-        table.add_row(kind, str(found.kept.get(kind, 0)), str(files), f"{size / 1e6:.1f}")
+        table.add_row(kind, str(garbage.kept.get(kind, 0)), str(files), f"{size / 1e6:.1f}")
     console.print(table if table.row_count else f"nothing is stored in {store}")
 
 
@@ -107,5 +107,5 @@ def _command(*words: str) -> str:
     return shlex.join(["kineflow", *words, *([] if inside else ["--project", os.path.relpath(project)])])
 
 
-def _shown(path: Path) -> str:
+def _relative(path: Path) -> str:
     return os.path.relpath(path)

@@ -39,9 +39,9 @@ def run_dvc_command(arguments: Sequence[str], folder: Path, environment: Mapping
     if done.returncode:
         if _DISK_FULL in done.stderr:
             raise full_disk(folder)
-        said = _COMPLAINT.findall(done.stderr) or done.stderr.strip().splitlines()[-1:]
+        complaints = _COMPLAINT.findall(done.stderr) or done.stderr.strip().splitlines()[-1:]
         raise KineflowError(
-            f"dvc {arguments[0]} failed: {redact('; '.join(said) or f'exit code {done.returncode}')}",
+            f"dvc {arguments[0]} failed: {redact('; '.join(complaints) or f'exit code {done.returncode}')}",
             where=folder,
             remedy="check the remote, the network and your access to it (AWS_… variables, ~/.aws), and try again",
         )

@@ -83,8 +83,8 @@ def fetch(params: FetchDataSettings) -> Fetched:
 
 def _complete(target: Path) -> Fetched | None:
     try:
-        told = read_json(target / COMPLETE_FILE)
-        return Fetched(target, int(told["files"]), int(told["bytes"]))
+        totals = read_json(target / COMPLETE_FILE)
+        return Fetched(target, int(totals["files"]), int(totals["bytes"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError):

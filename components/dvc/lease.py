@@ -50,7 +50,7 @@ def lease(path: Path, *, stale_sec: float, until: Callable[[], bool]) -> Iterato
 
 
 def _acquire(path: Path, token: str, stale_sec: float, until: Callable[[], bool]) -> bool:
-    seen, unchanged_since = "", time.monotonic()
+    last_sign, unchanged_since = "", time.monotonic()
     while not until():
         path.parent.mkdir(parents=True, exist_ok=True)  # the last owner may have removed it
         with suppress(FileExistsError, FileNotFoundError):
@@ -58,14 +58,14 @@ def _acquire(path: Path, token: str, stale_sec: float, until: Callable[[], bool]
                 file.write(f"{token} 0")
             return True
         sign = _read(path)
-        if sign != seen:
-            seen, unchanged_since = sign, time.monotonic()
+        if sign != last_sign:
+            last_sign, unchanged_since = sign, time.monotonic()
         elif time.monotonic() - unchanged_since > stale_sec:
             with suppress(OSError):  # another waiter was faster
                 aside = path.with_name(f"{path.name}-{token}")
                 path.rename(aside)  # of several waiters only one succeeds
                 aside.unlink()
-            seen, unchanged_since = "", time.monotonic()
+            last_sign, unchanged_since = "", time.monotonic()
             continue
         time.sleep(min(stale_sec / _SIGNS_IN_A_WAIT / 2, _LONGEST_POLL_SEC))
     return False

@@ -88,8 +88,8 @@ def _parser(step: Step, signature: Signature) -> argparse.ArgumentParser:
         outputs.add_argument(_flag(key), type=Path, required=True, metavar="PATH", help=meaning.get(key))
     outputs.add_argument("--metrics", type=Path, metavar="FILE", help="write the final figures here, as JSON")
     if signature.shown.confusion:
-        told = "write the confusion matrix here, as JSON"
-        outputs.add_argument("--classification", type=Path, metavar="FILE", help=told)
+        help_text = "write the confusion matrix here, as JSON"
+        outputs.add_argument("--classification", type=Path, metavar="FILE", help=help_text)
     for key in signature.sections:
         settings.add_argument(_flag(key), metavar="FILE.yaml:SECTION", help="or JSON; its keys are listed below")
     for key, value_type in signature.values.items():

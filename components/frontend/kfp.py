@@ -85,10 +85,10 @@ def module_in(source: str) -> str:
     Raises:
         KineflowError: It is no component of ours.
     """
-    found = _CALL.search(source)
-    if not found:
+    match = _CALL.search(source)
+    if not match:
         raise KineflowError("this component was not made from a step", remedy="make it with component_of")
-    return found[1]
+    return match[1]
 
 
 class ListsAsSlots:

@@ -64,7 +64,7 @@ def _is_over(lock: Path, name: str) -> bool:
 def held_by(lock: Path) -> dict[str, str]:
     """What the run that holds a lock has written of itself; empty where nothing readable is."""
     try:
-        said = json.loads(lock.read_text(encoding="utf-8"))
+        content = json.loads(lock.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+    return {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}

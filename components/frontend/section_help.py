@@ -67,11 +67,11 @@ def section_help(title: str, section: type[Params]) -> str:
 
 def _meanings(section: type[Params]) -> dict[str, str]:
     """What the docstrings of a class and of its bases say of their attributes."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for base in reversed(section.__mro__):
         if issubclass(base, Params) and base.__doc__:
-            found |= documented(inspect.cleandoc(base.__doc__), "Attributes")[1]
-    return found
+            meanings |= documented(inspect.cleandoc(base.__doc__), "Attributes")[1]
+    return meanings
 
 
 def _inner(section: Params, name: str) -> Any:

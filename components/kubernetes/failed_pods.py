@@ -40,19 +40,19 @@ def read_failed(pods: Pods, run_id: str, *, lines: int) -> dict[str, str]:
     from urllib3.exceptions import HTTPError
 
     try:
-        found = pods.labelled(f"{KFP_RUN_LABEL}={run_id},{TASK_LABEL}")
+        run_pods = pods.labelled(f"{KFP_RUN_LABEL}={run_id},{TASK_LABEL}")
     except (ApiException, HTTPError) as error:
         _LOG.warning("the run's pods cannot be listed (%s); logs of failed steps are not kept", _reason(error))
         return {}
-    latest = {_instance(pod): pod for pod in found}
-    said: dict[str, str] = {}
+    latest = {_instance(pod): pod for pod in run_pods}
+    logs_by_task: dict[str, str] = {}
     for pod in (pod for pod in latest.values() if pod.phase == "Failed"):
         try:
             log = pods.log(pod.name, container=STEP_CONTAINER, most_bytes=_MOST_BYTES, tail_lines=lines)
         except (ApiException, HTTPError) as error:
             log = f"(its log cannot be read: {_reason(error)})"
-        said[pod.task] = "\n".join(filter(None, [said.get(pod.task), _ended(pod), log.strip()]))
-    return said
+        logs_by_task[pod.task] = "\n".join(filter(None, [logs_by_task.get(pod.task), _ended(pod), log.strip()]))
+    return logs_by_task
 
 
 def _instance(pod: Pod) -> str:

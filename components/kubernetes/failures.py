@@ -44,12 +44,12 @@ def _translated(error: BaseException, action: str) -> Exception:
 
     if not isinstance(error, ApiException):
         return ApiUnavailableError(f"{type(error).__name__}: {error}"[:_MOST_MESSAGE])
-    said = message_of(error)
+    message = message_of(error)
     if error.status in _PASSING:
-        return ApiUnavailableError(f"{error.status} {said}")
+        return ApiUnavailableError(f"{error.status} {message}")
     if error.status == 409:
-        return AlreadyThereError(said)
-    return KineflowError(f"could not {action}: {error.status} {said}", remedy=_REMEDIES.get(error.status))
+        return AlreadyThereError(message)
+    return KineflowError(f"could not {action}: {error.status} {message}", remedy=_REMEDIES.get(error.status))
 
 
 def message_of(error: Any) -> str:

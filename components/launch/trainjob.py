@@ -169,8 +169,8 @@ class Launcher:
         """Create the job, or find that a predecessor's fits; see that one that does not is gone first."""
         name, until = self._request.name, time.monotonic() + _SET_UP_SEC
         while True:
-            found = self._persistently(lambda: self._jobs.read(name), _SET_UP_SEC)
-            if found is None:
+            job = self._persistently(lambda: self._jobs.read(name), _SET_UP_SEC)
+            if job is None:
                 try:
                     self._persistently(self._create, _SET_UP_SEC)
                 except AlreadyThereError:  # made by a request that seemed to have failed, or by another launcher
@@ -178,8 +178,8 @@ class Launcher:
                     continue
                 _LOG.info("%s: created, %d nodes", self._where, self._request.nodes)
                 return
-            if not _is_leaving(found):
-                if self._fits(found):
+            if not _is_leaving(job):
+                if self._fits(job):
                     _LOG.info("%s: taken over from an earlier attempt", self._where)
                     return
                 _LOG.info("%s: deleted, it failed or does other work", self._where)

@@ -70,9 +70,14 @@ def report_to_launcher(error: KineflowError) -> bool:
     mistake = Path(os.environ[LAUNCH]) / MISTAKE_FILE
     if error.exit_code != LOST_PROCESS and not mistake.exists():
         where = None if error.where is None else str(error.where)
-        told = {"problem": error.problem, "where": where, "remedy": error.remedy, "exit_code": error.exit_code}
+        report = {
+            "problem": error.problem,
+            "where": where,
+            "remedy": error.remedy,
+            "exit_code": error.exit_code,
+        }
         with atomic_file(mistake) as partial:
-            partial.write_text(json.dumps(told))
+            partial.write_text(json.dumps(report))
     return True
 
 
@@ -84,12 +89,15 @@ def raise_mistake(folder: Path) -> None:
     """
     try:
         with (folder / MISTAKE_FILE).open("rb") as stream:
-            told = json.loads(stream.read(_MOST_BYTES))
+            report = json.loads(stream.read(_MOST_BYTES))
     except (OSError, ValueError):
         return
     forget_mistake(folder)
     raise KineflowError(
-        told["problem"], where=told["where"], remedy=told["remedy"], exit_code=told["exit_code"]
+        report["problem"],
+        where=report["where"],
+        remedy=report["remedy"],
+        exit_code=report["exit_code"],
     ) from None
 
 

@@ -91,7 +91,7 @@ class BatchSampler:
         first_pass, done = divmod(serial, len(pool.clips))
         for shuffled_pass in count(first_pass):
             order = np.random.default_rng((self.seed, number, shuffled_pass)).permutation(len(pool.clips))
-            for place in order[done:].tolist():
-                yield SampleRef(pool.clips[place], (self.seed, number, serial))
+            for index in order[done:].tolist():
+                yield SampleRef(pool.clips[index], (self.seed, number, serial))
                 serial += 1
             done = 0

@@ -24,10 +24,8 @@ def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
     """
     plain = [_plain_id(clip) for clip in clips]
     ids = [_safe(identity) for identity in plain]
-    altered = _alike(ids) | {place for place, identity in enumerate(plain) if ids[place] != identity}
-    hashes = {
-        place: hashlib.sha256(f"{clips[place].source}|{plain[place]}".encode()).hexdigest() for place in sorted(altered)
-    }
+    altered = _alike(ids) | {n for n, identity in enumerate(plain) if ids[n] != identity}
+    hashes = {n: hashlib.sha256(f"{clips[n].source}|{plain[n]}".encode()).hexdigest() for n in sorted(altered)}
     short = [f"{identity}-{hashes[n][:_DIGITS]}" if n in hashes else identity for n, identity in enumerate(ids)]
     still = _alike(short) & hashes.keys()
     return [f"{ids[n]}-{hashes[n]}" if n in still else identity for n, identity in enumerate(short)]
@@ -50,4 +48,4 @@ def _safe(identity: str) -> str:
 def _alike(ids: Sequence[str]) -> set[int]:
     """Places of ids that are not the only ones of their letters, upper and lower case taken for one."""
     counts = Counter(identity.lower() for identity in ids)
-    return {place for place, identity in enumerate(ids) if counts[identity.lower()] > 1}
+    return {n for n, identity in enumerate(ids) if counts[identity.lower()] > 1}

@@ -88,8 +88,8 @@ def walk_folder(folder: Path, may_hold: Sequence[Path]) -> Walked:
         here = pending.pop()
         folders += 1
         try:
-            with os.scandir(folder / here.below) as found:
-                entries = list(found)
+            with os.scandir(folder / here.below) as listing:
+                entries = list(listing)
         except OSError as error:
             if not here.below:
                 raise KineflowError(

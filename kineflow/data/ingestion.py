@@ -67,9 +67,9 @@ class Ingestion:
     max_frames: int = MAX_FRAMES
     _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
 
-    def one_at_a_time(self, place: str) -> threading.Lock:
+    def one_at_a_time(self, path: str) -> threading.Lock:
         """Held while ``place`` is looked for and written: two videos of the same bytes are one file."""
-        return self._locks.setdefault(place, threading.Lock())
+        return self._locks.setdefault(path, threading.Lock())
 
 
 def ingest_clips(clips: Sequence[ListedClip], ingestion: Ingestion, *, workers: int) -> list[Clip]:
@@ -101,16 +101,16 @@ def ingest_clips(clips: Sequence[ListedClip], ingestion: Ingestion, *, workers: 
         ingested = _missing(rows, reason=reason) if reason else _ingest_video(name, rows, ingestion)
         return list(zip(by_video[name], ingested, strict=True))
 
-    found: dict[int, Clip] = {}
+    clip_of: dict[int, Clip] = {}
     with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
         try:
             jobs = [pool.submit(ingest_video, name) for name in by_video]
             for job in track(as_completed(jobs), total=len(jobs), what="ingest", unit="video"):
-                found.update(job.result())
+                clip_of.update(job.result())
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return [found[number] for number in range(len(clips))]
+    return [clip_of[number] for number in range(len(clips))]
 
 
 def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Clip]:
@@ -140,16 +140,16 @@ def _in_words(error: KineflowError | OSError) -> str:
 
 def _index_once(path: Path, sha256: str, ingestion: Ingestion) -> VideoIndex:
     store = ingestion.store
-    place = media_path(INDEX, sha256, f".v{INDEX_FORMAT}.json")
-    with ingestion.one_at_a_time(place):
-        if store.has(place):
-            with locate(store.root, place).open("rb") as stream:
+    stored_path = media_path(INDEX, sha256, f".v{INDEX_FORMAT}.json")
+    with ingestion.one_at_a_time(stored_path):
+        if store.has(stored_path):
+            with locate(store.root, stored_path).open("rb") as stream:
                 values = json.load(stream)
             return VideoIndex(**{**values, "status": Status(values["status"])})
         index = index_video(path)
-        with atomic_file(store.work_path(place)) as partial:
+        with atomic_file(store.work_path(stored_path)) as partial:
             partial.write_text(json.dumps(dataclasses.asdict(index)))
-        store.publish(place)
+        store.publish(stored_path)
         return index
 
 
@@ -164,16 +164,16 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
             status, reason = Status.SHORT, is_part
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
-    place = ""
+    stored_path = ""
     if status is Status.OK:
         key = stored_key(sha256, ingestion.form, **peculiarities(index, part, ingestion.form))
-        place = media_path(CLIPS, key, STORED_SUFFIX)
-        if fault := _store_once(path, index, part, place, ingestion):
-            place, status, reason = "", Status.UNREADABLE, fault
+        stored_path = media_path(CLIPS, key, STORED_SUFFIX)
+        if fault := _store_once(path, index, part, stored_path, ingestion):
+            stored_path, status, reason = "", Status.UNREADABLE, fault
             width, height = index.width, index.height
     return Clip(
         clip_id=clip_id,
-        path=place,
+        path=stored_path,
         label=listed.label,
         group=listed.group,
         split=listed.split,
@@ -181,7 +181,7 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         fps=fps_of(index, part),
         width=width,
         height=height,
-        rotation=0 if place else index.rotation,
+        rotation=0 if stored_path else index.rotation,
         sha256=sha256,
         status=status,
         reason=reason,
@@ -191,19 +191,19 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
     )
 
 
-def _store_once(path: Path, index: VideoIndex, part: Part, place: str, ingestion: Ingestion) -> str:
+def _store_once(path: Path, index: VideoIndex, part: Part, stored_path: str, ingestion: Ingestion) -> str:
     """Store a part where nobody has before; why it cannot be, or nothing."""
     store = ingestion.store
-    with ingestion.one_at_a_time(place):
-        if store.has(place):
+    with ingestion.one_at_a_time(stored_path):
+        if store.has(stored_path):
             return ""
         try:
-            store_video(path, store.work_path(place), index=index, part=part, form=ingestion.form)
+            store_video(path, store.work_path(stored_path), index=index, part=part, form=ingestion.form)
         except KineflowError as error:  # what the store itself fails with is an OSError, and ends the run
             if _ends_the_run(error):
                 raise
             return _in_words(error)
-        store.publish(place)
+        store.publish(stored_path)
     return ""
 
 
@@ -215,8 +215,10 @@ def stored_key(sha256: str, form: StoredForm, **peculiarities: object) -> str:
         form: The stored form.
         peculiarities: See :func:`kineflow.video.store.peculiarities`.
     """
-    told = json.dumps([CLIP_FORMAT, dataclasses.asdict(form), sha256, *filter(None, [peculiarities])], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:KEY_DIGITS]
+    encoded = json.dumps(
+        [CLIP_FORMAT, dataclasses.asdict(form), sha256, *filter(None, [peculiarities])], sort_keys=True
+    )
+    return hashlib.sha256(encoded.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def _judge(part: Part, width: int, height: int, listed: ListedClip, ingestion: Ingestion) -> tuple[Status, str]:

@@ -57,18 +57,18 @@ def prepare_windows(
     import torch
 
     wanted = _wanted(windows, preprocessing, n_frames)
-    places = [np.searchsorted(read, used) for read, used in zip(needed, wanted, strict=True)]
+    positions = [np.searchsorted(read, used) for read, used in zip(needed, wanted, strict=True)]
     sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, flow_frames)]
     height, width = (min(source.shape[axis] for source in sources if len(source)) for axis in (1, 2))
-    seen = []
+    views = []
     for view in _views(height, width, preprocessing, crops):
         cuts = [
             apply_view(source, view, is_flow=bool(number)) if len(source) else source
             for number, source in enumerate(sources)
         ]
-        clip = assemble(cuts[0][places[0]], cuts[1][places[1]], preprocessing.modality)  # [V·T, crop, crop, C]
-        seen.append(normalise(to_tensor(clip), preprocessing))
-    clips = torch.stack(seen)  # [crops, C, V·T, crop, crop]
+        clip = assemble(cuts[0][positions[0]], cuts[1][positions[1]], preprocessing.modality)  # [V·T, crop, crop, C]
+        views.append(normalise(to_tensor(clip), preprocessing))
+    clips = torch.stack(views)  # [crops, C, V·T, crop, crop]
     clips = clips.reshape(*clips.shape[:2], len(windows), -1, *clips.shape[3:])  # [crops, C, V, T, crop, crop]
     return clips.permute(2, 0, 1, 3, 4, 5)
 

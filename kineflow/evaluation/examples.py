@@ -55,10 +55,10 @@ def pick_examples(student: Scores, baseline: Scores | None, count: int) -> list[
 def _surest(student: Scores, mask: np.ndarray) -> list[int]:
     """Places where ``mask`` holds: the surest clip of each true class, then the second of each, and so on."""
     sure = np.concatenate([student.probabilities(rows).max(axis=1) for rows in student.parts()] or [np.zeros(0)])
-    places = sorted(np.flatnonzero(mask).tolist(), key=lambda place: (-sure[place], place))
-    seen: dict[int, int] = {}
+    places = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-sure[row], row))
+    last_round: dict[int, int] = {}
     rounds = {}
-    for place in places:
-        label = int(student.labels[place])
-        rounds[place] = seen[label] = seen.get(label, -1) + 1
-    return sorted(places, key=lambda place: rounds[place])
+    for row in places:
+        label = int(student.labels[row])
+        rounds[row] = last_round[label] = last_round.get(label, -1) + 1
+    return sorted(places, key=lambda row: rounds[row])

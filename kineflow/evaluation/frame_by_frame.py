@@ -46,7 +46,9 @@ def logits_frame_by_frame(
     """
     parts = [
         _Part(clip, chunk, last=number == len(chunks) - 1)
-        for clip, chunks in ((clip, _chunks(seen, batch_size)) for clip, seen in zip(clips, windows, strict=True))
+        for clip, chunks in (
+            (clip, _chunks(clip_windows, batch_size)) for clip, clip_windows in zip(clips, windows, strict=True)
+        )
         for number, chunk in enumerate(chunks)
     ]
     frames: DataLoader[Tensor] = DataLoader(_Frames(parts, read, crops), batch_size=None, num_workers=workers)

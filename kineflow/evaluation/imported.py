@@ -45,7 +45,7 @@ def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise 
     values = np.full(like.logits.shape, np.nan, dtype=np.float32)
     order: list[int] | None = None
     wanted = _names(like)
-    place = {clip_id: number for number, clip_id in enumerate(like.clip_ids)}
+    row_of = {clip_id: number for number, clip_id in enumerate(like.clip_ids)}
     for line, cells in _lines(path):
         if order is None:
             order = _columns(cells, like, path)
@@ -53,7 +53,7 @@ def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise 
         clip_id = wanted.get(cells[0])
         if clip_id is None:
             continue
-        row = values[place[clip_id]]
+        row = values[row_of[clip_id]]
         if not np.isnan(row[0]):
             raise _fault(path, line, f"clip {clip_id!r} is listed twice", "keep one row a clip")
         numbers = np.array(_numbers(cells, order, path, line))
@@ -63,9 +63,9 @@ def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise 
             raise _fault(path, line, "a score is larger than any number in 32 bits", "scale the scores down")
         row[:] = numbers
     if missing := [like.clip_ids[number] for number in np.flatnonzero(np.isnan(values[:, 0]))]:
-        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+        listed_ids = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
         raise KineflowError(
-            f"{len(missing)} of {len(like)} clips have no scores: {shown}",
+            f"{len(missing)} of {len(like)} clips have no scores: {listed_ids}",
             where=path,
             remedy="name each row by the clip id of the manifest, or by the file name without suffix",
         )
@@ -107,9 +107,9 @@ def _columns(header: list[str], like: Scores, path: Path) -> list[int]:
         raise _fault(path, 1, f"column {twice[0]!r} is there twice", "keep one column a class")
     missing, unknown = (sorted(set(a) - set(b)) for a, b in ((like.classes, header[1:]), (header[1:], like.classes)))
     if missing or unknown:
-        told = [f"no column for class {missing[0]!r}"] if missing else []
-        told += [f"column {unknown[0]!r} is no class of the clip set"] if unknown else []
-        raise _fault(path, 1, "; ".join(told), "name the columns as the classes of the clip set")
+        faults = [f"no column for class {missing[0]!r}"] if missing else []
+        faults += [f"column {unknown[0]!r} is no class of the clip set"] if unknown else []
+        raise _fault(path, 1, "; ".join(faults), "name the columns as the classes of the clip set")
     column = {name: number for number, name in enumerate(header)}
     return [column[name] for name in like.classes]
 
@@ -122,8 +122,8 @@ def _numbers(cells: list[str], order: list[int], path: Path, line: int) -> list[
         except ValueError:
             value = np.nan
         if not np.isfinite(value):
-            shown = cells[column][:40]
-            raise _fault(path, line, f"{shown!r} in column {column + 1} is no finite number", "repair the row")
+            cell = cells[column][:40]
+            raise _fault(path, line, f"{cell!r} in column {column + 1} is no finite number", "repair the row")
         values.append(value)
     return values
 

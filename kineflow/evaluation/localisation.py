@@ -131,19 +131,21 @@ def link(boxes: Sequence[npt.NDArray[np.float64]], *, least_iou: float = 0.0) ->
     """
     tubes: list[tuple[int, list[Box]]] = []  # first frame, boxes
     open_tubes: list[int] = []
-    for frame, found in enumerate(boxes):
-        free, continued = list(range(len(found))), []
+    for frame, frame_boxes in enumerate(boxes):
+        free, continued = list(range(len(frame_boxes))), []
         pairs = [
-            (box_iou(tubes[number][1][-1], found[place]), number, place) for number in open_tubes for place in free
+            (box_iou(tubes[number][1][-1], frame_boxes[index]), number, index)
+            for number in open_tubes
+            for index in free
         ]
-        for overlap, number, place in sorted(pairs, key=lambda pair: -pair[0]):
-            if overlap >= least_iou and place in free and number not in continued:
-                tubes[number][1].append(found[place])
-                free.remove(place)
+        for overlap, number, index in sorted(pairs, key=lambda pair: -pair[0]):
+            if overlap >= least_iou and index in free and number not in continued:
+                tubes[number][1].append(frame_boxes[index])
+                free.remove(index)
                 continued.append(number)
-        for place in free:
+        for index in free:
             continued.append(len(tubes))
-            tubes.append((frame, [found[place]]))
+            tubes.append((frame, [frame_boxes[index]]))
         open_tubes = sorted(continued)
     return [Tube(first + np.arange(len(parts), dtype=np.int64), np.stack(parts)) for first, parts in tubes]
 
@@ -189,20 +191,20 @@ def judge(detections: Sequence[Detection], truths: Sequence[TrueTube], *, least_
     for truth in truths:
         free.setdefault((truth.video, truth.label), []).append(truth)
     judged = []
-    for found in sorted(detections, key=lambda detection: -detection.score):
-        here = free.get((found.video, found.label), [])
-        overlaps = [tube_iou(found.tube, truth.tube) for truth in here]
+    for detection in sorted(detections, key=lambda each: -each.score):
+        here = free.get((detection.video, detection.label), [])
+        overlaps = [tube_iou(detection.tube, truth.tube) for truth in here]
         right = max(overlaps, default=-1.0) >= least_iou
         if right:
             here.pop(overlaps.index(max(overlaps)))
-        judged.append(Judged(found.video, found.label, found.score, right))
+        judged.append(Judged(detection.video, detection.label, detection.score, right))
     return judged
 
 
 def average_precisions(judged: Sequence[Judged], true_labels: Sequence[str]) -> dict[str, float]:
     """Average precision of each class among ``true_labels``, one entry a true tube; what is never found is missed."""
     return {
-        label: _average_precision([found for found in judged if found.label == label], true_labels.count(label))
+        label: _average_precision([each for each in judged if each.label == label], true_labels.count(label))
         for label in sorted(set(true_labels))
     }
 
@@ -249,8 +251,8 @@ def frame_entropy(attention: Floats) -> npt.NDArray[np.float64]:
 
 def _average_precision(judged: Sequence[Judged], true_tubes: int) -> float:
     """Of one class, with its missed tubes ranked last."""
-    ranked = sorted(judged, key=lambda found: -found.score)
-    right = np.array([found.right for found in ranked], dtype=bool)
+    ranked = sorted(judged, key=lambda each: -each.score)
+    right = np.array([each.right for each in ranked], dtype=bool)
     if not right.any():
         return 0.0
     return float(right.sum()) / true_tubes * average_precision(-np.arange(len(right), dtype=np.float64), right)

@@ -100,10 +100,12 @@ def errors_of_each(
     with torch.inference_mode():
         for batch in DataLoader(clips, batch_size=batch_size, num_workers=workers):
             moved = on_device(batch, torch.device(device))
-            for place, features in enumerate(features_for(probes, moved)):
-                decoded, target = probes[place].decode(moved, features)
-                decoded_errors[place].append(end_point_errors(decoded, target).mean(dim=(1, 2, 3)).cpu())
-                still_errors[place].append(end_point_errors(torch.zeros_like(target), target).mean(dim=(1, 2, 3)).cpu())
+            for number, features in enumerate(features_for(probes, moved)):
+                decoded, target = probes[number].decode(moved, features)
+                decoded_errors[number].append(end_point_errors(decoded, target).mean(dim=(1, 2, 3)).cpu())
+                still_errors[number].append(
+                    end_point_errors(torch.zeros_like(target), target).mean(dim=(1, 2, 3)).cpu()
+                )
     return [
         ProbeErrors(_per_clip(decoded), _per_clip(still))
         for decoded, still in zip(decoded_errors, still_errors, strict=True)

@@ -177,13 +177,13 @@ def load_errors(path: Path) -> tuple[tuple[str, ...], dict[Site, ProbeErrors]]:
         with open_table(path, texts=["stage", "decoder", "clip_id"]) as table:
             columns = [table.texts(name) for name in ("stage", "decoder", "clip_id")]
             decoded, still = (table.numbers(name, np.float64) for name in ("error_px", "still_px"))
-        places: dict[Site, list[int]] = {}
-        for place, site in enumerate(zip(*columns[:2], strict=True)):
-            places.setdefault(site, []).append(place)
-        clips = {site: tuple(columns[2][place] for place in found) for site, found in places.items()}
+        rows: dict[Site, list[int]] = {}
+        for row, site in enumerate(zip(*columns[:2], strict=True)):
+            rows.setdefault(site, []).append(row)
+        clips = {site: tuple(columns[2][row] for row in site_rows) for site, site_rows in rows.items()}
         if len(set(clips.values())) != 1:
             raise ValueError("its probes are not all of the same clips")
-        errors = {site: ProbeErrors(decoded[found], still[found]) for site, found in places.items()}
+        errors = {site: ProbeErrors(decoded[site_rows], still[site_rows]) for site, site_rows in rows.items()}
     except (OSError, ValueError) as error:
         raise KineflowError(
             f"no readable errors of motion probes ({error})", where=path, remedy="run the probe_motion step again"

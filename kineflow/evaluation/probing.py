@@ -80,8 +80,8 @@ def probe_networks(
             their flow are missing, or a decoder's loss became infinite.
     """
     candidates = _candidates([load_bundle(bundle) for bundle in bundles], settings, seed=seed)
-    seen = [candidate.card.preprocessing for candidate in candidates]
-    data = _Data.of(clip_set, flow_set, seen, settings, seed=seed)
+    preprocessings = [candidate.card.preprocessing for candidate in candidates]
+    data = _Data.of(clip_set, flow_set, preprocessings, settings, seed=seed)
     clip_ids = tuple(clip.clip_id for clip in data.measured.clips)
     probed = []
     for candidate in candidates:
@@ -109,18 +109,18 @@ class _Data:
         cls,
         clip_set: ClipSet,
         flow_set: FlowSet,
-        seen: Sequence[Preprocessing],
+        preprocessings: Sequence[Preprocessing],
         settings: ProbeSettings,
         *,
         seed: int,
     ) -> _Data:
-        first = seen[0]
+        first = preprocessings[0]
 
         def dataset(splits: Sequence[str], *, may_flip: bool) -> ClipDataset:
             return ClipDataset(
                 clip_set,
                 [clip for split in splits for clip in _clips(clip_set, Split(split))],
-                modalities=tuple(dict.fromkeys([*(each.modality for each in seen), "flow"])),
+                modalities=tuple(dict.fromkeys([*(each.modality for each in preprocessings), "flow"])),
                 geometry=Geometry(
                     ClipSpec(first.frames, first.stride_frames, first.short),
                     first.short_side,
@@ -143,24 +143,26 @@ class _Data:
 
 
 def _probe(candidate: _Candidate, data: _Data, settings: ProbeSettings) -> dict[Site, ProbeErrors]:
-    name, seen = candidate.card.name, candidate.card.preprocessing
+    name, preprocessing = candidate.card.name, candidate.card.preprocessing
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = candidate.network.to(device)
     if candidate.untrained is None:
         settling = islice(data.batches(settings.workers), _BATCHES_TO_SETTLE)
-        _settle_norms(network, (network_input(on_device(batch, device), seen) for batch in settling))
+        _settle_norms(network, (network_input(on_device(batch, device), preprocessing) for batch in settling))
     sites = [(stage, decoder) for stage in settings.stages for decoder in settings.decoders]
     probes = []
     for stage, decoder in sites:
         with _seeded(data.seed, stage, decoder):
-            probe = MotionProbe(network, seen, stage=stage, decoder=decoder, bound_px=data.bound_px, loss=settings.loss)
+            probe = MotionProbe(
+                network, preprocessing, stage=stage, decoder=decoder, bound_px=data.bound_px, loss=settings.loss
+            )
         probes.append(probe.to(device))
     batches = track(data.batches(settings.workers), total=settings.steps, what=f"probe {name}", unit="step")
     fit_decoders(probes, batches, steps=settings.steps, settings=settings.optimiser)
     errors = errors_of_each(
         probes, data.measured, batch_size=settings.batch_size, device=device, workers=settings.workers
     )
-    best = min(range(len(sites)), key=lambda place: errors[place].decoded.mean())
+    best = min(range(len(sites)), key=lambda index: errors[index].decoded.mean())
     _LOG.info(
         "%s: %.3f px at %s by %s; no motion %.3f px",
         name, errors[best].decoded.mean(), *sites[best], errors[best].still.mean(),
@@ -174,16 +176,16 @@ def _candidates(
     """The networks, each kind's untrained twin after the last of them."""
     _check(models, settings)
     twins: dict[object, _Candidate] = {}
-    found = []
+    candidates = []
     for network, card in models:
         kind = (card.architecture, tuple(sorted(card.hyperparameters.items())), card.preprocessing)
         if kind not in twins:
             same = sum(twin.card.preprocessing.modality == card.preprocessing.modality for twin in twins.values())
             name = f"untrained-{card.preprocessing.modality}" + (f"-{same + 1}" if same else "")
             twins[kind] = _untrained(card, name, seed)
-        found.append(_Candidate(network, card, twins[kind].card.name))
-    check_names([candidate.card.name for candidate in (*found, *twins.values())])
-    return [*found, *twins.values()]
+        candidates.append(_Candidate(network, card, twins[kind].card.name))
+    check_names([candidate.card.name for candidate in (*candidates, *twins.values())])
+    return [*candidates, *twins.values()]
 
 
 def _untrained(card: ModelCard, name: str, seed: int) -> _Candidate:

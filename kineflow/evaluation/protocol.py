@@ -123,7 +123,7 @@ def score_clips(
 
 def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
     """What is known of the scores of ``clips`` before a network is asked: all but the scores, which are 0."""
-    index = {name: place for place, name in enumerate(card.classes)}
+    index = {name: number for number, name in enumerate(card.classes)}
     return Scores(
         model=card.name,
         clip_ids=tuple(clip.clip_id for clip in clips),
@@ -179,10 +179,10 @@ def _logits(
         videos_per_load = math.ceil(batch_size / (max(map(len, windows.windows)) * windows.crops))
     loader: DataLoader[Any] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers, collate_fn=list)
     for videos in loader:
-        seen = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
-        parts = torch.split(torch.cat(seen), batch_size)
+        views = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
+        parts = torch.split(torch.cat(views), batch_size)
         logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
-        yield from torch.split(logits, [len(video) for video in seen])
+        yield from torch.split(logits, [len(video) for video in views])
 
 
 def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:

@@ -187,8 +187,8 @@ def _difference(first: Scores, other: Scores) -> str | None:
 def _names_differ(what: str, first: tuple[str, ...], other: tuple[str, ...]) -> str:
     missing, extra = sorted(set(first) - set(other)), sorted(set(other) - set(first))
     if not missing and not extra:
-        place = next(i for i, (one, two) in enumerate(zip(first, other, strict=True)) if one != two)
-        return f"the same {what} in another order (place {place}: {first[place]!r}, {other[place]!r})"
+        index = next(i for i, (one, two) in enumerate(zip(first, other, strict=True)) if one != two)
+        return f"the same {what} in another order (place {index}: {first[index]!r}, {other[index]!r})"
     parts = [f"{len(missing)} {what} only in the first ({_some(missing)})"] if missing else []
     parts += [f"{len(extra)} {what} only in the second ({_some(extra)})"] if extra else []
     return ", ".join(parts)

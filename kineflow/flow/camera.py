@@ -124,8 +124,8 @@ def warp_to_first(
     at_x, at_y = _mapped(homography, np.stack([x, y])).astype(np.float32)
     warped = cv2.remap(second, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     margin = WARP_MARGIN_PX
-    seen = (at_x >= margin) & (at_x < width - margin) & (at_y >= margin) & (at_y < height - margin)
-    return np.where(seen, warped, first)
+    inside = (at_x >= margin) & (at_x < width - margin) & (at_y >= margin) & (at_y < height - margin)
+    return np.where(inside, warped, first)
 
 
 def _feature_matches(

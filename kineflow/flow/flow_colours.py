@@ -25,9 +25,9 @@ def flow_to_rgb(flow: np.ndarray, max_px: float | None = None) -> np.ndarray:
     speed /= max_px or max(speed.max(initial=0), np.finfo(np.float32).tiny)
 
     wheel = _colour_wheel()
-    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)
-    before = np.floor(place).astype(np.int64)
-    part = (place - before)[..., None]
+    hue_index = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)
+    before = np.floor(hue_index).astype(np.int64)
+    part = (hue_index - before)[..., None]
     hue = (1 - part) * wheel[before] + part * wheel[(before + 1) % len(wheel)]
 
     speed = speed[..., None]

@@ -53,7 +53,7 @@ def index_jpeg_flow(root: Path, clips: Iterable[Clip]) -> dict[str, FlowEntry]:
     wanted = list(clips)
     classes = frozenset(clip.label for clip in wanted if clip.label is not None)
     folders = {clip.clip_id: _folder_of(root, by_name, clip, classes) for clip in wanted}
-    clips_of = Counter(place for place in folders.values() if isinstance(place, str))
+    clips_of = Counter(folder for folder in folders.values() if isinstance(folder, str))
     return {
         clip.clip_id: _entry(root, folders[clip.clip_id], clips_of, clip)
         for clip in track(wanted, total=len(wanted), what="index JPEG flow")
@@ -146,13 +146,13 @@ def _flow_frames_in(folder: Path) -> int:
 
 def _folders_by_name(root: Path) -> dict[str, list[str]]:
     """Folders that may be those of a clip, one or two levels below ``root``: relative paths by name."""
-    found: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {}
     for name in _subfolders(root):
         if name != V_FOLDER:
-            found.setdefault(name, []).append(name)
+            folders.setdefault(name, []).append(name)
             for below in _subfolders(root / name):
-                found.setdefault(below, []).append(f"{name}/{below}")
-    return found
+                folders.setdefault(below, []).append(f"{name}/{below}")
+    return folders
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -195,12 +195,12 @@ def _folder_of(
                 return path
         except KineflowError as error:
             return error
-    names = list(dict.fromkeys(PurePosixPath(told).stem for told in (f"{clip.clip_id}.mp4", clip.source)))
+    names = list(dict.fromkeys(PurePosixPath(path).stem for path in (f"{clip.clip_id}.mp4", clip.source)))
     for name in names:
         folders = by_name.get(name, [])
         if len(folders) > 1:
-            shown = ", ".join(folders[:_FOLDERS_SHOWN])
-            return KineflowError(f"{len(folders)} folders are named {name!r}: {shown}")
+            listed_folders = ", ".join(folders[:_FOLDERS_SHOWN])
+            return KineflowError(f"{len(folders)} folders are named {name!r}: {listed_folders}")
         if folders:
             holder = PurePosixPath(folders[0]).parent.name
             if holder in classes and holder != clip.label:
@@ -224,9 +224,9 @@ def _common_size(planes: JpegPlanes) -> tuple[int, int]:
     size = jpeg_size(Path(planes.u[0]))
     for path in map(Path, (*planes.u, *planes.v)):
         try:
-            found = jpeg_size(path)
+            plane_size = jpeg_size(path)
         except KineflowError as error:
             raise KineflowError(f"{path.name} {error.problem}") from None
-        if found != size:
-            raise KineflowError(f"{path.name} is {found[1]}x{found[0]}, planes before it {size[1]}x{size[0]}")
+        if plane_size != size:
+            raise KineflowError(f"{path.name} is {plane_size[1]}x{plane_size[0]}, planes before it {size[1]}x{size[0]}")
     return size

@@ -36,11 +36,11 @@ def captioned(image: Image, title: str, note: str, *, wheel: bool = False) -> Im
     height, width = image.shape[:2]
     wanted, most = math.ceil(_SHORTEST_SIDE_PX / min(height, width)), _LONGEST_SIDE_PX // max(height, width)
     factor = max(1, min(wanted, most))
-    shown = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    height, width = shown.shape[:2]
+    enlarged = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    height, width = enlarged.shape[:2]
     panel = _paper(_CAPTION_PX + height, max(width, _LEAST_WIDTH_PX))
     left = (panel.shape[1] - width) // 2
-    panel[_CAPTION_PX:, left : left + width] = shown
+    panel[_CAPTION_PX:, left : left + width] = enlarged
     _write(panel, title, _PADDING_PX, _INK)
     end = panel.shape[1] - _PADDING_PX
     if wheel:

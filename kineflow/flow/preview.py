@@ -187,8 +187,8 @@ def _computed(frames: list[Image], last: Image, number: int, settings: PreviewSe
 def _full_colour(pairs: list[Pair], settings: PreviewSettings) -> float:
     """Speed that 99 % of the pixels of these pairs stay below, in whichever flow is the faster; pixels."""
     views = [view for first, second in pairs for view in _computed([first], second, 0, settings)]
-    shown = [[view.flow for view in views], [view.steady.warped for view in views if view.steady]]
-    speeds = [np.hypot(*np.stack(flows, axis=1)) for flows in shown if flows]
+    flows_by_kind = [[view.flow for view in views], [view.steady.warped for view in views if view.steady]]
+    speeds = [np.hypot(*np.stack(flows, axis=1)) for flows in flows_by_kind if flows]
     return max(_LEAST_FULL_COLOUR_PX, *(float(np.quantile(speed, _FULL_COLOUR_QUANTILE)) for speed in speeds))
 
 
@@ -212,11 +212,11 @@ def _drawn(view: _View, frames: int, max_px: float) -> Image:
         captioned(_coloured(view.flow, max_px), "flow", f"full colour: {max_px:.1f} px", wheel=True),
     ]
     if view.steady:
-        panels.append(captioned(_coloured(view.steady.warped, max_px), "warped flow", _told(view.steady)))
+        panels.append(captioned(_coloured(view.steady.warped, max_px), "warped flow", _camera_note(view.steady)))
     return side_by_side(panels)
 
 
-def _told(steady: _Steady) -> str:
+def _camera_note(steady: _Steady) -> str:
     if not steady.camera.found:
         return "no camera found"
     if not steady.camera.moves:

@@ -69,11 +69,14 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     try:
         read_header(weights)
         with safe_open(weights, framework="pt") as stored:
-            found = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            stored_shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
             require_same_tensors(
-                shapes(blueprint.state_dict()), found, where=str(weights), remedy="use the files of one bundle together"
+                shapes(blueprint.state_dict()),
+                stored_shapes,
+                where=str(weights),
+                remedy="use the files of one bundle together",
             )
-            state = {name: stored.get_tensor(name) for name in found}
+            state = {name: stored.get_tensor(name) for name in stored_shapes}
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(weights, error) from None
     require_finite(state, where=str(weights))

@@ -73,10 +73,10 @@ class PWCDecoder(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        seen = [channels + sum(_WIDTHS[:layer]) for layer in range(len(_WIDTHS) + 1)]
-        self.dense = nn.ModuleList(_leaky(before, width) for before, width in zip(seen, _WIDTHS, strict=False))
-        self.flow = _flow(seen[-1])
-        widths = (seen[-1], *(width for width, _ in _CONTEXT))
+        in_channels = [channels + sum(_WIDTHS[:layer]) for layer in range(len(_WIDTHS) + 1)]
+        self.dense = nn.ModuleList(_leaky(before, width) for before, width in zip(in_channels, _WIDTHS, strict=False))
+        self.flow = _flow(in_channels[-1])
+        widths = (in_channels[-1], *(width for width, _ in _CONTEXT))
         self.context = nn.Sequential(
             *(
                 _leaky(before, after, dilation)

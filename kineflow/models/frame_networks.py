@@ -78,14 +78,14 @@ class FrameNetwork(VideoNetwork):
         No frame sees another: those of all clips go through the image network as one batch. There is no gradient.
         """
         images = clips.transpose(1, 2).flatten(0, 1)  # [B·T,C,H,W]
-        seen = [images] if self.motion is None else [images[:, :RGB_CHANNELS], images[:, RGB_CHANNELS:]]
+        inputs = [images] if self.motion is None else [images[:, :RGB_CHANNELS], images[:, RGB_CHANNELS:]]
         features = []
         with torch.no_grad():
-            for stream, tap, batch in zip(self.streams.values(), self.sequence.taps, seen, strict=True):
-                found = stream.forward_features(batch.contiguous(memory_format=torch.channels_last))  # [B·T,F,h,w]
+            for stream, tap, batch in zip(self.streams.values(), self.sequence.taps, inputs, strict=True):
+                output = stream.forward_features(batch.contiguous(memory_format=torch.channels_last))  # [B·T,F,h,w]
                 if tap == "vector":
-                    found = stream.forward_head(found, pre_logits=True)  # [B·T,D]
-                features.append(found.reshape(clips.shape[0], clips.shape[2], *found.shape[1:]).contiguous())
+                    output = stream.forward_head(output, pre_logits=True)  # [B·T,D]
+                features.append(output.reshape(clips.shape[0], clips.shape[2], *output.shape[1:]).contiguous())
         return tuple(features)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -180,8 +180,8 @@ def frame_network(
             )
         channels = {"in_channels": RGB_CHANNELS, "motion_channels": in_channels - RGB_CHANNELS}
     streams = [
-        create_backbone(backbone, in_channels=seen, width=width, output_stride=output_stride)
-        for seen in channels.values()
+        create_backbone(backbone, in_channels=stream_channels, width=width, output_stride=output_stride)
+        for stream_channels in channels.values()
     ]
     read = [
         stream.num_features if tap == "map" else stream.head_hidden_size

@@ -87,7 +87,7 @@ class ImageNetwork(Network):
 
 
 def require_same_tensors(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, where: str, remedy: str
+    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], *, where: str, remedy: str
 ) -> None:
     """Check names and shapes of weights against those of the network they are meant for.
 
@@ -95,12 +95,12 @@ def require_same_tensors(
         KineflowError: A tensor is missing, unknown or of another shape; up to five of each are named.
     """
     faults = {
-        "missing": sorted(expected.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - expected.keys()),
+        "missing": sorted(expected.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - expected.keys()),
         "of another shape": [
-            f"{name} {list(found[name])} instead of {list(expected[name])}"
-            for name in sorted(expected.keys() & found.keys())
-            if expected[name] != found[name]
+            f"{name} {list(given[name])} instead of {list(expected[name])}"
+            for name in sorted(expected.keys() & given.keys())
+            if expected[name] != given[name]
         ],
     }
     lines = [f"  {kind} ({len(names)}): {_first_few(names)}" for kind, names in faults.items() if names]

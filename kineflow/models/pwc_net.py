@@ -49,18 +49,18 @@ class PWCNet(nn.Module):
         cells = (2 * _REACH + 1) ** 2
         for level in _decoded_levels():
             # Cost volume; below the coarsest level, the first image's features, flow and two features from above.
-            seen = cells if level == max(_CHANNELS) else cells + c(_CHANNELS[level]) + 4
+            in_channels = cells if level == max(_CHANNELS) else cells + c(_CHANNELS[level]) + 4
             for layer, channels in enumerate(_WIDTHS):
-                self.add_module(f"conv{level}_{layer}", _conv(seen, c(channels)))
-                seen += c(channels)
-            self.add_module(f"predict_flow{level}", nn.Conv2d(seen, 2, 3, padding=1))
+                self.add_module(f"conv{level}_{layer}", _conv(in_channels, c(channels)))
+                in_channels += c(channels)
+            self.add_module(f"predict_flow{level}", nn.Conv2d(in_channels, 2, 3, padding=1))
             self.add_module(f"deconv{level}", nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1))
             if level > _LAST_LEVEL:
-                self.add_module(f"upfeat{level}", nn.ConvTranspose2d(seen, 2, 4, stride=2, padding=1))
+                self.add_module(f"upfeat{level}", nn.ConvTranspose2d(in_channels, 2, 4, stride=2, padding=1))
         for layer, (channels, dilation) in enumerate(_CONTEXT, start=1):
-            self.add_module(f"dc_conv{layer}", _conv(seen, c(channels), dilation=dilation))
-            seen = c(channels)
-        self.add_module(f"dc_conv{len(_CONTEXT) + 1}", nn.Conv2d(seen, 2, 3, padding=1))
+            self.add_module(f"dc_conv{layer}", _conv(in_channels, c(channels), dilation=dilation))
+            in_channels = c(channels)
+        self.add_module(f"dc_conv{len(_CONTEXT) + 1}", nn.Conv2d(in_channels, 2, 3, padding=1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -78,18 +78,18 @@ class PWCNet(nn.Module):
         images = torch.cat([first, second]).flip(1) / 255  # BGR in 0..1, as in Caffe
         pyramid = self._pyramid(F.interpolate(images, size, mode="bilinear", align_corners=False))
         decoded = features = None
-        levels: list[Tensor] = []
+        flows: list[Tensor] = []
         for level in _decoded_levels():
             decoded, features = self._decode(level, pyramid[level], decoded, features)
-            levels.append(decoded)
+            flows.append(decoded)
         assert features is not None
         refined = features
         for layer in range(1, len(_CONTEXT) + 2):
             refined = self.get_submodule(f"dc_conv{layer}")(refined)
-        levels[-1] = levels[-1] + refined
+        flows[-1] = flows[-1] + refined
         # From units of the resized images to px of those given.
         px = refined.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1) * _FLOW_UNIT_PX
-        return [flow * px for flow in levels]
+        return [flow * px for flow in flows]
 
     def _pyramid(self, images: Tensor) -> dict[int, Tensor]:
         """Features of both images, one after the other, by level."""

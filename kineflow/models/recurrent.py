@@ -120,10 +120,10 @@ class SequenceNetwork(Network):
 
     def _checked(self, sequences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         wanted = ", ".join(f"{name} of {channels} channels" for name, channels in self.inputs.items())
-        found = [x.shape[2] if x.ndim == 5 else x.shape[-1] for x in sequences]
-        if found != list(self.inputs.values()):
+        given = [x.shape[2] if x.ndim == 5 else x.shape[-1] for x in sequences]
+        if given != list(self.inputs.values()):
             raise KineflowError(
-                f"the network reads {wanted}, and was given {len(found)} sequences of {found} channels",
+                f"the network reads {wanted}, and was given {len(given)} sequences of {given} channels",
                 remedy="give it the features that it was built for, in this order",
             )
         if len({x.shape[:2] for x in sequences}) > 1:

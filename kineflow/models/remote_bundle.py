@@ -45,16 +45,16 @@ def _download(uri: str, path: Path, most_bytes: int) -> None:
     bucket, key = split_uri(uri)
     with translate_s3_failures(uri), translate_full_disk(path.parent):
         client = s3_client()
-        told = client.head_object(Bucket=bucket, Key=key)
-        if told["ContentLength"] > most_bytes:
+        head = client.head_object(Bucket=bucket, Key=key)
+        if head["ContentLength"] > most_bytes:
             raise KineflowError(
-                f"an object of {told['ContentLength']} bytes; at most {most_bytes} are read",
+                f"an object of {head['ContentLength']} bytes; at most {most_bytes} are read",
                 where=uri,
                 remedy="check that this is a Kineflow model's",
             )
         client.download_file(bucket, key, str(path))
-    digest = told["Metadata"].get(SHA256_KEY)
-    if path.stat().st_size != told["ContentLength"] or (digest and sha256_of(path) != digest):
+    digest = head["Metadata"].get(SHA256_KEY)
+    if path.stat().st_size != head["ContentLength"] or (digest and sha256_of(path) != digest):
         raise KineflowError(
             "not what was uploaded", where=uri, remedy="try again; if that does not help, publish again"
         )

@@ -51,11 +51,11 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     try:
         tensors = {
             str(name): StoredTensor(
-                str(told["dtype"]),
-                tuple(int(side) for side in told["shape"]),
-                *(start + int(offset) for offset in told["data_offsets"]),
+                str(entry["dtype"]),
+                tuple(int(side) for side in entry["shape"]),
+                *(start + int(offset) for offset in entry["data_offsets"]),
             )
-            for name, told in header.items()
+            for name, entry in header.items()
             if name != _METADATA
         }
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):

@@ -341,9 +341,9 @@ def warm_start_star(network: STResNet, *, before: STResNet) -> None:
         KineflowError: The two differ in more than ``temporal_pool``, ``dropout`` and how they were initialised.
     """
     for name in ("injection", "direction"):
-        if (wanted := getattr(before, name)) != (found := getattr(network, name)):
+        if (wanted := getattr(before, name)) != (given := getattr(network, name)):
             raise KineflowError(
-                f"{name} is {found!r} and was {wanted!r} in the network it continues",
+                f"{name} is {given!r} and was {wanted!r} in the network it continues",
                 where="warm start of ST-ResNet*",
                 remedy=f"build both with the same {name}",
             )

@@ -33,7 +33,7 @@ def features_at(network: nn.Module, clips: Tensor, stage: str) -> Tensor:
     Raises:
         KineflowError: The network is not S3D, or ends before ``stage``.
     """
-    features: Tensor = _s3d(network).features[: _place(network, stage)](clips)
+    features: Tensor = _s3d(network).features[: _depth(network, stage)](clips)
     return features
 
 
@@ -43,14 +43,14 @@ def features_at_each(network: nn.Module, clips: Tensor, stages: Collection[str])
     Raises:
         KineflowError: As :func:`features_at`.
     """
-    wanted = {_place(network, stage): stage for stage in stages}
-    found: dict[str, Tensor] = {}
+    wanted = {_depth(network, stage): stage for stage in stages}
+    features_by_stage: dict[str, Tensor] = {}
     features = clips
-    for place, layer in enumerate(list(_s3d(network).features)[: max(wanted, default=0)], start=1):
+    for depth, layer in enumerate(list(_s3d(network).features)[: max(wanted, default=0)], start=1):
         features = layer(features)
-        if place in wanted:
-            found[wanted[place]] = features
-    return found
+        if depth in wanted:
+            features_by_stage[wanted[depth]] = features
+    return features_by_stage
 
 
 def features_from(network: nn.Module, features: Tensor, stage: str) -> Tensor:
@@ -59,7 +59,7 @@ def features_from(network: nn.Module, features: Tensor, stage: str) -> Tensor:
     Raises:
         KineflowError: As :func:`features_at`.
     """
-    last: Tensor = _s3d(network).features[_place(network, stage) :](features)
+    last: Tensor = _s3d(network).features[_depth(network, stage) :](features)
     return last
 
 
@@ -70,14 +70,14 @@ def channels_of_stage(network: nn.Module, stage: str) -> int:
         KineflowError: As :func:`features_at`.
     """
     channels = 0
-    for layer in list(_s3d(network).features)[: _place(network, stage)]:
+    for layer in list(_s3d(network).features)[: _depth(network, stage)]:
         norms = [norm for norm in layer.modules() if isinstance(norm, nn.BatchNorm3d)]  # pools have none
         if norms:
             channels = layer.channels if isinstance(layer, Mixed) else norms[-1].num_features
     return channels
 
 
-def _place(network: nn.Module, stage: str) -> int:
+def _depth(network: nn.Module, stage: str) -> int:
     known = stages_of(network)
     if stage not in known:
         raise KineflowError(f"the network has no stage {stage!r}", remedy=f"choose one of: {', '.join(known)}")

@@ -110,9 +110,9 @@ def _require_one_directory(stream: IO[bytes], size: int) -> None:
         raise ValueError("no list of records at the end of the archive")
     count, length, first = struct.unpack("<HII", end[10:20])
     behind = size - _END_BYTES
-    place = _at(stream, behind - _END64_PLACE_BYTES, _END64_PLACE_BYTES)
-    if place[:4] == _END64_PLACE:
-        behind = int(struct.unpack("<Q", place[8:16])[0])
+    locator = _at(stream, behind - _END64_PLACE_BYTES, _END64_PLACE_BYTES)
+    if locator[:4] == _END64_PLACE:
+        behind = int(struct.unpack("<Q", locator[8:16])[0])
         end64 = _at(stream, behind, _END64_BYTES)
         if end64[:4] != _END64 or behind != size - _END_BYTES - _END64_PLACE_BYTES - _END64_BYTES:
             raise ValueError("no list of records at the end of the archive")

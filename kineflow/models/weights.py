@@ -199,12 +199,12 @@ def load_published(network: Network, checkpoint: str, sha256: str) -> tuple[dict
     Raises:
         KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
     """
-    shown = display_name(checkpoint)
+    name = display_name(checkpoint)
     needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     weights = read_weights(fetch_weights(checkpoint, sha256=sha256), needed_bytes=needed)
-    report = load_weights(network, weights, where=shown)
-    origin = {"initialised": "from checkpoint", "checkpoint": shown, "checkpoint_sha256": sha256}
-    return origin, f"from {shown}: {report}"
+    report = load_weights(network, weights, where=name)
+    origin = {"initialised": "from checkpoint", "checkpoint": name, "checkpoint_sha256": sha256}
+    return origin, f"from {name}: {report}"
 
 
 def from_scratch(seed: int) -> dict[str, str]:
@@ -298,9 +298,9 @@ def _require_size(size: int, max_bytes: int, *, where: str) -> None:
 
 
 def _require_hash(path: Path, sha256: str, *, where: str) -> None:
-    if (found := sha256_of(path)) != sha256:
+    if (actual := sha256_of(path)) != sha256:
         raise KineflowError(
-            f"sha256 is {found}, not {sha256}",
+            f"sha256 is {actual}, not {sha256}",
             where=where,
             remedy="download the file again; if it is the one you want, correct sha256",
         )

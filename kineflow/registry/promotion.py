@@ -104,8 +104,8 @@ def promote(
             decision = Decision(False, (f"version {number} is the champion already",))
             return Promotion(name, number, before, decision, applied=False)
         held = None if champion is None else _evaluation_of(champion)
-        shown, gate = _evaluation_of(candidate), gate or _gate_of(candidate)
-        decision = decide(shown, held, gate, other_data_allowed=other_data_allowed)
+        measured, gate = _evaluation_of(candidate), gate or _gate_of(candidate)
+        decision = decide(measured, held, gate, other_data_allowed=other_data_allowed)
         if decision.allowed and not dry_run:
             _set_champion(client, name, number, before, by=by or _user())
     return Promotion(name, number, before, decision, applied=decision.allowed and not dry_run)
@@ -146,21 +146,21 @@ def rollback(name: str, *, by: str | None = None, root: Path | None = None) -> R
 def _version(client: Any, name: str, version: str | None, uri: str) -> Any:
     from mlflow.exceptions import MlflowException
 
-    found = None
+    registered = None
     if version is None:
-        found = aliased(client, name, CANDIDATE)
+        registered = aliased(client, name, CANDIDATE)
     else:
         try:
-            found = client.get_model_version(name, str(version))
+            registered = client.get_model_version(name, str(version))
         except MlflowException as error:
             if error.error_code not in NOT_THERE:
                 raise
-    if found is None:
+    if registered is None:
         which = f"version {version!r}" if version else f"alias {CANDIDATE!r}"
         raise KineflowError(
             f"no registered model {name!r} with {which}", where=mask_uri(uri), remedy="run the register step first"
         )
-    return found
+    return registered
 
 
 def _set_champion(client: Any, name: str, version: str, before: str | None, *, by: str) -> None:

@@ -113,7 +113,7 @@ def register_student(
         if existing is None:
             with _run(client, uri, run_id, name) as belongs_to:
                 version = _create_version(
-                    client, bundle, belongs_to, name=name, facts=facts, shown=evaluation, example=example
+                    client, bundle, belongs_to, name=name, facts=facts, measured=evaluation, example=example
                 )
         else:
             version = existing
@@ -130,7 +130,7 @@ def _create_version(
     *,
     name: str,
     facts: Mapping[str, str],
-    shown: Measured,
+    measured: Measured,
     example: bytes | None,
 ) -> str:
     """Store the model's files, then the version with all its tags at once, so that no version is half described."""
@@ -152,7 +152,7 @@ def _create_version(
         client.finalize_logged_model(logged.model_id, "FAILED")
         raise
     client.finalize_logged_model(logged.model_id, "READY")
-    _log_figures(client, run_id, logged.model_id, shown)
+    _log_figures(client, run_id, logged.model_id, measured)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -173,13 +173,13 @@ def _create_version(
     return version
 
 
-def _log_figures(client: Any, run_id: str, model_id: str, shown: Measured) -> None:
+def _log_figures(client: Any, run_id: str, model_id: str, measured: Measured) -> None:
     """Attach the figures to the model, with the data they were measured on."""
     from mlflow.entities import Metric
 
     time_ms = int(datetime.now(UTC).timestamp() * 1000)
-    data = {"dataset_name": "test", "dataset_digest": shown.clips_digest[:MAX_DIGEST_CHARS]}
-    figures = shown.headline.items()
+    data = {"dataset_name": "test", "dataset_digest": measured.clips_digest[:MAX_DIGEST_CHARS]}
+    figures = measured.headline.items()
     client.log_batch(run_id, [Metric(name, value, time_ms, 0, model_id=model_id, **data) for name, value in figures])
 
 
@@ -202,8 +202,8 @@ def _run(client: Any, uri: str, run_id: str | None, name: str) -> Iterator[str]:
 def _find_version(client: Any, name: str, digest: str, clips_digest: str) -> str | None:
     """The oldest version with these weights and this evaluation data."""
     query = f"name = '{name}' AND tags.`{WEIGHTS_TAG}` = '{digest}'"
-    versions = [found for found in client.search_model_versions(query) if found.tags.get(DATA_TAG) == clips_digest]
-    return min((str(found.version) for found in versions), key=int, default=None)
+    versions = [each for each in client.search_model_versions(query) if each.tags.get(DATA_TAG) == clips_digest]
+    return min((str(each.version) for each in versions), key=int, default=None)
 
 
 def _run_tags(client: Any, run_id: str | None) -> dict[str, str]:

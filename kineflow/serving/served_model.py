@@ -107,9 +107,9 @@ class VideoClassifier(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"{len(videos)} videos in one request; at most {self.limits['max_videos']} are taken"
             )
-        return pd.DataFrame([self._row(place, video, topk) for place, video in enumerate(videos)])
+        return pd.DataFrame([self._row(number, video, topk) for number, video in enumerate(videos)])
 
-    def _row(self, place: int, video: Any, topk: int) -> dict[str, Any]:
+    def _row(self, number: int, video: Any, topk: int) -> dict[str, Any]:
         try:
             probabilities = predict_video(
                 _checked(video, self.limits["max_video_bytes"]),
@@ -122,7 +122,7 @@ class VideoClassifier(PythonModel):
                 max_flow_pixels=self.limits["max_flow_pixels"],
             )
         except KineflowError as error:  # its place is a temporary file, which tells a client nothing
-            raise MlflowException.invalid_parameter_value(f"video {place}: {error.problem}") from None
+            raise MlflowException.invalid_parameter_value(f"video {number}: {error.problem}") from None
         return scored_row(probabilities, self.card.classes, topk)
 
 

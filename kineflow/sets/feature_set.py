@@ -178,14 +178,15 @@ def read_features(path: Path, shape: tuple[int, ...], first: int, end: int) -> T
     try:
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_TENSOR)
-            time_steps, *found = stored.get_shape() or [0]
-            if tuple(found) == shape and 0 <= first < end <= time_steps:
+            time_steps, *stored_shape = stored.get_shape() or [0]
+            if tuple(stored_shape) == shape and 0 <= first < end <= time_steps:
                 part: Tensor = stored[first:end]
                 return part
     except (OSError, SafetensorError) as error:
         raise KineflowError(f"damaged: {error}", where=path, remedy="run the extract_features step again") from None
     raise KineflowError(
-        f"time steps {first} to {end - 1} of shape {list(shape)} were expected among {time_steps} of shape {found}",
+        f"time steps {first} to {end - 1} of shape {list(shape)} were expected "
+        f"among {time_steps} of shape {stored_shape}",
         where=path,
         remedy="use clips, features and index of one run together, or run the extract_features step again",
     )

@@ -95,7 +95,7 @@ def find_garbage(project: Path, *, cache: Path, wanted: Wanted) -> Garbage:
     return Garbage(files, dict(kept), tuple(unread))
 
 
-def remove_garbage(project: Path, found: Garbage, *, cache: Path, wanted: Wanted) -> Garbage:
+def remove_garbage(project: Path, garbage: Garbage, *, cache: Path, wanted: Wanted) -> Garbage:
     """Remove what was found, as far as it is still garbage; the arguments are those of :func:`find_garbage`.
 
     Returns:
@@ -108,7 +108,7 @@ def remove_garbage(project: Path, found: Garbage, *, cache: Path, wanted: Wanted
     try:
         with using(media_folder(project), alone=True):
             still = find_garbage(project, cache=cache, wanted=wanted)
-            gone = {path: size for path, size in found.files.items() if path in still.files}
+            gone = {path: size for path, size in garbage.files.items() if path in still.files}
             for path in gone:
                 path.unlink(missing_ok=True)
     except BlockingIOError:
@@ -167,7 +167,7 @@ def _indices_below(project: Path, store: Path) -> Iterator[Path]:
 
 def _locked_indices(project: Path, cache: Path) -> tuple[list[Path], list[str]]:
     """Indices, in DVC's cache, of the sets that the project's locks name; and folders that are not there to look in."""
-    found, unread = [], []
+    indices, unread = [], []
     for lock in (project / "dvc.lock", *sorted((project / "runs").rglob("dvc.lock"))):
         if not lock.is_file():
             continue
@@ -182,9 +182,9 @@ def _locked_indices(project: Path, cache: Path) -> tuple[list[Path], list[str]]:
                     unread.append(f"{lock.relative_to(project)}: {name}: {output['path']}")
                     continue
                 below = [_in_cache(cache, each["md5"]) for each in listed if each["relpath"] in SET_INDEX_FILES]
-                found += [path for path in below if path.is_file()]
+                indices += [path for path in below if path.is_file()]
                 unread += [f"{lock.relative_to(project)}: {name}" for path in below if not path.is_file()]
-    return found, unread
+    return indices, unread
 
 
 def _in_cache(cache: Path, md5: str) -> Path:

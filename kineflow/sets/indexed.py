@@ -240,9 +240,9 @@ def _column(table: Table, name: str, hint: Any) -> list[Any]:
         least = -_MOST_WHOLE if name in _SIGNED else 0
         if len(numbers) and not (numbers.min() >= least and numbers.max() <= most and np.isfinite(numbers).all()):
             raise ValueError(f"{name} is too small or too large in a row")
-        distinct, places = np.unique(numbers, return_inverse=True)
+        distinct, indices = np.unique(numbers, return_inverse=True)
         values = distinct.tolist()  # of a million clips a few widths: one object each
-        return [values[place] for place in places.tolist()]
+        return [values[index] for index in indices.tolist()]
     texts = table.texts(name, nullable=_is_optional(hint))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         member = {text: hint(text) for text in set(texts)}

@@ -97,7 +97,7 @@ def read_jpeg_flow(folder: Path, indices: Sequence[int] | None = None) -> np.nda
     for number in unique:
         u, v = (_decode(Path(path)) for path in (planes.u[number], planes.v[number]))
         if len(unique) * u.size > _MOST_PIXELS:
-            problem = f"{len(unique)} frames of {_told(u.shape)} px are too much to read at once"
+            problem = f"{len(unique)} frames of {_size_text(u.shape)} px are too much to read at once"
             raise KineflowError(problem, where=folder, remedy="scale the flow down, or cut the clip into shorter ones")
         if u.shape != v.shape or (flow and u.shape != flow[0].shape[:2]):
             problem = "u and v differ in size here, or from the frames before"
@@ -145,24 +145,24 @@ def _named_planes(folder: Path) -> tuple[dict[int, str], dict[int, str]]:
         u, v = (_numbered(root / folder.name) for root in (folder.parent, folder.parent.parent / V_FOLDER))
         if _IN_TWO_FOLDERS in u:
             return u[_IN_TWO_FOLDERS], v.get(_IN_TWO_FOLDERS, {})
-    found = _numbered(folder)
+    by_prefix = _numbered(folder)
     for x, y in _IN_ONE_FOLDER:
-        if x in found or y in found:
-            return found.get(x, {}), found.get(y, {})
+        if x in by_prefix or y in by_prefix:
+            return by_prefix.get(x, {}), by_prefix.get(y, {})
     return {}, {}
 
 
 def _numbered(folder: Path) -> dict[str, dict[int, str]]:
     """Files of a folder by the prefix and by the number of their names; none when there is no such folder."""
-    found: dict[str, dict[int, str]] = {}
+    by_prefix: dict[str, dict[int, str]] = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if match := _NUMBERED.fullmatch(entry.name):
-                    found.setdefault(match[1], {})[int(match[2])] = entry.path
+                    by_prefix.setdefault(match[1], {})[int(match[2])] = entry.path
     except OSError:
         return {}
-    return found
+    return by_prefix
 
 
 def _more(count: int) -> str:
@@ -190,7 +190,7 @@ def _unreadable(path: Path, error: OSError) -> KineflowError:
     return KineflowError(f"not readable: {error.strerror}", where=path, remedy=_REMEDY)
 
 
-def _told(size: Sequence[int]) -> str:
+def _size_text(size: Sequence[int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
@@ -204,7 +204,7 @@ def _checked_size(stream: BinaryIO, path: Path) -> tuple[int, int]:
     if size is None or 0 in size:
         raise KineflowError("is no JPEG", where=path, remedy=_REMEDY)
     if size[0] * size[1] > MAX_PIXELS:
-        raise KineflowError(f"a plane of {_told(size)} px is too large", where=path, remedy=_REMEDY)
+        raise KineflowError(f"a plane of {_size_text(size)} px is too large", where=path, remedy=_REMEDY)
     return size
 
 

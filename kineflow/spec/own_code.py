@@ -39,8 +39,8 @@ def own_module(name: str) -> Path | None:
     if project is not None and parts[0] not in _NO_CODE and (file := _file_below(project, parts)):
         return file
     if parts[0] in _declared():
-        found = _installed(parts[0])
-        return _file_below(found, parts) if found else None
+        package = _installed(parts[0])
+        return _file_below(package, parts) if package else None
     return None
 
 

@@ -87,9 +87,9 @@ class Plugins(Generic[F]):
         Raises:
             KineflowError: There is none, or none that may be imported.
         """
-        found = self._declared(name)
-        if found is not None:
-            return found
+        declared = self._declared(name)
+        if declared is not None:
+            return declared
         if "." not in name:
             raise KineflowError(
                 f"no {self._what} is called {name!r}",

@@ -73,8 +73,8 @@ def random_clip(n_frames: int, spec: ClipSpec, rng: np.random.Generator) -> Indi
     Raises:
         KineflowError: The video has no frames, or is too short and ``spec.short`` is ``error``.
     """
-    place = rng.random()
-    start = int(place * (last_start(n_frames, spec) + 1))
+    draw = rng.random()
+    start = int(draw * (last_start(n_frames, spec) + 1))
     return windows_at(n_frames, spec, np.array([start]))
 
 

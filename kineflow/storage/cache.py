@@ -119,16 +119,16 @@ class BlockCache:
 
     def _evict(self, target: int) -> int:
         """Remove what has not been used for longest until ``target`` bytes are left, or none; gives what is left."""
-        found = []
+        entries = []
         for entry in self._files():
             with suppress(FileNotFoundError):
                 facts = entry.stat()
                 if entry.name.startswith(".") and facts.st_mtime < time.time() - _ABANDONED_SEC:
                     Path(entry.path).unlink()  # half written by somebody who was killed
                 else:
-                    found.append((facts.st_mtime_ns, _on_disk(facts.st_size), entry.path))
-        used = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
+                    entries.append((facts.st_mtime_ns, _on_disk(facts.st_size), entry.path))
+        used = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
             if used <= target:
                 break
             Path(path).unlink(missing_ok=True)

@@ -144,9 +144,9 @@ def translate_s3_failures(where: str) -> Iterator[None]:
 
 def _refusal(error: Any, where: str) -> KineflowError:
     code = error.response.get("Error", {}).get("Code", "unknown")
-    said = f" ({_ABSENT[code]})" if code in _ABSENT else ""
+    explanation = f" ({_ABSENT[code]})" if code in _ABSENT else ""
     return KineflowError(
-        f"the S3 server refused: {code}{said}",
+        f"the S3 server refused: {code}{explanation}",
         where=where,
         remedy="check the bucket, the key and your access to it",
     )

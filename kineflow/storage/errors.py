@@ -22,6 +22,6 @@ class KineflowError(Exception):
         self.problem, self.where, self.remedy, self.exit_code = problem, where, remedy, exit_code
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where is not None else ""
+        prefix = f"{self.where}: " if self.where is not None else ""
         remedy = f"\n  → {self.remedy}" if self.remedy else ""
-        return f"{place}{self.problem}{remedy}"
+        return f"{prefix}{self.problem}{remedy}"

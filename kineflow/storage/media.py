@@ -99,9 +99,9 @@ def digest_of(media: Media) -> str:
     bucket, key = split_uri(media.uri)
     count(Traffic(requests=1))
     with naming_storage_failures(media.uri):
-        told = s3_client().head_object(Bucket=bucket, Key=key)["Metadata"].get(SHA256_KEY, "")
-    if len(told) == hashlib.sha256().digest_size * 2:
-        return str(told)
+        stored_digest = s3_client().head_object(Bucket=bucket, Key=key)["Metadata"].get(SHA256_KEY, "")
+    if len(stored_digest) == hashlib.sha256().digest_size * 2:
+        return str(stored_digest)
     with media.open() as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -116,14 +116,14 @@ class Table:
 
     def _chunks(self, name: str) -> Iterator[Any]:
         self._size(name)
-        found = 0
+        rows_read = 0
         if self.rows:
             for part in self._file.read(columns=[name], use_threads=False).column(0).chunks:
                 part.validate(full=True)  # Arrow does not look whether a text's number is in its dictionary
-                found += len(part)
+                rows_read += len(part)
                 yield part
-        if found != self.rows:
-            raise ValueError(f"column {name!r} has {found} rows, not {self.rows}")
+        if rows_read != self.rows:
+            raise ValueError(f"column {name!r} has {rows_read} rows, not {self.rows}")
 
     def _size(self, name: str) -> ColumnSize:
         if name not in self.names or (self.rows and name not in self._sizes.columns):
@@ -157,13 +157,13 @@ def open_table(
         sizes = read_sizes(content)
     most = {column.values for column in sizes.columns.values()}
     unfolded = sum(column.page_bytes for column in sizes.columns.values())
-    for what, found, bound in (
+    for what, count, bound in (
         ("rows", sizes.rows, max_rows),
         ("values in a column", max(most, default=0), max(max_rows, max_values)),
         ("bytes when unfolded", unfolded, max_bytes),
     ):
-        if found > bound:
-            raise ValueError(f"{found} {what}; at most {bound} are read")
+        if count > bound:
+            raise ValueError(f"{count} {what}; at most {bound} are read")
     try:
         # read_table would import pandas, in every step anew
         with pq.ParquetFile(path, read_dictionary=sorted({*texts} & {*sizes.columns}), pre_buffer=False) as file:

@@ -269,8 +269,8 @@ class RangeReader(io.RawIOBase):
             self._version = _Version(self._name, size, etag)
             return
         count(Traffic(requests=1))
-        said = s3_client().head_object(Bucket=self._bucket, Key=self._key)
-        self._remember(said["ContentLength"], said["ETag"])
+        head = s3_client().head_object(Bucket=self._bucket, Key=self._key)
+        self._remember(head["ContentLength"], head["ETag"])
 
     def _remember(self, size: int, etag: str) -> None:
         self._version = _Version(self._name, size, etag)
@@ -304,17 +304,19 @@ class RangeReader(io.RawIOBase):
         same = {} if self._version is None else {"IfMatch": self._version.etag}
         count(Traffic(requests=1))
         try:
-            said = s3_client().get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={start}-{stop - 1}", **same)
+            response = s3_client().get_object(
+                Bucket=self._bucket, Key=self._key, Range=f"bytes={start}-{stop - 1}", **same
+            )
         except ClientError as error:
             if self._version is None and start == 0 and error.response["Error"]["Code"] in ("416", "InvalidRange"):
                 self._version = _Version(self._name, 0, "")  # an object of no bytes has no range
                 return None
             raise
-        part, _, whole_size = said.get("ContentRange", "").partition("/")
-        size = int(whole_size) if part else said["ContentLength"]
+        part, _, whole_size = response.get("ContentRange", "").partition("/")
+        size = int(whole_size) if part else response["ContentLength"]
         if self._version is None:
-            self._remember(size, said["ETag"])
-        elif (size, said["ETag"]) != (self._version.size, self._version.etag):
+            self._remember(size, response["ETag"])
+        elif (size, response["ETag"]) != (self._version.size, self._version.etag):
             raise self._has_changed()
         if not part.startswith(f"bytes {start}-") and (part or start):
             raise StorageError(
@@ -324,7 +326,7 @@ class RangeReader(io.RawIOBase):
             )
         wanted = min(stop, size) - start
         try:
-            for chunk in said["Body"].iter_chunks(_CHUNK_BYTES):
+            for chunk in response["Body"].iter_chunks(_CHUNK_BYTES):
                 count(Traffic(received_bytes=len(chunk)))
                 content += chunk[:wanted]
                 wanted -= len(chunk)
@@ -334,5 +336,5 @@ class RangeReader(io.RawIOBase):
             broken: Exception = error
             return broken
         finally:
-            said["Body"].close()
+            response["Body"].close()
         return IncompleteReadError(actual_bytes=len(content), expected_bytes=stop - start) if wanted > 0 else None

@@ -80,7 +80,7 @@ class _Check:
             return self._sizes[id(node)]
         self._sizes[id(node)] = 0
         if node.tag == _DATE:
-            raise self._refused(node, f"{_shown(node)} is a date", "put it into quotes, or write a number")
+            raise self._refused(node, f"{_text_of(node)} is a date", "put it into quotes, or write a number")
         if node.tag not in _PLAIN:
             raise self._refused(node, f"a value with the tag {node.tag[:_SHOWN]!r}", "write plain values, without tags")
         size = 1
@@ -98,7 +98,9 @@ class _Check:
 
     def _scalar(self, node: yaml.ScalarNode) -> None:
         if node.tag in (_INTEGER, _FLOAT) and ":" in node.value:
-            raise self._refused(node, f"{_shown(node)} is a number of base 60", "put it into quotes, or write a number")
+            raise self._refused(
+                node, f"{_text_of(node)} is a number of base 60", "put it into quotes, or write a number"
+            )
         if node.tag == _INTEGER and sum(map(str.isalnum, node.value)) > _MAX_DIGITS:
             raise self._refused(node, f"an integer of {len(node.value)} digits", f"write at most {_MAX_DIGITS}")
 
@@ -110,7 +112,7 @@ class _Check:
             if key.tag != _MERGE:
                 size += self.size(key)
                 if (key.tag, key.value) in seen:
-                    raise self._refused(key, f"the key {_shown(key)} is there twice", "keep one of the two")
+                    raise self._refused(key, f"the key {_text_of(key)} is there twice", "keep one of the two")
                 seen.add((key.tag, key.value))
             size += self.size(value)
         return size
@@ -124,5 +126,5 @@ def _fault(path: Path, mark: Any, problem: str, remedy: str = "correct the synta
     return KineflowError(problem, where=where, remedy=remedy)
 
 
-def _shown(node: yaml.Node) -> str:
+def _text_of(node: yaml.Node) -> str:
     return repr(str(node.value)[:_SHOWN])

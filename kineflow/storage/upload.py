@@ -133,8 +133,8 @@ def _verify(client: Any, item: _Item) -> None:
         kept = client.head_object(Bucket=item.bucket, Key=item.key)
         size, digest = item.path.stat().st_size, kept["ETag"].strip('"')
         # An encrypted object's ETag says nothing of its content; some servers' never do.
-        told = len(digest.partition("-")[0]) == 32 and "aws:kms" not in kept.get("ServerSideEncryption", "")
-        if kept["ContentLength"] == size and not (told and _differs(digest, item.path, size)):
+        is_md5 = len(digest.partition("-")[0]) == 32 and "aws:kms" not in kept.get("ServerSideEncryption", "")
+        if kept["ContentLength"] == size and not (is_md5 and _differs(digest, item.path, size)):
             return
         client.delete_object(Bucket=item.bucket, Key=item.key)
     raise KineflowError(
@@ -229,9 +229,9 @@ def _is_index(name: str) -> bool:
 def _files_below(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise KineflowError("no such folder", where=folder)
-    found: list[str] = []
+    paths: list[str] = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(where).relative_to(folder)
-        found += [(below / name).as_posix() for name in files if not name.startswith(".")]
-    return sorted(found)
+        paths += [(below / name).as_posix() for name in files if not name.startswith(".")]
+    return sorted(paths)

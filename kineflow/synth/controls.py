@@ -51,12 +51,12 @@ def actor_statistics(mask: npt.NDArray[np.bool_]) -> Floats:
         along y, on the torus that the actor lives on.
     """
     size = math.log(max(int(mask.sum()), 1))
-    places = []
+    position = []
     for axis, length in enumerate(mask.shape):
         weights = mask.sum(axis=1 - axis)
-        place = np.angle(np.sum(weights * np.exp(2j * math.pi * np.arange(length) / length)))
-        places += [math.cos(place), math.sin(place)]
-    return np.array([size, size**2, *places])
+        angle = np.angle(np.sum(weights * np.exp(2j * math.pi * np.arange(length) / length)))
+        position += [math.cos(angle), math.sin(angle)]
+    return np.array([size, size**2, *position])
 
 
 def motion_statistics(truth: Truth, order: Sequence[int]) -> Floats:
@@ -69,13 +69,13 @@ def motion_statistics(truth: Truth, order: Sequence[int]) -> Floats:
     Returns:
         float64 [4]: along x and y (pixels), angle (radians, clockwise) and log size.
     """
-    shown = truth.actor[list(order)]
+    poses = truth.actor[list(order)]
     height, width = truth.mask.shape[1:]
-    angle = np.arctan2(shown[:, 1, 0], shown[:, 0, 0])
-    log_size = 0.5 * np.log(np.linalg.det(shown[:, :, :2]))
+    angle = np.arctan2(poses[:, 1, 0], poses[:, 0, 0])
+    log_size = 0.5 * np.log(np.linalg.det(poses[:, :, :2]))
     changes = (
-        wrap(np.diff(shown[:, 0, 2]), width),
-        wrap(np.diff(shown[:, 1, 2]), height),
+        wrap(np.diff(poses[:, 0, 2]), width),
+        wrap(np.diff(poses[:, 1, 2]), height),
         wrap(np.diff(angle), 2 * math.pi),
         np.diff(log_size),
     )

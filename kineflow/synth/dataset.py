@@ -69,7 +69,7 @@ class _Group:
     seed: int
     name: str
     split: Split
-    place: int  # among the groups of its split
+    index: int  # among the groups of its split
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,15 @@ def make_dataset(folder: Path, spec: SynthSpec, *, seed: int, workers: int = 1) 
         KineflowError: ``folder`` holds something else than a synthetic set.
     """
     marker = _marker(spec, seed)
-    groups = [(split, place) for split in Split for place in range(getattr(spec.groups, split.value))]
+    groups = [(split, index) for split in Split for index in range(getattr(spec.groups, split.value))]
     clips = len(groups) * len(spec.classes) * spec.takes
     if _read_marker(folder) == marker:
         return MadeSet(folder, clips, made=False)
     with atomic_folder(folder) as partial:
         digits = max(3, len(str(len(groups) - 1)))
         work = [
-            _Group(partial, spec, seed, f"g{number:0{digits}}", split, place)
-            for number, (split, place) in enumerate(groups)
+            _Group(partial, spec, seed, f"g{number:0{digits}}", split, index)
+            for number, (split, index) in enumerate(groups)
         ]
         made = track(_make_groups(work, workers), total=len(work), what="synthetic clips", unit="group")
         rows = [row for group in made for row in group]
@@ -145,11 +145,11 @@ def _make_group(group: _Group) -> list[_Row]:
     spec = group.spec
     draw = _generator(group)
     look = draw_look(spec, draw)
-    shown = [(name, take) for name in spec.classes for take in range(spec.takes)]
+    takes = [(name, take) for name in spec.classes for take in range(spec.takes)]
     rows = []
-    digits = max(2, len(str(len(shown) - 1)))
-    for number, place in enumerate(draw.permutation(len(shown))):
-        motion, take = shown[place]
+    digits = max(2, len(str(len(takes) - 1)))
+    for number, index in enumerate(draw.permutation(len(takes))):
+        motion, take = takes[index]
         video = f"videos/{group.name}/{group.name}_c{number:0{digits}}.mp4"
         _make_clip(group, look, motion, take, video)
         rows.append(_Row(video, motion, group.split, group.name))
@@ -169,7 +169,7 @@ def _make_clip(group: _Group, look: Look, motion: str, take: int, video: str) ->
 
 def _generator(group: _Group, *key: int) -> np.random.Generator:
     """Random numbers of one group, or of one clip in it; independent of the order in which anything is made."""
-    spawn_key = (list(Split).index(group.split), group.place, *key)
+    spawn_key = (list(Split).index(group.split), group.index, *key)
     return np.random.default_rng(np.random.SeedSequence(group.seed, spawn_key=spawn_key))
 
 

@@ -56,7 +56,7 @@ def close_pipeline_run(
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         parents = parents_of(client, experiments, pipeline_run_id)
         steps = _latest_attempts(_steps(client, experiments, pipeline_run_id))
-        failures = {run.info.run_name: _said(run) for run in steps if run.info.status != "FINISHED"}
+        failures = {run.info.run_name: _reason(run) for run in steps if run.info.status != "FINISHED"}
         failures |= {step: redact(words) for step, words in (last_words or {}).items()}
         for run in steps:
             if run.info.status == "RUNNING":
@@ -86,5 +86,5 @@ def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
     return list({(run.info.run_name, run.data.params.get("shard", "")): run for run in runs}.values())
 
 
-def _said(run: Any) -> str:
+def _reason(run: Any) -> str:
     return str(run.data.tags.get(ERROR_TAG, _WITHOUT_A_WORD))

@@ -68,14 +68,14 @@ def _row(client: Any, run: Any) -> dict[str, Any]:
 def _find(parents: list[Any], wanted: str, uri: str) -> Any:
     names = [(run, (run.data.tags[PIPELINE_TAG], run.info.run_id)) for run in parents]
     exact = [run for run, ids in names if wanted in ids]
-    found = exact or [run for run, ids in names if len(wanted) >= 4 and any(name.startswith(wanted) for name in ids)]
-    if len(found) != 1:
+    matches = exact or [run for run, ids in names if len(wanted) >= 4 and any(name.startswith(wanted) for name in ids)]
+    if len(matches) != 1:
         raise KineflowError(
-            f"{len(found) or 'no'} pipeline runs have the id {wanted!r}",
+            f"{len(matches) or 'no'} pipeline runs have the id {wanted!r}",
             where=mask_uri(uri),
             remedy="list the latest ones with: kineflow compare",
         )
-    return found[0]
+    return matches[0]
 
 
 def _search(client: Any, experiments: list[str], query: str) -> list[Any]:

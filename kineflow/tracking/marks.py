@@ -82,14 +82,14 @@ def is_marked(mark: Mark, uri: str, root: Path) -> bool:
 def stale_marks(uri: str, root: Path) -> list[Mark]:
     """Marks that nobody holds any more."""
     folder = _folder(uri, root)
-    found = []
+    stale = []
     for path in sorted(folder.glob("*-*")) if folder else ():
         kind, _, run_id = path.name.partition("-")
         with suppress(FileNotFoundError):  # it has just ended in peace
             is_young = abs(time.time() - path.stat().st_mtime) < _YOUNG_SECONDS
             if kind in ("pipeline", "step") and not is_young and not is_held(path):
-                found.append(Mark("pipeline" if kind == "pipeline" else "step", run_id))
-    return found
+                stale.append(Mark("pipeline" if kind == "pipeline" else "step", run_id))
+    return stale
 
 
 def remove_mark(mark: Mark, uri: str, root: Path) -> None:

@@ -261,33 +261,33 @@ def find_or_create_experiment(client: Any, uri: str, name: str) -> str:
     """Id of the experiment, its files beside a SQLite store; call it under :func:`store_lock`."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         with suppress(MlflowException):  # made by another machine meanwhile
             return str(client.create_experiment(name, artifact_location=artifact_location(uri, name)))
-        found = client.get_experiment_by_name(name)
-    if found is None or found.lifecycle_stage != "active":
+        experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise KineflowError(
             f"experiment {name!r} cannot be used: it was deleted",
             where=mask_uri(uri),
             remedy="restore it in MLflow's UI, or use another experiment name",
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _find_or_create_parent(
     client: Any, experiment_id: str, experiment: str, pipeline_run_id: str, facts: Mapping[str, str]
 ) -> str:
     """Run id of the pipeline run's parent, which is running again if it had ended."""
-    if not (found := parents_of(client, [experiment_id], pipeline_run_id)):
+    if not (parents := parents_of(client, [experiment_id], pipeline_run_id)):
         inherited = ("git.commit", "git.dirty", "mlflow.source.git.commit", "dvc.data.md5", "source.digest", "recipe")
         tags = {name: _tag(facts[name]) for name in inherited if name in facts}
         tags |= {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
         name = f"{facts.get('recipe', experiment)}-{pipeline_run_id[:8]}"
         client.create_run(experiment_id, run_name=name, tags=tags)
-        found = parents_of(client, [experiment_id], pipeline_run_id)
+        parents = parents_of(client, [experiment_id], pipeline_run_id)
     # Steps on two machines share no lock and may both have made a parent: all take the older one.
-    parent, *superfluous = found
+    parent, *superfluous = parents
     for run in superfluous:
         client.delete_run(run.info.run_id)
     if parent.info.status != "RUNNING":

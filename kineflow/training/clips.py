@@ -50,7 +50,7 @@ def fit_on_clips(
     labelled, val = (clips_of(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
     unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
     wanted = task.preprocessing
-    seen = Geometry(
+    geometry = Geometry(
         ClipSpec(settings.frames, settings.stride_frames, settings.short),
         settings.short_side,
         settings.crop,
@@ -60,7 +60,7 @@ def fit_on_clips(
         flow_frames=wanted.flow_frames,
         stride_frames_max=settings.stride_frames_max,
     )
-    tested = dataclasses.replace(seen, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))
+    tested = dataclasses.replace(geometry, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))
     common: dict[str, Any] = {"flow_set": data.flow_set, "cache_bytes": settings.cache_mb << 20}
     pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
     if unlabelled:
@@ -71,7 +71,7 @@ def fit_on_clips(
             data.clip_set,
             [*labelled, *unlabelled],
             modalities=modalities,
-            geometry=seen,
+            geometry=geometry,
             may_flip=settings.flip,
             **common,
         ),

@@ -116,8 +116,8 @@ def start_from(parents: Parents, network: FrameNetwork, card: ModelCard) -> Mode
             remedy="give a conv_alstm on frames and a conv_lstm on flow",
         )
     warm_start(network.sequence, flow=bottom, appearance=top)
-    told = {f"{role}_parent": weights_digest(bundle) for role, bundle in vars(parents).items()}
-    return dataclasses.replace(card, lineage={**card.lineage, **told})
+    parent_digests = {f"{role}_parent": weights_digest(bundle) for role, bundle in vars(parents).items()}
+    return dataclasses.replace(card, lineage={**card.lineage, **parent_digests})
 
 
 def _check(streams: Sequence[Stream], architecture: str) -> None:
@@ -128,9 +128,9 @@ def _check(streams: Sequence[Stream], architecture: str) -> None:
             remedy="give motion_features and motion_backbone to networks that see flow beside frames, and to no others",
         )
     for stream, tap in zip(streams, taps, strict=True):
-        if (found := stream.features.source.tap) != tap:
+        if (given := stream.features.source.tap) != tap:
             raise KineflowError(
-                f"{architecture} reads a {tap} of each frame, and these features are one {found} each",
+                f"{architecture} reads a {tap} of each frame, and these features are one {given} each",
                 where=stream.features.media_root,
                 remedy=f"extract them with tap: {tap}",
             )
@@ -173,12 +173,12 @@ def _size_of_map(architecture: str, shape: tuple[int, ...]) -> dict[str, Scalar]
 
 def _origins(streams: Sequence[Stream]) -> dict[str, str]:
     """The lineage of the backbones; of two, each entry is named for its stream."""
-    told = [{"backbone": stream.features.source.backbone, **stream.card.lineage} for stream in streams]
-    if len(told) == 1:
-        return told[0]
+    lineages = [{"backbone": stream.features.source.backbone, **stream.card.lineage} for stream in streams]
+    if len(lineages) == 1:
+        return lineages[0]
     return {
         f"{role}_{key}": value
-        for role, of_stream in zip(("appearance", "motion"), told, strict=True)
+        for role, of_stream in zip(("appearance", "motion"), lineages, strict=True)
         for key, value in of_stream.items()
     }
 

@@ -62,11 +62,11 @@ class AuxiliaryDecoding(Classification):
         logits, decoded = self.network.both(self.inputs(batch))
         decoded = decoded.float()
         target = flow_target(batch["flow"], decoded.shape[2:], bound_px=self.bound_px)
-        told = self.label_loss(logits, batch["label"])
+        label_loss = self.label_loss(logits, batch["label"])
         error = end_point_errors(decoded, target).mean()
         return {
-            "loss": told + self.weight * error,
-            self.label_term: told.detach(),
+            "loss": label_loss + self.weight * error,
+            self.label_term: label_loss.detach(),
             "end_point_error": error.detach(),
         }
 

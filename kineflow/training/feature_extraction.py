@@ -116,8 +116,8 @@ def extract(
             where=f"model {source.name!r}",
             remedy="pass the output of the extract_flow step",
         )
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    backbone = backbone.to(place).eval()
+    target_device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    backbone = backbone.to(target_device).eval()
     store = LocalStore(media) if isinstance(media, Path) else media
     entries = {clip.clip_id: _entry(clip, source, data) for clip in chosen}
     good = {entry.path: clip for clip in chosen if (entry := entries[clip.clip_id]).status is Status.OK}
@@ -126,13 +126,13 @@ def extract(
         _LOG.info("features: %d clips were done before", done)
 
     def see(images: Tensor) -> Tensor:
-        return seen_by(backbone, source.tap, images.to(place)).cpu()
+        return seen_by(backbone, source.tap, images.to(target_device)).cpu()
 
     start, time_steps = time.monotonic(), sum(map(time_steps_of, waiting))
     pieces = [piece for clip in waiting for piece in _pieces(clip, batch_frames)]
     images = _ahead(lambda piece: _images(piece, source, data), pieces, workers)
     tracked = track(
-        _seen(pieces, images, see, batch_frames), total=time_steps, what="features", unit="frame", size=_count
+        _piece_features(pieces, images, see, batch_frames), total=time_steps, what="features", unit="frame", size=_count
     )
     for clip, features in _whole(tracked):
         path = entries[clip.clip_id].path
@@ -145,10 +145,10 @@ def extract(
 def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
     """Features of normalised images [N,C,S,S]: the map [N,F,h,w], or what the classifier sees [N,D]; no gradient."""
     with torch.inference_mode():
-        found: Tensor = backbone.forward_features(images.contiguous(memory_format=torch.channels_last))
+        features: Tensor = backbone.forward_features(images.contiguous(memory_format=torch.channels_last))
         if tap == "vector":
-            found = backbone.forward_head(found, pre_logits=True)
-        return found.contiguous()
+            features = backbone.forward_head(features, pre_logits=True)
+        return features.contiguous()
 
 
 def time_steps_of(clip: Clip) -> int:
@@ -187,7 +187,7 @@ def _images(piece: _Piece, source: FeatureSource, data: ClipsAndFlow) -> Tensor:
     return prepared[0, 0].transpose(0, 1)
 
 
-def _seen(
+def _piece_features(
     pieces: Sequence[_Piece], images: Iterable[Tensor], see: Callable[[Tensor], Tensor], most: int
 ) -> Iterator[tuple[_Piece, Tensor]]:
     """Each piece with its features; pieces of several clips share a batch of at most ``most`` images."""
@@ -206,18 +206,18 @@ def _seen(
     yield from flush()
 
 
-def _whole(seen: Iterable[tuple[_Piece, Tensor]]) -> Iterator[tuple[Clip, Tensor]]:
+def _whole(pieces: Iterable[tuple[_Piece, Tensor]]) -> Iterator[tuple[Clip, Tensor]]:
     """Each clip with the features of all its time steps; its pieces follow one another."""
     parts: list[Tensor] = []
-    for piece, part in seen:
+    for piece, part in pieces:
         parts.append(part.half())
         if piece.is_last:
             yield piece.clip, torch.cat(parts)
             parts.clear()
 
 
-def _count(seen: tuple[_Piece, Tensor]) -> int:
-    return len(seen[0].time_steps)
+def _count(piece_features: tuple[_Piece, Tensor]) -> int:
+    return len(piece_features[0].time_steps)
 
 
 def _blank(source: FeatureSource) -> Tensor:
@@ -239,8 +239,8 @@ def _entry(clip: Clip, source: FeatureSource, data: ClipsAndFlow) -> FeatureEntr
             return FeatureEntry(clip.clip_id, "", 0, status, f"no flow: {reason}")
         read.append(data.flow_set.locate(clip.clip_id))
     # Neither the model's name nor what is known of the flow changes what the bytes lead to.
-    told = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
+    key_parts = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
+    key = hashlib.sha256(json.dumps(key_parts, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
     path = media_path(FEATURES, key, ".safetensors")
     return FeatureEntry(clip.clip_id, path, time_steps_of(clip), Status.OK, "")
 

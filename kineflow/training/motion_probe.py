@@ -132,9 +132,9 @@ def fit_decoders(
         probe.train()
     for batch in islice(batches, steps):
         moved = on_device(batch, device)
-        seen = features_for(probes, moved)
+        probe_features = features_for(probes, moved)
         for probe, features, optimiser, schedule, course in zip(
-            probes, seen, optimisers, schedules, errors, strict=True
+            probes, probe_features, optimisers, schedules, errors, strict=True
         ):
             losses = probe.loss(moved, features)
             if not torch.isfinite(losses["loss"]):

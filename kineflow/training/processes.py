@@ -101,9 +101,9 @@ def _answers_of_all(answer: bool) -> list[bool]:
         return [answer]
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     own = torch.tensor([answer], dtype=torch.uint8, device=device)
-    answers = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(answers, own)
-    return [bool(each) for each in answers]
+    gathered = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(gathered, own)
+    return [bool(each) for each in gathered]
 
 
 def require_shared(folder: Path) -> None:
@@ -118,12 +118,12 @@ def require_shared(folder: Path) -> None:
     if is_main_process():
         marker.touch()
     barrier()
-    seen = _answers_of_all(marker.exists())
+    visible = _answers_of_all(marker.exists())
     if is_main_process():
         marker.unlink(missing_ok=True)
-    if not all(seen):
+    if not all(visible):
         raise KineflowError(
-            f"process {seen.index(False)} of {world_size()} does not see what process 0 wrote",
+            f"process {visible.index(False)} of {world_size()} does not see what process 0 wrote",
             where=folder,
             remedy="let the step write to a folder that all machines share: checkpoints are read by all of them",
         )

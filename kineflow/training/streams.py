@@ -60,11 +60,11 @@ def load_stream(features: Path, backbone: Path) -> Stream:
         KineflowError: One of them cannot be read, or the features are those of another network.
     """
     network, card = load_image_network(backbone)
-    found = FeatureSet.load(features)
-    if found.source.backbone != weights_digest(backbone):
+    feature_set = FeatureSet.load(features)
+    if feature_set.source.backbone != weights_digest(backbone):
         raise KineflowError(
             f"these are features of another network than {card.name!r} in {backbone}",
             where=features,
             remedy="give the backbone that extract_features was given, or extract the features again",
         )
-    return Stream(found, network, card)
+    return Stream(feature_set, network, card)

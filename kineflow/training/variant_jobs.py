@@ -65,12 +65,12 @@ def train_with_decoder(
         weight=auxiliary.weight,
         **settings.task_options(),
     )
-    seen: tuple[Modality, ...] = (card.preprocessing.modality, "flow")
+    modalities: tuple[Modality, ...] = (card.preprocessing.modality, "flow")
     fitted = fit_on_clips(
         task,
         data,
         settings,
-        modalities=tuple(dict.fromkeys(seen)),
+        modalities=tuple(dict.fromkeys(modalities)),
         unlabelled_batch=auxiliary.unlabelled_batch_size,
         seed=seed,
         work=work,
@@ -122,13 +122,13 @@ def start_learnt_flow(
         last = course[-max(1, len(course) // 10) :]
         error = sum(last) / len(last)
         lineage["estimator"] += f", {settings.steps} steps on flow"
-    seen = dataclasses.replace(card.preprocessing, modality="rgb", mean=(0.0,) * 3, std=(1.0,) * 3)
+    preprocessing = dataclasses.replace(card.preprocessing, modality="rgb", mean=(0.0,) * 3, std=(1.0,) * 3)
     card = ModelCard(
         name=name,
         architecture="learnt_flow",
         hyperparameters=_hyperparameters(card, settings, bound_px=flow_set.bound_px),
         classes=card.classes,
-        preprocessing=seen,
+        preprocessing=preprocessing,
         lineage=lineage,
     )
     return network.cpu().eval(), card, error
@@ -148,10 +148,11 @@ def _behind_estimator(
 
 
 def _hyperparameters(card: ModelCard, settings: LearntFlowSettings, *, bound_px: float) -> dict[str, Scalar]:
-    seen = card.preprocessing
-    if seen.modality != "flow" or len(set(seen.mean)) > 1 or len(set(seen.std)) > 1:
+    preprocessing = card.preprocessing
+    if preprocessing.modality != "flow" or len(set(preprocessing.mean)) > 1 or len(set(preprocessing.std)) > 1:
         raise KineflowError(
-            f"a stream that sees {seen.modality} (mean {seen.mean}, std {seen.std}) cannot be given learnt flow",
+            f"a stream that sees {preprocessing.modality} (mean {preprocessing.mean}, std {preprocessing.std}) "
+            "cannot be given learnt flow",
             where=f"model {card.name!r}",
             remedy="give a flow stream whose two channels are normalised alike",
         )
@@ -161,8 +162,8 @@ def _hyperparameters(card: ModelCard, settings: LearntFlowSettings, *, bound_px:
         "estimator_width": settings.width,
         "frozen": settings.frozen,
         "bound_px": bound_px,
-        "flow_mean": seen.mean[0],
-        "flow_std": seen.std[0],
+        "flow_mean": preprocessing.mean[0],
+        "flow_std": preprocessing.std[0],
     }
 
 
@@ -181,14 +182,14 @@ def _load_estimator(estimator: PWCNet, settings: LearntFlowSettings) -> None:
 
 
 def _pairs(
-    clip_set: ClipSet, flow_set: FlowSet, seen: Preprocessing, settings: LearntFlowSettings, *, seed: int
+    clip_set: ClipSet, flow_set: FlowSet, preprocessing: Preprocessing, settings: LearntFlowSettings, *, seed: int
 ) -> DataLoader[object]:
     """Batches of two frames and the flow between them, from anywhere in the clips."""
     clips = ClipDataset(
         clip_set,
         [*clip_set.usable(Split.TRAIN), *clip_set.usable(Split.UNLABELLED)],
         modalities=("rgb", "flow"),
-        geometry=Geometry(ClipSpec(2), seen.short_side, seen.crop, fit=seen.fit),
+        geometry=Geometry(ClipSpec(2), preprocessing.short_side, preprocessing.crop, fit=preprocessing.fit),
         flow_set=flow_set,
         may_flip=True,
         cache_bytes=settings.cache_mb << 20,

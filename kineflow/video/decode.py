@@ -128,23 +128,23 @@ def read_video(
         return Decoded(np.stack(every), fps)
 
     unique, positions = np.unique(wanted, return_inverse=True)
-    found = None
+    converted = None
     if unique[-1] >= _WORTH_A_PLAN_FRAMES:
         stamps = _stamps_in_header(path, max_pixels) if isinstance(path, RemoteFile) else None
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            found = _read_seeking(container, stream, unique.tolist(), converter(stream), stamps)
-    if found is None:
+            converted = _read_seeking(container, stream, unique.tolist(), converter(stream), stamps)
+    if converted is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            found = _read_linearly(decoded(container, stream), unique.tolist(), converter(stream))
-    if len(found) < len(unique):
+            converted = _read_linearly(decoded(container, stream), unique.tolist(), converter(stream))
+    if len(converted) < len(unique):
         raise KineflowError(
             f"frame {unique[-1]} was asked for, but the video ends before it",
             where=str(path),
             remedy="ingest the video again: its count of frames is not that of the manifest",
         )
-    frames = np.stack(found)
+    frames = np.stack(converted)
     return Decoded(frames if np.array_equal(wanted, unique) else frames[positions], fps)
 
 
@@ -275,13 +275,13 @@ def _bounded(frames: Iterable[Any], path: Media, max_frames: int) -> Iterator[An
 
 def _read_linearly(frames: Iterable[Any], unique: list[int], convert: Convert) -> list[np.ndarray]:
     """Convert the frames at the ascending numbers ``unique``; fewer when the video ends before."""
-    found: list[np.ndarray] = []
+    converted: list[np.ndarray] = []
     for number, frame in enumerate(frames):
-        if number == unique[len(found)]:
-            found.append(convert(frame))
-            if len(found) == len(unique):
+        if number == unique[len(converted)]:
+            converted.append(convert(frame))
+            if len(converted) == len(unique):
                 break
-    return found
+    return converted
 
 
 def _read_seeking(
@@ -312,7 +312,7 @@ def _read_seeking(
     if cost > unique[-1] + 1:
         return None
 
-    found: list[np.ndarray] = []
+    converted: list[np.ndarray] = []
     for key, wanted in runs:
         container.seek(times[key], stream=stream)
         ahead = [times[number] for number in wanted]
@@ -320,13 +320,13 @@ def _read_seeking(
             if stamps and frame.pts == times[key] and not frame.key_frame:  # a header may lie
                 return None
             if frame.pts == ahead[0]:
-                found.append(convert(frame))
+                converted.append(convert(frame))
                 ahead.pop(0)
             if not ahead:
                 break
         if ahead:
             return None
-    return found
+    return converted
 
 
 def _sought(container: Any, stream: Any, start: int) -> Iterator[Any] | None:

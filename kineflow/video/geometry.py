@@ -61,8 +61,8 @@ def upright(image: np.ndarray, turn: Turn) -> np.ndarray:
     """Mirror and turn ``[H, W, ...]``; an image that needs neither is given back itself."""
     if turn == Turn():
         return image
-    seen = np.flip(image, axis=1) if turn.mirrored else image
-    return np.ascontiguousarray(np.rot90(seen, turn.rotation // 90))
+    flipped = np.flip(image, axis=1) if turn.mirrored else image
+    return np.ascontiguousarray(np.rot90(flipped, turn.rotation // 90))
 
 
 def pixel_aspect(stream: Any) -> float:

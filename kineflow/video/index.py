@@ -149,7 +149,7 @@ class _Counts:
     times_sec: array[float] = field(default_factory=lambda: array("d"))
     keys: array[int] = field(default_factory=lambda: array("q"))
     due: array[int] = field(default_factory=lambda: array("q"))  # stamps of packets that are a frame each
-    shown: array[int] = field(default_factory=lambda: array("q"))
+    frame_stamps: array[int] = field(default_factory=lambda: array("q"))
     first_pts: int | None = None
     interlaced: bool = False
     problem: str = ""
@@ -189,7 +189,7 @@ class _Counts:
             self.first_pts = frame.pts
         self.interlaced |= frame.interlaced_frame  # two packets may then be one frame
         if frame.pts is not None and self.due:
-            self.shown.append(frame.pts)
+            self.frame_stamps.append(frame.pts)
         if frame.key_frame:
             self.keys.append(self.frames)
         stamp = frame.pts if frame.pts is not None else frame.dts
@@ -202,7 +202,7 @@ class _Counts:
         """How many packets, from the first frame on, the decoder took in and gave no frame for."""
         if self.interlaced or self.first_pts is None:
             return 0
-        lost = np.setdiff1d(np.asarray(self.due), np.asarray(self.shown))
+        lost = np.setdiff1d(np.asarray(self.due), np.asarray(self.frame_stamps))
         return int((lost > self.first_pts).sum())
 
     def timeline(self) -> Timeline:

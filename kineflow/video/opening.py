@@ -37,21 +37,21 @@ def open_video(path: Media, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[A
     if isinstance(path, RemoteFile):
         with path.open() as source:
             try:
-                with opened(source, path, max_pixels) as found:
-                    yield found
+                with opened(source, path, max_pixels) as video:
+                    yield video
             finally:  # FFmpeg may take a failed read for the end of the file
                 if source.failure is not None:
                     raise source.failure
     else:
         # "file:" keeps a name such as "concat:a|b" from being taken for a protocol.
-        with opened(f"file:{path}", path, max_pixels) as found:
-            yield found
+        with opened(f"file:{path}", path, max_pixels) as video:
+            yield video
 
 
 @contextmanager
 def opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any]]:
     """As :func:`open_video`, of an address for FFmpeg, or of a seekable binary file."""
-    is_address, found = isinstance(source, str), False
+    is_address, has_film = isinstance(source, str), False
     try:
         with av.open(
             source,
@@ -65,7 +65,7 @@ def opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any
             },
         ) as container:
             stream = _checked_film(container, path, max_pixels)
-            found = True
+            has_film = True
             stream.codec_context.thread_count = 1
             stream.codec_context.options = {"max_pixels": str(max_pixels)}
             yield container, stream
@@ -73,7 +73,7 @@ def opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any
         raise KineflowError("no such video file", where=str(path), remedy="check the path") from None
     except (av.error.FFmpegError, EOFError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        kind = "" if found else what_it_is(_head(path), path.name)
+        kind = "" if has_film else what_it_is(_head(path), path.name)
         raise KineflowError(f"not readable as a video: {kind or cause}", where=str(path), remedy=_REMEDY) from None
 
 

@@ -95,18 +95,18 @@ def peculiarities(index: VideoIndex, part: Part, form: StoredForm) -> dict[str, 
 
     Clips that were stored before these were told apart keep their names where none of them applies.
     """
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     if index.stream:
-        found["stream"] = index.stream
+        values["stream"] = index.stream
     if is_copied(index, part, form):
-        return found
+        return values
     if index.mirrored:
-        found["mirrored"] = True
+        values["mirrored"] = True
     if index.pixel_aspect != 1:
-        found["pixel_aspect"] = index.pixel_aspect
+        values["pixel_aspect"] = index.pixel_aspect
     if index.stamps:
-        found["fps"] = fps_of(index, part)
-    return found
+        values["fps"] = fps_of(index, part)
+    return values
 
 
 def is_copied(index: VideoIndex, part: Part, form: StoredForm) -> bool:

@@ -49,10 +49,10 @@ def place_data(
     astray: list[str] = []
 
     def placed(where: str, path: str) -> str:
-        found = _on_cluster(path, cluster, data)
-        if found is None:
+        cluster_path = _on_cluster(path, cluster, data)
+        if cluster_path is None:
             astray.append(f"  {where}: {path!r}")
-        return found or path
+        return cluster_path or path
 
     moved = {key: _with_inputs(schema[key], value, key, placed) for key, value in params.items()}
     if astray:
@@ -90,7 +90,7 @@ def _with_inputs(kind: type, values: Any, where: str, placed: Callable[[str, str
             changed[name] = placed(here, str(value))
         elif isinstance(value, list):
             (entry, *_) = (*get_args(field.annotation), object)
-            changed[name] = [_with_inputs(entry, item, f"{here}.{place}", placed) for place, item in enumerate(value)]
+            changed[name] = [_with_inputs(entry, item, f"{here}.{number}", placed) for number, item in enumerate(value)]
     return changed
 
 

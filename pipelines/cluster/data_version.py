@@ -64,9 +64,9 @@ def check_pushed(root: Path) -> None:
     missing = _not_pushed(root)
     if missing:
         files = [name for name in missing if not name.endswith("/")] or missing
-        shown = ", ".join(files[:_MISSING_SHOWN]) + (", …" if len(files) > _MISSING_SHOWN else "")
+        listed_files = ", ".join(files[:_MISSING_SHOWN]) + (", …" if len(files) > _MISSING_SHOWN else "")
         raise KineflowError(
-            f"the data are not pushed; the remote lacks {len(files)} of their files: {shown}",
+            f"the data are not pushed; the remote lacks {len(files)} of their files: {listed_files}",
             where=root / DATA_FILE,
             remedy="dvc push data.dvc",
         )

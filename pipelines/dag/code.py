@@ -59,8 +59,8 @@ class Definition:
     def imports(self) -> dict[str, tuple[str, str]]:
         """What is imported within the code: as :attr:`Module.imports`."""
         walked = (each for node in self.nodes for each in ast.walk(node))
-        found = (_imported(each) for each in walked if isinstance(each, ast.Import | ast.ImportFrom))
-        return dict(pair for pairs in found for pair in pairs)
+        imported = (_imported(each) for each in walked if isinstance(each, ast.Import | ast.ImportFrom))
+        return dict(pair for pairs in imported for pair in pairs)
 
     @cached_property
     def texts(self) -> set[str]:

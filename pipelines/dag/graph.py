@@ -85,19 +85,20 @@ def read_graph(recipe: str, spec: Any) -> Graph:
 
     plain = MessageToDict(spec)
     tasks = plain["root"]["dag"]["tasks"]
-    shown = {key: task["taskInfo"]["name"] for key, task in tasks.items()}
-    read = {shown[key]: _task(key, shown, task, plain) for key, task in tasks.items()}
+    task_names = {key: task["taskInfo"]["name"] for key, task in tasks.items()}
+    read = {task_names[key]: _task(key, task_names, task, plain) for key, task in tasks.items()}
     parameters = tuple(sorted(plain["root"].get("inputDefinitions", {}).get("parameters", {})))
     return Graph(recipe, _runnable_order(read), parameters)
 
 
-def _task(key: str, shown: Mapping[str, str], task: Mapping[str, Any], spec: Mapping[str, Any]) -> Task:
+def _task(key: str, task_names: Mapping[str, str], task: Mapping[str, Any], spec: Mapping[str, Any]) -> Task:
     component = spec["components"][task["componentRef"]["name"]]
     module = module_in(spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["command"][-1])
     given = task.get("inputs", {})
     artifacts = {name: source["taskOutputArtifact"] for name, source in given.get("artifacts", {}).items()}
     slots = {
-        name: Produced(shown[source["producerTask"]], source["outputArtifactKey"]) for name, source in artifacts.items()
+        name: Produced(task_names[source["producerTask"]], source["outputArtifactKey"])
+        for name, source in artifacts.items()
     }
     inputs = fold_slots(Signature.of(load_step(module)), slots)
     parameters = sorted(given.get("parameters", {}).items())
@@ -114,7 +115,7 @@ def _task(key: str, shown: Mapping[str, str], task: Mapping[str, Any], spec: Map
             name: output["artifactType"]["schemaTitle"]
             for name, output in sorted(component.get("outputDefinitions", {}).get("artifacts", {}).items())
         },
-        after=tuple(sorted({shown[name] for name in task.get("dependentTasks", [])} - read_from)),
+        after=tuple(sorted({task_names[name] for name in task.get("dependentTasks", [])} - read_from)),
     )
 
 

@@ -110,16 +110,16 @@ def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
     """Paths named in a section, or a list in it, that the run reads: fields marked ``{"is_input": True}``; no URIs."""
     if not (inspect.isclass(kind) and issubclass(kind, Params)):
         return []
-    found: list[str] = []
+    paths: list[str] = []
     for name, field in kind.model_fields.items():
         value = values.get(name)
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input"):
-            found += [str(value)] if value and "://" not in str(value) else []
+            paths += [str(value)] if value and "://" not in str(value) else []
         elif isinstance(value, list):
-            found += [
+            paths += [
                 path for entry in get_args(field.annotation) for item in value for path in local_inputs(entry, item)
             ]
-    return found
+    return paths
 
 
 def _check(kind: type, value: Any, key: str) -> Any:

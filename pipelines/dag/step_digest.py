@@ -173,14 +173,14 @@ class Code:
             elif attributes:
                 yield from self._resolve(whole, Reference(attributes[0], attributes[1:]))
             else:  # the module itself is handed on
-                yield from ((whole, each) for each, found in inner.definitions.items() if not found.plugin)
+                yield from ((whole, each) for each, definition in inner.definitions.items() if not definition.plugin)
 
     def _plugins(self, package: str, name: str) -> Iterator[Place]:
         """The function that a register of a package knows by this name."""
         for module in self._files(package):
             source = self._module(module)
-            for each, found in source.definitions.items() if source else ():
-                if found.plugin == name:
+            for each, definition in source.definitions.items() if source else ():
+                if definition.plugin == name:
                     yield module, each
         if "." in name:
             yield from self._own(name)
@@ -191,7 +191,9 @@ class Code:
         for path in (name, module):
             source = self._module(path)
             if source is not None and path.split(".")[0] not in _PACKAGES:
-                yield from ((path, each) for each, found in source.definitions.items() if found.plugin == last)
+                yield from (
+                    (path, each) for each, definition in source.definitions.items() if definition.plugin == last
+                )
 
     def _defaults(self, definition: Definition, in_play: Collection[str]) -> set[str]:
         """What a registered function is built of by default, where no other of that kind is in play."""

@@ -63,8 +63,8 @@ def run_container(client: Any, image: str, command: Sequence[str], volumes: Any,
     """
     container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
     try:
-        for said in container.logs(stream=True):
-            sys.stdout.write(said.decode(errors="replace"))
+        for chunk in container.logs(stream=True):
+            sys.stdout.write(chunk.decode(errors="replace"))
         return int(container.wait()["StatusCode"])
     finally:
         container.remove(force=True)

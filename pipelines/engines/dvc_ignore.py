@@ -37,15 +37,15 @@ def ignore_unreadable(project: Path, sources: Iterable[Path]) -> list[str]:
     Raises:
         KineflowError: Such a file lies outside of the project, where ``.dvcignore`` does not hold.
     """
-    found = sorted({path for source in sources if source.is_dir() for path in _unreadable(source)})
-    outside = [path for path in found if not path.is_relative_to(project)]
+    unreadable = sorted({path for source in sources if source.is_dir() for path in _unreadable(source)})
+    outside = [path for path in unreadable if not path.is_relative_to(project)]
     if outside:
         raise KineflowError(
             f"DVC cannot read {_named(map(str, outside))}",
             where=outside[0].parent,
             remedy="mend or remove them: outside of the project, DVC cannot be told to leave them out",
         )
-    names = [path.relative_to(project).as_posix() for path in found]
+    names = [path.relative_to(project).as_posix() for path in unreadable]
     _write_block(project / IGNORE_FILE, names)
     if names:
         _LOG.warning("%s names what cannot be read: %s", IGNORE_FILE, _named(names))

@@ -80,12 +80,12 @@ def output_path(workspace: Workspace, task: Task, output: str) -> Path:
 def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
     tasks = {other.name: other for other in graph.tasks}
 
-    def place(of: Task, output: str) -> str:
+    def relative_path(of: Task, output: str) -> str:
         return os.path.relpath(output_path(workspace, of, output), workspace.project)
 
-    read = {name: [place(tasks[made.task], made.output) for made in task.paths(name)] for name in task.inputs}
-    written = {name: place(task, name) for name in task.outputs}
-    gates = [place(tasks[name], output) for name in task.after for output in _gate(tasks[name])]
+    read = {name: [relative_path(tasks[made.task], made.output) for made in task.paths(name)] for name in task.inputs}
+    written = {name: relative_path(task, name) for name in task.outputs}
+    gates = [relative_path(tasks[name], output) for name in task.after for output in _gate(tasks[name])]
     arguments = [
         *(f"--{_flag(name)} {shlex.join(paths)}" for name, paths in read.items()),
         *(f"--{_flag(name)} {shlex.quote(path)}" for name, path in written.items()),

@@ -138,12 +138,12 @@ def _mend_lock(lock: Path, project: Path) -> str:
     aside, copy = _copy_of(lock, project, _BROKEN), _copy_of(lock, project)
     aside.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(lock, aside)
-    shown = lock.relative_to(project)
+    lock_name = lock.relative_to(project)
     if not (copy.is_file() and is_whole(copy)):
-        return f"{shown} was cut short, and is made anew from DVC's cache (the rest of it: {aside})"
+        return f"{lock_name} was cut short, and is made anew from DVC's cache (the rest of it: {aside})"
     with atomic_file(lock) as partial:
         shutil.copyfile(copy, partial)
-    return f"{shown} was cut short: the last whole one is back (the rest of the other: {aside})"
+    return f"{lock_name} was cut short: the last whole one is back (the rest of the other: {aside})"
 
 
 def _keep(lock: Path, project: Path) -> None:

@@ -70,12 +70,12 @@ def execute_package(package: str, names: Mapping[str, str], runner: Any, pipelin
         warnings.filterwarnings("ignore", category=kind, module="kfp")
     pipeline = components.load_component_from_text(package)
     local.init(runner, pipeline_root=str(pipeline_root))
-    shown = OnlySteps(sys.stdout, names)
+    step_output = OnlySteps(sys.stdout, names)
     try:
-        with contextlib.redirect_stdout(shown):
+        with contextlib.redirect_stdout(step_output):
             pipeline()
     except RuntimeError as error:
-        raise RunStoppedError(str(error), tuple(shown.last_lines)) from None
+        raise RunStoppedError(str(error), tuple(step_output.last_lines)) from None
 
 
 def task_names(recipe: str) -> dict[str, str]:

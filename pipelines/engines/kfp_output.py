@@ -55,12 +55,12 @@ class OnlySteps(io.TextIOBase):
         elif self._input:
             self._input = "" if _is_whole(self._input + line) else self._input + line
         elif self._in_task and line.strip():
-            said = _EXECUTOR.sub("", line.removeprefix(_INDENT))
-            if said.startswith(_INPUT):
+            text = _EXECUTOR.sub("", line.removeprefix(_INDENT))
+            if text.startswith(_INPUT):
                 self._input = " "  # what follows, over many lines, is JSON
-            elif not said.startswith(_EXECUTOR_TALK):
-                self.last_lines.append(said)
-                self._say(said)
+            elif not text.startswith(_EXECUTOR_TALK):
+                self.last_lines.append(text)
+                self._say(text)
 
     def _say(self, line: str) -> None:
         self._target.write(line + "\n")

@@ -52,13 +52,13 @@ class ProcessTree:
     def end(self, grace_seconds: float = _ORPHANS_SECONDS) -> None:
         """Wait for all of them to end, and kill what has not in time; orphans are sent SIGTERM at once."""
         deadline = time.monotonic() + grace_seconds
-        told: set[int] = set()
+        signalled: set[int] = set()
         while left := self._running():
             for process in left:
                 if time.monotonic() > deadline:
                     _send(process, signal.SIGKILL)
-                elif process.pid not in told and self._is_orphan(process):
-                    told.add(process.pid)
+                elif process.pid not in signalled and self._is_orphan(process):
+                    signalled.add(process.pid)
                     _send(process, signal.SIGTERM)
             time.sleep(_EVERY_SECONDS)
 
@@ -90,11 +90,11 @@ def _is_running(process: psutil.Process) -> bool:
 
 def _below_shells(processes: Iterable[Any]) -> list[Any]:
     """A shell that DVC has started is no step; what it runs is."""
-    found = []
+    steps = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            found += _below_shells(process.children()) if process.name() in _SHELLS else [process]
-    return found
+            steps += _below_shells(process.children()) if process.name() in _SHELLS else [process]
+    return steps
 
 
 def _send(process: psutil.Process, number: int) -> None:

@@ -138,8 +138,8 @@ def _show(line: str, done: _Done) -> str:
         past = skipped[1]
         kept = "restored from the cache" if skipped[2] == "is cached" else "up to date"
         sys.stdout.write(f"── {skipped[1]}: {kept}\n")
-    elif said := _FAILED.match(line):
-        done.failed = int(said[1])
+    elif failed := _FAILED.match(line):
+        done.failed = int(failed[1])
     elif _DISK_FULL.match(line):  # one line a file
         done.disk_is_full = True
     elif line.strip() and not _NOISE.match(line):

@@ -164,10 +164,10 @@ def _failure(stopped: RunStoppedError, failed: list[tuple[str, list[str]]], name
     if not failed:
         return KineflowError(f"the run stopped: {stopped}")
     key, missing = failed[-1]
-    said = "\n".join(f"  {line}" for line in stopped.last_lines) or "  (nothing)"
+    last_lines = "\n".join(f"  {line}" for line in stopped.last_lines) or "  (nothing)"
     wrote = f"it has not written {', '.join(missing)}" if missing else "it ended with an error"
     return KineflowError(
-        f"{names.get(key, key)} failed: {wrote}. It said last:\n{said}",
+        f"{names.get(key, key)} failed: {wrote}. It said last:\n{last_lines}",
         remedy="what comes after it has not run",
     )
 

@@ -57,8 +57,8 @@ class Workspace:
 def recipe_of(folder: Path) -> str | None:
     """Of which recipe the ``dvc.yaml`` in a folder is; None where it is of none, or is not there."""
     path = folder / DVC_FILE
-    found = _OF_RECIPE.match(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return found[1] if found else None
+    match = _OF_RECIPE.match(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return match[1] if match else None
 
 
 def _name(params_file: Path, project: Path) -> Path:

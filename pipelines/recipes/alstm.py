@@ -56,10 +56,10 @@ def alstm(
     frozen = choose_backbone(
         rgb=initial["rgb"], difference=initial["difference"], flow=initial["flow"], params=backbone
     ).outputs["backbone"]
-    seen = extract_features(clips=clips, flow=flow_set, backbone=frozen, params=features).outputs["features"]
+    extracted = extract_features(clips=clips, flow=flow_set, backbone=frozen, params=features).outputs["features"]
 
     models = {
-        name: train_recurrent(clips=clips, features=seen, backbone=frozen, params=settings, name=name, seed=seed)
+        name: train_recurrent(clips=clips, features=extracted, backbone=frozen, params=settings, name=name, seed=seed)
         .set_display_name(name)
         .outputs["model"]
         for name, settings in (

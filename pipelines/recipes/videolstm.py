@@ -79,10 +79,10 @@ def videolstm(
     )
 
     parents = {
-        name: train_recurrent(clips=clips, features=seen, backbone=net, params=settings, name=name, seed=seed)
+        name: train_recurrent(clips=clips, features=extracted, backbone=net, params=settings, name=name, seed=seed)
         .set_display_name(name)
         .outputs["model"]
-        for name, seen, net, settings in (
+        for name, extracted, net, settings in (
             ("appearance", of_frames, frame_net, appearance),
             ("motion_conv_lstm", of_flow, flow_net, motion_conv_lstm),
             ("motion", of_flow, flow_net, motion),

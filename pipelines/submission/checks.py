@@ -175,12 +175,12 @@ def _healthy(server: Server) -> Server:
 
 
 def _all_in_one(faults: list[KineflowError]) -> KineflowError:
-    told = list(dict.fromkeys(map(str, faults)))  # an unreadable file is met more than once
-    if len(told) == 1:
+    messages = list(dict.fromkeys(map(str, faults)))  # an unreadable file is met more than once
+    if len(messages) == 1:
         return faults[0]
-    listed = "\n".join(f"- {each}" for each in told)
+    listed = "\n".join(f"- {each}" for each in messages)
     return KineflowError(
-        f"{len(told)} things are wrong:\n{listed}",
+        f"{len(messages)} things are wrong:\n{listed}",
         remedy="mend them and submit again; nothing has been sent",
         exit_code=faults[0].exit_code,
     )

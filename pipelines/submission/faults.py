@@ -60,18 +60,18 @@ def fault_of(error: Any, host: str, token: Token) -> RefusedError | CutOffError:
         token: Hidden in what the server says.
     """
     status = int(error.status or 0)
-    said = token.hidden_in(_message_of(error.body) or str(error.reason or "no reason given"))
+    message = token.hidden_in(_message_of(error.body) or str(error.reason or "no reason given"))
     if status == 0:  # so KFP's client reports whatever goes wrong with TLS
-        last = said.splitlines()[-1]
-        if "CERTIFICATE_VERIFY_FAILED" in said:
+        last = message.splitlines()[-1]
+        if "CERTIFICATE_VERIFY_FAILED" in message:
             return RefusedError(status, last, host)
         return CutOffError(f"no answer from the server ({last})", host)
     if status in _PASSING:
         wait = (error.headers or {}).get("Retry-After", "")
-        return CutOffError(f"the server failed ({status}): {said}", host, float(wait) if wait.isdecimal() else 0.0)
+        return CutOffError(f"the server failed ({status}): {message}", host, float(wait) if wait.isdecimal() else 0.0)
     if 300 <= status < 400:
         return RefusedError(UNAUTHORISED, "the server sends us to another page, as for a login", host)
-    return RefusedError(status, said, host)
+    return RefusedError(status, message, host)
 
 
 def _message_of(body: Any) -> str:

@@ -91,7 +91,7 @@ class _Lines:
             known = self._steps.get(step.key, (RunState.PENDING, 0))
             if (step.state, step.done) != known:
                 self._steps[step.key] = (step.state, step.done)
-                self._say(f"{step.name}: {_told(step)}")
+                self._say(f"{step.name}: {_state_text(step)}")
         if state is not self._run:
             self._run = state
             self._say(f"run: {state.word}")
@@ -111,7 +111,7 @@ class _Table:
     def show(self, state: RunState, steps: list[StepState]) -> None:
         table = Table(box=None, pad_edge=False, show_header=False)
         for step in steps:
-            table.add_row(Text(step.name), Text(_told(step), _COLOURS.get(step.state, "")))
+            table.add_row(Text(step.name), Text(_state_text(step), _COLOURS.get(step.state, "")))
         table.add_row(Text("run"), Text(state.word, _COLOURS.get(state, "")))
         self._live.update(table, refresh=True)
 
@@ -119,7 +119,7 @@ class _Table:
         self._live.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _told(step: StepState) -> str:
+def _state_text(step: StepState) -> str:
     return f"{step.state.word} ({step.done} of {step.parts})" if step.parts > 1 else step.state.word
 
 

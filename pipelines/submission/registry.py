@@ -43,12 +43,12 @@ def find_or_make_pipeline(server: Server, name: str, description: str) -> dict[s
         scope = {"namespace": namespace} if namespace else {}
         return server.find(server.pipelines.pipeline_service_get_pipeline_by_name, name=name, **scope)
 
-    found = find()
-    if found is None:
+    pipeline = find()
+    if pipeline is None:
         body = {"name": name, "display_name": name, "description": description}
         body |= {"namespace": namespace} if namespace else {}
-        found, _ = server.create(server.pipelines.pipeline_service_create_pipeline, find, pipeline=body)
-    return found
+        pipeline, _ = server.create(server.pipelines.pipeline_service_create_pipeline, find, pipeline=body)
+    return pipeline
 
 
 def find_or_make_version(
@@ -63,9 +63,9 @@ def find_or_make_version(
         )  # fmt: skip
         return next((version for version in answer.get("pipeline_versions", []) if _is_named(version, name)), None)
 
-    found = find()
-    if found is not None:
-        return found, True
+    existing = find()
+    if existing is not None:
+        return existing, True
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         file.write_text(package, encoding="utf-8")
@@ -85,16 +85,16 @@ def find_experiment(server: Server, name: str) -> dict[str, Any] | None:
 
 def find_or_make_experiment(server: Server, name: str) -> dict[str, Any]:
     """The experiment of this name; made where it is missing."""
-    found = find_experiment(server, name)
-    if found is None:
+    experiment = find_experiment(server, name)
+    if experiment is None:
         body = {"display_name": name}
         body |= {"namespace": server.access.namespace} if server.access.namespace else {}
-        found, _ = server.create(
+        experiment, _ = server.create(
             server.experiments.experiment_service_create_experiment,
             lambda: find_experiment(server, name),
             experiment=body,
         )
-    return found
+    return experiment
 
 
 def existing_experiment(server: Server, name: str) -> str:
@@ -103,12 +103,12 @@ def existing_experiment(server: Server, name: str) -> str:
     Raises:
         KineflowError: There is none of this name.
     """
-    found = find_experiment(server, name)
-    if found is None:
+    experiment = find_experiment(server, name)
+    if experiment is None:
         raise KineflowError(
             f"no experiment {name!r}", where=server.access.host, remedy="leave out --experiment to see all"
         )
-    return id_in(found, "experiment_id", server.access.host)
+    return id_in(experiment, "experiment_id", server.access.host)
 
 
 def _is_named(version: dict[str, Any], name: str) -> bool:

@@ -106,18 +106,18 @@ def list_runs(server: Server, *, experiment_id: str = "", last: int) -> list[dic
     """The latest runs, newest first."""
     scope = {"namespace": server.access.namespace} if server.access.namespace else {}
     scope |= {"experiment_id": experiment_id} if experiment_id else {}
-    found: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
     token = ""
-    while len(found) < last:
+    while len(runs) < last:
         answer = server.read(
             server.runs.run_service_list_runs,
-            sort_by="created_at desc", page_size=min(_PAGE, last - len(found)), page_token=token, **scope,
+            sort_by="created_at desc", page_size=min(_PAGE, last - len(runs)), page_token=token, **scope,
         )  # fmt: skip
-        found += answer.get("runs", [])
+        runs += answer.get("runs", [])
         token = answer.get("next_page_token", "")
         if not token:
             break
-    return found[:last]
+    return runs[:last]
 
 
 def cancel_run(server: Server, run_id: str) -> bool:

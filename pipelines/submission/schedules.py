@@ -31,10 +31,12 @@ def put_schedule(server: Server, request: RunRequest, cron: str) -> tuple[dict[s
             server.schedules.recurring_run_service_list_recurring_runs,
             experiment_id=request.experiment_id, filter=named(request.name), page_size=_PAGE,
         )  # fmt: skip
-        return [found for found in answer.get("recurringRuns", []) if found.get("display_name") == request.name]
+        return [
+            schedule for schedule in answer.get("recurringRuns", []) if schedule.get("display_name") == request.name
+        ]
 
     def find() -> dict[str, Any] | None:
-        return next((found for found in alike() if request.marker in found.get("description", "")), None)
+        return next((schedule for schedule in alike() if request.marker in schedule.get("description", "")), None)
 
     body = request.body() | {
         "trigger": {"cron_schedule": {"cron": cron}},
@@ -43,7 +45,9 @@ def put_schedule(server: Server, request: RunRequest, cron: str) -> tuple[dict[s
         "mode": "ENABLE",
     }
     made, _ = server.create(server.schedules.recurring_run_service_create_recurring_run, find, recurring_run=body)
-    ours = [str(found["recurring_run_id"]) for found in alike() if found.get("description", "").startswith(MARKER)]
+    ours = [
+        str(schedule["recurring_run_id"]) for schedule in alike() if schedule.get("description", "").startswith(MARKER)
+    ]
     replaced = [old for old in ours if old != made["recurring_run_id"]]
     for old in replaced:
         server.find(server.schedules.recurring_run_service_delete_recurring_run, recurring_run_id=old)

@@ -41,11 +41,15 @@ class Server:
     Args:
         access: Where it is, and the token.
         patience_sec: How long one request is tried again before giving up; less until the server has answered once.
-        told: Called with a line when a request has to be repeated.
+        on_retry: Called with a line when a request has to be repeated.
     """
 
     def __init__(
-        self, access: Access, *, patience_sec: float = REQUEST_PATIENCE_SEC, told: Callable[[str], None] | None = None
+        self,
+        access: Access,
+        *,
+        patience_sec: float = REQUEST_PATIENCE_SEC,
+        on_retry: Callable[[str], None] | None = None,
     ) -> None:
         import kfp_server_api
 
@@ -54,7 +58,7 @@ class Server:
         if access.ca_file is not None:
             configuration.ssl_ca_cert = str(access.ca_file)
         self.access, self.patience_sec = access, patience_sec
-        self._token, self._told = access.token, told or _LOG.warning
+        self._token, self._on_retry = access.token, on_retry or _LOG.warning
         self._configuration, self._answered = configuration, False
         self._use_token()
         client = kfp_server_api.ApiClient(configuration)
@@ -113,25 +117,25 @@ class Server:
             except CutOffError as fault:
                 patience.wait(fault)
                 unclear = True
-                found = find()
+                existing = find()
             except RefusedError as refused:
                 if refused.status != CONFLICT:
                     raise
-                found = find()  # someone else was faster, or our own first try did take effect
-                if found is None:
+                existing = find()  # someone else was faster, or our own first try did take effect
+                if existing is None:
                     raise
-            if found is not None:
-                return found, False
+            if existing is not None:
+                return existing, False
 
-    def with_patience(self, seconds: float, told: Callable[[str], None]) -> Server:
+    def with_patience(self, seconds: float, on_retry: Callable[[str], None]) -> Server:
         """The same server, for a caller who waits longer or speaks elsewhere."""
-        patient = Server(self.access, patience_sec=seconds, told=told)
+        patient = Server(self.access, patience_sec=seconds, on_retry=on_retry)
         patient._answered = self._answered
         return patient
 
     def _patience(self) -> _Patience:
         most = self.patience_sec if self._answered else min(self.patience_sec, FIRST_PATIENCE_SEC)
-        return _Patience(most, self._told)
+        return _Patience(most, self._on_retry)
 
     def _call(self, method: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -189,12 +193,12 @@ def id_in(answer: Mapping[str, Any], key: str, where: str) -> str:
     Raises:
         KineflowError: There is none, so that this cannot be the API.
     """
-    found = answer.get(key)
-    if not found:
+    object_id = answer.get(key)
+    if not object_id:
         raise KineflowError(
             f"the server's answer has no {key}", where=where, remedy="see that --host is the API's address"
         )
-    return str(found)
+    return str(object_id)
 
 
 class _Patience:
@@ -202,17 +206,17 @@ class _Patience:
 
     Args:
         seconds: How long it lasts.
-        told: Called with a line before each wait.
+        on_retry: Called with a line before each wait.
     """
 
-    def __init__(self, seconds: float, told: Callable[[str], None]) -> None:
-        self._end, self._delay, self._told = time.monotonic() + seconds, FIRST_DELAY_SEC, told
+    def __init__(self, seconds: float, on_retry: Callable[[str], None]) -> None:
+        self._end, self._delay, self._on_retry = time.monotonic() + seconds, FIRST_DELAY_SEC, on_retry
 
     def wait(self, fault: CutOffError) -> None:
         """Wait before the next try; raise ``fault`` instead at the end of the patience."""
         delay = min(max(self._delay, fault.wait_sec), MOST_DELAY_SEC)
         if time.monotonic() + delay > self._end:
             raise fault
-        self._told(f"{fault.problem}; trying again")
+        self._on_retry(f"{fault.problem}; trying again")
         time.sleep(delay)
         self._delay *= 2

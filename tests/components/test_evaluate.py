@@ -190,7 +190,7 @@ def test_scores_of_another_tool_enter_a_fusion(data, bundles, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"student": "studnet"}, r"unknown model 'studnet'\n.*'plain', 'student', 'teacher'"),
         ({"baseline": "rgb"}, "unknown model 'rgb'"),
@@ -198,9 +198,9 @@ def test_scores_of_another_tool_enter_a_fusion(data, bundles, tmp_path):
         ({"imported": [{"name": "idt", "path": "nowhere.csv"}]}, "not readable as CSV.*nowhere.csv"),
     ],
 )
-def test_faults_are_found_before_scoring_and_nothing_is_written(data, bundles, tmp_path, monkeypatch, changes, said):
+def test_faults_are_found_before_scoring_and_nothing_is_written(data, bundles, tmp_path, monkeypatch, changes, message):
     monkeypatch.setattr("kineflow.evaluation.compare.load_bundle", lambda _: pytest.fail("a model was loaded"))
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         run(data, list(bundles.values()), tmp_path, **changes)
     assert not list(tmp_path.iterdir())
 

@@ -26,8 +26,8 @@ def backbone(folder: Path, modality: str = "rgb", *, shift: float = 0.0) -> Path
     hyperparameters = {"backbone": "googlenet", "width": 0.125, "output_stride": 8}
     torch.manual_seed(0)
     network = create_model("tsn", num_classes=0, in_channels=channels, **hyperparameters)
-    seen = Preprocessing(modality, 1, 1, 16, 16, (100.0 + shift,) * channels, (50.0,) * channels, segments=1)
-    save_bundle(folder, network, ModelCard("b", "tsn", hyperparameters, (), seen))
+    preprocessing = Preprocessing(modality, 1, 1, 16, 16, (100.0 + shift,) * channels, (50.0,) * channels, segments=1)
+    save_bundle(folder, network, ModelCard("b", "tsn", hyperparameters, (), preprocessing))
     return folder
 
 

@@ -196,7 +196,7 @@ def test_a_listing_that_leads_outside_or_takes_the_marks_name_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"version": "../../etc"}, "32 hexadecimal digits"),
         ({"version": "e43d144031ad70a8eca7d953adedcfdc.dir/.."}, "32 hexadecimal digits"),
@@ -208,9 +208,11 @@ def test_a_listing_that_leads_outside_or_takes_the_marks_name_is_refused(
         ({"jobs": -1}, "jobs"),
     ],
 )
-def test_impossible_params_are_refused(pushed: Pushed, tmp_path: Path, changed: dict[str, object], said: str) -> None:
+def test_impossible_params_are_refused(
+    pushed: Pushed, tmp_path: Path, changed: dict[str, object], message: str
+) -> None:
     values = params(pushed, tmp_path).model_dump() | changed
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         parse_params(FetchDataSettings, values, where="params")
 
 

@@ -163,7 +163,7 @@ def test_without_true_boxes(data: Path, bundles: Mapping[str, Path], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("models", "given", "said"),
+    ("models", "given", "message"),
     [
         (["conv_lstm"], {}, "has no attention over frames"),
         (["videolstm"], {"flow": False}, "no flow set was given"),
@@ -174,9 +174,9 @@ def test_without_true_boxes(data: Path, bundles: Mapping[str, Path], tmp_path: P
     ],
 )
 def test_mistakes(
-    data: Path, bundles: Mapping[str, Path], tmp_path: Path, models: list[str], given: dict[str, Any], said: str
+    data: Path, bundles: Mapping[str, Path], tmp_path: Path, models: list[str], given: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         run(data, tmp_path, *(bundles[name] for name in models), **given)
     assert list(tmp_path.iterdir()) == []
 

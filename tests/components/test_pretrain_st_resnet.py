@@ -89,13 +89,13 @@ def test_its_streams_answer_as_they_did_by_themselves(streams: dict[str, Path], 
     """Without injection, and at a single step, the centre tap alone is heard."""
     network = load_bundle(run(parents=streams, direction="none", temporal_init="centre"))[0]
     assert isinstance(network, STResNet)
-    seen = torch.randn(2, 3 + 2 * FIELDS, 1, 32, 32, generator=torch.Generator().manual_seed(5))
+    clips = torch.randn(2, 3 + 2 * FIELDS, 1, 32, 32, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
-        answers = network.forward_streams(seen)
-        for name, images in (("appearance", seen[:, :3]), ("motion", seen[:, 3:])):
+        logits = network.forward_streams(clips)
+        for name, images in (("appearance", clips[:, :3]), ("motion", clips[:, 3:])):
             parent = load_bundle(streams[name])[0]
             assert isinstance(parent, TSN)
-            found = getattr(answers, name)[:, 0]
+            found = getattr(logits, name)[:, 0]
             torch.testing.assert_close(found, parent.backbone(images[:, :, 0]), rtol=1e-4, atol=1e-5)
             assert found.abs().max() > 1e-4
 
@@ -186,7 +186,7 @@ def test_streams_that_are_swapped_are_refused(streams: dict[str, Path], run: Cal
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"width": 0.25}, "width and output_stride are 0.25 and 8 for appearance, 0.125 and 8 for motion"),
         ({"output_stride": 16}, "width and output_stride are 0.125 and 16 for appearance"),
@@ -195,10 +195,10 @@ def test_streams_that_are_swapped_are_refused(streams: dict[str, Path], run: Cal
     ],
 )
 def test_streams_that_do_not_fit_are_refused(
-    tmp_path: Path, streams: dict[str, Path], run: Callable[..., Path], changes: dict[str, Any], said: str
+    tmp_path: Path, streams: dict[str, Path], run: Callable[..., Path], changes: dict[str, Any], message: str
 ) -> None:
     other = make_streams(tmp_path, **changes)
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         run(parents={"appearance": other["appearance"], "motion": streams["motion"]})
 
 

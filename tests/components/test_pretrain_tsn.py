@@ -65,8 +65,8 @@ def test_all_streams_start_from_one_checkpoint_and_take_its_input(tmp_path: Path
     stored = torch.load(tmp_path / "bn_inception-52deb4733.pth", weights_only=True)
     for stream, folder in run(tmp_path, **published).items():
         network, card = load_bundle(folder)
-        found = network.state_dict()
-        assert torch.equal(found["backbone.inception_5b_1x1.weight"], stored["inception_5b_1x1.weight"])
+        weights = network.state_dict()
+        assert torch.equal(weights["backbone.inception_5b_1x1.weight"], stored["inception_5b_1x1.weight"])
         assert card.lineage["checkpoint_sha256"] == published["sha256"]
         assert ("cross_modality" in card.lineage) is (stream != "rgb")
         wanted = card.preprocessing

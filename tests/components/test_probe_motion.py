@@ -44,8 +44,8 @@ def bundle(folder: Path, name: str, *, modality: Any = "rgb", frames: int = 4, m
     if model == "tsn":
         hyper = {"width": 0.125, "backbone": "resnet50"}
     network = create_model(model, num_classes=2, in_channels=channels, **hyper)
-    seen = Preprocessing(modality, frames, 1, 16, 16, mean=(128.0,) * channels, std=(64.0,) * channels)
-    save_bundle(folder / name, network, ModelCard(name, model, hyper, ("dark", "light"), seen))
+    preprocessing = Preprocessing(modality, frames, 1, 16, 16, mean=(128.0,) * channels, std=(64.0,) * channels)
+    save_bundle(folder / name, network, ModelCard(name, model, hyper, ("dark", "light"), preprocessing))
     return folder / name
 
 
@@ -153,7 +153,7 @@ def test_untrained_networks_pass_a_signal_on(tiny_data, bundles: dict[str, Path]
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"student": "studnet"}, "unknown model 'studnet'"),
         ({"baseline": "rgb"}, "unknown model 'rgb'"),
@@ -162,9 +162,9 @@ def test_untrained_networks_pass_a_signal_on(tiny_data, bundles: dict[str, Path]
     ],
 )
 def test_mistakes_are_found_before_any_training(
-    tiny_data, bundles: dict[str, Path], tmp_path: Path, changes: dict[str, Any], said: str
+    tiny_data, bundles: dict[str, Path], tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         run(tiny_data, bundles, tmp_path, **changes)
     assert not (tmp_path / "probes").exists()
 
@@ -183,8 +183,8 @@ def test_networks_without_stages_or_of_another_geometry_are_refused(
 def test_two_kinds_of_one_modality_have_untrained_twins_of_their_own(bundles: dict[str, Path]) -> None:
     def model(name: str, width: float) -> tuple[torch.nn.Module, ModelCard]:
         hyper = {"width": width, "last_stage": "Mixed3c"}
-        seen = Preprocessing("rgb", 4, 1, 16, 16, mean=(128.0,) * 3, std=(64.0,) * 3)
-        return create_model("s3d", num_classes=2, **hyper), ModelCard(name, "s3d", hyper, ("a", "b"), seen)
+        preprocessing = Preprocessing("rgb", 4, 1, 16, 16, mean=(128.0,) * 3, std=(64.0,) * 3)
+        return create_model("s3d", num_classes=2, **hyper), ModelCard(name, "s3d", hyper, ("a", "b"), preprocessing)
 
     models = [model("a", 0.125), model("b", 0.25), model("c", 0.125)]
     settings = probing.ProbeSettings(stages=("Conv1a",))

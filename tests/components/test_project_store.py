@@ -153,8 +153,8 @@ def backbone(folder: Path) -> None:
     hyperparameters = {"backbone": "googlenet", "width": 0.125, "output_stride": 8}
     torch.manual_seed(0)
     network = create_model("tsn", num_classes=0, in_channels=3, **hyperparameters)
-    seen = Preprocessing("rgb", 1, 1, 16, 16, (100.0,) * 3, (50.0,) * 3, segments=1)
-    save_bundle(folder, network, ModelCard("b", "tsn", hyperparameters, (), seen))
+    preprocessing = Preprocessing("rgb", 1, 1, 16, 16, (100.0,) * 3, (50.0,) * 3, segments=1)
+    save_bundle(folder, network, ModelCard("b", "tsn", hyperparameters, (), preprocessing))
 
 
 def test_only_what_is_new_is_made(project: Project) -> None:

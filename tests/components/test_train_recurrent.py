@@ -26,8 +26,8 @@ def streams(tiny_data, tmp_path_factory) -> dict[str, tuple[Path, Path]]:
         hyperparameters = {"backbone": "googlenet", "width": 0.125, "output_stride": 8}
         torch.manual_seed(channels)
         network = create_model("tsn", num_classes=0, in_channels=channels, **hyperparameters)
-        seen = Preprocessing(modality, 1, 1, 16, 16, (100.0,) * channels, (50.0,) * channels, segments=1)
-        save_bundle(folder / modality, network, ModelCard(modality, "tsn", hyperparameters, (), seen))
+        preprocessing = Preprocessing(modality, 1, 1, 16, 16, (100.0,) * channels, (50.0,) * channels, segments=1)
+        save_bundle(folder / modality, network, ModelCard(modality, "tsn", hyperparameters, (), preprocessing))
         made[modality] = folder / f"{modality}-features", folder / modality
         given = {"clips": tiny_data.clips, "flow": tiny_data.flow, "backbone": folder / modality, "params": {}}
         execute(extract_features, {**given, "features": made[modality][0]})

@@ -52,9 +52,9 @@ def good_sets(folder: Path) -> list[Files]:
     ClipSet(("x", "y"), clips, str(folder / "media")).save(folder / "clips")
     flow = {clip.clip_id: FlowEntry(clip.clip_id, "f.mp4", 8, 8, 6, Status.OK, "") for clip in clips}
     FlowSet(20.0, flow, str(folder / "media"), {"algorithm": "tvl1"}).save(folder / "flow")
-    seen = Preprocessing("rgb", 1, 1, 8, 8, mean=(1.0,) * 3, std=(1.0,) * 3)
+    preprocessing = Preprocessing("rgb", 1, 1, 8, 8, mean=(1.0,) * 3, std=(1.0,) * 3)
     features = {clip.clip_id: FeatureEntry(clip.clip_id, "f.safetensors", 8, Status.OK, "") for clip in clips}
-    FeatureSet(FeatureSource("0", "b", "map", seen), (3, 2, 2), features, str(folder / "media")).save(
+    FeatureSet(FeatureSource("0", "b", "map", preprocessing), (3, 2, 2), features, str(folder / "media")).save(
         folder / "features"
     )
     return [read_all(folder / name) for name in ("clips", "flow", "features")]

@@ -91,11 +91,11 @@ def test_probes_of_every_stage(paper: dict[str, Any], initial: dict[str, Path], 
     settings, bound_px = ProbeSettings(**paper["probes"]), paper["flow"]["bound_px"]
     assert settings.stages == tuple(PROBED)
     network, card = load_bundle(initial["rgb"])
-    seen = dataclasses.replace(card.preprocessing, frames=64)
+    preprocessing = dataclasses.replace(card.preprocessing, frames=64)
     # PWC-Net's decoder, fifty times the work of the simple one, at one stage; below, the shapes at all of them.
     sites = [*((stage, "simple") for stage in settings.stages), ("Mixed4f", "spatial"), ("Mixed4f", "pwc")]
     probes = [
-        MotionProbe(network, seen, stage=stage, decoder=decoder, bound_px=bound_px)  # type: ignore[arg-type]
+        MotionProbe(network, preprocessing, stage=stage, decoder=decoder, bound_px=bound_px)  # type: ignore[arg-type]
         for stage, decoder in sites
     ]
     for (stage, _), features in zip(sites, features_for(probes, batch), strict=True):  # type: ignore[arg-type]

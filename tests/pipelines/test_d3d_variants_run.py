@@ -66,6 +66,6 @@ def test_from_videos_to_reports_and_predictions(project: Project) -> None:
 
     video = next((project.folder / "data").rglob("*.mp4"))
     for model in ("models:/tiny-variants@candidate", str(outputs / "learnt_flow" / "model")):
-        said = project.kineflow("predict", str(video), "--model", model)
-        assert said.code == 0, said.said
-        assert "translate_left" in said.said
+        predicted = project.kineflow("predict", str(video), "--model", model)
+        assert predicted.code == 0, predicted.said
+        assert "translate_left" in predicted.said

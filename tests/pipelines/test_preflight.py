@@ -52,7 +52,7 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda v: v["ingestion"].update(source="films"), "ingestion names 'films', which is not there"),
         (lambda v: v["ingestion"].update(annotations="lists"), "ingestion names 'lists', which is not there"),
@@ -62,10 +62,10 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v["network"].update(checkpoint="data/0.mp4", sha256="0" * 64), "sha256 is e3b0c4"),
     ],
 )
-def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, said: str) -> None:
+def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, message: str) -> None:
     with pytest.raises(KineflowError) as caught:
         check(change)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "unlabelled"])

@@ -47,8 +47,8 @@ def test_real_clips_become_a_registered_model(bare_project: Any, shared_data: Pa
     done = bare_project.kineflow("run", "d3d")
 
     assert done.code == 0, done.said
-    said = json.loads((bare_project.folder / "outputs/register/registration").read_text())
-    assert said["name"] == "real"
+    registration = json.loads((bare_project.folder / "outputs/register/registration").read_text())
+    assert registration["name"] == "real"
     predicted = bare_project.kineflow(
         "predict", str(shared_data / "clips" / "WUzgd7C1pWA.mp4"), "--model", "models:/real@candidate", "--top", "2"
     )

@@ -36,9 +36,9 @@ def test_without_runs_it_says_how_to_make_one(capsys: pytest.CaptureFixture[str]
 def test_every_page_of_a_run_is_named_the_report_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pages = {task: {"report": tmp_path / f"{task}.html"} for task in ("localise", "validate", "evaluate")}
     show_outcome(Outcome(("ingest",), {"ingest": {"clips": tmp_path}, **pages}))
-    said = capsys.readouterr().out
-    assert "1 task run: ingest" in said
-    shown = [line.split() for line in said.splitlines() if line.endswith(".html")]
+    output = capsys.readouterr().out
+    assert "1 task run: ingest" in output
+    shown = [line.split() for line in output.splitlines() if line.endswith(".html")]
     assert [line[0] for line in shown] == ["report", "data", "localise"]
     assert shown[2][-1].endswith("localise.html")
     show_outcome(Outcome((), {}))
@@ -58,6 +58,6 @@ def test_what_is_to_be_typed_next_works_from_where_the_user_stands(
     monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
     monkeypatch.chdir(tmp_path / stands)
     show_outcome(Outcome((), {"register": {"registration": registration}}))
-    said = capsys.readouterr().out
-    assert f"sqlite:///{project}/mlflow.db" in said
-    assert said.rstrip().endswith(ends)
+    output = capsys.readouterr().out
+    assert f"sqlite:///{project}/mlflow.db" in output
+    assert output.rstrip().endswith(ends)

@@ -54,6 +54,6 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     assert (card["preprocessing"]["frames"], len(card["preprocessing"]["mean"])) == (6, 3 + 2 * 2)
 
     video = next((project.folder / "data").rglob("*.mp4"))
-    said = project.kineflow("predict", str(video), "--model", "models:/tiny-st-resnet@candidate")
-    assert said.code == 0, said.said
-    assert "translate_left" in said.said
+    predicted = project.kineflow("predict", str(video), "--model", "models:/tiny-st-resnet@candidate")
+    assert predicted.code == 0, predicted.said
+    assert "translate_left" in predicted.said

@@ -51,6 +51,6 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     assert (again.code, again.ran) == (0, []), again.said
     video = next((project.folder / "data").rglob("*.mp4"))
     for model in ("models:/tiny-tsn@candidate", str(outputs / "difference" / "model")):
-        said = project.kineflow("predict", str(video), "--model", model)
-        assert said.code == 0, said.said
-        assert "translate_left" in said.said
+        predicted = project.kineflow("predict", str(video), "--model", model)
+        assert predicted.code == 0, predicted.said
+        assert "translate_left" in predicted.said

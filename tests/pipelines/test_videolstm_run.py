@@ -64,6 +64,6 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     assert len(card["preprocessing"]["mean"]) == 5
 
     video = next((project.folder / "data").rglob("*.mp4"))
-    said = project.kineflow("predict", str(video), "--model", "models:/tiny-videolstm@candidate")
-    assert said.code == 0, said.said
-    assert "translate_left" in said.said
+    predicted = project.kineflow("predict", str(video), "--model", "models:/tiny-videolstm@candidate")
+    assert predicted.code == 0, predicted.said
+    assert "translate_left" in predicted.said

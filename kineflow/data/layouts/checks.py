@@ -106,16 +106,16 @@ def settled(clips: Sequence[ListedClip], videos: Videos) -> tuple[ListedClip, ..
 
 def _placed(clip: ListedClip, videos: Videos) -> ListedClip:
     """With the file as the source spells it."""
-    place = videos.at(clip.source)
-    if not place.is_there:
-        place = videos.at(checked_path(clip.source, where=clip.listed_at, root=videos.root))
-    if "\\" in place.source and not place.is_there:
+    video = videos.at(clip.source)
+    if not video.is_there:
+        video = videos.at(checked_path(clip.source, where=clip.listed_at, root=videos.root))
+    if "\\" in video.source and not video.is_there:
         raise KineflowError(
             f"path {shown(clip.source)} has Windows' separators, and no file is called so",
             where=clip.listed_at,
             remedy="write paths relative to the source (ingestion.source), with '/' between folders",
         )
-    return dataclasses.replace(clip, source=place.source, missing=clip.missing or place.missing)
+    return dataclasses.replace(clip, source=video.source, missing=clip.missing or video.missing)
 
 
 def _check_label(label: str | None, where: str) -> None:

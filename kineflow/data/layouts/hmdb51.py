@@ -74,13 +74,13 @@ def _read_class(lists: Lists, name: str, label: str, classes: frozenset[str], vi
         listed = f"{label}/{checked_path(match[1], where=line.where)}"
         split = _USES[match[2]]
         if split is not None:
-            place = videos.find(listed, label=label, classes=classes)
+            video = videos.find(listed, label=label, classes=classes)
             yield ListedClip(
-                source=place.source,
+                source=video.source,
                 label=label,
                 split=split,
                 group=group_of(match[1], label),
                 listed_at=line.where,
-                listed_as=listed if place.source != listed else "",
-                missing=place.missing,
+                listed_as=listed if video.source != listed else "",
+                missing=video.missing,
             )

@@ -89,14 +89,14 @@ def _read_row(row: Mapping[str, str], where: str, classes: frozenset[str], video
 
     folder = f"{label}/" if label else ""
     part = f"{folder}{youtube_id}_{int(start_sec):06d}_{int(end_sec):06d}.mp4"
-    place, is_whole = videos.find(part, label=label, classes=classes), False
-    if not place.is_there:
+    video, is_whole = videos.find(part, label=label, classes=classes), False
+    if not video.is_there:
         whole = videos.find(f"{folder}{youtube_id}.mp4", label=label, classes=classes)
         is_whole = whole.is_there
-        place = whole if is_whole or not place.missing else place
+        video = whole if is_whole or not video.missing else video
     listed = f"{folder}{youtube_id}.mp4" if is_whole else part
     return ListedClip(
-        source=place.source if place.is_there else part,
+        source=video.source if video.is_there else part,
         label=label or None,
         split=split if label else Split.UNLABELLED,
         group=youtube_id,
@@ -104,8 +104,8 @@ def _read_row(row: Mapping[str, str], where: str, classes: frozenset[str], video
         start_sec=start_sec if is_whole else None,
         end_sec=end_sec if is_whole else None,
         may_be_cut=is_whole,
-        listed_as=listed if place.is_there and place.source != listed else "",
-        missing=place.missing,
+        listed_as=listed if video.is_there and video.source != listed else "",
+        missing=video.missing,
     )
 
 

@@ -51,8 +51,8 @@ def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  
 
 
 def _read_row(row: Mapping[str, str], where: str, videos: Videos) -> ListedClip:
-    place = videos.at(row["path"])
-    source = place.source if place.is_there else checked_path(row["path"], where=where, root=videos.root)
+    video = videos.at(row["path"])
+    source = video.source if video.is_there else checked_path(row["path"], where=where, root=videos.root)
     split = _split_of(row, where)
     start_sec, end_sec = (
         checked_seconds(row[column], column, where=where) if row.get(column) else None for column in ("start", "end")

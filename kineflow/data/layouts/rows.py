@@ -96,15 +96,15 @@ class Lists:
         Raises:
             KineflowError: There is none, or several are equally near.
         """
-        found = self.matching(re.escape(file_name))
-        if not found:
+        same_name = self.matching(re.escape(file_name))
+        if not same_name:
             raise KineflowError(
                 f"list file {file_name!r} is missing",
                 where=self.source.root,
                 remedy=remedy or "put the official list files there, or name their folder in ingestion.annotations",
             )
-        depth = min(name.count("/") for name in found)
-        nearest = [name for name in found if name.count("/") == depth]
+        depth = min(name.count("/") for name in same_name)
+        nearest = [name for name in same_name if name.count("/") == depth]
         if len(nearest) > 1:
             raise KineflowError(
                 f"several files are called {file_name!r}: {', '.join(nearest[:_SHOWN])}",
@@ -135,16 +135,16 @@ class Lists:
         Raises:
             KineflowError: A column is missing or unknown, or a row has not as many values as the header.
         """
-        place = f"{self.source.root}/{name}"
+        path = f"{self.source.root}/{name}"
         text = unicodedata.normalize("NFC", read_text(self.source, name))
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        where = f"{place}:1"  # the line in which the row begins: an open quote may end the file
+        where = f"{path}:1"  # the line in which the row begins: an open quote may end the file
         try:
             header = [column.strip() for column in next(reader, [])]
             _check_header(header, required, optional, where=where)
-            where = f"{place}:{reader.line_num + 1}"
+            where = f"{path}:{reader.line_num + 1}"
             for values in reader:
-                here, where = where, f"{place}:{reader.line_num + 1}"
+                here, where = where, f"{path}:{reader.line_num + 1}"
                 if not any(values):
                     continue
                 if len(values) != len(header):

@@ -51,15 +51,15 @@ def _read_split(lists: Lists, name: str, split: Split, classes: dict[str, int], 
     known = frozenset(classes)
     for line in lists.lines(name):
         listed, label = _parse(line, classes)
-        place = videos.find(listed, label=label, classes=known)
+        video = videos.find(listed, label=label, classes=known)
         yield ListedClip(
-            source=place.source,
+            source=video.source,
             label=label,
             split=split,
             group=re.sub(r"_c\d+$", "", PurePosixPath(listed).stem),
             listed_at=line.where,
-            listed_as=listed if place.source != listed else "",
-            missing=place.missing,
+            listed_as=listed if video.source != listed else "",
+            missing=video.missing,
         )
 
 

@@ -69,21 +69,21 @@ class Videos:
     @cached_property
     def _by_stem(self) -> Mapping[str, list[str]]:
         """Videos by their file name without suffix."""
-        found: dict[str, list[str]] = {}
+        by_stem: dict[str, list[str]] = {}
         for name in sorted(self.names):
             path, suffix = splitext(_path_key(name))
             if suffix.lower() in VIDEO_SUFFIXES:
-                found.setdefault(path.rpartition("/")[2], []).append(name)
-        return found
+                by_stem.setdefault(path.rpartition("/")[2], []).append(name)
+        return by_stem
 
     def at(self, listed: str) -> Place:
         """The file at the very path that is listed."""
         alike = self.by_path.get(_path_key(listed), [])
-        found = [name for name in alike if _composed(name) == _composed(listed)] or alike
-        if len(found) > 1:
-            problem = f"{_several(found)} differ only in how Unicode or slashes are written: rename one"
+        matches = [name for name in alike if _composed(name) == _composed(listed)] or alike
+        if len(matches) > 1:
+            problem = f"{_several(matches)} differ only in how Unicode or slashes are written: rename one"
             return Place(listed, problem, is_there=False)
-        return Place(found[0]) if found else Place(listed, is_there=False)
+        return Place(matches[0]) if matches else Place(listed, is_there=False)
 
     def find(self, listed: str, *, label: str, classes: frozenset[str]) -> Place:
         """The file that is meant by ``listed``, in the order of the module's picture.
@@ -93,30 +93,32 @@ class Videos:
             label: Class of the clip; empty where it has none, and may lie in any folder.
             classes: All classes of the data set.
         """
-        place = self.at(listed)
-        if place.is_there or place.missing:
-            return place
+        exact = self.at(listed)
+        if exact.is_there or exact.missing:
+            return exact
         wanted, suffix = splitext(_path_key(listed))
         named = self._by_stem.get(wanted.rpartition("/")[2], [])
         alike = [name for name in named if f"/{splitext(_path_key(name))[0]}".endswith(f"/{wanted}")]
         same = [name for name in alike if splitext(name)[1] == suffix]
-        found = self._distinct(same or alike or named)
-        if len(found) > 1:
-            return Place(listed, f"{_several(found)} may be meant", is_there=False)
-        if found and label and (other := _class_of(found[0], classes)) and other != _class_key(label):
-            return Place(listed, f"{shown(found[0])} has its name, but lies in another class's folder", is_there=False)
-        return Place(found[0]) if found else place
+        matches = self._distinct(same or alike or named)
+        if len(matches) > 1:
+            return Place(listed, f"{_several(matches)} may be meant", is_there=False)
+        if matches and label and (other := _class_of(matches[0], classes)) and other != _class_key(label):
+            return Place(
+                listed, f"{shown(matches[0])} has its name, but lies in another class's folder", is_there=False
+            )
+        return Place(matches[0]) if matches else exact
 
     def _distinct(self, names: list[str]) -> list[str]:
         """One name of each file, without links where it has such a one: links below a local root give some several."""
         if len(names) < 2 or not self.root or is_remote(self.root):
             return names
-        root, found = os.path.realpath(self.root), dict[str, str]()
+        root, name_of = os.path.realpath(self.root), dict[str, str]()
         for name in names:
             real = os.path.realpath(Path(root, name))
-            if real not in found or real == f"{root}/{name}":
-                found[real] = name
-        return list(found.values())
+            if real not in name_of or real == f"{root}/{name}":
+                name_of[real] = name
+        return list(name_of.values())
 
 
 def _composed(name: str) -> str:

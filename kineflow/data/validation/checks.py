@@ -74,10 +74,10 @@ class Validation:
 
 def one_line(check: Check) -> str:
     """Title and observation of a failed check, e.g. for a log."""
-    seen = [check.observed] if check.observed else []
+    observations = [check.observed] if check.observed else []
     if check.error:
-        seen.append(f"not evaluated ({check.error})")
-    return f"{check.title}: {'; '.join(seen)}"
+        observations.append(f"not evaluated ({check.error})")
+    return f"{check.title}: {'; '.join(observations)}"
 
 
 def _lines(check: Check) -> list[str]:

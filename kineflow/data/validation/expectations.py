@@ -68,8 +68,8 @@ class _FindsNothing(BatchExpectation):
         """The sentence in the data docs: the class's own, with its figures."""
         given = configuration.kwargs if configuration else {}
         figures = {key: value for key, value in given.items() if isinstance(value, int | float)}
-        shown = ", ".join(f"{key} ${key}" for key in figures)
-        sentence = (cls.__doc__ or "").strip() + (f" ({shown})" if shown else "")
+        listed_figures = ", ".join(f"{key} ${key}" for key in figures)
+        sentence = (cls.__doc__ or "").strip() + (f" ({listed_figures})" if listed_figures else "")
         template = {"template": sentence, "params": figures}
         return [RenderedStringTemplateContent(content_block_type="string_template", string_template=template)]
 

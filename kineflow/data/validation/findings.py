@@ -132,21 +132,21 @@ def _meeting(members: pd.DataFrame, column: str) -> set[Any]:
     columns = (members["first_frame"], members["frames"], members[column], members.index)
     spans = sorted(
         (
-            (int(first), int(first) + int(frames), value, place)
-            for first, frames, value, place in zip(*columns, strict=True)
+            (int(first), int(first) + int(frames), value, index)
+            for first, frames, value, index in zip(*columns, strict=True)
         ),
         key=lambda span: span[:2],
     )
     meeting = set()
     latest_stop: dict[Any, int] = {}
-    for first, stop, value, place in spans:  # has one that begins before ended?
+    for first, stop, value, index in spans:  # has one that begins before ended?
         if any(other != value and end > first for other, end in latest_stop.items()):
-            meeting.add(place)
+            meeting.add(index)
         latest_stop[value] = max(latest_stop.get(value, stop), stop)
     next_first: dict[Any, int] = {}
-    for first, stop, value, place in reversed(spans):  # does one that begins later do so before this one ends?
+    for first, stop, value, index in reversed(spans):  # does one that begins later do so before this one ends?
         if any(other != value and begin < stop for other, begin in next_first.items()):
-            meeting.add(place)
+            meeting.add(index)
         next_first[value] = first
     return meeting
 

@@ -83,14 +83,14 @@ def compare_attention(
     for card in cards:
         check_watchable(card, flow_set)
     clips, truth_of = clips_and_truth(clip_set, settings)
-    shown = in_turn(clips, settings.examples)
+    example_clips = in_turn(clips, settings.examples)
     located: dict[str, list[Located]] = {}
     watched: dict[str, dict[str, Watched]] = {}
     most_entropy: dict[str, float] = {}
     for bundle in bundles:
         network, card = load_bundle(bundle)
         located[card.name], watched[card.name] = [], {}
-        for seen in watch_clips(
+        for clip_watched in watch_clips(
             network,
             card,
             clips,
@@ -100,11 +100,11 @@ def compare_attention(
             workers=settings.workers,
             device=device,
         ):
-            truth = truth_of(seen.clip) if truth_of else None
-            located[card.name].append(localise_clip(seen, card.classes, truth, settings))
-            most_entropy[card.name] = math.log(seen.attention[0].size)
-            if seen.clip in shown:
-                watched[card.name][seen.clip.clip_id] = seen
+            truth = truth_of(clip_watched.clip) if truth_of else None
+            located[card.name].append(localise_clip(clip_watched, card.classes, truth, settings))
+            most_entropy[card.name] = math.log(clip_watched.attention[0].size)
+            if clip_watched.clip in example_clips:
+                watched[card.name][clip_watched.clip.clip_id] = clip_watched
     by_clip = {
         name: dict(zip((clip.clip_id for clip in clips), of_model, strict=True)) for name, of_model in located.items()
     }
@@ -115,7 +115,7 @@ def compare_attention(
         whole_frame=figures_of_frame(next(iter(located.values())), least_iou=settings.least_iou),
         most_entropy=most_entropy,
         examples=[
-            _shown(
+            _shown_clip(
                 clip,
                 clip_set,
                 flow_set,
@@ -123,7 +123,7 @@ def compare_attention(
                 settings,
                 {name: (watched[name][clip.clip_id], by_clip[name][clip.clip_id]) for name in located},
             )
-            for clip in shown
+            for clip in example_clips
         ],
     )
 
@@ -165,17 +165,17 @@ def write_localisation(folder: Path, comparison: Comparison, settings: LocaliseS
 
 
 def _rows(model: str, located: Sequence[Located]) -> Iterator[dict[str, Any]]:
-    for found in (clip.detection for clip in located):
-        told = {"model": model, "clip_id": found.video, "label": found.label, "score": found.score}
-        for frame, box in zip(found.tube.frames.tolist(), found.tube.boxes.tolist(), strict=True):
-            yield told | {"frame": frame} | dict(zip(_SIDES, box, strict=True))
+    for detection in (clip.detection for clip in located):
+        shared_cells = {"model": model, "clip_id": detection.video, "label": detection.label, "score": detection.score}
+        for frame, box in zip(detection.tube.frames.tolist(), detection.tube.boxes.tolist(), strict=True):
+            yield shared_cells | {"frame": frame} | dict(zip(_SIDES, box, strict=True))
 
 
 def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: dataclasses.asdict(figure) for name, figure in figures.items()}
 
 
-def _shown(
+def _shown_clip(
     clip: Clip,
     clip_set: ClipSet,
     flow_set: FlowSet | None,
@@ -201,16 +201,16 @@ def _shown(
                     frames,
                     numbers,
                     watched,
-                    [true, Drawn([found.detection.tube], TUBE)],
+                    [true, Drawn([localised.detection.tube], TUBE)],
                     window_steps=settings.window_steps,
                     sigma_px=settings.sigma_px,
                 ),
-                guess=found.detection.label,
-                score=found.detection.score,
-                right=found.right,
-                overlap=found.judgement.overlap if found.judgement else None,
-                inside=found.judgement.inside if found.judgement else None,
+                guess=localised.detection.label,
+                score=localised.detection.score,
+                right=localised.right,
+                overlap=localised.judgement.overlap if localised.judgement else None,
+                inside=localised.judgement.inside if localised.judgement else None,
             )
-            for name, (watched, found) in looks.items()
+            for name, (watched, localised) in looks.items()
         ),
     )

@@ -99,14 +99,14 @@ def localise_clip(
     judgement = None
     if truth is not None:
         whole = Tube(np.arange(clip.frames), np.tile([0.0, 0.0, clip.width, clip.height], (clip.frames, 1)))
-        seen = truth.region[:, part.top : part.top + part.height, part.left : part.left + part.width]
-        shown = truth.region.any(axis=(1, 2))
+        visible_region = truth.region[:, part.top : part.top + part.height, part.left : part.left + part.width]
+        has_truth = truth.region.any(axis=(1, 2))
         judgement = Judgement(
             truths=truth.tubes,
             overlap=max(tube_iou(tube, true.tube) for true in truth.tubes),
             overlap_of_frame=max(tube_iou(whole, true.tube) for true in truth.tubes),
-            inside=float(attention_inside(watched.attention[shown], seen[shown]).mean()),
-            area=float(seen[shown].mean()),
+            inside=float(attention_inside(watched.attention[has_truth], visible_region[has_truth]).mean()),
+            area=float(visible_region[has_truth].mean()),
         )
     return Located(
         Detection(clip.clip_id, classes[best], float(watched.probabilities[best]), tube),
@@ -169,12 +169,14 @@ def _video_map(located: Sequence[Located], least_iou: float) -> Estimate:
     """Of one tube a clip; a clip is drawn with its tube and its true ones."""
     truths = [clip.judgement.truths if clip.judgement else () for clip in located]
     all_truths = [truth for of_clip in truths for truth in of_clip]
-    found = {one.video: one for one in judge([clip.detection for clip in located], all_truths, least_iou=least_iou)}
-    judged = [found[clip.detection.video] for clip in located]
+    judged_by_clip = {
+        one.video: one for one in judge([clip.detection for clip in located], all_truths, least_iou=least_iou)
+    }
+    judged = [judged_by_clip[clip.detection.video] for clip in located]
 
     def of(places: Places) -> float:
-        labels = [truth.label for place in places for truth in truths[place]]
-        return float(np.mean(list(average_precisions([judged[place] for place in places], labels).values())))
+        labels = [truth.label for index in places for truth in truths[index]]
+        return float(np.mean(list(average_precisions([judged[index] for index in places], labels).values())))
 
     return _bootstrapped(of, len(located))
 

@@ -148,8 +148,8 @@ def part_seen(clip: Clip, preprocessing: Preprocessing) -> SeenRegion:
 
 def consecutive_windows(n_time_steps: int, spec: ClipSpec) -> Indices:
     """Windows [V,T] that cover every ``stride_frames``-th time step, as in the module's picture."""
-    seen = -(-n_time_steps // spec.stride_frames)
-    starts = np.minimum(np.arange(0, seen, spec.frames), max(0, seen - spec.frames)) * spec.stride_frames
+    n_sampled = -(-n_time_steps // spec.stride_frames)
+    starts = np.minimum(np.arange(0, n_sampled, spec.frames), max(0, n_sampled - spec.frames)) * spec.stride_frames
     return windows_at(n_time_steps, spec, starts)
 
 

@@ -31,7 +31,7 @@ class Drawn:
 
 def pictured(clip: Clip, pictures: int = PICTURES) -> list[int]:
     """The frames that a strip shows: evenly spaced, from the first to the last."""
-    return [round(place) for place in np.linspace(0, clip.frames - 1, min(pictures, clip.frames))]
+    return [round(frame) for frame in np.linspace(0, clip.frames - 1, min(pictures, clip.frames))]
 
 
 def strip(frames: Pixels, numbers: Sequence[int], drawn: Sequence[Drawn]) -> bytes:

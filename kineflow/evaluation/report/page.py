@@ -131,13 +131,15 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     compared = None if evaluation.baseline is None else evaluation.scores_of(evaluation.baseline)
     bars = [_bar(model.scores, colours[model.name]) for model in evaluation.models]
     bars += [_bar(fused.scores, plots.FUSION) for fused in evaluation.fusions]
-    shown = [student] if compared is None or compared.model == student.model else [student, compared]
+    compared_scores = [student] if compared is None or compared.model == student.model else [student, compared]
     curves = {model.name: model.curves for model in evaluation.models if model.curves}
     classes = student.classes
     return {
         "accuracy": plots.accuracy_bars(bars, chance=1 / len(classes)),
-        "confusion": [(scores.model, plots.confusion(confusion_of(scores), classes)) for scores in shown],
-        "change": plots.class_change(per_class_change(student, shown[1]), classes) if len(shown) == 2 else None,
+        "confusion": [(scores.model, plots.confusion(confusion_of(scores), classes)) for scores in compared_scores],
+        "change": plots.class_change(per_class_change(student, compared_scores[1]), classes)
+        if len(compared_scores) == 2
+        else None,
         "curves": plots.curves(curves, colours) if curves else None,
     }
 

@@ -48,7 +48,7 @@ class Bar:
 def palette(models: Sequence[str], student: str, baseline: str | None) -> dict[str, str]:
     """One colour for each model, the same in every plot."""
     rest = [name for name in models if name not in (student, baseline)]
-    colours = {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(rest)}
+    colours = {name: OTHERS[index % len(OTHERS)] for index, name in enumerate(rest)}
     if baseline is not None:
         colours[baseline] = BASELINE
     return colours | {student: STUDENT}
@@ -65,15 +65,15 @@ def accuracy_bars(bars: Sequence[Bar], *, chance: float) -> str:
     """Top-1 of every model and fusion with its interval; a dashed line where guessing would be."""
     figure = new_figure(WIDTH_IN, 0.9 + 0.34 * len(bars))
     axes = figure.subplots()
-    places = np.arange(len(bars))[::-1]
+    rows = np.arange(len(bars))[::-1]
     values = np.array([[bar.value, bar.low, bar.high] for bar in bars]) * 100  # [bars, 3]
-    axes.barh(places, values[:, 0], height=0.62, color=[bar.colour for bar in bars])
+    axes.barh(rows, values[:, 0], height=0.62, color=[bar.colour for bar in bars])
     reach = [values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]
-    axes.errorbar(values[:, 0], places, xerr=np.maximum(reach, 0), fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-    for place, (value, _, high) in zip(places, values, strict=True):
-        axes.text(high + 1.2, place, f"{value:.1f}", va="center", color=INK, fontsize=9)
+    axes.errorbar(values[:, 0], rows, xerr=np.maximum(reach, 0), fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+    for row, (value, _, high) in zip(rows, values, strict=True):
+        axes.text(high + 1.2, row, f"{value:.1f}", va="center", color=INK, fontsize=9)
     axes.axvline(chance * 100, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    axes.set_yticks(places, [short_name(bar.name) for bar in bars])
+    axes.set_yticks(rows, [short_name(bar.name) for bar in bars])
     axes.set_ylim(-0.6, len(bars) - 0.4)
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20))
@@ -111,7 +111,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
 
 def class_change(change: NDArray[np.float64], classes: Sequence[str]) -> str:
     """Change of each class's accuracy, largest gain first; with many classes the two ends alone."""
-    order = [int(place) for place in np.argsort(-change, kind="stable") if not math.isnan(change[place])]
+    order = [int(index) for index in np.argsort(-change, kind="stable") if not math.isnan(change[index])]
     hidden = 0
     if len(order) > 2 * ENDS_SHOWN:
         hidden = len(order) - 2 * ENDS_SHOWN
@@ -132,7 +132,7 @@ def class_change(change: NDArray[np.float64], classes: Sequence[str]) -> str:
         words = f"{hidden} classes between these are not shown"
         axes.text(room * 0.07, ENDS_SHOWN, words, ha="left", va="center", color=MUTED, fontsize=8, style="italic")
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(rows, [short_name(classes[place]) for place in order])
+    axes.set_yticks(rows, [short_name(classes[index]) for index in order])
     axes.set_ylim(rows[-1] + 0.6, -0.6)
     axes.set_xlim(lowest - room if lowest < 0 else 0, highest + room)
     axes.set_xlabel("change in accuracy, percentage points")
@@ -222,4 +222,4 @@ def short_name(name: str, longest: int = _LONGEST_NAME) -> str:
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))

@@ -94,7 +94,7 @@ def _has_flow(flow_set: FlowSet, clip: Clip) -> bool:
 def _places(clip: Clip, pictures: int) -> list[int]:
     """Evenly spaced frames that all have flow: the last frame has none."""
     last = max(0, clip.frames - 2)
-    return [round(place) for place in np.linspace(0, last, min(pictures, last + 1))]
+    return [round(frame) for frame in np.linspace(0, last, min(pictures, last + 1))]
 
 
 def _encoded(suffix: str, image: Any, options: list[int]) -> bytes:

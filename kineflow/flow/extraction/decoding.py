@@ -70,16 +70,20 @@ def _chunks(path: Media, expected: tuple[int, int, int]) -> Iterator[np.ndarray]
     count, height, width = expected
     most = 1 + max(1, _CHUNK_BYTES // (height * width))
     chunk: list[np.ndarray] = []
-    seen = 0
-    for seen, frame in enumerate(iter_luma(path), 1):
-        if frame.shape != (height, width) or seen > count:
-            what = f"frame {seen - 1} is {frame.shape[1]}x{frame.shape[0]}" if seen <= count else "there are more"
+    frames_read = 0
+    for frames_read, frame in enumerate(iter_luma(path), 1):
+        if frame.shape != (height, width) or frames_read > count:
+            what = (
+                f"frame {frames_read - 1} is {frame.shape[1]}x{frame.shape[0]}"
+                if frames_read <= count
+                else "there are more"
+            )
             raise ClipError(f"{what}, the manifest says {count} frames of {width}x{height}")
         chunk.append(frame)
         if len(chunk) == most:
             yield np.stack(chunk)
             chunk = [frame]
-    if seen < count:
-        raise ClipError(f"ends after {seen} frames, the manifest says {count}")
+    if frames_read < count:
+        raise ClipError(f"ends after {frames_read} frames, the manifest says {count}")
     if len(chunk) > 1:
         yield np.stack(chunk)

@@ -81,5 +81,5 @@ class ExtractSettings:
 
     def key(self, clip_sha256: str) -> str:
         """Digest of the clip's bytes and of all that its flow depends on."""
-        told = json.dumps([self.described(), clip_sha256], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:KEY_DIGITS]
+        encoded = json.dumps([self.described(), clip_sha256], sort_keys=True)
+        return hashlib.sha256(encoded.encode()).hexdigest()[:KEY_DIGITS]

@@ -80,10 +80,10 @@ def _gather_taps(images: Tensor, x: Tensor, y: Tensor, sharpness: float) -> Tens
         row = top + (j - 1)
         for i, weight_x in enumerate(weights_x):
             column = left + (i - 1)
-            seen = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            taps = flat.gather(2, place.flatten(1)[:, None].expand(-1, channels, -1)).view_as(sampled)
-            sampled.addcmul_(taps, (weight_x * weight_y * seen)[:, None])
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            taps = flat.gather(2, index.flatten(1)[:, None].expand(-1, channels, -1)).view_as(sampled)
+            sampled.addcmul_(taps, (weight_x * weight_y * inside)[:, None])
     return sampled
 
 

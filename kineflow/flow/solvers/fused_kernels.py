@@ -170,12 +170,12 @@ def interleave(frame, image, clamped):
         y = min(max(row - MARGIN_BEFORE, 0), height - 1)
         for column in range(image.shape[1]):
             x = min(max(column - MARGIN_BEFORE, 0), width - 1)
-            seen = _ONE
+            weight = _ONE
             if not clamped and (y != row - MARGIN_BEFORE or x != column - MARGIN_BEFORE):
-                seen = np.float32(0)
-            image[row, column, 0] = seen * frame[y, x]
-            image[row, column, 1] = seen * _HALF * (frame[y, min(x + 1, width - 1)] - frame[y, max(x - 1, 0)])
-            image[row, column, 2] = seen * _HALF * (frame[min(y + 1, height - 1), x] - frame[max(y - 1, 0), x])
+                weight = np.float32(0)
+            image[row, column, 0] = weight * frame[y, x]
+            image[row, column, 1] = weight * _HALF * (frame[y, min(x + 1, width - 1)] - frame[y, max(x - 1, 0)])
+            image[row, column, 2] = weight * _HALF * (frame[min(y + 1, height - 1), x] - frame[max(y - 1, 0), x])
             image[row, column, 3] = np.float32(0)
 
 

@@ -244,8 +244,8 @@ def _cubic(image, r0, r1, r2, r3, c0, c1, c2, c3, weights_x, weights_y):
 
 
 @triton.jit
-def _within(place, least, greatest):
-    return tl.minimum(tl.maximum(place, least), greatest)
+def _within(index, least, greatest):
+    return tl.minimum(tl.maximum(index, least), greatest)
 
 
 @triton.jit(do_not_specialize=["height", "width", "lines", "slots", "margin"])

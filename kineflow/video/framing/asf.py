@@ -19,11 +19,11 @@ _ASF_COPIED = 8  # bytes, of which the first four are the size of the frame
 def check(stream: BinaryIO, size: int, number: int) -> str:
     """As :func:`kineflow.video.framing.fault.fault_of`, of an open file of ``size`` bytes."""
     head = stream.read(_ASF_HEADER_BYTES)
-    place, start = head.find(_ASF_FILE), head.find(_ASF_DATA)
-    if min(place, start) < 0 or len(head) < max(place + 104, start + 50):
+    offset, start = head.find(_ASF_FILE), head.find(_ASF_DATA)
+    if min(offset, start) < 0 or len(head) < max(offset + 104, start + 50):
         return ""
-    (stated,) = struct.unpack_from("<Q", head, place + 40)
-    flags, least, most = struct.unpack_from("<III", head, place + 88)
+    (stated,) = struct.unpack_from("<Q", head, offset + 40)
+    flags, least, most = struct.unpack_from("<III", head, offset + 88)
     is_live = flags & 1
     if not is_live and stated > size:
         return LOST.format(have=size, promised=stated)
@@ -34,23 +34,23 @@ def check(stream: BinaryIO, size: int, number: int) -> str:
     stream.seek(start + 50)
     corrected = 0x80 & (stream.read(1) or b"\x80")[0]  # all packets begin with error correction, or none does
     last: _Piece | None = None  # all that has come of a frame
-    for place in range(start + 50, end, most):
-        stream.seek(place)
+    for offset in range(start + 50, end, most):
+        stream.seek(offset)
         packet = stream.read(most)
         if packet.startswith(_ASF_INDEX):
             break
         if len(packet) < most:
             return CUT.format(what="packet")
         if packet[0] & 0x80 != corrected or (corrected and packet[0] & 0x10):
-            return DAMAGED.format(place=place, what="no packet")
+            return DAMAGED.format(offset=offset, what="no packet")
         try:
             pieces = list(_asf_pieces(packet, number))
         except (IndexError, struct.error):
-            return DAMAGED.format(place=place, what="no packet")
+            return DAMAGED.format(offset=offset, what="no packet")
         for piece in pieces:
             if last is None or piece.frame != last.frame:
                 if last is not None and ((piece.frame - last.frame) % 256 > 1 or last.have != last.size):
-                    return DAMAGED.format(place=place, what="a frame, or a piece of one, is missing")
+                    return DAMAGED.format(offset=offset, what="a frame, or a piece of one, is missing")
                 last = piece
             else:
                 last = last._replace(have=last.have + piece.have)
@@ -67,31 +67,31 @@ class _Piece(NamedTuple):
 
 def _asf_pieces(packet: bytes, number: int) -> Iterator[_Piece]:
     """The pieces of frames of one stream that a packet holds."""
-    place = 1 + (packet[0] & 15) if packet[0] & 0x80 else 0
-    sizes, kinds = packet[place], packet[place + 1]
-    place += 2
+    offset = 1 + (packet[0] & 15) if packet[0] & 0x80 else 0
+    sizes, kinds = packet[offset], packet[offset + 1]
+    offset += 2
     fields = []
     for shift in (5, 1, 3):  # length of the packet, sequence, padding
         width = _ASF_WIDTHS[sizes >> shift & 3]
-        fields.append(int.from_bytes(packet[place : place + width], "little"))
-        place += width
+        fields.append(int.from_bytes(packet[offset : offset + width], "little"))
+        offset += width
     end = len(packet) - fields[2]
-    place += 6  # when to send it, for how long
+    offset += 6  # when to send it, for how long
     several = sizes & 1
-    count, length_width = (packet[place] & 63, _ASF_WIDTHS[packet[place] >> 6]) if several else (1, 0)
-    place += several
+    count, length_width = (packet[offset] & 63, _ASF_WIDTHS[packet[offset] >> 6]) if several else (1, 0)
+    offset += several
     number_width, offset_width, copied_width = (_ASF_WIDTHS[kinds >> shift & 3] for shift in (4, 2, 0))
     for _piece in range(count):
-        stream = packet[place] & 127
-        frame = packet[place + 1] if number_width else 0
-        place += 1 + number_width + offset_width
-        copied = int.from_bytes(packet[place : place + copied_width], "little")
-        place += copied_width
-        size = int.from_bytes(packet[place : place + 4], "little")
-        place += copied
-        length = int.from_bytes(packet[place : place + length_width], "little") if several else end - place
-        place += length_width + length
-        if place > end:
+        stream = packet[offset] & 127
+        frame = packet[offset + 1] if number_width else 0
+        offset += 1 + number_width + offset_width
+        copied = int.from_bytes(packet[offset : offset + copied_width], "little")
+        offset += copied_width
+        size = int.from_bytes(packet[offset : offset + 4], "little")
+        offset += copied
+        length = int.from_bytes(packet[offset : offset + length_width], "little") if several else end - offset
+        offset += length_width + length
+        if offset > end:
             raise IndexError
         if stream == number and number_width and copied >= _ASF_COPIED:
             yield _Piece(frame, length, size)

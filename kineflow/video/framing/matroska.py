@@ -23,18 +23,20 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
     end, tracks, fault = size, set[int](), ""
     pieces = iter(range(MOST_PIECES))
     for _piece in pieces:
-        place = stream.tell()
-        if place >= end:
+        offset = stream.tell()
+        if offset >= end:
             return ""
         element = _element(stream)
         if element is None:
-            return CUT.format(what="element") if size - place < 12 else DAMAGED.format(place=place, what="no element")
+            return (
+                CUT.format(what="element") if size - offset < 12 else DAMAGED.format(offset=offset, what="no element")
+            )
         name, length, content = *element, stream.tell()
         if name not in _IN_SEGMENT | _IN_CLUSTER | _ANYWHERE | {_EBML, _SEGMENT}:
-            return DAMAGED.format(place=place, what="no element of Matroska")
+            return DAMAGED.format(offset=offset, what="no element of Matroska")
         if length == _UNKNOWN:
             if name not in (_SEGMENT, _CLUSTER):
-                return DAMAGED.format(place=place, what="an element without a size")
+                return DAMAGED.format(offset=offset, what="an element without a size")
             continue  # into it
         if name == _SEGMENT:
             if content + length > size:
@@ -42,13 +44,13 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
             end = content + length
             continue
         if content + length > end:
-            return CUT.format(what="element") if end == size else DAMAGED.format(place=place, what="a wrong size")
+            return CUT.format(what="element") if end == size else DAMAGED.format(offset=offset, what="a wrong size")
         if name == _TRACKS:
             tracks = _track_numbers(stream, content + length)
         elif name == _CLUSTER:
             fault = _cluster(stream, content, content + length, tracks, pieces)
         elif name == _SIMPLE_BLOCK:
-            fault = _block(stream, place, tracks)
+            fault = _block(stream, offset, tracks)
         if fault:
             return fault
         stream.seek(content + length)
@@ -57,28 +59,28 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
 
 def _cluster(stream: BinaryIO, start: int, end: int, tracks: set[int], pieces: Iterator[int]) -> str:
     """Its elements fill it, and have its check sum where it holds one."""
-    place = start
+    offset = start
     for _piece in pieces:
-        if place >= end:
+        if offset >= end:
             break
         element = _element(stream)
         if element is None or element[0] not in _IN_CLUSTER | _ANYWHERE or not 0 <= element[1] <= end - stream.tell():
-            return DAMAGED.format(place=place, what="no element of a cluster")
+            return DAMAGED.format(offset=offset, what="no element of a cluster")
         name, length, content = *element, stream.tell()
-        if name == _CRC32 and length == 4 and place == start:
+        if name == _CRC32 and length == 4 and offset == start:
             (stated,) = struct.unpack("<I", stream.read(4))
             if _crc32(stream, end - stream.tell()) != stated:
-                return DAMAGED.format(place=start, what="a check sum fails")
-        elif name == _SIMPLE_BLOCK and (fault := _block(stream, place, tracks)):
+                return DAMAGED.format(offset=start, what="a check sum fails")
+        elif name == _SIMPLE_BLOCK and (fault := _block(stream, offset, tracks)):
             return fault
-        place = stream.seek(content + length)
+        offset = stream.seek(content + length)
     return ""
 
 
-def _block(stream: BinaryIO, place: int, tracks: set[int]) -> str:
+def _block(stream: BinaryIO, offset: int, tracks: set[int]) -> str:
     if not tracks or _number(stream) in tracks:
         return ""
-    return DAMAGED.format(place=place, what="a block of no track")
+    return DAMAGED.format(offset=offset, what="a block of no track")
 
 
 def _track_numbers(stream: BinaryIO, end: int) -> set[int]:

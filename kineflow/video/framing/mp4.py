@@ -9,11 +9,11 @@ from kineflow.video.framing.words import CUT, DAMAGED, MOST_PIECES
 
 def check(stream: BinaryIO, size: int, _: int) -> str:
     """As :func:`kineflow.video.framing.fault.fault_of`, of an open file of ``size`` bytes."""
-    place, in_fragments = 0, False
+    offset, in_fragments = 0, False
     for _piece in range(MOST_PIECES):
-        if place >= size:
+        if offset >= size:
             return ""
-        stream.seek(place)
+        stream.seek(offset)
         head = stream.read(16)
         length = int.from_bytes(head[:4], "big")
         if length == 1:
@@ -24,8 +24,8 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
         if length == 0 and head[4:8] == b"mdat":  # to the end of the file
             return ""
         if length < 8 or not head[4:8].isalnum():
-            return DAMAGED.format(place=place, what="no box") if in_fragments else ""
-        if place + length > size:
+            return DAMAGED.format(offset=offset, what="no box") if in_fragments else ""
+        if offset + length > size:
             return CUT.format(what="box") if in_fragments else ""
-        place += length
+        offset += length
     return ""

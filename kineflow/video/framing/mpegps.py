@@ -13,21 +13,21 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
     """As :func:`kineflow.video.framing.fault.fault_of`, of an open file of ``size`` bytes."""
     if stream.read(4) != b"\0\0\1\xba":  # a Video CD's sectors, or a part of something
         return ""
-    place = 0
+    offset = 0
     for _piece in range(MOST_PIECES):
-        if place + 4 > size:
+        if offset + 4 > size:
             break
-        stream.seek(place)
+        stream.seek(offset)
         head = stream.read(14)
         if head.startswith(b"\0\0\0"):  # padding
-            place += 1
+            offset += 1
             continue
         if head[:3] != b"\0\0\1" or head[3] < _PS_END:
-            return DAMAGED.format(place=place, what="no packet")
+            return DAMAGED.format(offset=offset, what="no packet")
         if head[3] == _PACK:
-            place += 14 + (head[13] & 7) if len(head) == 14 and head[4] & 0xC0 == 0x40 else 12
+            offset += 14 + (head[13] & 7) if len(head) == 14 and head[4] & 0xC0 == 0x40 else 12
         elif head[3] == _PS_END:
-            place += 4
+            offset += 4
         else:
-            place += 6 + int.from_bytes(head[4:6], "big")
-    return CUT.format(what="packet") if place > size else ""
+            offset += 6 + int.from_bytes(head[4:6], "big")
+    return CUT.format(what="packet") if offset > size else ""

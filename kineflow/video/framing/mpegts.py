@@ -28,10 +28,10 @@ def check(stream: BinaryIO, size: int, pid: int) -> str:
         return ""
     width, start = shape
     expected = -1
-    for place, packets in _rows(stream, start, width):
+    for offset, packets in _rows(stream, start, width):
         lost = np.flatnonzero(packets[:, 0] != _TS_SYNC)
         if len(lost):
-            return DAMAGED.format(place=place + int(lost[0]) * width, what="no packet")
+            return DAMAGED.format(offset=offset + int(lost[0]) * width, what="no packet")
         film = packets[(packets[:, 1].astype(np.int32) & 0x1F) << 8 | packets[:, 2] == pid]
         film = film[film[:, 3] & 0x10 > 0]
         counts = (film[:, 3] & 15).astype(np.int8)
@@ -39,21 +39,21 @@ def check(stream: BinaryIO, size: int, pid: int) -> str:
             continue
         before = np.concatenate([[expected if expected >= 0 else (counts[0] - 1) % 16], counts[:-1]])
         steps = (counts - before) % 16
-        said = (film[:, 3] & 0x20 > 0) & (film[:, 4] > 0) & (film[:, 5] & 0x80 > 0)  # that the count starts anew
-        if ((steps > 1) & ~said).any():
-            return f"damaged: packets are missing at {int(((steps > 1) & ~said).sum())} places"
-        if fault := _no_start(film, place):
+        restarts = (film[:, 3] & 0x20 > 0) & (film[:, 4] > 0) & (film[:, 5] & 0x80 > 0)  # that the count starts anew
+        if ((steps > 1) & ~restarts).any():
+            return f"damaged: packets are missing at {int(((steps > 1) & ~restarts).sum())} places"
+        if fault := _no_start(film, offset):
             return fault
         expected = int(counts[-1])
     return "" if (size - start) % width in (0, _TS_BYTES) else CUT.format(what="packet")
 
 
-def _no_start(film: np.ndarray, place: int) -> str:
+def _no_start(film: np.ndarray, offset: int) -> str:
     """What is wrong with packets that are said to begin something: there is no start code, and all of it is lost."""
     begins = film[film[:, 1] & 0x40 > 0]
     content = np.where(begins[:, 3] & 0x20, 5 + begins[:, 4].astype(np.int64), 4)
     if (content > _TS_BYTES - 3).any():
-        return DAMAGED.format(place=place, what="no room for what a packet begins")
+        return DAMAGED.format(offset=offset, what="no room for what a packet begins")
     code = np.take_along_axis(begins, content[:, None] + np.arange(3), axis=1)
     scrambled = begins[:, 3] & 0xC0
     return "" if ((code == (0, 0, 1)).all(axis=1) | (scrambled > 0)).all() else "damaged: the start of a frame is lost"

@@ -18,9 +18,9 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
     """As :func:`kineflow.video.framing.fault.fault_of`, of an open file of ``size`` bytes."""
     number_of: dict[int, int] = {}
     films: dict[int, bool] = {}  # whether the last page has come
-    place = 0
+    offset = 0
     for _piece in range(MOST_PIECES):
-        if place >= size:
+        if offset >= size:
             break
         header = stream.read(_OGG_HEADER.size)
         if not header.startswith(b"OggS") and films and all(films.values()):
@@ -29,22 +29,22 @@ def check(stream: BinaryIO, size: int, _: int) -> str:
             return CUT.format(what="page")
         mark, _version, flags, _time, serial, number, stated, segments = _OGG_HEADER.unpack(header)
         if mark != b"OggS":
-            return DAMAGED.format(place=place, what="no page")
+            return DAMAGED.format(offset=offset, what="no page")
         lacing = stream.read(segments)
         content = stream.read(sum(lacing))
         if len(lacing) < segments or len(content) < sum(lacing):
             return CUT.format(what="page")
         if _ogg_check_sum(header, lacing + content) != stated:
-            return DAMAGED.format(place=place, what="a check sum fails")
+            return DAMAGED.format(offset=offset, what="a check sum fails")
         if flags & _FIRST:
             if content.startswith(_OGG_VIDEO):
                 films[serial] = False
         elif number != number_of.get(serial, number - 1) + 1:
-            return DAMAGED.format(place=place, what=f"{number - number_of[serial] - 1} pages are missing")
+            return DAMAGED.format(offset=offset, what=f"{number - number_of[serial] - 1} pages are missing")
         if flags & _LAST and serial in films:
             films[serial] = True
         number_of[serial] = number
-        place += len(header) + len(lacing) + len(content)
+        offset += len(header) + len(lacing) + len(content)
     return "" if all(films.values()) else "it ends without its last page"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 CUT = "its last {what} breaks off: the file ends early"
 LOST = "{have} of the {promised} bytes of its header are there"
-DAMAGED = "damaged at byte {place}: {what}"
+DAMAGED = "damaged at byte {offset}: {what}"
 
 MOST_PIECES = 20_000_000
 """Pieces of a file that are walked through; what comes behind is not judged."""

@@ -117,20 +117,20 @@ class TestCommand:
 
     def test_help_lists_every_argument_with_its_default(self, capsys):
         assert run("--help") == 0
-        shown = capsys.readouterr().out
-        assert "Make tea." in shown
+        output = capsys.readouterr().out
+        assert "Make tea." in output
         assert all(
-            flag in shown for flag in ("--water", "--milk", "--tea", "--metrics", "--params", "--name", "--cups")
+            flag in output for flag in ("--water", "--milk", "--tea", "--metrics", "--params", "--name", "--cups")
         )
-        assert "strength: 3\n      int >= 1 and <= 5. Spoons a cup.\n" in shown
-        assert "label: 100%\n" in shown
-        assert "sort: null\n      black | green | null\n" in shown
-        assert "kettle.litres: 1.5\n      float > 0. How much it holds.\n" in shown
-        assert "Boiling, at 100 % heat; of a spring" in shown
-        assert "How many to pour. (int, or FILE.yaml:KEY; 1 by default)" in " ".join(shown.split())
-        assert "Args:" not in shown
-        assert "tracker" not in shown
-        assert "Raises" not in shown
+        assert "strength: 3\n      int >= 1 and <= 5. Spoons a cup.\n" in output
+        assert "label: 100%\n" in output
+        assert "sort: null\n      black | green | null\n" in output
+        assert "kettle.litres: 1.5\n      float > 0. How much it holds.\n" in output
+        assert "Boiling, at 100 % heat; of a spring" in output
+        assert "How many to pour. (int, or FILE.yaml:KEY; 1 by default)" in " ".join(output.split())
+        assert "Args:" not in output
+        assert "tracker" not in output
+        assert "Raises" not in output
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,10 @@ def test_a_failed_shard_is_not_hidden_by_a_later_one(kubernetes: Kubernetes) -> 
     assert failures(kubernetes) == {"extract-flow": "no space left"}
 
 
-@pytest.mark.parametrize(("refused", "said"), [("pods", {}), ("log", {"train": "(its log cannot be read: Forbidden)"})])
-def test_what_may_not_be_read_is_left_out(kubernetes: Kubernetes, refused: str, said: dict[str, str]) -> None:
+@pytest.mark.parametrize(("refused", "logs"), [("pods", {}), ("log", {"train": "(its log cannot be read: Forbidden)"})])
+def test_what_may_not_be_read_is_left_out(kubernetes: Kubernetes, refused: str, logs: dict[str, str]) -> None:
     kubernetes.pods, kubernetes.refuses = [pod("a", "train", "Failed", minute=1)], refused
-    assert failures(kubernetes) == said
+    assert failures(kubernetes) == logs
 
 
 def test_away_from_a_cluster_there_are_no_pods(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ def start(given: dict[str, Any], metrics: Path, **environment: str) -> subproces
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said = process.communicate(timeout=570)[1]
-    return process.returncode, said
+    output = process.communicate(timeout=570)[1]
+    return process.returncode, output
 
 
 def after_a_round(process: subprocess.Popen[str], model: Path) -> dict[int, int]:
@@ -100,15 +100,15 @@ def after_a_round(process: subprocess.Popen[str], model: Path) -> dict[int, int]
 
 def workers(parent: int) -> dict[int, int]:
     """Process ids of the children that have a rank, by rank."""
-    found = {}
+    ranks = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent_of_it = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             variables = (folder / "environ").read_text().split("\0") if parent_of_it == parent else []
         except (OSError, ValueError):
             continue
-        found |= {int(each[5:]): int(folder.name) for each in variables if each.startswith("RANK=")}
-    return found
+        ranks |= {int(each[5:]): int(folder.name) for each in variables if each.startswith("RANK=")}
+    return ranks
 
 
 def is_alive(process_id: int) -> bool:
@@ -260,13 +260,13 @@ def test_a_process_that_is_killed_changes_nothing(given: dict[str, Any], tmp_pat
     ranks = after_a_round(process, given["model"])
     assert ranks.keys() == {0, 1}
     os.kill(ranks[1], signal.SIGKILL)
-    code, said = end(process)
-    assert code == 0, said
-    assert "a process was lost; all were started again" in said
-    assert "Traceback" not in said
-    found, expected = curves(given["model"]), curves(alone)
-    assert [row[:2] for row in found] == [row[:2] for row in expected]
-    assert [row[2] for row in found] == pytest.approx([row[2] for row in expected], rel=1e-5)
+    code, output = end(process)
+    assert code == 0, output
+    assert "a process was lost; all were started again" in output
+    assert "Traceback" not in output
+    trained, expected = curves(given["model"]), curves(alone)
+    assert [row[:2] for row in trained] == [row[:2] for row in expected]
+    assert [row[2] for row in trained] == pytest.approx([row[2] for row in expected], rel=1e-5)
     assert json.loads((tmp_path / "m.json").read_text())["val/loss"] in losses_on_val(given["model"])
     assert [path.name for path in given["model"].parent.iterdir()] == ["model"]
 
@@ -296,15 +296,15 @@ def test_a_launcher_that_is_stopped_leaves_no_process_and_goes_on_next_time(
     process = start(given, tmp_path / "m.json")
     ranks = after_a_round(process, given["model"])
     process.send_signal(stop)
-    code, said = end(process)
+    code, output = end(process)
     assert code == (-signal.SIGKILL if stop is signal.SIGKILL else 130)
-    assert said.count("interrupted: ") == (0 if stop is signal.SIGKILL else 1)
-    assert "Traceback" not in said
+    assert output.count("interrupted: ") == (0 if stop is signal.SIGKILL else 1)
+    assert "Traceback" not in output
     assert_gone(list(ranks.values()))
     assert not given["model"].exists()
-    code, said = end(start(given, tmp_path / "m.json"))
+    code, output = end(start(given, tmp_path / "m.json"))
     assert code == 0
-    assert "step 2/6" not in said
+    assert "step 2/6" not in output
     assert [step for step, name, _ in curves(given["model"]) if name == "val/loss"] == [2, 4, 6]
 
 
@@ -321,12 +321,12 @@ def test_a_mistake_that_one_process_meets_is_said_once_and_not_tried_again(
     broken = tmp_path / "clips" / "media" / "train-0.mp4"
     broken.write_bytes(b"no video")
     dataclasses.replace(ClipSet.load(given["clips"]), media_root=str(broken.parent)).save(tmp_path / "clips")
-    code, said = end(start({**given, "clips": tmp_path / "clips"}, tmp_path / "m.json"))
+    code, output = end(start({**given, "clips": tmp_path / "clips"}, tmp_path / "m.json"))
     assert code == 2
-    assert said.startswith("error: ")
-    assert said.count(str(broken)) == 1
-    assert "Traceback" not in said
-    assert "started again" not in said
+    assert output.startswith("error: ")
+    assert output.count(str(broken)) == 1
+    assert "Traceback" not in output
+    assert "started again" not in output
 
 
 @pytest.mark.long
@@ -394,7 +394,7 @@ def test_two_nodes_as_kubeflow_trainer_starts_them_survive_the_loss_of_a_process
     os.kill(workers(nodes[1].pid)[1], signal.SIGKILL)
     ended = [end(node) for node in nodes]
     assert [code for code, _ in ended] == [0, 0], ended
-    assert sum(said.count("step 6/6") for _, said in ended) == 1
+    assert sum(output.count("step 6/6") for _, output in ended) == 1
     assert (tmp_path / "m.json").exists()
     assert [step for step, name, _ in curves(given["model"]) if name == "val/loss"] == [2, 4, 6]
     assert [path.name for path in given["model"].parent.iterdir()] == ["model"]

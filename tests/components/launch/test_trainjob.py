@@ -223,9 +223,9 @@ def test_a_retry_after_a_failure_makes_a_new_job_on_the_same_folder(cluster, giv
 
 def test_a_mistake_that_a_node_has_found_is_said_in_its_words(cluster, given):
     def control(job: dict) -> None:
-        told = {"problem": "no clips to learn from", "where": "clips", "remedy": "add some", "exit_code": 2}
+        mistake = {"problem": "no clips to learn from", "where": "clips", "remedy": "add some", "exit_code": 2}
         variables = {each["name"]: each.get("value") for each in job["spec"]["trainer"]["env"]}
-        Path(variables["KINEFLOW_LAUNCH"], "mistake.json").write_text(json.dumps(told))
+        Path(variables["KINEFLOW_LAUNCH"], "mistake.json").write_text(json.dumps(mistake))
         cluster.says(JOB, "Complete", "JobsCompleted")
 
     cluster.controller = control
@@ -292,13 +292,13 @@ def test_a_launcher_that_is_told_to_stop_deletes_the_job(cluster, given, environ
     with launch(given, environment) as launcher:
         wait_until(lambda: cluster.count("GET", f"trainjobs/{JOB}") > 2)
         launcher.send_signal(stop)
-        _, said = launcher.communicate(timeout=60)
+        _, output = launcher.communicate(timeout=60)
     assert launcher.returncode == 130
     assert not lingering(cluster)
-    assert f"TrainJob kineflow/{JOB}: deleted" in said
-    assert "Traceback" not in said
-    assert SECRET not in said
-    assert TOKEN not in said
+    assert f"TrainJob kineflow/{JOB}: deleted" in output
+    assert "Traceback" not in output
+    assert SECRET not in output
+    assert TOKEN not in output
 
 
 @pytest.mark.slow

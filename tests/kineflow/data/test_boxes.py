@@ -50,7 +50,7 @@ def test_what_lies_outside_the_frame_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("v,1.5,0,0,4,4,jump,32,24", "frame must be a whole number of at least 0, not '1.5'"),
         ("v,-1,0,0,4,4,jump,32,24", "frame must be a whole number of at least 0, not '-1'"),
@@ -66,25 +66,25 @@ def test_what_lies_outside_the_frame_is_cut_off(tmp_path: Path) -> None:
         ("v,0,0,0,4,4,,32,24", "clip and label must not be empty"),
     ],
 )
-def test_an_impossible_row_is_named(tmp_path: Path, row: str, said: str) -> None:
+def test_an_impossible_row_is_named(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(KineflowError) as caught:
         read_boxes(written(tmp_path, ROW, row))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "line 3" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("second", "message"),
     [
         ("a/b,3,0,0,4,4,jump,320,240", "a second box of clip 'a/b', frame 3"),
         ("a/b,4,0,0,4,4,run,320,240", "label is 'run', and 'jump' in another row"),
         ("a/b,4,0,0,4,4,jump,321,240", "width is '321', and '320' in another row"),
     ],
 )
-def test_rows_of_an_actor_agree(tmp_path: Path, second: str, said: str) -> None:
+def test_rows_of_an_actor_agree(tmp_path: Path, second: str, message: str) -> None:
     with pytest.raises(KineflowError, match="column actor") as caught:
         read_boxes(written(tmp_path, ROW, second))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_columns_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def test_nothing_is_found_in_a_good_manifest_or_an_empty_one():
 
 
 def test_groups_across_splits():
-    found = findings.groups_in_several_splits(altered(group=["g1", "g1", "g2", "g1", "g2"]))
-    assert found == Finding("group 'g1' in train, val, group 'g2' in train, unlabelled", ("a", "b", "c", "d", "e"))
+    finding = findings.groups_in_several_splits(altered(group=["g1", "g1", "g2", "g1", "g2"]))
+    assert finding == Finding("group 'g1' in train, val, group 'g2' in train, unlabelled", ("a", "b", "c", "d", "e"))
 
 
 def test_contents_across_splits_are_not_copies_within_one():
@@ -87,8 +87,8 @@ def test_they_are_those_of_which_a_pair_does(spans):
     clips = [(split, first, first + frames) for split, first, frames in spans]
     pairs = [(i, j) for i in range(len(clips)) for j in range(len(clips)) if clips[i][0] != clips[j][0]]
     meeting = {i for i, j in pairs if clips[i][1] < clips[j][2] and clips[j][1] < clips[i][2]}
-    found = findings.contents_in_several_splits(parts(*((*clip, "a") for clip in clips)))
-    assert set(found.clip_ids) == {f"p{number}" for number in meeting}
+    finding = findings.contents_in_several_splits(parts(*((*clip, "a") for clip in clips)))
+    assert set(finding.clip_ids) == {f"p{number}" for number in meeting}
 
 
 def test_other_parts_of_a_video_in_two_splits_are_told_apart_from_shared_frames():
@@ -113,21 +113,21 @@ def test_copies_within_a_split_are_not_contents_across():
 
 
 def test_classes_missing_by_split():
-    found = findings.classes_missing(CLIPS, classes=["jump", "run", "wave"], splits=["train", "val"])
-    assert found == Finding("train lacks wave; val lacks jump, wave")
+    finding = findings.classes_missing(CLIPS, classes=["jump", "run", "wave"], splits=["train", "val"])
+    assert finding == Finding("train lacks wave; val lacks jump, wave")
     assert findings.classes_missing(CLIPS, classes=["jump"], splits=[]) == Finding()
 
 
 def test_long_lists_are_counted():
-    found = findings.classes_missing(CLIPS, classes=[f"k{i}" for i in range(8)], splits=["val"])
-    assert found.observed == "val lacks k0, k1, k2, k3, k4 and 3 more"
+    finding = findings.classes_missing(CLIPS, classes=[f"k{i}" for i in range(8)], splits=["val"])
+    assert finding.observed == "val lacks k0, k1, k2, k3, k4 and 3 more"
 
 
 def test_few_clips_and_balance_count_the_split_and_the_known_classes_only():
     assert findings.classes_below(CLIPS, classes=["jump", "run"], split="train", minimum=2) == Finding("run has 1")
     assert findings.classes_below(CLIPS, classes=["jump"], split="train", minimum=2) == Finding()
-    found = findings.classes_unbalanced(CLIPS, classes=["jump", "run"], split="train", max_ratio=1.5)
-    assert found == Finding("jump has 2 clips, run has 1: 2.0 to 1")
+    finding = findings.classes_unbalanced(CLIPS, classes=["jump", "run"], split="train", max_ratio=1.5)
+    assert finding == Finding("jump has 2 clips, run has 1: 2.0 to 1")
     assert findings.classes_unbalanced(CLIPS, classes=["jump"], split="train", max_ratio=1.5) == Finding()
 
 

@@ -49,10 +49,10 @@ def test_the_same_answers_as_window_by_window(network: FrameNetwork, crops: Crop
     clips = [clip(number, frames) for number, frames in enumerate(LENGTHS)]
     windows = [dense_clips(LENGTHS[0], ClipSpec(4)), *(uniform_clips(n, ClipSpec(4, 2), 3) for n in LENGTHS[1:])]
     with torch.inference_mode():
-        answers = list(
+        logits = list(
             logits_frame_by_frame(network, clips, windows, read, crops=crops, batch_size=batch_size, device="cpu")
         )
-        for video, seen, found in zip(clips, windows, answers, strict=True):
+        for video, seen, found in zip(clips, windows, logits, strict=True):
             expected = network(read(video, seen, crops).flatten(0, 1))
             assert found.shape == (len(seen) * crops, 3)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

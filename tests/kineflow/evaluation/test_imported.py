@@ -70,7 +70,7 @@ def test_a_file_name_shared_by_two_clips_names_neither(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty"),
         ("video,walk,jump,run\n", "called 'video'"),
@@ -84,8 +84,8 @@ def test_a_file_name_shared_by_two_clips_names_neither(tmp_path: Path) -> None:
         ("clip,walk,jump,run\nv_run_g01_c01,1,0,2\n", "1 of 2 clips have no scores: walk/v_walk_g02_c03"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         read_imported(write(tmp_path, text), model="idt", like=network())
 
 

@@ -119,9 +119,9 @@ def test_top5_counts_the_five_best():
     assert summarise(Scores("m", names, np.arange(8), names, logits)).top5 == 5 / 8
 
 
-@pytest.mark.parametrize(("labels", "said"), [([], "no clip"), ([0, -1], "1 clips have no label")])
-def test_no_figures_without_labels(labels, said):
-    with pytest.raises(KineflowError, match=said):
+@pytest.mark.parametrize(("labels", "message"), [([], "no clip"), ([0, -1], "1 clips have no label")])
+def test_no_figures_without_labels(labels, message):
+    with pytest.raises(KineflowError, match=message):
         summarise(scored(labels, [0] * len(labels)))
 
 

@@ -137,14 +137,14 @@ def test_coded_flow_makes_a_small_difference(video: Path, tmp_path: Path) -> Non
 
 def test_camera_motion_is_removed_where_it_was_in_training(video: Path) -> None:
     kept, removed = card_of("flow"), card_of("warped_flow")
-    seen = [predict_video(video, network_of(card), card, clips=1) for card in (kept, removed)]
-    assert np.abs(seen[0] - seen[1]).max() > 0.01
+    predictions = [predict_video(video, network_of(card), card, clips=1) for card in (kept, removed)]
+    assert np.abs(predictions[0] - predictions[1]).max() > 0.01
 
 
 def test_bytes_give_what_the_file_gives(video: Path) -> None:
     card = card_of("rgb_flow")
-    answers = [predict_video(given, network_of(card), card, clips=2) for given in (video, video.read_bytes())]
-    np.testing.assert_array_equal(*answers)
+    predictions = [predict_video(given, network_of(card), card, clips=2) for given in (video, video.read_bytes())]
+    np.testing.assert_array_equal(*predictions)
 
 
 def test_memory_does_not_grow_with_windows(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def test_every_stage_of_the_network_can_be_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"stages": ["Mixed6a"]}, "Mixed5c"),
         ({"stages": []}, "at least 1"),
@@ -29,8 +29,8 @@ def test_every_stage_of_the_network_can_be_named() -> None:
         ({"learn_from": ["train", "val"], "split": "val"}, "split must be none of those"),
     ],
 )
-def test_what_cannot_be(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+def test_what_cannot_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         parse_params(ProbeSettings, changes, where="probes")
 
 

@@ -97,11 +97,11 @@ def score(clip_set, flow_set=None, *, modality="rgb", split=Split.TEST, clips_pe
 
 def by_hand(name, read, modality, windows=3):
     network, wanted = Probe(3 if modality == "rgb" else 2).eval(), card(modality).preprocessing
-    answers = []
+    logits = []
     for indices in uniform_clips(LENGTHS[name] - 1, ClipSpec(4, 2), windows):
         with torch.inference_mode():
-            answers.append(network(centre_crop(read(indices.tolist()), wanted)[None]).softmax(dim=1)[0])
-    return torch.stack(answers).mean(dim=0).numpy()
+            logits.append(network(centre_crop(read(indices.tolist()), wanted)[None]).softmax(dim=1)[0])
+    return torch.stack(logits).mean(dim=0).numpy()
 
 
 @pytest.mark.parametrize("windows", [1, 3])
@@ -200,11 +200,11 @@ class TestSnippets:
         scores = score(clip_set, card=self.snippets())
         wanted, network = card().preprocessing, Probe(3).eval()
         path = clip_set.locate(clip_set.clips[0])
-        answers = []
+        logits = []
         for indices in uniform_clips(LENGTHS["a"] - 1, ClipSpec(4, 2), 3):
             with torch.inference_mode():
-                answers.append(network(centre_crop(read_frames(path, indices.tolist()), wanted)[None])[0])
-        assert np.allclose(scores.logits[0], torch.stack(answers).mean(dim=0), atol=1e-5)
+                logits.append(network(centre_crop(read_frames(path, indices.tolist()), wanted)[None])[0])
+        assert np.allclose(scores.logits[0], torch.stack(logits).mean(dim=0), atol=1e-5)
         assert not np.allclose(scores.probabilities()[0], score(clip_set).probabilities()[0], atol=1e-3)
 
     @pytest.mark.parametrize(("crops", "seen"), [(1, 5), (2, 10), (5, 25), (10, 50), ("whole", 10)])

@@ -101,7 +101,7 @@ def test_flat_metrics_name_models_and_fusions():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"student": "studnet"}, r"unknown model 'studnet'\n.*'plain', 'student'"),
         ({"baseline": "none"}, "unknown model 'none'"),
@@ -109,8 +109,8 @@ def test_flat_metrics_name_models_and_fusions():
         ({"models": (Evaluated(scores("fusion", LABELS), "rgb", 1),)}, "cannot be named 'fusion'"),
     ],
 )
-def test_names_are_checked(changes, said):
-    with pytest.raises(KineflowError, match=said):
+def test_names_are_checked(changes, message):
+    with pytest.raises(KineflowError, match=message):
         evaluation(**changes)
 
 

@@ -69,7 +69,7 @@ def test_the_file_is_plain_parquet(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"clip_ids": ("a", "b")}, "do not fit logits"),
         ({"classes": ("jump", "run", "sit")}, "do not fit logits"),
@@ -84,8 +84,8 @@ def test_the_file_is_plain_parquet(tmp_path):
         ({"logits": np.array([[0, 0], [np.nan, 0], [0, np.inf]], np.float32)}, "2 clips .* not finite.* 'b'"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(changes, said):
-    with pytest.raises(KineflowError, match=said):
+def test_parts_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(KineflowError, match=message):
         scores(**changes)
 
 
@@ -126,7 +126,7 @@ def test_a_file_with_broken_content_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"clip_ids": ("a", "b", "d")}, r"1 clips only in the first \(c\), 1 clips only in the second \(d\)"),
         ({"clip_ids": ("b", "a", "c")}, r"same clips in another order \(place 0: 'a', 'b'\)"),
@@ -134,8 +134,8 @@ def test_a_file_with_broken_content_is_refused(tmp_path):
         ({"labels": np.array([0, 0, -1])}, "1 clips have another label, the first of them 'b'"),
     ],
 )
-def test_align_names_the_difference(changes, said):
-    with pytest.raises(KineflowError, match=said) as caught:
+def test_align_names_the_difference(changes, message):
+    with pytest.raises(KineflowError, match=message) as caught:
         align([scores(), scores(model="same"), scores(model="student", **changes)])
     assert "'plain' and 'student'" in str(caught.value)
 

@@ -20,7 +20,7 @@ def test_a_fusion_may_name_weights_or_leave_them_to_val():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"split": "unlabelled"}, "'unlabelled'"),
         ({"clips_per_video": 0}, "greater than or equal to 1"),
@@ -35,8 +35,8 @@ def test_a_fusion_may_name_weights_or_leave_them_to_val():
         ({"split": "val", "fusion": [{"models": ["a", "b"], "weights": "val"}]}, "only where split is 'test'"),
     ],
 )
-def test_faults_are_named(values, said):
-    with pytest.raises(KineflowError, match=said):
+def test_faults_are_named(values, message):
+    with pytest.raises(KineflowError, match=message):
         parse_params(EvaluateSettings, values, where="evaluation")
 
 

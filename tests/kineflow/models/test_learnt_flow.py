@@ -131,15 +131,17 @@ class TestRegistered:
     def test_a_bundle_gives_it_back(self, tmp_path) -> None:
         torch.manual_seed(0)
         made = learnt_flow(num_classes=3, **self.HYPER).eval()
-        seen = Preprocessing("rgb", 5, 1, 32, 32, mean=(0.0,) * 3, std=(1.0,) * 3)
-        save_bundle(tmp_path / "m", made, ModelCard("m", "learnt_flow", dict(self.HYPER), ("a", "b", "c"), seen))
+        preprocessing = Preprocessing("rgb", 5, 1, 32, 32, mean=(0.0,) * 3, std=(1.0,) * 3)
+        save_bundle(
+            tmp_path / "m", made, ModelCard("m", "learnt_flow", dict(self.HYPER), ("a", "b", "c"), preprocessing)
+        )
         again, _ = load_bundle(tmp_path / "m")
         with torch.no_grad():
             torch.testing.assert_close(again(images()), made(images()), rtol=0, atol=0)
 
     @pytest.mark.parametrize(
-        ("keywords", "said"), [({"in_channels": 2}, "not from 2 channels"), ({"stream": "tsn"}, "'tsn'")]
+        ("keywords", "message"), [({"in_channels": 2}, "not from 2 channels"), ({"stream": "tsn"}, "'tsn'")]
     )
-    def test_what_cannot_be(self, keywords, said) -> None:
-        with pytest.raises(KineflowError, match=said):
+    def test_what_cannot_be(self, keywords, message) -> None:
+        with pytest.raises(KineflowError, match=message):
             learnt_flow(num_classes=3, **keywords)

@@ -64,7 +64,7 @@ def of_one_number(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda path: rewrite(path, lambda _, content: content, zipfile.ZIP_DEFLATED), "is compressed"),
         (with_bytes_behind, "no list of records"),
@@ -84,11 +84,11 @@ def of_one_number(path: Path) -> None:
         "cut", "empty archive", "pickle", "empty",
     ],
 )  # fmt: skip
-def test_other_files_are_refused(tmp_path: Path, spoil: Any, said: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, spoil: Any, message: str) -> None:
     path = tmp_path / "w.pth"
     torch.save(STATE, path)
     spoil(path)
-    with pytest.raises(KineflowError, match=said) as caught:
+    with pytest.raises(KineflowError, match=message) as caught:
         read_weights(path)
     assert str(caught.value.where) == str(path)
 

@@ -232,13 +232,13 @@ class TestBounds:
             predict_video(brightening, Brightness(), CARD, max_video_pixels=frames * 64 * 48 - 1)
 
     @pytest.mark.parametrize(
-        ("network", "said"),
+        ("network", "message"),
         [
             (torch.nn.Conv3d(5, 2, 3), r"cannot take clips of \[3, 4, 32, 32\]"),
             (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 32 * 32, 3)), "scores, for 2 classes"),
         ],
     )
-    def test_a_network_that_is_not_the_cards(self, brightening: Path, network: torch.nn.Module, said: str) -> None:
-        with pytest.raises(KineflowError, match=said) as caught:
+    def test_a_network_that_is_not_the_cards(self, brightening: Path, network: torch.nn.Module, message: str) -> None:
+        with pytest.raises(KineflowError, match=message) as caught:
             predict_video(brightening, network, CARD)
         assert caught.value.where == "model 'student'"

@@ -100,9 +100,9 @@ class TestAnswers:
         assert [entry["label"] for entry in row["top"]] == [CLASSES[index] for index in np.argsort(-expected)]
 
     def test_topk_shortens_the_list(self, model: Any, video: bytes) -> None:
-        answers = model.predict(table(video, video), params={"topk": 1})
-        assert [len(top) for top in answers["top"]] == [1, 1]
-        assert answers["top"][0][0] == {"label": answers["label"][0], "score": answers["score"][0]}
+        predictions = model.predict(table(video, video), params={"topk": 1})
+        assert [len(top) for top in predictions["top"]] == [1, 1]
+        assert predictions["top"][0][0] == {"label": predictions["label"][0], "score": predictions["score"][0]}
 
     def test_ties_go_to_the_first_class(self) -> None:
         row = scored_row(np.array([0.25, 0.375, 0.375], np.float32), CLASSES, 2)
@@ -116,8 +116,10 @@ class TestAnswers:
     def test_they_match_the_signature(self, model: Any, video: bytes) -> None:
         from mlflow.models.utils import _enforce_schema
 
-        answers = model.predict(table(video))
-        assert list(_enforce_schema(answers, model.metadata.get_output_schema()).columns) == list(answers.columns)
+        predictions = model.predict(table(video))
+        assert list(_enforce_schema(predictions, model.metadata.get_output_schema()).columns) == list(
+            predictions.columns
+        )
 
 
 class TestInputs:

@@ -73,9 +73,9 @@ def test_windows_are_the_time_steps_asked_for(stored: FeatureSet, clip: torch.Te
     assert torch.equal(read, clip.half()[list(window)].float())
 
 
-@pytest.mark.parametrize(("clip_id", "said"), [("other", "no features of clip 'other'"), ("single", "no motion")])
-def test_clips_without_features(stored: FeatureSet, clip_id: str, said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+@pytest.mark.parametrize(("clip_id", "message"), [("other", "no features of clip 'other'"), ("single", "no motion")])
+def test_clips_without_features(stored: FeatureSet, clip_id: str, message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         stored.locate(clip_id)
 
 

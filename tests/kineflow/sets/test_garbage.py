@@ -89,8 +89,8 @@ def find(project: Path, **how: object) -> Garbage:
     return find_garbage(project, **arguments)  # type: ignore[arg-type]
 
 
-def names(project: Path, found: Garbage) -> set[str]:
-    return {path.relative_to(project / "media").as_posix() for path in found.files}
+def names(project: Path, garbage: Garbage) -> set[str]:
+    return {path.relative_to(project / "media").as_posix() for path in garbage.files}
 
 
 def test_what_any_set_names_is_kept(project: Path) -> None:
@@ -102,18 +102,18 @@ def test_what_any_set_names_is_kept(project: Path) -> None:
     feature = FeatureEntry("a", "features/ee/seen.safetensors", 4, Status.OK, "")
     from kineflow.spec.preprocessing import Preprocessing
 
-    seen = Preprocessing("rgb", 1, 1, 16, 16, (1.0,) * 3, (1.0,) * 3)
-    source = FeatureSource("0", "b", "map", seen)
+    preprocessing = Preprocessing("rgb", 1, 1, 16, 16, (1.0,) * 3, (1.0,) * 3)
+    source = FeatureSource("0", "b", "map", preprocessing)
     FeatureSet(source, (2,), {"a": feature}, str(project / "media")).save(project / "outputs" / "features")
     media(project, "clips/00/orphan.mp4", "flow/11/orphan.mp4", "features/22/orphan.safetensors", "index/33/known.json")
     grow_old(project)
 
-    found = find(project)
-    assert names(project, found) == {"clips/00/orphan.mp4", "flow/11/orphan.mp4", "features/22/orphan.safetensors"}
-    assert found.kept == {"clips": 2, "flow": 2, "features": 1, "sets": 5}
-    assert found.by_kind(project / "media")["flow"] == (1, len("flow/11/orphan.mp4"))
-    gone = remove_garbage(project, found, cache=project / ".dvc" / "cache", wanted=nobody)
-    assert names(project, gone) == names(project, found)
+    garbage = find(project)
+    assert names(project, garbage) == {"clips/00/orphan.mp4", "flow/11/orphan.mp4", "features/22/orphan.safetensors"}
+    assert garbage.kept == {"clips": 2, "flow": 2, "features": 1, "sets": 5}
+    assert garbage.by_kind(project / "media")["flow"] == (1, len("flow/11/orphan.mp4"))
+    gone = remove_garbage(project, garbage, cache=project / ".dvc" / "cache", wanted=nobody)
+    assert names(project, gone) == names(project, garbage)
     assert not (project / "media" / "clips" / "00" / "orphan.mp4").exists()
     assert (project / "media" / "index" / "33" / "known.json").is_file()
     assert find(project).files == {}
@@ -129,12 +129,12 @@ def test_a_set_that_is_gone_is_kept_where_it_is_wanted(project: Path) -> None:
     def wanted(clips: Sequence[Clip]) -> bool:
         return any("champion" in clip.path for clip in clips)
 
-    found = find(project, wanted=wanted)
-    assert {name for name in names(project, found) if not name.startswith("sets/")} == {
+    garbage = find(project, wanted=wanted)
+    assert {name for name in names(project, garbage) if not name.startswith("sets/")} == {
         "clips/aa/abandoned.mp4",
         "flow/cc/some.mp4",
     }
-    assert found.kept["sets"] == 1
+    assert garbage.kept["sets"] == 1
 
 
 def test_what_is_young_or_being_written_is_left(project: Path) -> None:
@@ -172,10 +172,10 @@ def test_a_set_that_nobody_can_read_here_is_told(project: Path) -> None:
 def test_what_somebody_came_to_need_meanwhile_stays(project: Path) -> None:
     media(project, "clips/aa/reused.mp4", "clips/aa/old.mp4")
     grow_old(project)
-    found = find(project)
+    garbage = find(project)
     reused = project / "media" / "clips" / "aa" / "reused.mp4"
     ClipSet(("x",), (clip("clips/aa/reused.mp4"),), str(project / "media")).save(project / "outputs" / "clips")
-    gone = remove_garbage(project, found, cache=project / ".dvc" / "cache", wanted=nobody)
+    gone = remove_garbage(project, garbage, cache=project / ".dvc" / "cache", wanted=nobody)
     assert (names(project, gone), reused.is_file()) == ({"clips/aa/old.mp4"}, True)
 
 

@@ -143,9 +143,11 @@ def test_an_old_name_works_and_is_told_once(caplog):
     ]
 
 
-@pytest.mark.parametrize(("values", "said"), [({"rho": 1, "alpha": 1}, "only the new"), ({"rho": -1}, "inner.alpha")])
-def test_an_old_name_is_checked_as_the_new_one(values, said):
-    with pytest.raises(KineflowError, match=said):
+@pytest.mark.parametrize(
+    ("values", "message"), [({"rho": 1, "alpha": 1}, "only the new"), ({"rho": -1}, "inner.alpha")]
+)
+def test_an_old_name_is_checked_as_the_new_one(values, message):
+    with pytest.raises(KineflowError, match=message):
         parse_params(Around, {"inner": values}, where="teacher")
 
 

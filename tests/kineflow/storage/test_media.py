@@ -64,11 +64,11 @@ def test_places_never_lead_out_of_a_prefix(path: str) -> None:
 @given(st.text(max_size=12))
 def test_what_is_located_is_below_the_prefix_for_every_reader_of_addresses(path: str) -> None:
     try:
-        place = locate("s3://bucket/clips", path)
+        media = locate("s3://bucket/clips", path)
     except KineflowError:
         return
-    assert isinstance(place, RemoteFile)
-    parts = place.uri.split("/")
+    assert isinstance(media, RemoteFile)
+    parts = media.uri.split("/")
     assert parts[:4] == ["s3:", "", "bucket", "clips"]
     assert not {"", ".", ".."} & set(parts[4:])
 

@@ -60,7 +60,7 @@ def repeated(count: int, text: str) -> pa.DictionaryArray:
 
 
 @pytest.mark.parametrize(
-    ("columns", "options", "said"),
+    ("columns", "options", "message"),
     [
         ({"text": repeated(1_000_001, "x" * 1000)}, {}, "1000001 rows; at most"),
         (
@@ -83,10 +83,10 @@ def repeated(count: int, text: str) -> pa.DictionaryArray:
     ids=["rows", "page", "text", "list", "shared prefixes"],
 )
 def test_what_would_unfold_to_too_much_is_refused(
-    tmp_path: Path, columns: dict[str, Any], options: dict[str, Any], said: str
+    tmp_path: Path, columns: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
     path = write(tmp_path / "t", columns, **options)
-    with pytest.raises(ValueError, match=said), open_table(path, texts=["text"]) as table:
+    with pytest.raises(ValueError, match=message), open_table(path, texts=["text"]) as table:
         table.texts("text")
 
 
@@ -102,7 +102,7 @@ def test_the_footers_word_is_not_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "read", "said"),
+    ("columns", "read", "message"),
     [
         ({"a": pa.array([1])}, lambda table: table.texts("a"), "not texts"),
         ({"a": pa.array(["x"])}, lambda table: table.numbers("a", np.int32), "not int32"),
@@ -116,9 +116,9 @@ def test_the_footers_word_is_not_taken(tmp_path: Path) -> None:
         ({"a": pa.array(["x"])}, lambda table: table.texts("b"), "no column 'b'; there are 'a'"),
     ],
 )
-def test_what_is_not_in_a_column_is_said(tmp_path: Path, columns: dict[str, Any], read: Any, said: str) -> None:
+def test_what_is_not_in_a_column_is_said(tmp_path: Path, columns: dict[str, Any], read: Any, message: str) -> None:
     path = write(tmp_path / "t", columns)
-    with pytest.raises(ValueError, match=said), open_table(path, texts=[]) as table:
+    with pytest.raises(ValueError, match=message), open_table(path, texts=[]) as table:
         read(table)
 
 

@@ -16,7 +16,7 @@ def test_plain_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[" * 100_000, "nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "an integer of 5000 digits"),
@@ -28,8 +28,8 @@ def test_plain_json() -> None:
     ],
     ids=lambda value: str(value)[:10],
 )
-def test_what_no_reader_has_room_for(text: str | bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_no_reader_has_room_for(text: str | bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_json(text)
 
 

@@ -31,7 +31,7 @@ def test_plain_values_anchors_and_merges(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "message"),
     [
         (BOMB, 6, "aliases written out"),
         ("a: &a\n  - *a", 1, "holds itself"),
@@ -54,9 +54,9 @@ def test_plain_values_anchors_and_merges(tmp_path: Path) -> None:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_is_not_plain_is_refused_with_its_line(tmp_path: Path, text: str, line: int | None, said: str) -> None:
+def test_what_is_not_plain_is_refused_with_its_line(tmp_path: Path, text: str, line: int | None, message: str) -> None:
     before = time.process_time()
-    with pytest.raises(KineflowError, match=said) as caught:
+    with pytest.raises(KineflowError, match=message) as caught:
         read(tmp_path, text)
     assert str(caught.value.where) == str(tmp_path / "p.yaml") + ("" if line is None else f", line {line}")
     assert caught.value.remedy

@@ -156,9 +156,9 @@ def test_stopping_a_program_in_the_middle_leaves_nothing(
     program = upload_in_the_middle()
 
     program.send_signal(number)
-    _, said = program.communicate(timeout=60)
+    _, output = program.communicate(timeout=60)
 
-    assert program.returncode == code, said
+    assert program.returncode == code, output
     assert keys(swift, bucket) == unfinished(swift, bucket) == []
     assert swift.kept_parts(bucket) == 0
 
@@ -169,10 +169,10 @@ def test_an_upload_that_another_aborted_fails_with_one_message_and_no_object(
     program = upload_in_the_middle()
 
     abort_unfinished(swift, bucket)
-    _, said = program.communicate(timeout=60)
+    _, output = program.communicate(timeout=60)
 
     assert program.returncode == 1
-    assert f"s3://{bucket}/model: the S3 server refused: NoSuchUpload" in said
+    assert f"s3://{bucket}/model: the S3 server refused: NoSuchUpload" in output
     assert keys(swift, bucket) == unfinished(swift, bucket) == []
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_changes_meanwhile_is_not_kept(
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("s3://", "names a bucket"),
         ("/folder/file", "names a bucket"),
@@ -253,9 +253,9 @@ def test_a_file_that_changes_meanwhile_is_not_kept(
         ("s3://bucket/folder/", "no name for the object"),
     ],
 )
-def test_an_address_that_names_no_object_is_refused(tmp_path: Path, uri: str, said: str) -> None:
+def test_an_address_that_names_no_object_is_refused(tmp_path: Path, uri: str, message: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         upload_file(tmp_path / "file", uri)
 
 

@@ -104,18 +104,18 @@ def test_poses_that_do_not_fit_the_masks_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "array", "said"),
+    ("name", "array", "message"),
     [
         ("mask", np.zeros(70 * 2**20, np.uint8), "73400448 bytes; at most"),
         ("shape", np.array([10**9, 10**9, 10**9]), "masks"),
         ("shape", np.array([2, 3]), "masks"),
     ],
 )
-def test_what_would_unfold_to_too_much_is_refused(tmp_path: Path, name: str, array: np.ndarray, said: str) -> None:
+def test_what_would_unfold_to_too_much_is_refused(tmp_path: Path, name: str, array: np.ndarray, message: str) -> None:
     truth = small_truth()
     arrays = {"actor": truth.actor, "scene": truth.scene, "shape": np.array(truth.mask.shape, np.int32)}
     np.savez_compressed(tmp_path / "clip.npz", **{**arrays, "mask": np.packbits(truth.mask), name: array})
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         load_truth(tmp_path / "clip.npz")
 
 

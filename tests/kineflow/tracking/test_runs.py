@@ -109,8 +109,8 @@ class TestOpenStepRun:
         version = "0123456789abcdef0123456789abcdef.dir"
         with open_step_run("train", params={}, experiment="d3d") as run:
             run.log_dataset("clips", version=version, source="data")
-        found = connect().search_runs([run.experiment_id], f"datasets.digest = '{version}'")
-        assert [each.info.run_id for each in found] == [run.run_id]
+        runs = connect().search_runs([run.experiment_id], f"datasets.digest = '{version}'")
+        assert [each.info.run_id for each in runs] == [run.run_id]
 
     def test_an_error_is_recorded_and_passed_on(self, project: Path) -> None:
         run_ids = []
@@ -260,8 +260,8 @@ def test_credentials_reach_neither_the_store_nor_its_files(
 
     with caplog.at_level(logging.DEBUG), pytest.raises(RuntimeError):
         step_that_fails()
-    said = capfd.readouterr()
-    assert SECRET not in caplog.text + said.out + said.err
+    output = capfd.readouterr()
+    assert SECRET not in caplog.text + output.out + output.err
     leaks = [path for path in project.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert leaks == []
     assert read(run_ids[0]).data.tags["error"] == "RuntimeError: 403 for key ***"

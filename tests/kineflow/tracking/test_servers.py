@@ -139,6 +139,6 @@ def test_a_server_that_dies_ends_no_training_and_learns_no_password(
     warnings = [record.getMessage() for record in caplog.records if record.name.startswith("kineflow")]
     assert len([text for text in warnings if "cannot be used" in text]) == 1
     assert any("did not reach the tracking store" in text for text in warnings)
-    said = capfd.readouterr()
-    assert PASSWORD not in caplog.text + said.out + said.err
+    output = capfd.readouterr()
+    assert PASSWORD not in caplog.text + output.out + output.err
     assert [path for path in project.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()] == []

@@ -115,10 +115,10 @@ class TestPrepareStore:
             "import sys; from kineflow.tracking import store; store.prepare_store(); print('mlflow' in sys.modules)"
         )
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        said = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", script], cwd=project, env=environ, capture_output=True, text=True, check=True
         )
-        assert said.stdout.strip() == "False"
+        assert done.stdout.strip() == "False"
         assert (project / "mlflow.db").read_bytes() == before
 
     def test_an_empty_file_gets_its_tables(self, tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_processes_that_start_together_on_a_fresh_file_all_succeed(
         )
         for number in range(count)
     ]  # fmt: skip
-    said = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * count, said
+    outputs = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, outputs
 
     client = connect(tracking_uri(tmp_path))
     experiment = client.get_experiment_by_name("demo").experiment_id

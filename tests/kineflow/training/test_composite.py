@@ -82,11 +82,11 @@ def test_each_network_becomes_a_bundle(name: str, taps: list[Tap], own: dict[str
         expected = own_map if taps[0] == "map" else streams[0].network.forward_head(own_map, pre_logits=True)
     torch.testing.assert_close(features[0, 0], expected[0])
     assert card.flow == (FLOW if len(taps) == 2 else None)
-    told = {"backbone": "rgb" * 9, "initialised": "from rgb"}
+    lineage = {"backbone": "rgb" * 9, "initialised": "from rgb"}
     if len(taps) == 2:
-        told = {f"appearance_{key}": value for key, value in told.items()}
-        told |= {"motion_backbone": "flow" * 9, "motion_initialised": "from flow"}
-    assert card.lineage == told
+        lineage = {f"appearance_{key}": value for key, value in lineage.items()}
+        lineage |= {"motion_backbone": "flow" * 9, "motion_initialised": "from flow"}
+    assert card.lineage == lineage
 
 
 def test_a_flow_network_knows_how_its_flow_was_made() -> None:
@@ -114,7 +114,7 @@ def test_the_clips_of_frames_and_flow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("streams", "name", "said"),
+    ("streams", "name", "message"),
     [
         ([stream(), stream("flow")], "alstm", "alstm reads features of 1 backbones, and was given those of 2"),
         ([stream()], "videolstm", "reads features of 2"),
@@ -126,8 +126,8 @@ def test_the_clips_of_frames_and_flow() -> None:
         ([stream(), stream("flow", width=0.25)], "videolstm", "two kinds"),
     ],
 )
-def test_streams_that_do_not_fit(streams: list[Stream], name: str, said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+def test_streams_that_do_not_fit(streams: list[Stream], name: str, message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         build(streams, settings(name))
 
 

@@ -41,8 +41,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
         for name, before in how.items()
     ]
-    said = [process.communicate(timeout=570)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+    outputs = [process.communicate(timeout=570)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(outputs)
     return written
 
 

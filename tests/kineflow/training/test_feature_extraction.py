@@ -33,8 +33,10 @@ TIME_STEPS = FRAMES - 1
 
 def source(modality: Modality = "rgb", tap: Tap = "map", **changes: object) -> FeatureSource:
     channels = 2 if modality == "flow" else 3
-    seen = Preprocessing(modality, 1, 1, short_side=16, crop=16, mean=(100.0,) * channels, std=(50.0,) * channels)
-    return FeatureSource("0" * 64, "backbone", tap, dataclasses.replace(seen, **changes))
+    preprocessing = Preprocessing(
+        modality, 1, 1, short_side=16, crop=16, mean=(100.0,) * channels, std=(50.0,) * channels
+    )
+    return FeatureSource("0" * 64, "backbone", tap, dataclasses.replace(preprocessing, **changes))
 
 
 def backbone(channels: int = 3) -> ImageNetwork:
@@ -78,14 +80,14 @@ def test_features_are_the_backbone_s_own(
     assert extracted.time_steps == 4 * TIME_STEPS
     for clip in data.clip_set.usable(Split.TRAIN):
         if modality == "flow":
-            seen = read_flow(data.flow_set.locate(clip.clip_id))
+            inputs = read_flow(data.flow_set.locate(clip.clip_id))
         else:
             frames = read_frames(data.clip_set.locate(clip)).astype(np.int16)
-            seen = frames[1:] - frames[:-1] if modality == "rgb_difference" else frames[:-1]
-        expected = direct(seen, tap)
-        found = features.read(clip.clip_id, np.arange(TIME_STEPS))
+            inputs = frames[1:] - frames[:-1] if modality == "rgb_difference" else frames[:-1]
+        expected = direct(inputs, tap)
+        stored = features.read(clip.clip_id, np.arange(TIME_STEPS))
         assert features.shape == tuple(expected.shape[1:])
-        torch.testing.assert_close(found, expected, rtol=2**-10, atol=1e-3)
+        torch.testing.assert_close(stored, expected, rtol=2**-10, atol=1e-3)
 
 
 def test_the_view_is_the_preprocessing_s(data: ClipsAndFlow, run) -> None:

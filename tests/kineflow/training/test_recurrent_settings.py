@@ -30,7 +30,7 @@ def test_only_what_was_given_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"network": {"name": "cube_regression", "hidden": 64}}, "cube_regression has no hidden; it has multi_label"),
         ({"network": {"name": "conv_lstm", "rescale": True, "layers": 2}}, "has no layers and no rescale"),
@@ -45,10 +45,10 @@ def test_only_what_was_given_is_passed_on() -> None:
         ({"crop": 224}, "attention.crop: unknown key"),
     ],
 )
-def test_what_does_not_fit_is_refused(values: dict[str, object], said: str) -> None:
+def test_what_does_not_fit_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(KineflowError) as caught:
         parse(**values)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["alstm", "vgg_alstm", "conv_alstm", "motion_alstm", "videolstm"])

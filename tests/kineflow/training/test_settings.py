@@ -17,7 +17,7 @@ def test_the_defaults_are_valid():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         (
             {"steps": 10, "validate_every_steps": 4},
@@ -44,8 +44,8 @@ def test_the_defaults_are_valid():
         ({"optimiser": {"stem_lr_mult": 0}}, "student.optimiser.stem_lr_mult: input should be greater than 0"),
     ],
 )
-def test_impossible_values(values, said):
-    assert said in fault(TrainSettings, values)
+def test_impossible_values(values, message):
+    assert message in fault(TrainSettings, values)
 
 
 def test_impossible_distillation():

@@ -22,8 +22,8 @@ def scores(clips: int, steps: int, classes: int, seed: int = 0) -> StreamScores:
     return StreamScores(*(torch.randn(clips, steps, classes, generator=generator) for _ in range(2)))
 
 
-def loss(answers: StreamScores, labels: torch.Tensor) -> torch.Tensor:
-    appearance, motion = stream_losses(answers, labels)
+def loss(logits: StreamScores, labels: torch.Tensor) -> torch.Tensor:
+    appearance, motion = stream_losses(logits, labels)
     return appearance + motion
 
 
@@ -44,28 +44,28 @@ def batch_of(clips: int = 3, steps: int = 4) -> Batch:
 @given(clips=st.integers(1, 4), steps=st.integers(1, 6), classes=st.integers(2, 5), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=40)
 def test_the_loss_adds_streams_and_steps_and_averages_clips(clips: int, steps: int, classes: int, seed: int) -> None:
-    answers = scores(clips, steps, classes, seed)
+    logits = scores(clips, steps, classes, seed)
     labels = torch.arange(clips) % classes
     expected = 0.0
-    for stream in answers:
+    for stream in logits:
         for clip, label in enumerate(labels.tolist()):
             for step in range(steps):
                 expected -= stream[clip, step].softmax(dim=0)[label].log().item() / clips
-    assert loss(answers, labels).item() == pytest.approx(expected, rel=1e-4)
+    assert loss(logits, labels).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_clips_without_a_label_add_nothing() -> None:
-    answers = scores(3, 4, 5)
+    logits = scores(3, 4, 5)
     labels = torch.tensor([2, -1, 0])
-    labelled = StreamScores(*(stream[[0, 2]] for stream in answers))
-    torch.testing.assert_close(loss(answers, labels), loss(labelled, labels[[0, 2]]))
-    assert loss(answers, torch.full((3,), -1)).item() == 0
+    labelled = StreamScores(*(stream[[0, 2]] for stream in logits))
+    torch.testing.assert_close(loss(logits, labels), loss(labelled, labels[[0, 2]]))
+    assert loss(logits, torch.full((3,), -1)).item() == 0
 
 
 def test_each_stream_learns_from_its_own_answers() -> None:
-    answers = StreamScores(*(stream.requires_grad_() for stream in scores(2, 3, 4)))
-    loss(answers, torch.tensor([1, 3])).backward()
-    for stream in answers:
+    logits = StreamScores(*(stream.requires_grad_() for stream in scores(2, 3, 4)))
+    loss(logits, torch.tensor([1, 3])).backward()
+    for stream in logits:
         assert stream.grad is not None
         expected = (stream.softmax(dim=2) - torch.nn.functional.one_hot(torch.tensor([1, 3]), 4)[:, None]) / 2
         torch.testing.assert_close(stream.grad, expected.detach())

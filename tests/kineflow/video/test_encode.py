@@ -82,8 +82,8 @@ def test_settings_that_equal_bytes_need(tmp_path: Path, setting: bytes) -> None:
 )
 def test_tuning_changes_what_it_names_and_no_more(tmp_path: Path, tune: str, settings: list[bytes]) -> None:
     write_video(tmp_path / "a.mp4", noise(3, 64, 64, 3), fps=25, gop=1, tune=tune)
-    told = (tmp_path / "a.mp4").read_bytes()
-    assert all(b" " + setting in told for setting in [*settings, b"threads=1", b"bframes=0", b"crf=18.0"])
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert all(b" " + setting in content for setting in [*settings, b"threads=1", b"bframes=0", b"crf=18.0"])
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_what_the_cluster_can_reach_stays_as_it_is(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"ingestion": {"source": "data"}}, "ingestion.source: 'data'"),
         ({"ingestion": {"source": "/videos"}}, "ingestion.source: '/videos'"),
@@ -44,11 +44,11 @@ def test_what_the_cluster_can_reach_stays_as_it_is(source: str) -> None:
         ),
     ],
 )
-def test_places_that_the_cluster_does_not_have_are_all_named(changes: dict[str, Any], said: str) -> None:
+def test_places_that_the_cluster_does_not_have_are_all_named(changes: dict[str, Any], message: str) -> None:
     given = {"ingestion": {"source": "s3://bucket/videos"}} | changes
     with pytest.raises(KineflowError) as error:
         place_data(GRAPH, params(**given), cluster(), None)
-    assert said in error.value.problem
+    assert message in error.value.problem
 
 
 @pytest.mark.parametrize("media", ["", "/cache/ours", "s3://bucket/media"])

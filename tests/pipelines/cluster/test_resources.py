@@ -21,7 +21,7 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "message"),
     [
         ({"imagine": 1}, "cluster.imagine: unknown key"),
         ({"image": "registry/kineflow:latest"}, "by its digest"),
@@ -35,10 +35,10 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
         ({"secrets": {"s3": "Not A Name"}}, "secrets.s3"),
     ],
 )
-def test_a_wrong_section_is_refused(section: dict[str, Any], said: str) -> None:
+def test_a_wrong_section_is_refused(section: dict[str, Any], message: str) -> None:
     with pytest.raises(KineflowError) as error:
         parse_params(ClusterParams, {"volume": VOLUME} | section, where="cluster")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "me:word" not in str(error.value)
 
 

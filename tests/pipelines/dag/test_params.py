@@ -36,7 +36,7 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda v: v["teacher"].update(stepz=1), ["teacher.stepz", "unknown key", "steps"]),
         (lambda v: v["teacher"]["optimiser"].update(lr=1), ["teacher.optimiser.lr", "unknown key", "learning_rate"]),
@@ -54,10 +54,10 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
         (lambda v: v["cluster"].pop("volume"), ["cluster.volume: required"]),
     ],
 )
-def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, change: Any, said: list[str]) -> None:
+def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, change: Any, message: list[str]) -> None:
     with pytest.raises(KineflowError) as caught:
         load_params(graph_of("d3d"), changed(change))
-    assert all(word in str(caught.value) for word in said), str(caught.value)
+    assert all(word in str(caught.value) for word in message), str(caught.value)
 
 
 def test_all_faults_are_named_at_once(changed: Any) -> None:

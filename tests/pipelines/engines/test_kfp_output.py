@@ -31,8 +31,8 @@ PRINTED = """\
 
 
 def test_only_headings_and_what_steps_say_pass() -> None:
-    shown = io.StringIO()
-    filtered = OnlySteps(shown, {"train-2": "plain"})
+    written = io.StringIO()
+    filtered = OnlySteps(written, {"train-2": "plain"})
     for start in range(0, len(PRINTED), 7):  # in pieces, as print does
         filtered.write(PRINTED[start : start + 7])
-    assert shown.getvalue() == "\n── plain\nstep 1/2\nerror: clips: no clip\n  → add some\n"
+    assert written.getvalue() == "\n── plain\nstep 1/2\nerror: clips: no clip\n  → add some\n"

@@ -168,7 +168,7 @@ def test_a_strangers_weights_are_checked_as_those_of_a_folder(
 
 
 @pytest.mark.parametrize(
-    ("uri", "recipe", "run_id", "said"),
+    ("uri", "recipe", "run_id", "message"),
     [
         ("/tmp/runs", "d3d", "7", "names a bucket"),
         ("s3://bucket/runs", "../d3d", "7", "cannot be part of an address"),
@@ -176,8 +176,8 @@ def test_a_strangers_weights_are_checked_as_those_of_a_folder(
         ("s3://bucket/runs", "d3d", "", "cannot be part of an address"),
     ],
 )
-def test_impossible_addresses_are_refused(outcome: Outcome, uri: str, recipe: str, run_id: str, said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+def test_impossible_addresses_are_refused(outcome: Outcome, uri: str, recipe: str, run_id: str, message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         publish(outcome, uri, recipe=recipe, run_id=run_id)
 
 

@@ -72,8 +72,8 @@ class Run:
         (self.dvc,) = (each.pid for each in psutil.Process(self.process.pid).children())
 
     def end(self) -> tuple[int, str]:
-        said, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        output, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, output
 
     def left(self) -> list[int]:
         return [pid for pid in (self.dvc, self.step, self.helper) if is_running(pid)]
@@ -115,9 +115,9 @@ def run(folder: Path) -> Iterator[Run]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
 def test_told_to_stop_it_stops_its_step_too(run: Run, number: signal.Signals) -> None:
     run.process.send_signal(number)  # to the run alone, as systemd or a scheduler may
-    code, said = run.end()
+    code, output = run.end()
     assert code == 128 + number
-    assert said.count("interrupted") == 1
+    assert output.count("interrupted") == 1
     assert (run.folder / "put_away").exists()
     assert run.left() == []
 
@@ -130,8 +130,8 @@ def test_where_it_is_killed_its_step_ends_by_itself(run: Run) -> None:
 
 def test_where_dvc_is_killed_the_message_says_so(run: Run) -> None:
     os.kill(run.dvc, signal.SIGKILL)
-    code, said = run.end()
-    assert "DVC itself was killed by signal 9 while step ran" in said
+    code, output = run.end()
+    assert "DVC itself was killed by signal 9 while step ran" in output
     assert code == 137
     assert (run.folder / "put_away").exists()
     assert run.left() == []
@@ -139,8 +139,8 @@ def test_where_dvc_is_killed_the_message_says_so(run: Run) -> None:
 
 def test_where_the_step_is_killed_its_helpers_go_too(run: Run) -> None:
     os.kill(run.step, signal.SIGKILL)
-    code, said = run.end()
-    assert "the run stopped in step: it was killed by signal 9" in said
+    code, output = run.end()
+    assert "the run stopped in step: it was killed by signal 9" in output
     assert code == 137
     assert run.left() == []
 

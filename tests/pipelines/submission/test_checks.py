@@ -90,7 +90,7 @@ def test_no_cluster_section_is_a_fault_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("cluster", "said"),
+    ("cluster", "message"),
     [
         ({**CLUSTER, "image": "registry.example.com/kineflow:latest"}, "by its digest"),
         ({**CLUSTER, "image": ""}, "no image is named"),
@@ -103,11 +103,11 @@ def test_no_cluster_section_is_a_fault_of_its_own(
     ids=["image by tag", "no image", "no shards", "no volume", "unknown step", "unknown key", "no mapping"],
 )
 def test_a_faulty_cluster_section_is_refused(
-    kfp: KfpServer, params: ParamsFile, project: Path, cluster: Any, said: str
+    kfp: KfpServer, params: ParamsFile, project: Path, cluster: Any, message: str
 ) -> None:
     with pytest.raises(KineflowError) as refused:
         check(kfp, params(cluster=cluster), project)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert nothing_sent(kfp)
 
 
@@ -118,16 +118,16 @@ def test_all_faults_come_in_one_message(
     (project / "code.py").write_text("one = 2\n")
     with pytest.raises(KineflowError) as refused:
         check(kfp, params(cluster=None, seed="seven"), project)
-    said = str(refused.value)
-    assert said.startswith("4 things are wrong:")
+    message = str(refused.value)
+    assert message.startswith("4 things are wrong:")
     for fault in ("seed: int is expected", "no section 'cluster'", "differ from the last commit", "serves many users"):
-        assert said.count(fault) == 1
-    assert "nothing has been sent" in said
+        assert message.count(fault) == 1
+    assert "nothing has been sent" in message
     assert nothing_sent(kfp)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"seed": -1}, "seed"),
         ({"sede": 1}, "unknown section"),
@@ -136,11 +136,11 @@ def test_all_faults_come_in_one_message(
     ids=["out of range", "unknown", "wrong type"],
 )
 def test_parameters_are_checked_against_the_recipe(
-    kfp: KfpServer, params: ParamsFile, project: Path, changes: dict[str, Any], said: str
+    kfp: KfpServer, params: ParamsFile, project: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(KineflowError) as refused:
         check(kfp, params(**changes), project)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert nothing_sent(kfp)
 
 

@@ -26,7 +26,7 @@ def test_expressions_become_six_fields(given_expression: str, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("", "0 fields"),
         ("@daily", "1 fields"),
@@ -46,10 +46,10 @@ def test_expressions_become_six_fields(given_expression: str, expected: str) -> 
         ("0 3 * * MONDAY", "day of the week"),
     ],
 )
-def test_what_is_no_cron_expression_is_refused(expression: str, said: str) -> None:
+def test_what_is_no_cron_expression_is_refused(expression: str, message: str) -> None:
     with pytest.raises(KineflowError) as refused:
         six_fields(expression)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "five fields" in (refused.value.remedy or "")
 
 

@@ -106,7 +106,7 @@ def test_someone_else_making_the_same_at_the_same_time_is_no_error(kfp: KfpServe
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (400, "the request is not valid (400): because"),
         (401, "not logged in (401): because"),
@@ -119,12 +119,12 @@ def test_someone_else_making_the_same_at_the_same_time_is_no_error(kfp: KfpServe
 )
 @pytest.mark.parametrize("end", CREATIONS.values(), ids=CREATIONS.keys())
 def test_a_refusal_is_said_once_and_not_tried_again(
-    kfp: KfpServer, send: Send, status: int, said: str, end: str
+    kfp: KfpServer, send: Send, status: int, message: str, end: str
 ) -> None:
     kfp.fail("POST", end, Fault(status=status, message="because"))
     with pytest.raises(KineflowError) as refused:
         send()
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert kfp.url in str(refused.value)
     assert len(kfp.asked("POST", end)) == 1
 

@@ -181,7 +181,7 @@ def test_without_a_cluster_the_states_are_told_and_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    ("break_it", "said"),
+    ("break_it", "message"),
     [
         (lambda kube: setattr(kube, "status", 403), "Kubernetes refuses (403)"),
         (lambda kube: setattr(kube, "url", "http://127.0.0.1:9"), "Kubernetes cannot be reached"),
@@ -189,12 +189,12 @@ def test_without_a_cluster_the_states_are_told_and_what_is_missing(
     ids=["forbidden", "not there"],
 )
 def test_a_cluster_that_does_not_answer_is_named(
-    kube: KubeServer, runs: Cli, failed_run: str, tmp_path: Path, break_it: Callable[[Any], None], said: str
+    kube: KubeServer, runs: Cli, failed_run: str, tmp_path: Path, break_it: Callable[[Any], None], message: str
 ) -> None:
     break_it(kube)
     ended = runs("logs", failed_run, "--kubeconfig", kube.kubeconfig(tmp_path))
     assert ended.code == 2
-    assert said in ended.err
+    assert message in ended.err
     assert "kube-token" not in ended.err + ended.out
 
 

@@ -22,10 +22,10 @@ def test_a_schedule_never_overlaps_and_makes_up_for_nothing(kfp: KfpServer, subm
     assert schedule["mode"] == "ENABLE"
     assert schedule["display_name"] == "d3d"
     assert kfp.runs == {}
-    said = ended.json
-    assert (said["schedule_id"], said["schedule"], said["state"]) == (schedule_id, "0 0 3 * * 1", "ENABLED")
-    assert said["url"] == f"{kfp.url}/#/recurringrun/details/{schedule_id}"
-    assert "run_id" not in said
+    answer = ended.json
+    assert (answer["schedule_id"], answer["schedule"], answer["state"]) == (schedule_id, "0 0 3 * * 1", "ENABLED")
+    assert answer["url"] == f"{kfp.url}/#/recurringrun/details/{schedule_id}"
+    assert "run_id" not in answer
 
 
 def test_a_second_schedule_of_the_name_replaces_the_first(kfp: KfpServer, submit: Submit) -> None:

@@ -40,12 +40,12 @@ MIDDLE = ((1, 1), (1, 2), (2, 1), (2, 2))  # 8 to 24 of the square of 32
 
 
 def test_attention_on_the_actor_finds_it() -> None:
-    found = localise_clip(watched(*MIDDLE), ("walk", "run"), truth(12, 8, 28, 24), SETTINGS)
-    assert found.right
-    assert (found.detection.video, found.detection.label, found.detection.score) == ("v", "run", 0.7)
-    assert found.detection.tube.boxes[0] == pytest.approx([12, 8, 28, 24], abs=2)  # moved by the square's place
-    assert found.entropy == pytest.approx(math.log(4))
-    judgement = found.judgement
+    located = localise_clip(watched(*MIDDLE), ("walk", "run"), truth(12, 8, 28, 24), SETTINGS)
+    assert located.right
+    assert (located.detection.video, located.detection.label, located.detection.score) == ("v", "run", 0.7)
+    assert located.detection.tube.boxes[0] == pytest.approx([12, 8, 28, 24], abs=2)  # moved by the square's place
+    assert located.entropy == pytest.approx(math.log(4))
+    judgement = located.judgement
     assert judgement is not None
     assert judgement.overlap > 0.7
     assert judgement.inside == pytest.approx(1)
@@ -54,11 +54,11 @@ def test_attention_on_the_actor_finds_it() -> None:
 
 
 def test_attention_elsewhere_does_not() -> None:
-    found = localise_clip(watched((0, 0)), ("run", "walk"), truth(12, 8, 28, 24), SETTINGS)
-    assert not found.right
-    assert found.judgement is not None
-    assert found.judgement.inside == 0
-    assert found.judgement.overlap < 0.1
+    located = localise_clip(watched((0, 0)), ("run", "walk"), truth(12, 8, 28, 24), SETTINGS)
+    assert not located.right
+    assert located.judgement is not None
+    assert located.judgement.inside == 0
+    assert located.judgement.overlap < 0.1
 
 
 def test_attention_on_the_actor_is_a_mean_over_frames() -> None:
@@ -91,11 +91,11 @@ def test_the_best_of_several_actors_is_judged() -> None:
 
 
 def test_without_truth_there_is_no_judgement() -> None:
-    found = localise_clip(watched((0, 0)), ("run", "walk"), None, SETTINGS)
-    assert found.judgement is None
-    figures = figures_of([found, found], least_iou=0.2)
+    located = localise_clip(watched((0, 0)), ("run", "walk"), None, SETTINGS)
+    assert located.judgement is None
+    figures = figures_of([located, located], least_iou=0.2)
     assert figures.keys() == {"top1", "entropy"}
-    assert figures_of_frame([found], least_iou=0.2) == {}
+    assert figures_of_frame([located], least_iou=0.2) == {}
 
 
 BOX = np.array([[0.0, 0.0, 4.0, 4.0]])

@@ -35,24 +35,24 @@ def words(html: str) -> str:
 
 
 def test_figures_with_their_intervals() -> None:
-    said = words(render(report()))
-    assert "320 clips" in said
-    assert "50.0 40.0 – 62.5" in said
-    assert "even: 4.16" in said
-    assert "even: 50.0" in said
-    assert "the whole frame" in said
-    assert "overlap 31.0 %" in said
-    assert "blurred by 3.0 px" in said
-    assert said.count("–") >= 2  # what there is no figure of
+    text = words(render(report()))
+    assert "320 clips" in text
+    assert "50.0 40.0 – 62.5" in text
+    assert "even: 4.16" in text
+    assert "even: 50.0" in text
+    assert "the whole frame" in text
+    assert "overlap 31.0 %" in text
+    assert "blurred by 3.0 px" in text
+    assert text.count("–") >= 2  # what there is no figure of
 
 
 def test_without_true_boxes_attention_is_still_shown() -> None:
     html = render(report(judged=False))
-    said = words(html)
-    assert "There are no true boxes to compare with" in said
-    assert not re.search(r"video mAP|whole frame|overlap", said, re.IGNORECASE)
+    text = words(html)
+    assert "There are no true boxes to compare with" in text
+    assert not re.search(r"video mAP|whole frame|overlap", text, re.IGNORECASE)
     assert html.count("data:image/jpeg") == 3
-    assert "87.5 %" in said
+    assert "87.5 %" in text
 
 
 def test_names_are_escaped_and_the_page_stands_alone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def scores(model, *, classes, right, clips=40, seed=0):
     logits = rng.normal(size=(clips, len(classes)))
     sure = np.arange(int(right * clips))
     logits[sure, labels[sure]] += 9
-    ids = tuple(f"clip/{place:04d}" for place in range(clips))
+    ids = tuple(f"clip/{index:04d}" for index in range(clips))
     return Scores(model, ids, labels, tuple(classes), logits.astype(np.float32), "test")
 
 

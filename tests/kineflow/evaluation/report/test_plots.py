@@ -12,14 +12,14 @@ def texts(svg):
 
 
 def test_bars_are_labelled_with_name_and_value():
-    found = texts(plots.accuracy_bars([plots.Bar("a <b> $c$", 0.5, 0.4, 0.6, "#2f6fde")], chance=0.125))
-    assert "a <b> $c$" in found
-    assert "50.0" in found
+    labels = texts(plots.accuracy_bars([plots.Bar("a <b> $c$", 0.5, 0.4, 0.6, "#2f6fde")], chance=0.125))
+    assert "a <b> $c$" in labels
+    assert "50.0" in labels
 
 
 def test_confusion_shows_counts_and_names_of_few_classes():
-    found = texts(plots.confusion(np.array([[7, 0], [2, 5]]), ["up", "down"]))
-    assert [found.count(word) for word in ("7", "2", "5", "0", "up", "down")] == [1, 1, 1, 0, 2, 2]
+    labels = texts(plots.confusion(np.array([[7, 0], [2, 5]]), ["up", "down"]))
+    assert [labels.count(word) for word in ("7", "2", "5", "0", "up", "down")] == [1, 1, 1, 0, 2, 2]
 
 
 def test_confusion_of_many_classes_is_a_picture_alone():
@@ -28,23 +28,23 @@ def test_confusion_of_many_classes_is_a_picture_alone():
 
 
 def test_changes_are_sorted_and_classes_without_clips_left_out():
-    found = texts(plots.class_change(np.array([-0.25, np.nan, 0.5]), ["worse", "absent", "better"]))
-    assert "absent" not in found
-    assert found.index("better") < found.index("worse")
-    assert {"+50.0", "-25.0"} <= set(found)
+    labels = texts(plots.class_change(np.array([-0.25, np.nan, 0.5]), ["worse", "absent", "better"]))
+    assert "absent" not in labels
+    assert labels.index("better") < labels.index("worse")
+    assert {"+50.0", "-25.0"} <= set(labels)
 
 
 def test_only_the_ends_of_many_classes_are_named():
     change = np.linspace(1, -1, 101)
-    found = texts(plots.class_change(change, [f"c{i}" for i in range(101)]))
-    named = {text for text in found if text.startswith("c") and text[1:].isdigit()}
+    labels = texts(plots.class_change(change, [f"c{i}" for i in range(101)]))
+    named = {text for text in labels if text.startswith("c") and text[1:].isdigit()}
     assert named == {f"c{i}" for i in (*range(15), *range(86, 101))}
 
 
 def test_curves_have_a_panel_for_each_figure_and_a_line_for_each_model():
     series = {"plain": {"loss": [(0, 1), (1, 0.5)]}, "student": {"loss": [(0, 1)], "val/top1": [(1, 0.5)]}}
-    found = texts(plots.curves(series, {"plain": "#111111", "student": "#222222"}))
-    assert [found.count(word) for word in ("loss", "val/top1", "plain", "student")] == [1, 1, 1, 1]
+    labels = texts(plots.curves(series, {"plain": "#111111", "student": "#222222"}))
+    assert [labels.count(word) for word in ("loss", "val/top1", "plain", "student")] == [1, 1, 1, 1]
 
 
 def test_long_curves_are_thinned_without_moving_them():

@@ -34,7 +34,7 @@ def test_what_is_found(gpus: None, named: str, found: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "named", "said"),
+    ("gpus", "named", "message"),
     [
         (0, "cuda", "no device 'cuda:0', only cpu"),
         (2, "cuda:2", "no device 'cuda:2', only cpu, cuda:0, cuda:1"),
@@ -43,6 +43,6 @@ def test_what_is_found(gpus: None, named: str, found: tuple[str, ...]) -> None:
     ],
     indirect=["gpus"],
 )
-def test_what_is_refused(gpus: None, named: str, said: str) -> None:
-    with pytest.raises(KineflowError, match=said):
+def test_what_is_refused(gpus: None, named: str, message: str) -> None:
+    with pytest.raises(KineflowError, match=message):
         find_devices(named)

@@ -139,7 +139,7 @@ def test_a_whole_flow_set_is_no_shard(shards: list[Path], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"bound_px": 5.0}, "bound_px is 5.0"),
         ({"params": {"warps": 9, **Shard(1, 3).described(CLIPS)}}, "warps is 9"),
@@ -148,9 +148,9 @@ def test_a_whole_flow_set_is_no_shard(shards: list[Path], tmp_path: Path) -> Non
     ],
     ids=["bound", "params", "count", "clips"],
 )
-def test_shards_of_something_else(shards: list[Path], changes: dict[str, object], said: str) -> None:
+def test_shards_of_something_else(shards: list[Path], changes: dict[str, object], message: str) -> None:
     save_shard(shards[1], 1, 3, **changes)
-    with pytest.raises(KineflowError, match=said):
+    with pytest.raises(KineflowError, match=message):
         merge_shards(shards)
 
 

@@ -76,12 +76,12 @@ def test_the_first_part_of_a_file_is_not_whole(whole: dict[str, Path], tmp_path:
     assert index.reason
 
 
-def lost(content: bytearray, place: int) -> None:
-    del content[place : place + 30]
+def lost(content: bytearray, offset: int) -> None:
+    del content[offset : offset + 30]
 
 
-def inserted(content: bytearray, place: int) -> None:
-    content[place:place] = random.Random(1).randbytes(20)
+def inserted(content: bytearray, offset: int) -> None:
+    content[offset:offset] = random.Random(1).randbytes(20)
 
 
 @pytest.mark.parametrize("change", [lost, inserted])
@@ -147,7 +147,7 @@ def test_a_live_stream_states_no_length_and_is_whole(tmp_path: Path, container: 
 
 def test_a_page_that_is_missing(whole: dict[str, Path], tmp_path: Path) -> None:
     content = whole["ogv"].read_bytes()
-    pages = [place for place in range(len(content)) if content.startswith(b"OggS", place)]
+    pages = [offset for offset in range(len(content)) if content.startswith(b"OggS", offset)]
     assert len(pages) > 4
     path = tmp_path / "a.ogv"
     path.write_bytes(content[: pages[3]] + content[pages[4] :])
