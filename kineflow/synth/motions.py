@@ -16,6 +16,7 @@ import numpy as np
 
 from kineflow.spec.arrays import Floats
 from kineflow.storage.errors import KineflowError
+from kineflow.synth.scalar_math import of_each
 
 OSCILLATION_FRAMES = 8.0  # one period of the oscillating classes
 SPEED_CHANGE = 0.8  # the accelerating classes go from (1 - this) to (1 + this) times their mean speed
@@ -122,8 +123,7 @@ def _grow(tau: Floats, params: MotionParams) -> Path:
 def _oscillation(tau: Floats, params: MotionParams) -> Floats:
     """A sine whose greatest speed is ``speed_px``."""
     omega = 2 * math.pi / OSCILLATION_FRAMES
-    sine: Floats = np.sin(omega * tau + params.phase_rad)
-    return params.speed_px / omega * sine
+    return params.speed_px / omega * of_each(math.sin, omega * tau + params.phase_rad)
 
 
 def _oscillate_x(tau: Floats, params: MotionParams) -> Path:

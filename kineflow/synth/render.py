@@ -63,8 +63,9 @@ def render_clip(
 
 def _to_own(linear: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Undo the linear part of a pose for offsets from its centre."""
-    (a, b), (c, d) = np.linalg.inv(linear)
-    return a * x + b * y, c * x + d * y
+    (a, b), (c, d) = linear
+    area = a * d - b * c
+    return (d * x - b * y) / area, (a * y - c * x) / area
 
 
 def _sample(texture: npt.NDArray[np.float32], x: Floats, y: Floats) -> npt.NDArray[np.float32]:

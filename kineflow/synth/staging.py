@@ -22,6 +22,7 @@ import numpy as np
 from kineflow.spec.arrays import Floats
 from kineflow.synth.motions import Motion, MotionParams, clip_times
 from kineflow.synth.render import Look
+from kineflow.synth.scalar_math import of_each
 from kineflow.synth.spec import SIZE_SPREAD, SynthSpec
 from kineflow.synth.textures import draw_blob, draw_palette, draw_texture
 
@@ -65,7 +66,7 @@ def _draw_actor(motion: Motion, spec: SynthSpec, rng: np.random.Generator) -> Fl
         x=centre_x + path.dx,
         y=centre_y + path.dy,
         angle=orientation + path.angle,
-        scale=np.exp(log_scale + path.log_scale),
+        scale=of_each(math.exp, log_scale + path.log_scale),
     )
 
 
@@ -83,5 +84,5 @@ def _draw_scene(spec: SynthSpec, rng: np.random.Generator) -> Floats:
 
 def affines(*, x: Floats, y: Floats, angle: Floats, scale: Floats) -> Floats:
     """Similarities that scale, turn clockwise (y points down) and then move by (x, y); float64 [T, 2, 3]."""
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    cos, sin = scale * of_each(math.cos, angle), scale * of_each(math.sin, angle)
     return np.stack([np.stack([cos, -sin, x], axis=-1), np.stack([sin, cos, y], axis=-1)], axis=-2)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.spec.arrays import Floats
+from kineflow.synth.scalar_math import of_each
 
 OVERSAMPLING = 4  # texture samples per pixel: linear interpolation between them then neither shifts nor blurs
 BLOB_BULGE = 0.2  # an outline's radius stays within 1 ± this
@@ -57,13 +58,19 @@ class Blob:
 
     def contains(self, x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
         """Whether points, in units of the mean radius, lie inside the outline; same shape as ``x``."""
-        distance = np.hypot(x, y)
+        distance = np.sqrt(x * x + y * y)
         inside = distance <= 1 - BLOB_BULGE
         doubtful = ~inside & (distance <= 1 + BLOB_BULGE)
-        angle = np.arctan2(y[doubtful], x[doubtful])
-        waves = np.cos(_BLOB_HARMONICS * angle[:, None] + self.phases)
-        inside[doubtful] = distance[doubtful] <= 1 + waves @ self.amplitudes
+        inside[doubtful] = distance[doubtful] <= self._radius(*(axis[doubtful] / distance[doubtful] for axis in (x, y)))
         return inside
+
+    def _radius(self, cos: Floats, sin: Floats) -> Floats:
+        """The outline's radius in directions that are given by the cosine and the sine of φ."""
+        radius, cos_k, sin_k = np.ones_like(cos), cos, sin
+        for amplitude, phase in zip(self.amplitudes.tolist(), self.phases.tolist(), strict=True):
+            cos_k, sin_k = cos_k * cos - sin_k * sin, sin_k * cos + cos_k * sin
+            radius += amplitude * (cos_k * math.cos(phase) - sin_k * math.sin(phase))
+        return radius
 
 
 def draw_blob(rng: np.random.Generator) -> Blob:
@@ -100,12 +107,12 @@ def draw_texture(
 def _filtered_noise(rng: np.random.Generator, size: int, sigmas_px: Sequence[float]) -> npt.NDArray[np.float32]:
     """Periodic noise [size, size], mean 0 and standard deviation 1; every scale contributes a random share."""
     spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32))
-    fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
-    squared = (2 * math.pi) ** 2 * (fx**2 + fy**2)
-    gain = np.zeros_like(squared)
+    fy, fx = np.fft.fftfreq(size), np.fft.rfftfreq(size)
+    gain = np.zeros(spectrum.shape)
     for sigma_px, share in zip(sigmas_px, rng.uniform(0.5, 1.0, len(sigmas_px)), strict=True):
         sigma = sigma_px * OVERSAMPLING
-        gain += share * sigma * np.exp(-0.5 * sigma**2 * squared)  # times sigma: equal variance at every scale
+        of_y, of_x = (of_each(math.exp, -0.5 * (2 * math.pi * sigma * axis) ** 2) for axis in (fy, fx))
+        gain += share * sigma * of_y[:, None] * of_x  # times sigma: equal variance at every scale
     gain[0, 0] = 0.0
     noise = np.fft.irfft2(spectrum * gain, s=(size, size))
     return np.asarray(noise / noise.std(), np.float32)
