@@ -21,6 +21,7 @@ from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.video.index import index_video
+from pipelines.engines.workspace import Workspace
 from pipelines.project import make_project
 
 TINY_TRAINING = {
@@ -93,6 +94,10 @@ class Project:
             check=False,
         )
         return Finished(done.returncode, done.stdout)
+
+    def outputs(self, recipe: str, params_file: str) -> Path:
+        """Where the outputs of a recipe with a parameter file lie."""
+        return Workspace.of(recipe, self.folder / params_file, self.folder).outputs
 
     def set_params(self, change: Callable[[dict[str, Any]], Any]) -> None:
         """Change ``params.yaml``."""

@@ -44,7 +44,7 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     done = project.kineflow("run", "alstm", "--params", "alstm.yaml")
     assert done.code == 0, done.said
     assert len(done.ran) == 13
-    outputs = project.folder / "runs" / "alstm" / "outputs"
+    outputs = project.outputs("alstm", "alstm.yaml")
     metrics = json.loads((outputs / "evaluate" / "evaluation" / "metrics.json").read_text())
     assert metrics.keys() >= MODELS
     card = json.loads((outputs / "attention" / "model" / "model.json").read_text())

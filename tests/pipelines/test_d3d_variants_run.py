@@ -53,7 +53,7 @@ def test_from_videos_to_reports_and_predictions(project: Project) -> None:
     done = project.kineflow("run", "d3d_variants", "--params", "d3d_variants.yaml")
     assert done.code == 0, done.said
     assert len(done.ran) == 17
-    outputs = project.folder / "runs" / "d3d_variants" / "outputs"
+    outputs = project.outputs("d3d_variants", "d3d_variants.yaml")
     metrics = json.loads((outputs / "evaluate" / "evaluation" / "metrics.json").read_text())
     assert metrics.keys() >= NETWORKS
     assert metrics["fusion"].keys() == {"plain + student"}

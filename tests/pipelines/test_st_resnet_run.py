@@ -45,7 +45,7 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     done = project.kineflow("run", "st_resnet", "--params", "st_resnet.yaml")
     assert done.code == 0, done.said
     assert len(done.ran) == 12
-    outputs = project.folder / "runs" / "st_resnet" / "outputs"
+    outputs = project.outputs("st_resnet", "st_resnet.yaml")
     metrics = json.loads((outputs / "evaluate" / "evaluation" / "metrics.json").read_text())
     assert {"appearance", "motion", "st_resnet", "st_resnet_star"} <= metrics.keys()
     assert metrics["fusion"].keys() == {"appearance + motion"}

@@ -42,7 +42,7 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     done = project.kineflow("run", "tsn", "--params", "tsn.yaml")
     assert done.code == 0, done.said
     assert len(done.ran) == 11
-    outputs = project.folder / "runs" / "tsn" / "outputs"
+    outputs = project.outputs("tsn", "tsn.yaml")
     metrics = json.loads((outputs / "evaluate" / "evaluation" / "metrics.json").read_text())
     assert {"rgb", "difference", "flow", "warped"} <= metrics.keys()
     assert metrics["fusion"].keys() == {"rgb + flow + warped"}

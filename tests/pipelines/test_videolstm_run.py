@@ -49,7 +49,7 @@ def test_from_videos_to_a_prediction(project: Project) -> None:
     done = project.kineflow("run", "videolstm", "--params", "videolstm.yaml")
     assert done.code == 0, done.said
     assert len(done.ran) == 15
-    outputs = project.folder / "runs" / "videolstm" / "outputs"
+    outputs = project.outputs("videolstm", "videolstm.yaml")
     metrics = json.loads((outputs / "evaluate" / "evaluation" / "metrics.json").read_text())
     models = {"appearance_net", "motion_net", "appearance", "motion_conv_lstm", "motion", "videolstm"}
     assert models <= metrics.keys()

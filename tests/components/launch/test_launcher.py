@@ -297,7 +297,7 @@ def test_a_launcher_that_is_stopped_leaves_no_process_and_goes_on_next_time(
     ranks = after_a_round(process, given["model"])
     process.send_signal(stop)
     code, output = end(process)
-    assert code == (-signal.SIGKILL if stop is signal.SIGKILL else 130)
+    assert code == (-signal.SIGKILL if stop is signal.SIGKILL else 128 + stop)
     assert output.count("interrupted: ") == (0 if stop is signal.SIGKILL else 1)
     assert "Traceback" not in output
     assert_gone(list(ranks.values()))
