@@ -16,11 +16,12 @@ _WORDS = "its process ended without a word: it was killed, or its machine went d
 _MOST_RUNS = 5000
 
 
-def close_abandoned(root: Path | None = None) -> int:
+def close_abandoned(root: Path | None = None, *, ended: str | None = None) -> int:
     """Close runs as ``KILLED``, with words in the tag ``error``, whose process is gone; costs nothing where none is.
 
     Args:
         root: The project's folder; the one around when None.
+        ended: A pipeline run of which no process is left: what its steps have left open is closed too.
 
     Returns:
         How many.
@@ -30,7 +31,7 @@ def close_abandoned(root: Path | None = None) -> int:
     """
     root = current_project() if root is None else root
     uri = tracking_uri(root)
-    stale = stale_marks(uri, root)
+    stale = [*stale_marks(uri, root), *([Mark("pipeline", ended)] if ended else [])]
     if not stale:
         return 0
     client, closed = connect(uri), 0

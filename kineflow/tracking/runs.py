@@ -12,13 +12,14 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
+from kineflow.storage.stopping import signals_held
 from kineflow.tracking.buffer import Figure, FigureBuffer
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.marks import Mark, marked
@@ -187,13 +188,40 @@ def open_step_run(
     Raises:
         KineflowError: The store cannot be used (before the block is entered), or ``pipeline_run_id`` is malformed.
     """
-    from mlflow.entities import Param
-
     root = current_project() if root is None else root
     uri = tracking_uri(root)
+    begin = _prepare_step_run(uri, root, step, params, experiment, tags, pipeline_run_id)
+    run = None
+    with ExitStack() as marks:
+        try:
+            with signals_held():  # a run that is begun is marked, or nobody would close it
+                run = begin()
+                marks.enter_context(marked(Mark("step", run.run_id), uri, root))
+            yield run
+        except BaseException as error:
+            if run is not None:
+                with signals_held():
+                    run._close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", error)
+            raise
+        with signals_held():
+            run._close("FINISHED", None)
+
+
+def _prepare_step_run(
+    uri: str,
+    root: Path,
+    step: str,
+    params: Mapping[str, Any],
+    experiment: str,
+    tags: Mapping[str, str] | None,
+    pipeline_run_id: str | None,
+) -> Callable[[], StepRun]:
+    """Do all that takes its time before a run can begin; the arguments are those of :func:`open_step_run`."""
+    from mlflow.entities import Param
+
     client = connect(uri)
     facts = {**lineage_tags(root), **(tags or {}), "step": step, KIND_TAG: "step"}
-    try:
+    with _named_failures(uri):
         with store_lock(uri):
             experiment_id = find_or_create_experiment(client, uri, experiment)
             parent = None
@@ -201,25 +229,26 @@ def open_step_run(
                 parent = _find_or_create_parent(client, experiment_id, experiment, pipeline_run_id, facts)
                 facts |= {PIPELINE_TAG: pipeline_run_id, "mlflow.parentRunId": parent}
         stored = {_key(name): _tag(value) for name, value in facts.items()}
-        run_id = client.create_run(experiment_id, run_name=step, tags=stored).info.run_id
-        for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
-            client.log_batch(run_id, params=part)
+
+    def begin() -> StepRun:
+        with _named_failures(uri):
+            run_id = client.create_run(experiment_id, run_name=step, tags=stored).info.run_id
+            for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
+                client.log_batch(run_id, params=part)
+        return StepRun(client, uri, step, run_id, experiment_id, parent)
+
+    return begin
+
+
+@contextmanager
+def _named_failures(uri: str) -> Iterator[None]:
+    """Say of any failure of the store which store it is."""
+    try:
+        yield
     except KineflowError:
         raise
     except Exception as error:  # whatever a server or a database driver raises
         raise unreachable(uri, error) from None
-
-    run = StepRun(client, uri, step, run_id, experiment_id, parent)
-    with marked(Mark("step", run_id), uri, root):
-        try:
-            yield run
-        except KeyboardInterrupt as error:
-            run._close("KILLED", error)
-            raise
-        except BaseException as error:
-            run._close("FAILED", error)
-            raise
-        run._close("FINISHED", None)
 
 
 def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | None = None) -> None:

@@ -56,7 +56,7 @@ def _close(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None
     from kineflow.tracking.runs import end_pipeline_run
 
     end_pipeline_run(run_id, status)
-    close_abandoned()  # of steps that were killed
+    close_abandoned(ended=run_id)  # steps that were killed
 
 
 # A waiting OpenMP thread spins by default, and a machine that does anything else beside then trains ten times slower.

@@ -1,14 +1,17 @@
 import json
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.stopping import Stopped, signals_stop
 from kineflow.tracking.runs import MAX_PARAM_CHARS, StepRun, end_pipeline_run, flatten_params, open_step_run
 from kineflow.tracking.store import connect
 
@@ -144,6 +147,28 @@ class TestOpenStepRun:
         connect().delete_experiment(run.experiment_id)
         with pytest.raises(KineflowError, match="'gone'"), open_step_run("x", params={}, experiment="gone"):
             pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["create_run", "set_terminated"])
+def test_a_signal_while_a_run_begins_or_ends_leaves_it_closed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    client = mlflow.MlflowClient
+    real = getattr(client, call)
+
+    def disturbed(*arguments: Any, **keywords: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, call, disturbed)
+        with pytest.raises(Stopped), signals_stop(), open_step_run("a", params={}, experiment="d3d"):
+            pass
+    (experiment,) = connect().search_experiments(filter_string="name = 'd3d'")
+    (run,) = connect().search_runs([experiment.experiment_id])
+    assert run.info.status == ("KILLED" if call == "create_run" else "FINISHED")
+    assert not list(project.rglob("step-*"))
 
 
 class TestPipelineRun:
