@@ -66,9 +66,22 @@ def signals_stop() -> Iterator[None]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, which is short and not to be left half done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_SIGNALS))
+    """Let Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, which is short and not to be left half done.
+
+    To block them would not do: the system then gives them to another thread, and Python the word to the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *_SIGNALS)}
+    held = {each: handler for each, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    for each in held:
+        signal.signal(each, lambda number, _frame: waiting.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for each, handler in held.items():
+            signal.signal(each, handler)
+        for number in dict.fromkeys(waiting):
+            signal.raise_signal(number)

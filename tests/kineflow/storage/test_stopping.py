@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 
 import pytest
 
-from kineflow.storage.stopping import Stopped, exit_code_of, signals_stop
+from kineflow.storage.stopping import Stopped, exit_code_of, signals_held, signals_stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -47,6 +49,27 @@ def test_a_signal_that_is_to_be_ignored_is() -> None:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_what_is_held_ends_first_in_a_process_with_other_threads_too() -> None:
+    """The system gives a signal to any thread that does not block it."""
+    ended, done = threading.Event(), []
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+
+    def put_away() -> None:
+        with signals_held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)
+            done.append(True)
+
+    try:
+        with pytest.raises(Stopped), signals_stop():
+            put_away()
+    finally:
+        ended.set()
+        thread.join()
+    assert done
 
 
 def test_ctrl_c_has_the_exit_code_of_shells() -> None:
