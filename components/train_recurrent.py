@@ -48,7 +48,7 @@ def train_recurrent(
         KineflowError: Of two inputs that go together one is missing, or they do not fit each other or the network.
     """
     from kineflow.sets.clip_set import ClipSet
-    from kineflow.sets.feature_set import FEATURESET_FILE, INDEX_FILE
+    from kineflow.sets.feature_set import FEATURE_INDEX_FILE, FEATURESET_FILE
     from kineflow.storage.files import sha256_of
     from kineflow.training import recurrent
     from kineflow.training.composite import Parents
@@ -60,7 +60,7 @@ def train_recurrent(
     pairs = [(features, backbone), *([moving] if moving else [])]
     bundles = [*(made_by for _, made_by in pairs), *(parents or ())]
     clip_set, streams = ClipSet.load(clips), [load_stream(*pair) for pair in pairs]
-    read = [sha256_of(made / file) for made, _ in pairs for file in (INDEX_FILE, FEATURESET_FILE)]
+    read = [sha256_of(made / file) for made, _ in pairs for file in (FEATURE_INDEX_FILE, FEATURESET_FILE)]
     with training_work(model, clips, None, bundles, params, name, seed, *read) as work:
         trained = recurrent.train_sequence_network(
             clip_set,

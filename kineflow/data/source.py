@@ -139,7 +139,7 @@ class LocalSource:
     def trouble(self, name: str) -> str:
         """Why a file cannot be taken, in a phrase; empty where it can be."""
         if is_hidden(name):
-            return HIDDEN
+            return HIDDEN_REASON
         try:
             usable_file(self.folder, name, self._may_hold)
         except FileNotFoundError:
@@ -204,7 +204,7 @@ class S3Source:
         """Why an object cannot be taken, in a phrase; empty where it is listed."""
         if name in self._present:
             return ""
-        return HIDDEN if is_hidden(name) else absent(name, self._by_plain_name)
+        return HIDDEN_REASON if is_hidden(name) else absent(name, self._by_plain_name)
 
     @cached_property
     def _by_plain_name(self) -> dict[str, str]:
@@ -229,7 +229,7 @@ class S3Source:
             yield path
 
 
-HIDDEN = "left out: a part of its path begins with a dot"
+HIDDEN_REASON = "left out: a part of its path begins with a dot"
 
 
 def is_hidden(name: str) -> bool:

@@ -69,19 +69,19 @@ class GoogLeNet(ImageNetwork):
             return Inception(before, c(b1), (c(b2[0]), c(b2[1])), (c(b3[0]), c(b3[1])), c(b4))
 
         self.conv1 = ConvNormRelu(in_channels, c(64), 7, stride=2)
-        self.maxpool1 = max_pool(3, stride=2)
+        self.maxpool1 = caffe_max_pool(3, stride=2)
         self.conv2 = ConvNormRelu(c(64), c(64), 1)
         self.conv3 = ConvNormRelu(c(64), c(192), 3)
-        self.maxpool2 = max_pool(3, stride=2)
+        self.maxpool2 = caffe_max_pool(3, stride=2)
         self.inception3a = inception(c(192), 64, (96, 128), (16, 32), 32)
         self.inception3b = inception(self.inception3a.channels, 128, (128, 192), (32, 96), 64)
-        self.maxpool3 = max_pool(3, stride=stride3)
+        self.maxpool3 = caffe_max_pool(3, stride=stride3)
         self.inception4a = inception(self.inception3b.channels, 192, (96, 208), (16, 48), 64)
         self.inception4b = inception(self.inception4a.channels, 160, (112, 224), (24, 64), 64)
         self.inception4c = inception(self.inception4b.channels, 128, (128, 256), (24, 64), 64)
         self.inception4d = inception(self.inception4c.channels, 112, (144, 288), (32, 64), 64)
         self.inception4e = inception(self.inception4d.channels, 256, (160, 320), (32, 128), 128)
-        self.maxpool4 = max_pool(2, stride=stride4)
+        self.maxpool4 = caffe_max_pool(2, stride=stride4)
         self.inception5a = inception(self.inception4e.channels, 256, (160, 320), (32, 128), 128)
         self.inception5b = inception(self.inception5a.channels, 384, (192, 384), (48, 128), 128)
         self.dropout = nn.Dropout(dropout)
@@ -157,6 +157,6 @@ class Inception(nn.Module):
         return torch.cat((self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)), dim=1)
 
 
-def max_pool(kernel: int, *, stride: int) -> nn.Module:
+def caffe_max_pool(kernel: int, *, stride: int) -> nn.Module:
     """Max pool that halves the map and rounds up, as Caffe does; at stride 1 nothing happens."""
     return nn.Identity() if stride == 1 else nn.MaxPool2d(kernel, stride, ceil_mode=True)

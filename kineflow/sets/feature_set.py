@@ -30,7 +30,7 @@ from kineflow.storage.files import atomic_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-INDEX_FILE = "features.parquet"
+FEATURE_INDEX_FILE = "features.parquet"
 FEATURESET_FILE = "features.json"
 
 
@@ -134,7 +134,9 @@ class FeatureSet(ByClip[FeatureEntry]):
         return cls(source, shape, by_clip(rows), root)
 
 
-FEATURE_FILES = SetFiles("feature set", "extract_features", FeatureEntry, INDEX_FILE, FEATURESET_FILE, version=2)
+FEATURE_FILES = SetFiles(
+    "feature set", "extract_features", FeatureEntry, FEATURE_INDEX_FILE, FEATURESET_FILE, version=2
+)
 
 
 def _facts(described: Mapping[str, Any]) -> tuple[FeatureSource, tuple[int, ...]]:

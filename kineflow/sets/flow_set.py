@@ -17,7 +17,7 @@ from kineflow.sets.indexed import ByClip, SetFiles, by_clip
 from kineflow.spec.status import Status
 from kineflow.storage.media import Media
 
-INDEX_FILE = "flow.parquet"
+FLOW_INDEX_FILE = "flow.parquet"
 FLOWSET_FILE = "flowset.json"
 
 
@@ -92,4 +92,4 @@ def _facts(described: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
     return bound_px, dict(described["params"])
 
 
-FLOW_FILES = SetFiles("flow set", "extract_flow", FlowEntry, INDEX_FILE, FLOWSET_FILE, version=2)
+FLOW_FILES = SetFiles("flow set", "extract_flow", FlowEntry, FLOW_INDEX_FILE, FLOWSET_FILE, version=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kineflow.models.bundle import save_bundle, weights_digest
 from kineflow.models.card import load_card
 from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, ClipSet
-from kineflow.sets.flow_set import FLOWSET_FILE, INDEX_FILE, FlowSet
+from kineflow.sets.flow_set import FLOW_INDEX_FILE, FLOWSET_FILE, FlowSet
 from kineflow.spec.output_files import CURVES_FILE
 from kineflow.storage.files import atomic_folder, sha256_of, work_done, work_folder
 from kineflow.training import processes
@@ -45,7 +45,7 @@ def training_work(
     """
     described = [clips / MANIFEST_FILE, clips / CLIPSET_FILE]
     if flow:
-        described += [flow / INDEX_FILE, flow / FLOWSET_FILE]
+        described += [flow / FLOW_INDEX_FILE, flow / FLOWSET_FILE]
     inputs = [*map(sha256_of, described), *((weights_digest(bundle), load_card(bundle)) for bundle in bundles)]
     deciding = [each.wherever_it_runs() if isinstance(each, RunSettings) else each for each in settings]
     yield work_folder(model, _WORK_VERSION, *inputs, *deciding)

@@ -34,7 +34,7 @@ _DIGITS = 16
 
 _EFFECTS = ""
 
-Place = tuple[str, str]  # a module, and what it defines; ``""`` for what it does when it is imported
+Defined = tuple[str, str]  # a module, and what it defines; ``""`` for what it does when it is imported
 
 
 def task_digests(graph: Graph, values: Mapping[str, Any], project: Path) -> dict[str, str]:
@@ -81,7 +81,7 @@ class Reached:
         digest: Hex, of the code.
     """
 
-    places: frozenset[Place]
+    places: frozenset[Defined]
     names: frozenset[str]
     digest: str
 
@@ -98,10 +98,10 @@ class Code:
         self._root, self._project = root, project
         self._modules: dict[str, Module | None] = {}
 
-    def reach(self, start: Place, names: Collection[str]) -> Reached:
+    def reach(self, start: Defined, names: Collection[str]) -> Reached:
         """Follow the code from the function ``start``, with these names in play."""
         in_play = set(names)
-        places: dict[Place, str] = {}
+        places: dict[Defined, str] = {}
         while True:
             asked = self._follow(start, in_play, places)
             if asked <= in_play:
@@ -111,7 +111,7 @@ class Code:
         digest = hashlib.sha256("\0".join(sorted(code)).encode()).hexdigest()[:_DIGITS]
         return Reached(frozenset(places), frozenset(in_play), digest)
 
-    def _follow(self, start: Place, in_play: Collection[str], places: dict[Place, str]) -> set[str]:
+    def _follow(self, start: Defined, in_play: Collection[str], places: dict[Defined, str]) -> set[str]:
         """Fill ``places`` with all that can be reached; the names that this code asks registers for."""
         asked: set[str] = set()
         places.clear()
@@ -146,12 +146,12 @@ class Code:
                 yield f"{used.name} = {'.'.join(known[used.name])}"  # of another package
         yield self._beside(module, definition)
 
-    def _definition(self, place: Place) -> Definition:
+    def _definition(self, place: Defined) -> Definition:
         module = self._module(place[0])
         assert module is not None
         return module.effects if place[1] == _EFFECTS else module.definitions[place[1]]
 
-    def _resolve(self, module: str, used: Reference, within: Definition | None = None) -> Iterator[Place]:
+    def _resolve(self, module: str, used: Reference, within: Definition | None = None) -> Iterator[Defined]:
         """What a name in a module leads to: nothing where it is a local variable, or of another package."""
         source = self._module(module)
         if source is None:
@@ -162,7 +162,7 @@ class Code:
         elif used.name in source.definitions:
             yield module, used.name
 
-    def _imported(self, module: str, name: str, attributes: tuple[str, ...]) -> Iterator[Place]:
+    def _imported(self, module: str, name: str, attributes: tuple[str, ...]) -> Iterator[Defined]:
         """What an imported name leads to: a definition, or what is read of a module."""
         whole = f"{module}.{name}" if name else module
         if name and self._module(whole) is None:
@@ -175,7 +175,7 @@ class Code:
             else:  # the module itself is handed on
                 yield from ((whole, each) for each, definition in inner.definitions.items() if not definition.plugin)
 
-    def _plugins(self, package: str, name: str) -> Iterator[Place]:
+    def _plugins(self, package: str, name: str) -> Iterator[Defined]:
         """The function that a register of a package knows by this name."""
         for module in self._files(package):
             source = self._module(module)
@@ -185,7 +185,7 @@ class Code:
         if "." in name:
             yield from self._own(name)
 
-    def _own(self, name: str) -> Iterator[Place]:
+    def _own(self, name: str) -> Iterator[Defined]:
         """A function in a module of the user's, by its dotted path, or by that of its module."""
         module, _, last = name.rpartition(".")
         for path in (name, module):

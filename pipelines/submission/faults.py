@@ -51,7 +51,7 @@ class CutOffError(KineflowError):
         self.wait_sec = wait_sec
 
 
-def fault_of(error: Any, host: str, token: Token) -> RefusedError | CutOffError:
+def problem_of(error: Any, host: str, token: Token) -> RefusedError | CutOffError:
     """What an ``ApiException`` of KFP's client means; its own text holds headers, and is shown to nobody.
 
     Args:

@@ -21,7 +21,7 @@ from pipelines.submission.faults import (
     UNAUTHORISED,
     CutOffError,
     RefusedError,
-    fault_of,
+    problem_of,
     reason_of,
 )
 
@@ -167,11 +167,11 @@ class Server:
                 content = response.read(_MOST_ANSWER_BYTES)
                 kind = response.headers.get("Content-Type", "")
         except kfp_server_api.ApiException as error:
-            raise fault_of(error, host, self._token) from None
+            raise problem_of(error, host, self._token) from None
         except AttributeError as error:  # over a bad certificate, KFP's client trips while it reports it
             if not isinstance(error.__context__, kfp_server_api.ApiException):
                 raise
-            raise fault_of(error.__context__, host, self._token) from None
+            raise problem_of(error.__context__, host, self._token) from None
         except urllib3.exceptions.HTTPError as error:
             raise CutOffError(f"no answer from the server ({reason_of(error)})", host) from None
         except UnicodeDecodeError:

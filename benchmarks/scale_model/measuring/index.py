@@ -60,7 +60,7 @@ def _alone(what: str, size: int, folder: Path) -> dict[str, float]:
 
 def _write(size: int, folder: Path) -> dict[str, float]:
     from kineflow.sets.clip_set import MANIFEST_FILE, ClipSet
-    from kineflow.sets.flow_set import INDEX_FILE, FlowEntry, FlowSet
+    from kineflow.sets.flow_set import FLOW_INDEX_FILE, FlowEntry, FlowSet
     from kineflow.spec.status import Status
 
     clips = tuple(_clips(size))
@@ -74,7 +74,7 @@ def _write(size: int, folder: Path) -> dict[str, float]:
     return {
         "manifest_write_s": saved_s,
         "manifest_bytes": (folder / MANIFEST_FILE).stat().st_size,
-        "flow_bytes": (folder / INDEX_FILE).stat().st_size,
+        "flow_bytes": (folder / FLOW_INDEX_FILE).stat().st_size,
     }
 
 

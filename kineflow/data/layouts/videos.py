@@ -30,7 +30,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FoundVideo:
     """Where a listed video is.
 
     Attributes:
@@ -76,16 +76,16 @@ class Videos:
                 by_stem.setdefault(path.rpartition("/")[2], []).append(name)
         return by_stem
 
-    def at(self, listed: str) -> Place:
+    def at(self, listed: str) -> FoundVideo:
         """The file at the very path that is listed."""
         alike = self.by_path.get(_path_key(listed), [])
         matches = [name for name in alike if _composed(name) == _composed(listed)] or alike
         if len(matches) > 1:
             problem = f"{_several(matches)} differ only in how Unicode or slashes are written: rename one"
-            return Place(listed, problem, is_there=False)
-        return Place(matches[0]) if matches else Place(listed, is_there=False)
+            return FoundVideo(listed, problem, is_there=False)
+        return FoundVideo(matches[0]) if matches else FoundVideo(listed, is_there=False)
 
-    def find(self, listed: str, *, label: str, classes: frozenset[str]) -> Place:
+    def find(self, listed: str, *, label: str, classes: frozenset[str]) -> FoundVideo:
         """The file that is meant by ``listed``, in the order of the module's picture.
 
         Args:
@@ -102,12 +102,12 @@ class Videos:
         same = [name for name in alike if splitext(name)[1] == suffix]
         matches = self._distinct(same or alike or named)
         if len(matches) > 1:
-            return Place(listed, f"{_several(matches)} may be meant", is_there=False)
+            return FoundVideo(listed, f"{_several(matches)} may be meant", is_there=False)
         if matches and label and (other := _class_of(matches[0], classes)) and other != _class_key(label):
-            return Place(
+            return FoundVideo(
                 listed, f"{shown(matches[0])} has its name, but lies in another class's folder", is_there=False
             )
-        return Place(matches[0]) if matches else exact
+        return FoundVideo(matches[0]) if matches else exact
 
     def _distinct(self, names: list[str]) -> list[str]:
         """One name of each file, without links where it has such a one: links below a local root give some several."""

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.05  # between two looks at whether the others have stopped
 
 
-class Stopped(Exception):  # noqa: N818 (nothing is wrong where it is raised)
+class WorkersStopped(Exception):  # noqa: N818 (nothing is wrong where it is raised)
     """The workers have stopped while one of them waited."""
 
 
@@ -43,7 +43,7 @@ class Workers:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
-        if self._error is not None and (error is None or isinstance(error, Stopped)):
+        if self._error is not None and (error is None or isinstance(error, WorkersStopped)):
             raise self._error from None
 
     def start(self, role: str, work: Callable[[], None], *, count: int = 1) -> None:
@@ -61,7 +61,7 @@ class Workers:
         """The next item of a queue.
 
         Raises:
-            Stopped: The workers stop, here and in the methods below.
+            WorkersStopped: The workers stop, here and in the methods below.
         """
         return self._wait(lambda: queue.get(timeout=_POLL_SECONDS), Empty)
 
@@ -85,7 +85,7 @@ class Workers:
     def _wait(self, attempt: Callable[[], T], not_yet: type[Exception]) -> T:
         while True:
             if self._stopping.is_set():
-                raise Stopped
+                raise WorkersStopped
             try:
                 return attempt()
             except not_yet:
@@ -94,7 +94,7 @@ class Workers:
     def _run(self, role: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except Stopped:
+        except WorkersStopped:
             pass
         except BaseException as error:
             with self._lock:

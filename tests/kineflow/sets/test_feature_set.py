@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from kineflow.sets.feature_set import (
+    FEATURE_INDEX_FILE,
     FEATURESET_FILE,
-    INDEX_FILE,
     FeatureEntry,
     FeatureSet,
     FeatureSource,
@@ -112,12 +112,12 @@ def test_values_beyond_sixteen_bits_are_not_written(tmp_path: Path, value: float
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        (INDEX_FILE, None),
+        (FEATURE_INDEX_FILE, None),
         (FEATURESET_FILE, None),
         (FEATURESET_FILE, "{}"),
         (FEATURESET_FILE, "[1]"),
         (FEATURESET_FILE, '{"format_version": 1, "source": {"backbone": "0"}, "shape": [1], "media_root": "media"}'),
-        (INDEX_FILE, "no parquet"),
+        (FEATURE_INDEX_FILE, "no parquet"),
     ],
 )
 def test_what_is_no_feature_set(stored: FeatureSet, tmp_path: Path, file: str, content: str | None) -> None:

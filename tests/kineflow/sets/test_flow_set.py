@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kineflow.sets.flow_file import read_flow, write_flow
-from kineflow.sets.flow_set import FLOWSET_FILE, INDEX_FILE, FlowEntry, FlowSet
+from kineflow.sets.flow_set import FLOW_INDEX_FILE, FLOWSET_FILE, FlowEntry, FlowSet
 from kineflow.spec.quantise import quantise
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -129,7 +129,7 @@ def test_what_is_no_flow_set_is_named(tmp_path: Path, damage: str) -> None:
     if damage != "no folder":
         flow_set(folder / "media").save(folder)
     if damage == "no index":
-        (folder / INDEX_FILE).unlink()
+        (folder / FLOW_INDEX_FILE).unlink()
     elif damage == "no json":
         (folder / FLOWSET_FILE).unlink()
     elif damage == "not json":
@@ -140,7 +140,7 @@ def test_what_is_no_flow_set_is_named(tmp_path: Path, damage: str) -> None:
         described = json.loads((folder / FLOWSET_FILE).read_text())
         (folder / FLOWSET_FILE).write_text(json.dumps(described | {"format_version": "latest"}))
     elif damage == "other columns":
-        pq.write_table(pa.table({"x": [1]}), folder / INDEX_FILE)
+        pq.write_table(pa.table({"x": [1]}), folder / FLOW_INDEX_FILE)
     elif damage == "no bound":
         (folder / FLOWSET_FILE).write_text(json.dumps({"media_root": "media"}))
     with pytest.raises(KineflowError, match="flow set") as caught:
@@ -154,7 +154,7 @@ def test_the_format_is_told_and_a_later_one_refused(tmp_path: Path) -> None:
     described = json.loads(file.read_text())
     assert described["format_version"] == 2
     file.write_text(json.dumps(described | {"format_version": 3, "media_root": None}))
-    (tmp_path / "flow" / INDEX_FILE).write_bytes(b"in a form yet unknown")
+    (tmp_path / "flow" / FLOW_INDEX_FILE).write_bytes(b"in a form yet unknown")
     with pytest.raises(KineflowError, match="format 3; this Kineflow reads up to 2"):
         FlowSet.load(tmp_path / "flow")
 
