@@ -20,6 +20,7 @@ import yaml
 from flow_tables.layout import markdown
 
 from kineflow.spec.output_files import METRICS_FILE
+from pipelines.engines.workspace import Workspace
 
 RECIPE = "d3d"
 
@@ -35,8 +36,8 @@ def top1(project: Path, seed: int) -> dict[str, float]:
     file = project / f"seed{seed}.yaml"
     file.write_text(yaml.safe_dump({**params, "seed": seed}))
     kineflow(project, "run", RECIPE, "--params", str(file))
-    evaluation = project / "runs" / RECIPE / file.stem / "outputs" / "evaluate" / "evaluation"
-    metrics = json.loads((evaluation / METRICS_FILE).read_text())
+    outputs = Workspace.of(RECIPE, file, project).outputs
+    metrics = json.loads((outputs / "evaluate" / "evaluation" / METRICS_FILE).read_text())
     models = {name: figures for name, figures in metrics.items() if name not in ("data", "fusion")}
     return {name: figures["top1"] for name, figures in (models | metrics["fusion"]).items()}
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kineflow.spec.output_files import METRICS_FILE
+from kineflow.storage.credentials import mask_uri
 from kineflow.storage.project import current_project, project_around
-from kineflow.tracking.secrets import mask_uri
 from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
 

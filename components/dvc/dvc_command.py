@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kineflow.storage.credentials import redact
 from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.secrets import redact
 
 _COMPLAINT = re.compile(r"^ERROR: (?:unexpected error - )?(.*)$", re.MULTILINE)
 _DISK_FULL = "No space left on device"

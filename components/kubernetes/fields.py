@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from kineflow.storage.config import Params
-from kineflow.storage.credentials import has_credentials
-from kineflow.tracking.secrets import is_secret_name
+from kineflow.storage.credentials import has_credentials, is_secret_name
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"

@@ -13,9 +13,11 @@ from pathlib import Path
 from components.launch.worker import LAUNCH, raise_mistake
 from kineflow.storage.environment import variables_set
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.stopping import Stopped
+from kineflow.storage.stopping import Stopped, signals_restored
 
 RESTARTS = 3
+
+_HANDLED_BY_LAUNCHER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def launch(command: list[str], *, devices: int, folder: Path) -> None:
@@ -50,11 +52,11 @@ def launch(command: list[str], *, devices: int, folder: Path) -> None:
     )
     threads = max(1, (os.cpu_count() or 1) // devices)
     environment = {LAUNCH: str(folder), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    with _quiet_launcher(), _signals_restored(), variables_set(environment):
+    with _quiet_launcher(), signals_restored(_HANDLED_BY_LAUNCHER), variables_set(environment):
         try:
             elastic_launch(config, sys.executable)(*command)
-        except SignalException as told:
-            raise (KeyboardInterrupt if told.sigval is signal.SIGINT else Stopped(told.sigval)) from None
+        except SignalException as stop:
+            raise (KeyboardInterrupt if stop.sigval is signal.SIGINT else Stopped(stop.sigval)) from None
         except ChildFailedError as error:
             raise_mistake(folder)
             rank, failure = error.get_first_failure()
@@ -83,18 +85,6 @@ def _in_words(exit_code: int) -> str:
         if exit_code < 0:
             return signal.Signals(-exit_code).name
     return f"exit code {exit_code}"
-
-
-@contextmanager
-def _signals_restored() -> Iterator[None]:
-    """Undo the launcher's signal handlers."""
-    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    before = {each: signal.getsignal(each) for each in handled}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextmanager

@@ -54,9 +54,9 @@ from components.launch.trainjob_pods import PodWatcher
 from components.launch.trainjob_settings import TrainJobSettings, trainjob_settings
 from components.launch.trainjob_spec import JobRequest, job_name, label
 from components.launch.worker import LAUNCH, forget_mistake, raise_mistake
+from kineflow.storage.credentials import mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
-from kineflow.tracking.secrets import mask_uri
 
 _HANDED_ON = (
     RUN_ID,

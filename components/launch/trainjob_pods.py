@@ -16,8 +16,8 @@ from components.kubernetes.failures import translated_api_errors
 from components.kubernetes.labels import JOB_INDEX, JOB_SET
 from components.kubernetes.pods import Pod, Pods
 from components.launch.trainjob_spec import NODE
+from kineflow.storage.credentials import redact
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.secrets import redact
 
 _MOST_LOG = 1 << 18  # bytes of one look at a log
 _LAST_LINES = 15

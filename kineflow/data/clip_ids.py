@@ -28,7 +28,12 @@ def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
     hashes = {n: hashlib.sha256(f"{clips[n].source}|{plain[n]}".encode()).hexdigest() for n in sorted(altered)}
     short = [f"{identity}-{hashes[n][:_DIGITS]}" if n in hashes else identity for n, identity in enumerate(ids)]
     still = _alike(short) & hashes.keys()
-    return [f"{ids[n]}-{hashes[n]}" if n in still else identity for n, identity in enumerate(short)]
+    return [f"{ids[n]}-{_whole_hash(clips[n])}" if n in still else identity for n, identity in enumerate(short)]
+
+
+def _whole_hash(clip: ListedClip) -> str:
+    """Of all that tells a clip from the others, also where parts begin within one millisecond."""
+    return hashlib.sha256(f"{clip.source}|{clip.start_sec}|{clip.end_sec}".encode()).hexdigest()
 
 
 def _plain_id(clip: ListedClip) -> str:

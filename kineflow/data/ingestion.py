@@ -14,7 +14,7 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from kineflow.storage.files import atomic_file, sha256_of
 from kineflow.storage.media import is_remote, locate
 from kineflow.storage.progress import track
 from kineflow.storage.ranges import StorageError
+from kineflow.storage.safe_json import parse_json
 from kineflow.storage.stores import MediaStore
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.store import (
@@ -46,6 +47,7 @@ from kineflow.video.store import (
 )
 
 _SPARE_SEC = 1.0
+_MOST_INDEX_BYTES = 2**26  # the time stamps of 5 million frames are 26 MB
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,13 @@ def _index_once(path: Path, sha256: str, ingestion: Ingestion) -> VideoIndex:
     stored_path = media_path(INDEX, sha256, f".v{INDEX_FORMAT}.json")
     with ingestion.one_at_a_time(stored_path):
         if store.has(stored_path):
-            with locate(store.root, stored_path).open("rb") as stream:
-                values = json.load(stream)
-            return VideoIndex(**{**values, "status": Status(values["status"])})
-        index = index_video(path)
+            with (
+                suppress(ValueError, TypeError, KeyError),  # damaged: it is made again
+                locate(store.root, stored_path).open("rb") as stream,
+            ):
+                values = parse_json(stream.read(_MOST_INDEX_BYTES))
+                return VideoIndex(**{**values, "status": Status(values["status"])})
+        index = index_video(path, sha256=sha256)
         with atomic_file(store.work_path(stored_path)) as partial:
             partial.write_text(json.dumps(dataclasses.asdict(index)))
         store.publish(stored_path)
@@ -244,7 +249,6 @@ def _one_of_its_parts(index: VideoIndex, listed: ListedClip) -> str:
 def _missing(
     rows: Sequence[tuple[str, ListedClip]],
     *,
-    status: Status = Status.UNREADABLE,
     reason: str,
 ) -> list[Clip]:
     """Rows of a video of which nothing is known but what is wrong with it."""
@@ -261,7 +265,7 @@ def _missing(
             height=0,
             rotation=0,
             sha256="",
-            status=status,
+            status=Status.UNREADABLE,
             reason=reason,
             source=listed.source,
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Frames = NDArray[np.uint8]
 
 _LARGEST_ENLARGED = 2**21  # pixels of a frame: one of 256x8192
+_LONGEST = 4  # times as long as wide is no odd frame, whatever its size
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def resized_to(height: int, width: int, short_side: int) -> tuple[int, int]:
     """
     scale = short_side / min(height, width)
     to = max(short_side, round(height * scale)), max(short_side, round(width * scale))
-    if to[0] * to[1] > max(_LARGEST_ENLARGED, height * width):
+    if to[0] * to[1] > max(_LARGEST_ENLARGED, _LONGEST * short_side**2, height * width):
         raise KineflowError(
             f"frames of {width}x{height} px become {to[1]}x{to[0]} with a shorter side of {short_side}",
             remedy="leave such videos out, or cut their pictures",

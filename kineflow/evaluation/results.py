@@ -211,7 +211,7 @@ def read_curves(bundle: Path) -> Curves:
                     raise ValueError("too many rows")
                 point = float(row["step"]), float(row["value"])
                 curves.setdefault(as_given(row["name"]), []).append(point)
-    except (KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
         raise KineflowError(
             "no row of training curves (step, name, value)",
             where=f"{path}, line {number}",

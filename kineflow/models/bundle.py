@@ -67,15 +67,14 @@ def load_bundle(folder: Path) -> tuple[VideoNetwork, ModelCard]:
     except KineflowError as error:
         raise KineflowError(error.problem, where=folder / CARD_FILE, remedy=error.remedy) from None
     try:
-        read_header(weights)
+        stored_shapes = {name: tuple(tensor.shape) for name, tensor in read_header(weights).items()}
+        require_same_tensors(
+            shapes(blueprint.state_dict()),
+            stored_shapes,
+            where=str(weights),
+            remedy="use the files of one bundle together",
+        )
         with safe_open(weights, framework="pt") as stored:
-            stored_shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-            require_same_tensors(
-                shapes(blueprint.state_dict()),
-                stored_shapes,
-                where=str(weights),
-                remedy="use the files of one bundle together",
-            )
             state = {name: stored.get_tensor(name) for name in stored_shapes}
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(weights, error) from None

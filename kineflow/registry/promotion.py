@@ -23,9 +23,9 @@ from kineflow.registry.aliases import (
 )
 from kineflow.registry.measured import Measured
 from kineflow.registry.policy import Decision, Gate, decide
+from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import parse_json
-from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri
 
 _FROM_TAG = "promoted_from"

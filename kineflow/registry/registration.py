@@ -25,10 +25,10 @@ from kineflow.registry.aliases import (
 )
 from kineflow.registry.measured import Measured
 from kineflow.registry.policy import Gate
+from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.project import current_project
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment
-from kineflow.tracking.secrets import mask_uri, redact
 from kineflow.tracking.store import connect, store_lock, tracking_uri
 
 MAX_VERSION_TAG_CHARS = 100_000

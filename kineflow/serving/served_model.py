@@ -43,8 +43,8 @@ from mlflow.types.schema import Array, Map, Object, Property
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, load_card
 from kineflow.serving.predict import CLIPS, flow_source, predict_video, require_classes
+from kineflow.storage.credentials import redact
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.secrets import redact
 from kineflow.tracking.store import connect, tracking_uri
 from kineflow.video.encode import write_video
 

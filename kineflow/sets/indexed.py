@@ -23,6 +23,7 @@ import numpy as np
 
 from kineflow.sets.media import index_copy, loaded_root, recorded_root
 from kineflow.spec.status import Status
+from kineflow.spec.video_bounds import MAX_FILE_FRAMES
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.media import Media, locate
@@ -31,7 +32,9 @@ from kineflow.storage.safe_json import read_json
 
 _VERSION, _ROOT = "format_version", "media_root"
 _NUMBERS: dict[type, type[np.generic]] = {int: np.int32, float: np.float64}
-_MOST_WHOLE = 1_000_000  # frames of a clip, pixels of a side: bounds what a row can make others lay out
+# Frames of a file, of which a part may be late, and a rejected row has a few more; pixels of a side. It bounds what a
+# row can make others lay out.
+_MOST_WHOLE = 2 * MAX_FILE_FRAMES
 _SIGNED = frozenset({"rotation"})
 _NAMES_SHOWN = 20
 

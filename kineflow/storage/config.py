@@ -129,7 +129,7 @@ def parse_params(kind: type[P], values: Mapping[str, Any], *, where: str) -> P:
     if not isinstance(values, Mapping):
         raise KineflowError(
             f"invalid parameters\n  {where}: a mapping of keys to values is expected, "
-            f"not {mask_uri(repr(values)[:_SHOWN])}",
+            f"not {mask_uri(repr(values))[:_SHOWN]}",
             remedy="correct these values; nothing has been run",
         )
     try:

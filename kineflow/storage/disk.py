@@ -12,7 +12,6 @@ from kineflow.storage.errors import KineflowError
 
 _IN_WORDS = "No space left on device"  # safetensors and torch raise errors of their own around the system's words
 
-
 # Of torch, whose loading processes hand clips over in files of their own on /dev/shm.
 _SHARED_MEMORY_IN_WORDS = ("</torch_", "out of shared memory", "killed by signal: Bus error")
 _SHARED_MEMORY = Path("/dev/shm")
@@ -34,7 +33,7 @@ def translate_full_disk(folder: Path) -> Iterator[None]:
     except Exception as error:
         if not is_full_disk(error):
             raise
-        raise (no_space(error) if _is_full_shared_memory(error) else full_disk(folder)) from None
+        raise no_space(error, folder) from None
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -46,9 +45,11 @@ def is_full_disk(error: BaseException) -> bool:
     return error.__cause__ is not None and is_full_disk(error.__cause__)
 
 
-def no_space(error: BaseException) -> KineflowError:
-    """The error to raise for one of which :func:`is_full_disk` holds."""
-    return full_shared_memory() if _is_full_shared_memory(error) else full_disk(getattr(error, "filename", None))
+def no_space(error: BaseException, folder: Path | None = None) -> KineflowError:
+    """The error to raise for one of which :func:`is_full_disk` holds; ``folder`` is where the block wrote."""
+    if _is_full_shared_memory(error):
+        return full_shared_memory()
+    return full_disk(folder or getattr(error, "filename", None))
 
 
 def full_shared_memory() -> KineflowError:
@@ -68,7 +69,9 @@ def full_shared_memory() -> KineflowError:
 
 
 def _is_full_shared_memory(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHARED_MEMORY_IN_WORDS)
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _SHARED_MEMORY_IN_WORDS):
+        return True
+    return error.__cause__ is not None and _is_full_shared_memory(error.__cause__)
 
 
 def full_disk(where: Path | None) -> KineflowError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -14,11 +15,11 @@ from pathlib import Path
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.locks import is_held, take_lock
 
-KEEP_WORK = (
-    "KINEFLOW_KEEP_WORK"  # set where whoever has started the step discards its work, when the result is recorded
-)
+KEEP_WORK = "KINEFLOW_KEEP_WORK"
+"""Set where whoever has started the step discards its work, when the result is recorded."""
 
 _PARTIAL, _REPLACED, _REMOVED = ".partial", ".replaced", ".removed"
+_OURS = re.compile(r"\.(.+)-(?:[a-z0-9_]{8}\.(?:partial(?:\.[^.]*)?|replaced)|\d+\.removed)", re.DOTALL)
 _YOUNG_SECONDS = 2.0
 _swept: set[Path] = set()
 
@@ -84,13 +85,14 @@ def sweep(folder: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove a temporary file or folder, if it is one and nobody is at it."""
-    is_replaced = path.suffix == _REPLACED
-    if not (is_replaced or path.suffix in (_PARTIAL, _REMOVED) or Path(path.stem).suffix == _PARTIAL):
+    match = _OURS.fullmatch(path.name)
+    if not match:
         return
+    is_replaced = path.suffix == _REPLACED
     is_young = abs(time.time() - path.lstat().st_mtime) < _YOUNG_SECONDS  # its writer may be about to lock it
     if is_young or is_held(path.with_suffix(_PARTIAL) if is_replaced else path):
         return
-    target = path.with_name(path.stem[1:].rpartition("-")[0])
+    target = path.with_name(match[1])
     if is_replaced and not target.exists():  # its writer was killed between the two moves
         path.replace(target)
     else:

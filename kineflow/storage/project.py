@@ -50,6 +50,11 @@ def required_project() -> Path:
     return project
 
 
+def state_folder(project: Path) -> Path:
+    """Where a project keeps what runs of this machine need of each other; not in git, and nobody's loss."""
+    return project / _MARK / "tmp" / "kineflow"
+
+
 def media_folder(project: Path) -> Path:
     """The store of a project's media: every clip, flow and feature that its sets name, once."""
     return project / _MEDIA

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 MAX_JSON_BYTES = 8 * 2**20
 """Names of ten thousand classes take less than one."""
 
-_MAX_DIGITS = 18  # what 64 bits hold
+_MOST_LETTERS = 20  # of an integer of 64 bits, with its sign
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
@@ -33,7 +33,7 @@ def parse_json(text: str | bytes) -> Any:
 
     Raises:
         ValueError: It is no JSON; it is nested too deeply; a key is there twice; or a number is none, infinite, or an
-            integer of more than 18 digits.
+            integer that does not fit into 64 bits.
     """
     try:
         return json.loads(
@@ -48,9 +48,9 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS + 1:
-        raise ValueError(f"an integer of {len(digits)} digits")
-    return int(digits)
+    if len(digits) > _MOST_LETTERS or not -(2**63) <= (value := int(digits)) < 2**63:
+        raise ValueError(f"an integer of {len(digits)} digits, which does not fit into 64 bits")
+    return value
 
 
 def _number(digits: str) -> float:

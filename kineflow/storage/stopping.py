@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -56,12 +56,10 @@ def signals_stop() -> Iterator[None]:
     }
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         handlers[signal.SIGINT] = interrupt
-    before = {each: signal.signal(each, handler) for each, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
+    with signals_restored(handlers):
+        for each, handler in handlers.items():
             signal.signal(each, handler)
+        yield
 
 
 @contextmanager
@@ -74,14 +72,26 @@ def signals_held() -> Iterator[None]:
         yield
         return
     waiting: list[int] = []
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *_SIGNALS)}
-    held = {each: handler for each, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    for each in held:
-        signal.signal(each, lambda number, _frame: waiting.append(number))
+    held = [each for each in (signal.SIGINT, *_SIGNALS) if signal.getsignal(each) not in (None, signal.SIG_IGN)]
+    try:
+        with signals_restored(held):
+            for each in held:
+                signal.signal(each, lambda number, _frame: waiting.append(number))
+            yield
+    finally:
+        for number in dict.fromkeys(waiting):
+            signal.raise_signal(number)
+
+
+@contextmanager
+def signals_restored(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Give signals back, after the block, the handlers that they had before it; those set outside of Python stay.
+
+    For the main thread.
+    """
+    before = {each: handler for each in numbers if (handler := signal.getsignal(each)) is not None}
     try:
         yield
     finally:
-        for each, handler in held.items():
+        for each, handler in before.items():
             signal.signal(each, handler)
-        for number in dict.fromkeys(waiting):
-            signal.raise_signal(number)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
-from kineflow.tracking.closing import ERROR_TAG
 from kineflow.tracking.marks import Mark, is_marked, remove_mark, stale_marks
-from kineflow.tracking.runs import PIPELINE_TAG
-from kineflow.tracking.store import connect, tracking_uri, unreachable
+from kineflow.tracking.runs import ERROR_TAG, PIPELINE_TAG
+from kineflow.tracking.store import connect, experiment_ids, named_failures, tracking_uri
 
 _WORDS = "its process ended without a word: it was killed, or its machine went down"
 _MOST_RUNS = 5000
@@ -35,7 +33,7 @@ def close_abandoned(root: Path | None = None, *, ended: str | None = None) -> in
     if not stale:
         return 0
     client, closed = connect(uri), 0
-    try:
+    with named_failures(uri):
         for mark in stale:
             for run in _runs_of(client, mark):
                 lives = mark.kind == "pipeline" and is_marked(Mark("step", run.info.run_id), uri, root)
@@ -44,19 +42,14 @@ def close_abandoned(root: Path | None = None, *, ended: str | None = None) -> in
                     client.set_terminated(run.info.run_id, "KILLED")
                     closed += 1
             remove_mark(mark, uri, root)
-    except KineflowError:
-        raise
-    except Exception as error:  # whatever a server or a database driver raises
-        raise unreachable(uri, error) from None
     return closed
 
 
 def _runs_of(client: Any, mark: Mark) -> list[Any]:
     """A step's run; or that of a pipeline run, and those of its steps."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     wanted = (
         f"tags.`{PIPELINE_TAG}` = '{mark.run_id}'"
         if mark.kind == "pipeline"
         else f"attributes.run_id = '{mark.run_id}'"
     )
-    return list(client.search_runs(experiments, wanted, max_results=_MOST_RUNS))
+    return list(client.search_runs(experiment_ids(client), wanted, max_results=_MOST_RUNS))

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kineflow.storage.errors import KineflowError
-from kineflow.tracking.runs import MAX_RUN_TAG_CHARS, PIPELINE_TAG, RunStatus, end_pipeline_run, parents_of
-from kineflow.tracking.secrets import redact
-from kineflow.tracking.store import connect, tracking_uri, unreachable
+from kineflow.storage.credentials import redact
+from kineflow.tracking.runs import (
+    ERROR_TAG,
+    KIND_TAG,
+    MAX_RUN_TAG_CHARS,
+    PIPELINE_TAG,
+    RunStatus,
+    end_pipeline_run,
+    parents_of,
+)
+from kineflow.tracking.store import connect, experiment_ids, named_failures, tracking_uri
 
-ERROR_TAG = "error"
 _WITHOUT_A_WORD = "it ended without a word: killed, out of memory, or its machine was lost"
 _MOST_CHILDREN = 5000
 
@@ -52,8 +58,8 @@ def close_pipeline_run(
     """
     uri = tracking_uri(root)
     client = connect(uri)
-    try:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    with named_failures(uri):
+        experiments = experiment_ids(client)
         parents = parents_of(client, experiments, pipeline_run_id)
         steps = _latest_attempts(_steps(client, experiments, pipeline_run_id))
         failures = {run.info.run_name: _reason(run) for run in steps if run.info.status != "FINISHED"}
@@ -67,15 +73,11 @@ def close_pipeline_run(
             if failures:
                 client.set_tag(parent.info.run_id, ERROR_TAG, str(closed)[:MAX_RUN_TAG_CHARS])
         end_pipeline_run(pipeline_run_id, closed.status, root=root)
-    except KineflowError:
-        raise
-    except Exception as error:  # whatever a server or a database driver raises
-        raise unreachable(uri, error) from None
     return closed
 
 
 def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
-    query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`kineflow.kind` = 'step'"
+    query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'step'"
     return list(
         client.search_runs(experiments, query, max_results=_MOST_CHILDREN, order_by=["attributes.start_time ASC"])
     )

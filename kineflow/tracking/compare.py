@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kineflow.storage.credentials import mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import KIND_TAG, PIPELINE_TAG
-from kineflow.tracking.secrets import mask_uri
-from kineflow.tracking.store import connect, database_file, tracking_uri, unreachable
+from kineflow.tracking.store import connect, database_file, experiment_ids, named_failures, tracking_uri
 
 EVALUATE = "evaluate"
 RUN, ID, STARTED, STATUS, DATA, COMMIT = "run", "id", "started", "status", "data", "commit"
@@ -37,15 +37,10 @@ def compare(run_ids: Sequence[str] = (), *, limit: int = 10, root: Path | None =
     if database is not None and not database.exists() and not run_ids:
         return []
     client = connect(uri, must_exist=True)
-    try:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        parents = _search(client, experiments, f"tags.`{KIND_TAG}` = 'pipeline'")
+    with named_failures(uri):
+        parents = _search(client, experiment_ids(client), f"tags.`{KIND_TAG}` = 'pipeline'")
         chosen = [_find(parents, wanted, uri) for wanted in run_ids] if run_ids else parents[:limit]
         return [_row(client, run) for run in chosen]
-    except KineflowError:
-        raise
-    except Exception as error:  # whatever a server or a database driver raises
-        raise unreachable(uri, error) from None
 
 
 def _row(client: Any, run: Any) -> dict[str, Any]:

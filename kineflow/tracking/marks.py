@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from kineflow.storage.locks import is_held, open_lock, take_lock
-from kineflow.storage.project import project_around
+from kineflow.storage.project import project_around, state_folder
 from kineflow.tracking.store import database_file
 
 Kind = Literal["pipeline", "step"]
@@ -106,4 +106,4 @@ def _folder(uri: str, root: Path) -> Path | None:
         return database.with_name(f"{database.name}.running")
     project = project_around(root)
     store = hashlib.sha256(uri.encode()).hexdigest()[:16]  # the address may hold a password
-    return project / ".dvc" / "tmp" / "kineflow" / f"running-{store}" if project else None
+    return state_folder(project) / f"running-{store}" if project else None

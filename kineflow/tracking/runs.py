@@ -17,19 +17,28 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from kineflow.storage.stopping import signals_held
 from kineflow.tracking.buffer import Figure, FigureBuffer
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.marks import Mark, marked
-from kineflow.tracking.secrets import mask_uri, redact
-from kineflow.tracking.store import artifact_location, connect, store_lock, tracking_uri, unreachable
+from kineflow.tracking.store import (
+    artifact_location,
+    connect,
+    experiment_ids,
+    named_failures,
+    store_lock,
+    tracking_uri,
+    unreachable,
+)
 
 RUN_STATUSES = ("FINISHED", "FAILED", "KILLED")
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 PIPELINE_TAG = "pipeline.run_id"
+ERROR_TAG = "error"  # why a run did not finish
 KIND_TAG = "kineflow.kind"  # "pipeline" for the parent, "step" for a child
 
 MAX_PARAM_CHARS = 6000
@@ -64,6 +73,18 @@ class StepRun:
         self._client = client
         self._warned = False
         self._figures = FigureBuffer(self._send, on_failure=self._warn)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record what the step was given; nested mappings become dotted names.
+
+        Raises:
+            KineflowError: The store cannot be used.
+        """
+        from mlflow.entities import Param
+
+        with named_failures(self.uri):
+            for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
+                self._client.log_batch(self.run_id, params=part)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record figures of one training step or epoch."""
@@ -157,7 +178,7 @@ class StepRun:
         if lost := self._figures.close():
             _LOG.warning("%d figures of this step did not reach the tracking store", lost)
         if error is not None:
-            self.set_tags({"error": f"{type(error).__name__}: {error}"})
+            self.set_tags({ERROR_TAG: f"{type(error).__name__}: {error}"})
         with self._forgiving():
             self._client.set_terminated(self.run_id, status)
 
@@ -190,13 +211,14 @@ def open_step_run(
     """
     root = current_project() if root is None else root
     uri = tracking_uri(root)
-    begin = _prepare_step_run(uri, root, step, params, experiment, tags, pipeline_run_id)
+    begin = _prepare_step_run(uri, root, step, experiment, tags, pipeline_run_id)
     run = None
     with ExitStack() as marks:
         try:
             with signals_held():  # a run that is begun is marked, or nobody would close it
                 run = begin()
                 marks.enter_context(marked(Mark("step", run.run_id), uri, root))
+            run.log_params(params)
             yield run
         except BaseException as error:
             if run is not None:
@@ -211,17 +233,14 @@ def _prepare_step_run(
     uri: str,
     root: Path,
     step: str,
-    params: Mapping[str, Any],
     experiment: str,
     tags: Mapping[str, str] | None,
     pipeline_run_id: str | None,
 ) -> Callable[[], StepRun]:
     """Do all that takes its time before a run can begin; the arguments are those of :func:`open_step_run`."""
-    from mlflow.entities import Param
-
     client = connect(uri)
     facts = {**lineage_tags(root), **(tags or {}), "step": step, KIND_TAG: "step"}
-    with _named_failures(uri):
+    with named_failures(uri):
         with store_lock(uri):
             experiment_id = find_or_create_experiment(client, uri, experiment)
             parent = None
@@ -231,24 +250,11 @@ def _prepare_step_run(
         stored = {_key(name): _tag(value) for name, value in facts.items()}
 
     def begin() -> StepRun:
-        with _named_failures(uri):
+        with named_failures(uri):
             run_id = client.create_run(experiment_id, run_name=step, tags=stored).info.run_id
-            for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
-                client.log_batch(run_id, params=part)
         return StepRun(client, uri, step, run_id, experiment_id, parent)
 
     return begin
-
-
-@contextmanager
-def _named_failures(uri: str) -> Iterator[None]:
-    """Say of any failure of the store which store it is."""
-    try:
-        yield
-    except KineflowError:
-        raise
-    except Exception as error:  # whatever a server or a database driver raises
-        raise unreachable(uri, error) from None
 
 
 def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | None = None) -> None:
@@ -261,14 +267,9 @@ def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | No
         raise KineflowError(f"unknown run status {status!r}", remedy=f"use one of {', '.join(RUN_STATUSES)}")
     uri = tracking_uri(root)
     client = connect(uri)
-    try:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        for run in parents_of(client, experiments, pipeline_run_id):
+    with named_failures(uri):
+        for run in parents_of(client, experiment_ids(client), pipeline_run_id):
             client.set_terminated(run.info.run_id, status)
-    except KineflowError:
-        raise
-    except Exception as error:  # whatever a server or a database driver raises
-        raise unreachable(uri, error) from None
 
 
 def flatten_params(params: Mapping[str, Any]) -> dict[str, str]:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.project import current_project
-from kineflow.tracking.secrets import mask_uri, redact
 
 DATABASE_FILE = "mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
@@ -56,7 +56,7 @@ def tracking_uri(root: Path | None = None) -> str:
     """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file in ``root`` (the project when None).
 
     The path of a SQLite file is relative to ``root``, whatever the working folder, and is made absolute. The result may
-    hold credentials: print it through :func:`kineflow.tracking.secrets.mask_uri` only.
+    hold credentials: print it through :func:`kineflow.storage.credentials.mask_uri` only.
     """
     folder = current_project() if root is None else root
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -162,6 +162,26 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
         return MlflowClient(tracking_uri=uri, registry_uri=registry)
     except Exception as error:  # whatever a database driver raises
         raise unreachable(uri, error) from None
+
+
+@contextmanager
+def named_failures(uri: str) -> Iterator[None]:
+    """Say of any failure of the store in the block which store it is.
+
+    Raises:
+        KineflowError: Whatever a server or a database driver raises, in words.
+    """
+    try:
+        yield
+    except KineflowError:
+        raise
+    except Exception as error:
+        raise unreachable(uri, error) from None
+
+
+def experiment_ids(client: Any) -> list[str]:
+    """Of all experiments."""
+    return [experiment.experiment_id for experiment in client.search_experiments()]
 
 
 def unreachable(uri: str, error: Exception) -> KineflowError:

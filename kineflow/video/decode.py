@@ -25,7 +25,7 @@ from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES, MAX_PIXELS, 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, RemoteFile
 from kineflow.video.geometry import Turn, pixel_aspect, square_size, turn_of, upright
-from kineflow.video.opening import decoded, is_mp4, open_video, opened, packets_of
+from kineflow.video.opening import decoded, is_mp4, open_video, opened, packets_of, remote_source
 
 PIXEL_FORMATS = ("rgb24", "gray", "yuv444p", "yu")
 
@@ -357,7 +357,7 @@ def _stamps_in_header(video: RemoteFile, max_pixels: int) -> tuple[list[int], li
 
     Once the header is read, the demuxer gets zeros for everything else.
     """
-    with video.open() as source:
+    with remote_source(video) as source:
         blank = _Blank(source)
         with opened(blank, video, max_pixels) as (container, stream):
             # A header in pieces (moof boxes) lists no frames; the pieces would be lost among the pictures.
@@ -365,10 +365,7 @@ def _stamps_in_header(video: RemoteFile, max_pixels: int) -> tuple[list[int], li
                 return [], []
             blank.from_now_on = True
             facts = _facts(container, stream)
-            stamps = _numbered(facts, {entry.timestamp for entry in stream.index_entries if entry.is_keyframe})
-        if source.failure is not None:
-            raise source.failure
-    return stamps
+            return _numbered(facts, {entry.timestamp for entry in stream.index_entries if entry.is_keyframe})
 
 
 class _Blank:

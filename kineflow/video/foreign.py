@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 HEAD_BYTES = 4096
 """How much of a file is enough."""
@@ -47,17 +46,15 @@ _OTHER = (
 )
 
 
-def what_it_is(head: bytes, name: str) -> str:
+def what_it_is(head: bytes) -> str:
     """What the file is, and what to do about it; empty when that cannot be told.
+
+    The file's name is no part of it: what is known of a video is kept by its bytes, and copies have other names.
 
     Args:
         head: Its first :data:`HEAD_BYTES` bytes.
-        name: Of the file, for the command.
     """
     for pattern, kind in _CONVERTIBLE:
         if re.match(pattern, head, re.DOTALL):
-            given = shlex.quote(name)
-            stem = name.rpartition(".")[0] or name
-            target = shlex.quote(f"{stem}.mp4" if f"{stem}.mp4" != name else f"{stem}-h264.mp4")
-            return f"{kind}; convert it: ffmpeg -i {given} -c:v libx264 -crf 17 -pix_fmt yuv420p {target}"
+            return f"{kind}; convert it: ffmpeg -i IN -c:v libx264 -crf 17 -pix_fmt yuv420p OUT.mp4"
     return next((kind for pattern, kind in _OTHER if re.match(pattern, head, re.DOTALL)), "")

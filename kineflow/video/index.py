@@ -91,7 +91,12 @@ class VideoIndex:
 
 
 def index_video(
-    path: Path, *, min_frames: int = 1, max_frames: int = MAX_FILE_FRAMES, max_pixels: int = MAX_PIXELS
+    path: Path,
+    *,
+    min_frames: int = 1,
+    max_frames: int = MAX_FILE_FRAMES,
+    max_pixels: int = MAX_PIXELS,
+    sha256: str = "",
 ) -> VideoIndex:
     """Decode a whole video once and report what it holds. A bad file is a status, never an exception.
 
@@ -100,6 +105,7 @@ def index_video(
         min_frames: A video with fewer frames is ``short``.
         max_frames: A video with more frames is ``unreadable``; decoding stops there.
         max_pixels: A video with larger pictures is ``unreadable``.
+        sha256: Of the file's bytes, hex, where it is known.
     """
     if not path.is_file():
         return _index(_Counts(), sha256="", status=Status.UNREADABLE, reason="no such file")
@@ -118,7 +124,7 @@ def index_video(
         counts.problem = error.problem
 
     status, reason = _judge(counts, path, min_frames, max_frames)
-    return _index(counts, sha256=sha256_of(path), status=status, reason=reason)
+    return _index(counts, sha256=sha256 or sha256_of(path), status=status, reason=reason)
 
 
 @dataclass

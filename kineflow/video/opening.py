@@ -16,6 +16,7 @@ import av.error
 from kineflow.spec.video_bounds import MAX_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, RemoteFile
+from kineflow.storage.ranges import RangeReader
 from kineflow.video.film import film_of
 from kineflow.video.foreign import HEAD_BYTES, what_it_is
 from kineflow.video.geometry import pixel_aspect, square_size
@@ -35,17 +36,23 @@ def open_video(path: Media, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[A
             error ends the block; or S3 failed.
     """
     if isinstance(path, RemoteFile):
-        with path.open() as source:
-            try:
-                with opened(source, path, max_pixels) as video:
-                    yield video
-            finally:  # FFmpeg may take a failed read for the end of the file
-                if source.failure is not None:
-                    raise source.failure
+        with remote_source(path) as source, opened(source, path, max_pixels) as video:
+            yield video
     else:
         # "file:" keeps a name such as "concat:a|b" from being taken for a protocol.
         with opened(f"file:{path}", path, max_pixels) as video:
             yield video
+
+
+@contextmanager
+def remote_source(video: RemoteFile) -> Iterator[RangeReader]:
+    """An object on S3 as a file; a failure of S3 is raised over what FFmpeg has made of it, the end of the file."""
+    with video.open() as source:
+        try:
+            yield source
+        finally:
+            if source.failure is not None:
+                raise source.failure
 
 
 @contextmanager
@@ -73,7 +80,7 @@ def opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any
         raise KineflowError("no such video file", where=str(path), remedy="check the path") from None
     except (av.error.FFmpegError, EOFError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        kind = "" if has_film else what_it_is(_head(path), path.name)
+        kind = "" if has_film else what_it_is(_head(path))
         raise KineflowError(f"not readable as a video: {kind or cause}", where=str(path), remedy=_REMEDY) from None
 
 

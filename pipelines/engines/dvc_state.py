@@ -23,7 +23,7 @@ from typing import Any
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
-from pipelines.engines.run_lock import state_folder
+from kineflow.storage.project import state_folder
 from pipelines.engines.workspace import DVC_FILE, RUNS
 
 LOCK_FILE = "dvc.lock"
@@ -126,7 +126,7 @@ def _tell_of_git(project: Path) -> None:
 
 
 def _locks(project: Path) -> list[Path]:
-    """The locks of a project that are there or of which there is a copy; DVC reads them all, whichever it is to run."""
+    """The locks of a project; DVC reads them all, whichever recipe it is to run."""
     beside = [project / DVC_FILE, *sorted((project / RUNS).rglob(DVC_FILE))]
     return [file.with_name(LOCK_FILE) for file in beside if file.with_name(LOCK_FILE).is_file()]
 

@@ -36,15 +36,16 @@ def pipeline_run(recipe: str) -> Iterator[str]:
     project, is_closed = current_project(), False
     try:
         with marked(Mark("pipeline", run_id), tracking_uri(project), project):
-            yield run_id
-        with signals_held():  # half of an import of MLflow could close nothing any more
-            _close(run_id, "FINISHED")
-            is_closed = True
-    except BaseException as error:
-        with signals_held(), suppress(KineflowError):  # a store that cannot be used must not hide why the run ended
-            if not is_closed:
-                _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
+            try:
+                yield run_id
+                with signals_held():  # half of an import of MLflow could close nothing any more
+                    _close(run_id, "FINISHED")
+                    is_closed = True
+            except BaseException as error:
+                with signals_held(), suppress(KineflowError):  # a store out of use must not hide why the run ended
+                    if not is_closed:
+                        _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                raise
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)

@@ -16,13 +16,9 @@ from pathlib import Path
 from components.frontend.lifeline import LIFELINE, RUN_LOCK, STEPS_LOCK, held_by
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.locks import is_held, open_lock, take_lock
+from kineflow.storage.project import state_folder
 
 _EVERY_SECONDS = 0.5
-
-
-def state_folder(project: Path) -> Path:
-    """Where a project keeps what runs of this machine need of each other; not in git, and nobody's loss."""
-    return project / ".dvc" / "tmp" / "kineflow"
 
 
 @contextmanager

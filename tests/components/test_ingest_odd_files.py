@@ -272,6 +272,11 @@ def test_ids_of_many_names_of_which_no_letter_is_kept_stay_apart(monkeypatch: py
     assert sum(len(identity) == 4 for identity in ids) > 30  # those that the short hash tells apart keep it
 
 
+def test_ids_of_parts_within_one_millisecond_stay_apart() -> None:
+    clips = [ListedClip("a.mp4", "a", Split.TRAIN, "g", "here", start, 3.0) for start in (1.0001, 1.0002)]
+    assert len(set(clip_ids(clips))) == 2
+
+
 def test_a_short_file_that_parts_are_listed_of_is_nobodys(source: Path, video: Path) -> None:
     for name in ("short", "long", "one"):
         shutil.copyfile(video, source / f"{name}.mp4")  # of 2 s

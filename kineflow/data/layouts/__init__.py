@@ -26,7 +26,7 @@ def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number:
     """List the clips of a data set.
 
     Args:
-        layout: One of :func:`~kineflow.data.layouts.registry.layout_names`.
+        layout: One of the layouts that ``ingestion.layout`` may name.
         lists: Its list files.
         names: Of all files below the source root; a listed video that is not among them keeps its listed name.
         split_number: 1, 2 or 3, of UCF101's and HMDB51's official splits.

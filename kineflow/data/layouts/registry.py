@@ -50,11 +50,6 @@ def register_layout(name: str) -> Callable[[AnyLayout], AnyLayout]:
     return register
 
 
-def layout_names() -> list[str]:
-    """Names of Kineflow's own layouts, sorted; nothing is imported."""
-    return _LAYOUTS.names()
-
-
 def check_layout(name: str) -> None:
     """Check the name of a layout; nothing is imported.
 

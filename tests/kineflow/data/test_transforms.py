@@ -90,6 +90,11 @@ class TestResizeShortSide:
         assert abs(resized.shape[1] - height * scale) <= 0.5
         assert abs(resized.shape[2] - width * scale) <= 0.5
 
+    def test_only_odd_shapes_are_too_long(self):
+        assert transforms.resized_to(256, 340, 2048) == (2048, 2720)
+        with pytest.raises(KineflowError, match="become"):
+            transforms.resized_to(8, 400, 256)
+
     def test_already_right_is_not_touched(self):
         frames = np.zeros((2, 8, 12, 2), np.uint8)
         assert transforms.resize_short_side(frames, 8) is frames

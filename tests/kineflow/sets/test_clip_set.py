@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kineflow.sets.clip_set import CLIPSET_FILE, MANIFEST_FILE, Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
+from kineflow.spec.video_bounds import MAX_FILE_FRAMES
 from kineflow.storage.errors import KineflowError
 
 
@@ -35,7 +36,7 @@ def make_clip(clip_id: str = "a", **changes) -> Clip:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-counts = st.integers(0, 1_000_000)
+counts = st.integers(0, MAX_FILE_FRAMES + 1000)  # a rejected row counts a few frames past the bound
 clips = st.builds(
     Clip,
     clip_id=texts,

@@ -55,3 +55,10 @@ def test_full_shared_memory_is_no_full_disk(words: str) -> None:
     assert caught.value.exit_code == errno.ENOSPC
     assert "workers" in str(caught.value.remedy)
     assert "shm-size" in str(caught.value.remedy)
+
+
+def test_full_shared_memory_is_told_from_the_error_that_another_was_raised_from() -> None:
+    """As torch reports a loading process that has died."""
+    killed = RuntimeError("DataLoader worker (pid 81) is killed by signal: Bus error. ")
+    with pytest.raises(KineflowError, match="shared memory is full"), translate_full_disk(Path("folder")):
+        raise RuntimeError("DataLoader worker (pid(s) 81) exited unexpectedly") from killed

@@ -179,6 +179,15 @@ class TestSweep:
         sweep(tmp_path)
         assert names(tmp_path) == ["clips", "model"]
 
+    def test_hidden_files_of_others_stay_and_stop_nothing(self, tmp_path):
+        theirs = [".foo.partial", ".foo.removed", ".x-y.partial", ".a-12345678.partially"]
+        for name in theirs:
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (1, 1))
+        with atomic_file(tmp_path / "b.txt") as partial:
+            partial.touch()
+        assert names(tmp_path) == sorted([*theirs, "b.txt"])
+
 
 class TestWorkFolder:
     def test_done_work_stays_where_a_run_is_to_record_the_result_first(self, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
@@ -36,11 +35,8 @@ def test_other_containers_are_named_with_the_command_that_converts_them(tmp_path
     index = index_video(path)
     assert index.status is Status.UNREADABLE
     assert kind in index.reason
-    assert str(tmp_path) not in index.reason
-    command = shlex.split(index.reason.partition("convert it: ")[2])
-    assert (command[0], command[2]) == ("ffmpeg", name)
-    assert command[-1].endswith(".mp4")
-    assert command[-1] != name
+    assert path.stem not in index.reason  # which is kept by the file's bytes, and copies have other names
+    assert "convert it: ffmpeg -i IN " in index.reason
     with pytest.raises(KineflowError, match=kind):
         read_frames(path)
 
@@ -77,6 +73,5 @@ def test_what_is_no_video_at_all(tmp_path: Path, content: bytes) -> None:
     assert OTHER[content] in index_video(tmp_path / "a.mp4").reason
 
 
-def test_nothing_is_guessed_and_commands_are_quoted(tmp_path: Path) -> None:
-    assert what_it_is(b"this is no video\n", "a.mp4") == ""
-    assert "'a b; rm -rf x.gif'" in what_it_is(b"GIF89a", "a b; rm -rf x.gif")
+def test_nothing_is_guessed() -> None:
+    assert what_it_is(b"this is no video\n") == ""

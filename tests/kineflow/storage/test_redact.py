@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.tracking.secrets import HIDDEN, mask_uri, redact
+from kineflow.storage.credentials import HIDDEN, mask_uri, redact
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789!%:", min_size=1, max_size=20)
 
