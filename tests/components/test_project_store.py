@@ -125,9 +125,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     index, store, write = ingestion.index_video, ingestion.store_video, encoding.write_flow
     see = feature_extraction.write_features
 
-    def indexing(*args: object) -> object:
+    def indexing(*args: object, **options: object) -> object:
         made.indexed += 1
-        return index(*args)
+        return index(*args, **options)
 
     def storing(*args: object, **how: object) -> None:
         made.encoded += 1
