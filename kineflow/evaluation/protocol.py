@@ -110,7 +110,7 @@ def score_clips(
             remedy="set windows to even or spread",
         )
     else:
-        per_video = _logits(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
+        per_video = _outputs(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
     rows: list[Tensor] = []
     with torch.inference_mode():
         tracked = track(per_video, total=len(clips), what=f"score {card.name}")
@@ -119,6 +119,43 @@ def score_clips(
             before_softmax = card.preprocessing.segments > 0
             rows.append(aggregate_views(every[None], how=view_aggregation, before_softmax=before_softmax)[0])
     return dataclasses.replace(unscored(card, clips, split), logits=torch.stack(rows).numpy().astype(np.float32))
+
+
+def describe_clips(
+    network: nn.Module,
+    card: ModelCard,
+    clip_set: ClipSet,
+    flow_set: FlowSet | None,
+    clips: Sequence[Clip],
+    *,
+    windows: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+) -> Iterator[Tensor]:
+    """What a network gives for the distinct windows of each clip, float32 [V, D]; of a short clip they are fewer.
+
+    Args:
+        network: Takes float32 ``[B, C, T, crop, crop]``; is moved to ``device`` and set to evaluation mode.
+        card: Its preprocessing.
+        clip_set: Where the clips lie.
+        flow_set: Needed by a network whose modality holds flow.
+        clips: In the order in which they are given back.
+        windows: Spread evenly over each clip, at most.
+        batch_size: Windows a forward pass.
+        device: Where the network runs.
+        workers: Processes that decode beside this one.
+
+    Raises:
+        KineflowError: Flow is missing, or a clip cannot be read.
+    """
+    _check_flow(card, clips, flow_set)
+    spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
+    laid_out = [_distinct(clips_laid_out(max(1, clip.frames - 1), spec, windows, "even"))[0] for clip in clips]
+    network.to(device).eval()
+    read = _Reader(clip_set, flow_set, card.preprocessing)
+    with torch.inference_mode():
+        yield from _outputs(network, _Windows(clips, laid_out, read, 1), batch_size, device, workers)
 
 
 def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
@@ -170,10 +207,10 @@ def _distinct(windows: Indices) -> tuple[Indices, Indices]:
     return distinct, places.reshape(-1)
 
 
-def _logits(
+def _outputs(
     network: nn.Module, windows: _Windows, batch_size: int, device: torch.device | str, workers: int
 ) -> Iterator[Tensor]:
-    """Logits [V·crops, K] of each video; several share a forward pass, except as whole frames, which differ in size."""
+    """What the network gives for each video, [V·crops, K]; several share a pass, except as whole frames of any size."""
     videos_per_load = 1
     if windows.crops != "whole":
         videos_per_load = math.ceil(batch_size / (max(map(len, windows.windows)) * windows.crops))

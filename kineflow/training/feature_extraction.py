@@ -119,7 +119,7 @@ def extract(
     target_device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     backbone = backbone.to(target_device).eval()
     store = LocalStore(media) if isinstance(media, Path) else media
-    entries = {clip.clip_id: _entry(clip, source, data) for clip in chosen}
+    entries = {clip.clip_id: feature_entry(clip, source, data, time_steps_of(clip)) for clip in chosen}
     good = {entry.path: clip for clip in chosen if (entry := entries[clip.clip_id]).status is Status.OK}
     waiting = [clip for path, clip in good.items() if not store.has(path)]
     if done := len(good) - len(waiting):
@@ -225,8 +225,18 @@ def _blank(source: FeatureSource) -> Tensor:
     return torch.zeros(1, len(wanted.mean), wanted.crop, wanted.crop)
 
 
-def _entry(clip: Clip, source: FeatureSource, data: ClipsAndFlow) -> FeatureEntry:
-    """The entry of a clip whose features are there, or soon will be."""
+def feature_entry(
+    clip: Clip, source: FeatureSource, data: ClipsAndFlow, time_steps: int, *, asked: Sequence[object] = ()
+) -> FeatureEntry:
+    """The entry of a clip whose features are there, or soon will be; without them where its flow is missing.
+
+    Args:
+        clip: Whose.
+        source: Which network sees what.
+        data: Where the clip lies, and its flow.
+        time_steps: How many its features have.
+        asked: What else they depend on, plain values.
+    """
     modality = source.preprocessing.modality
     read = []
     if reads_frames(modality):
@@ -239,10 +249,10 @@ def _entry(clip: Clip, source: FeatureSource, data: ClipsAndFlow) -> FeatureEntr
             return FeatureEntry(clip.clip_id, "", 0, status, f"no flow: {reason}")
         read.append(data.flow_set.locate(clip.clip_id))
     # Neither the model's name nor what is known of the flow changes what the bytes lead to.
-    key_parts = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
+    key_parts = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *asked, *map(_digest, read)]
     key = hashlib.sha256(json.dumps(key_parts, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
     path = media_path(FEATURES, key, ".safetensors")
-    return FeatureEntry(clip.clip_id, path, time_steps_of(clip), Status.OK, "")
+    return FeatureEntry(clip.clip_id, path, time_steps, Status.OK, "")
 
 
 def _digest(path: Media) -> str:

@@ -1,0 +1,114 @@
+"""What a choice is worth: made anew in every fold, and judged on clips of groups that it has not seen (nested folds)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kineflow.selection.blending import Model, fit_blend, fit_family, folds_of, rank_families
+from kineflow.selection.described import Described, Matrix
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.progress import track
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of the blend and of every family.
+
+    Attributes:
+        blend: [N, K], log probabilities of each judged clip.
+        families: The same by family, each at the strength that the training clips chose.
+    """
+
+    blend: Matrix
+    families: dict[tuple[str, ...], Matrix]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What labelled clips chose.
+
+    Attributes:
+        model: The calibrated mean of the best families.
+        members: Names of those families, the best one first.
+        single: The calibrated classifier of every family.
+    """
+
+    model: Model
+    members: tuple[str, ...]
+    single: dict[tuple[str, ...], Model]
+
+
+def choose(
+    described: Described,
+    families: Sequence[tuple[str, ...]],
+    strengths: Sequence[float],
+    *,
+    members: int,
+    folds: int,
+    seed: int,
+) -> Choice:
+    """Rank families on labelled clips, and fit the mean of the best and each by itself.
+
+    Args:
+        described: The clips.
+        families: Groups of each.
+        strengths: Values of C.
+        members: How many families are averaged, at most.
+        folds: Parts of the clips.
+        seed: Decides the folds.
+    """
+    ranked = rank_families(described, families, strengths, folds=folds, seed=seed)
+    best = ranked[:members]
+    return Choice(
+        fit_blend(described, best),
+        tuple(candidate.name for candidate in best),
+        {candidate.family: fit_family(described, candidate) for candidate in ranked},
+    )
+
+
+def judge_by_folds(
+    described: Described,
+    families: Sequence[tuple[str, ...]],
+    strengths: Sequence[float],
+    *,
+    members: int,
+    folds: int,
+    seed: int,
+) -> Judged:
+    """Choose in every fold's training clips alone, and score the clips held out: each clip once.
+
+    The arguments are those of :func:`choose`.
+    """
+    blend = np.zeros((len(described), described.classes))
+    single = {family: np.zeros_like(blend) for family in families}
+    splits = list(folds_of(described, folds, seed))
+    for train, held_out in track(splits, total=len(splits), what="folds", unit="fold"):
+        choice = choose(
+            described.subset(train), families, strengths, members=members, folds=folds, seed=seed + 1
+        )
+        held = described.subset(held_out)
+        blend[held_out] = choice.model.scores(held)
+        for family, model in choice.single.items():
+            single[family][held_out] = model.scores(held)
+    return Judged(blend, single)
+
+
+def require_groups(described: Described, classes: Sequence[str]) -> None:
+    """Check that every class can be in training and judged at once.
+
+    Raises:
+        KineflowError: There is one class, or the clips of one are all of one group.
+    """
+    if len(classes) < 2:
+        raise KineflowError("the labelled clips have one class", remedy="add clips of a second class")
+    groups = np.array(described.groups)
+    few = [name for index, name in enumerate(classes) if len(set(groups[described.labels == index])) < 2]
+    if few:
+        raise KineflowError(
+            f"the clips of {len(few)} classes are of one group or none, first {few[0]!r}: whatever learnt them "
+            "could not be judged on another",
+            remedy="add clips of these classes from other recordings, or correct the column `group` of the list",
+        )

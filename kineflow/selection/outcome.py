@@ -1,0 +1,206 @@
+"""From descriptions to a network and what it has shown: the blend, every family, and trivial baselines on equal terms.
+
+Where the clip set has labelled test clips, they judge, and training clips choose. Where it has none, nested folds judge:
+every clip is scored by a model that was chosen and fitted without its group.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from kineflow.evaluation.baselines.classifier import class_prior, fit_baseline, probabilities_of
+from kineflow.evaluation.baselines.features import baseline_features
+from kineflow.evaluation.baselines.trivial import CLASS_PRIOR, trivial_baselines
+from kineflow.evaluation.results import Evaluated, Evaluation
+from kineflow.evaluation.scores import Scores
+from kineflow.models.bundle import load_bundle
+from kineflow.models.card import ModelCard
+from kineflow.models.clip_descriptor import ClipDescriptor, channels_of_groups
+from kineflow.selection.blending import Model, folds_of
+from kineflow.selection.described import Described, Matrix
+from kineflow.selection.description import check_same_network, read_described
+from kineflow.selection.judging import Choice, choose, judge_by_folds, require_groups
+from kineflow.selection.settings import SelectSettings
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.feature_set import FeatureSet
+from kineflow.spec.descriptors import input_of
+from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.storage.errors import KineflowError
+
+FOLDS = "folds"
+_LEAST_LOG = np.log(1e-12)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was chosen, and what it has shown.
+
+    Attributes:
+        network: With the classifier.
+        card: Its card.
+        evaluation: The blend is its student.
+        judged: The clips of the evaluation.
+        members: Names of the families whose mean the network is.
+    """
+
+    network: ClipDescriptor
+    card: ModelCard
+    evaluation: Evaluation
+    judged: tuple[Clip, ...]
+    members: tuple[str, ...]
+
+
+def select(
+    clip_set: ClipSet, features: FeatureSet, descriptor: Path, settings: SelectSettings, *, seed: int
+) -> Outcome:
+    """Choose a model on the labelled clips, and judge the choice.
+
+    Args:
+        clip_set: Labels, groups and splits.
+        features: Descriptions of its clips.
+        descriptor: Bundle of the network that made them.
+        settings: Families, folds.
+        seed: Decides the folds.
+
+    Raises:
+        KineflowError: Descriptions are another network's, a class cannot be judged, or no family can be used.
+    """
+    check_same_network(features, descriptor)
+    network, card = load_bundle(descriptor)
+    if not isinstance(network, ClipDescriptor):
+        raise KineflowError(
+            f"{card.architecture} describes no clips", where=descriptor, remedy="pass the output of pretrain_descriptor"
+        )
+    blocks = _blocks(network)
+    families = [family for name in settings.families if set(family := tuple(name.split("+"))) <= set(blocks)]
+    if not families:
+        raise KineflowError(
+            f"of the families {', '.join(settings.families)} none can be used: there is {', '.join(blocks)}",
+            remedy="name families of these, or give pretrain_descriptor a backbone",
+        )
+    described = {clip_id for clip_id, entry in features.entries.items() if entry.status is Status.OK}
+    known = [clip for clip in clip_set.usable(Split.TRAIN, Split.VAL, Split.TEST) if clip.clip_id in described]
+    learnt_from = [clip for clip in known if clip.split is not Split.TEST]
+    tested = [clip for clip in known if clip.split is Split.TEST]
+    if not learnt_from:
+        raise KineflowError("there is no labelled clip to learn from", remedy="give some clips a label and split train")
+    clips = read_described(features, learnt_from, clip_set, blocks)
+    require_groups(clips, clip_set.classes)
+    how = {"members": settings.members, "folds": settings.folds, "seed": seed}
+    choice = choose(clips, families, settings.strengths, **how)
+    card = _card(card, choice, clip_set, features, settings.name)
+    if tested:
+        on_test = read_described(features, tested, clip_set, blocks)
+        like = _unscored(tested, clip_set, Split.TEST.value)
+        blend, single = choice.model.scores(on_test), {f: model.scores(on_test) for f, model in choice.single.items()}
+        trivial = trivial_baselines(clip_set, like, seed=seed)
+    else:
+        judged = judge_by_folds(clips, families, settings.strengths, **how)
+        like = _unscored(learnt_from, clip_set, FOLDS)
+        blend, single = judged.blend, judged.families
+        trivial = _baselines_by_folds(clip_set, learnt_from, clips, like, folds=settings.folds, seed=seed)
+    evaluation = Evaluation(
+        models=(
+            _evaluated(settings.name, blend, like, choice.model, card),
+            *(_evaluated(_name(f), single[f], like, choice.single[f], card) for f in families if len(families) > 1),
+        ),
+        fusions=(),
+        student=settings.name,
+        trivial=trivial,
+        groups=tuple(clip.group for clip in (tested or learnt_from)),
+    )
+    return Outcome(
+        _network(network, choice.model, len(clip_set.classes)),
+        card,
+        evaluation,
+        tuple(tested or learnt_from),
+        choice.members,
+    )
+
+
+def _blocks(network: ClipDescriptor) -> dict[str, slice]:
+    ends = np.cumsum(list(network.sizes.values()))
+    return {group: slice(int(end) - size, int(end)) for (group, size), end in zip(network.sizes.items(), ends, strict=True)}
+
+
+def _network(described_by: ClipDescriptor, model: Model, classes: int) -> ClipDescriptor:
+    """The network of the model's groups alone, with its classifier."""
+    backbone = described_by.backbone if {"appearance", "change"} & set(model.family) else None
+    network = ClipDescriptor(
+        model.family, num_classes=classes, in_channels=channels_of_groups(model.family), backbone=backbone
+    )
+    network.image_mean.copy_(described_by.image_mean)
+    network.image_std.copy_(described_by.image_std)
+    classifier = network.classifier
+    assert isinstance(classifier, nn.Linear)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.from_numpy(model.linear.weight.T))
+        classifier.bias.copy_(torch.from_numpy(model.linear.bias))
+    return network
+
+
+def _card(descriptor: ModelCard, choice: Choice, clip_set: ClipSet, features: FeatureSet, name: str) -> ModelCard:
+    family, window = choice.model.family, descriptor.preprocessing
+    return dataclasses.replace(
+        descriptor,
+        name=name,
+        classes=clip_set.classes,
+        hyperparameters={**descriptor.hyperparameters, "groups": "+".join(family)},
+        preprocessing=input_of(family, frames=window.frames, stride_frames=window.stride_frames, crop=window.crop),
+        lineage={**descriptor.lineage, "families": ", ".join(choice.members)},
+        flow=features.source.flow if "flow" in family else None,
+    )
+
+
+def _evaluated(name: str, scores: Matrix, like: Scores, model: Model, card: ModelCard) -> Evaluated:
+    window = card.preprocessing
+    sees = input_of(model.family, frames=window.frames, stride_frames=window.stride_frames, crop=window.crop)
+    return Evaluated(
+        scores=_scored(like, name, scores),
+        modality=sees.modality,
+        parameters=model.linear.weight.size + model.linear.bias.size,
+        preprocessing=sees,
+    )
+
+
+def _unscored(clips: Sequence[Clip], clip_set: ClipSet, split: str) -> Scores:
+    return Scores(
+        model="",
+        clip_ids=tuple(clip.clip_id for clip in clips),
+        labels=np.array([clip_set.label_index(clip) for clip in clips], dtype=np.int64),
+        classes=clip_set.classes,
+        logits=np.zeros((len(clips), len(clip_set.classes)), dtype=np.float32),
+        split=split,
+    )
+
+
+def _baselines_by_folds(
+    clip_set: ClipSet, clips: Sequence[Clip], described: Described, like: Scores, *, folds: int, seed: int
+) -> tuple[Scores, ...]:
+    """Trivial baselines in the same folds as the models."""
+    classes = len(like.classes)
+    seen = baseline_features(clip_set, clips)
+    answers = {name: np.zeros((len(clips), classes)) for name in (CLASS_PRIOR, *seen)}
+    for train, held_out in folds_of(described, folds, seed):
+        labels = described.labels[train]
+        answers[CLASS_PRIOR][held_out] = class_prior(labels, classes)
+        for name, columns in seen.items():
+            fitted = fit_baseline(columns[train], labels, [described.groups[clip] for clip in train], seed)
+            answers[name][held_out] = probabilities_of(fitted, columns[held_out], classes)
+    return tuple(_scored(like, name, np.log(np.maximum(shares, 1e-12))) for name, shares in answers.items())
+
+
+def _scored(like: Scores, name: str, scores: Matrix) -> Scores:
+    return dataclasses.replace(like, model=name, logits=np.maximum(scores, _LEAST_LOG).astype(np.float32))
+
+
+def _name(family: tuple[str, ...]) -> str:
+    return "+".join(family)

@@ -1,0 +1,80 @@
+"""How clips are described, and how a classifier on the descriptions is chosen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from kineflow.spec.descriptors import split_groups
+from kineflow.storage.config import LocalFolder, Params, faults_of_a_key
+
+
+class DescribeSettings(Params):
+    """What of each clip is described."""
+
+    windows: int = Field(4, ge=1, le=100)
+    """Windows spread evenly over a clip, at most: a clip no longer than a window has one."""
+
+    batch_size: int = Field(8, ge=1, le=4096)
+    """Windows a forward pass."""
+
+    workers: int = Field(0, ge=0, le=64)
+    """Processes that decode beside the network; 0: it waits."""
+
+    media_root: LocalFolder = ""
+    """Folder for the descriptions, such as a shared volume; empty: the project's store ``media``, or outside of a
+    project the set itself."""
+
+
+class SelectSettings(Params):
+    """How families of descriptors are compared by folds, and what is made of the best."""
+
+    folds: int = Field(5, ge=2, le=20)
+    """Parts of the labelled clips, whole groups each; every clip is judged by a model that saw none of its group."""
+
+    families: tuple[str, ...] = (
+        "motion",
+        "flow",
+        "motion+flow",
+        "appearance",
+        "change",
+        "motion+change",
+        "motion+flow+change",
+        "motion+flow+appearance+change",
+    )
+    """Sets of groups of descriptors, joined by ``+``; those that the descriptor has no columns for are left out."""
+
+    strengths: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+    """C of logistic regression, inverse of its L2 penalty, among which folds within the training clips choose."""
+
+    members: int = Field(3, ge=1, le=8)
+    """The best families whose logits are averaged into the model."""
+
+    name: str = Field("blend", min_length=1)
+    """Of the model."""
+
+    examples: int = Field(12, ge=0, le=24)
+    """Clips that the report shows."""
+
+    def protocol(self, split: str) -> str:
+        """How its clips were judged, in words for a report."""
+        if split == "test":
+            return f"chosen by {self.folds} folds of the training clips, judged on the clips of test"
+        return f"{self.folds} folds of whole groups; chosen and fitted anew in each, judged on clips held out"
+
+    @field_validator("families")
+    @classmethod
+    def _there_are_such_groups(cls, families: tuple[str, ...]) -> tuple[str, ...]:
+        with faults_of_a_key():
+            ordered = tuple("+".join(split_groups(family)) for family in families)
+        if not ordered or len(set(ordered)) < len(ordered):
+            raise ValueError("name at least one family, each once")
+        return ordered
+
+    @field_validator("strengths")
+    @classmethod
+    def _there_is_one(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
+        if not strengths:
+            raise ValueError("name at least one")
+        return tuple(sorted(set(strengths)))
