@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from kineflow.spec.output_files import METRICS_FILE
+from kineflow.spec.output_files import METRICS_FILE, RESERVED_METRICS
 from kineflow.storage.credentials import mask_uri
 from kineflow.storage.project import current_project, project_around
 from kineflow.tracking.store import database_file, tracking_uri
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kineflow.sets.garbage import Garbage
 
 _TOP1 = "/top1"
+_COLUMNS = {"auc": "AUC", "top5": "top-5", "mean_class_accuracy": "mean class"}  # beside top-1 and its interval
+_MANY_CLASSES = 6  # of five, the best five are all
 
 
 def show_outcome(outcome: Outcome) -> None:
@@ -45,17 +47,29 @@ def show_outcome(outcome: Outcome) -> None:
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
-    """The table of ``metrics.json``: one row a model, then the fusions, with 95 % intervals."""
+    """The table of ``metrics.json``: one row a model, then fusions and trivial baselines, with 95 % intervals."""
     data = metrics["data"]
     table = Table(title=f"{data['split']}: {data['clips']} clips", title_justify="left", box=None, pad_edge=False)
-    for heading in ("model", "top-1", "95 % interval", "top-5", "mean class"):
+    columns = dict(_COLUMNS)
+    if data.get("classes", _MANY_CLASSES) < _MANY_CLASSES:
+        del columns["top5"]
+    if data.get("classes") != 2:
+        del columns["auc"]
+    for heading in ("model", "top-1", "95 % interval", *columns.values()):
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    models = {name: figures for name, figures in metrics.items() if name not in ("data", "fusion")}
-    for name, figures in {**models, **metrics.get("fusion", {})}.items():
+    models = {name: figures for name, figures in metrics.items() if name not in RESERVED_METRICS}
+    trivial = {f"{name} (trivial)": figures for name, figures in metrics.get("baselines", {}).items()}
+    for name, figures in {**models, **metrics.get("fusion", {}), **trivial}.items():
         interval = f"{figures['top1_low']:.1%} – {figures['top1_high']:.1%}"
-        shares = (f"{figures[key]:.1%}" for key in ("top5", "mean_class_accuracy"))
+        shares = (_share(figures, key) for key in columns)
         table.add_row(name, f"{figures['top1']:.1%}", interval, *shares)
     return table
+
+
+def _share(figures: Mapping[str, Any], key: str) -> str:
+    if key not in figures:
+        return "–"
+    return f"{figures[key]:.3f}" if key == "auc" else f"{figures[key]:.1%}"
 
 
 def show_garbage(garbage: Garbage, store: Path) -> None:
