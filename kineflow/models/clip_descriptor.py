@@ -3,7 +3,8 @@
 ::
 
     clip [B,5,T,H,W] ─┬─ grey ──── motion       8   (kineflow.models.clip_statistics)
-      RGB and flow    ├─ flow ──── flow        22
+      RGB and flow    ├─ flow ─┬── flow        22
+                      │        └── direction   14
                       └─ images ─┬ appearance   F   mean over time of what the backbone sees
                                  └ change       F   logarithm of how much that changes
 
@@ -16,10 +17,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kineflow.models.clip_statistics import FLOW_STATISTICS, MOTION_STATISTICS, flow_statistics, motion_statistics
+from kineflow.models.clip_statistics import (
+    DIRECTION_STATISTICS,
+    FLOW_STATISTICS,
+    MOTION_STATISTICS,
+    direction_statistics,
+    flow_statistics,
+    motion_statistics,
+)
 from kineflow.models.network import ImageNetwork, VideoNetwork
 from kineflow.models.registry import create_backbone, register_model
-from kineflow.spec.descriptors import FLOW, GROUPS, of_images, of_rgb, split_groups
+from kineflow.spec.descriptors import of_flow, of_images, of_rgb, split_groups
 from kineflow.spec.modality import RGB_CHANNELS
 from kineflow.storage.errors import KineflowError
 
@@ -73,15 +81,23 @@ class ClipDescriptor(VideoNetwork):
     def sizes(self) -> dict[str, int]:
         """How many descriptors each of its groups has, in their order."""
         seen = self.backbone.head_hidden_size if self.backbone else 0
-        sizes = {"motion": MOTION_STATISTICS, FLOW: FLOW_STATISTICS, "appearance": seen, "change": seen}
+        sizes = {
+            "motion": MOTION_STATISTICS,
+            "flow": FLOW_STATISTICS,
+            "direction": DIRECTION_STATISTICS,
+            "appearance": seen,
+            "change": seen,
+        }
         return {group: sizes[group] for group in self.groups}
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Descriptors [B,F,1,1,1] of clips [B,C,T,H,W]: RGB in [0, 1], then flow as a share of its bound."""
         rgb, flow = (x[:, :RGB_CHANNELS], x[:, RGB_CHANNELS:]) if of_rgb(self.groups) else (None, x)
         described: dict[str, Tensor] = {}
-        if FLOW in self.groups:
-            described[FLOW] = flow_statistics(flow)
+        if "flow" in self.groups:
+            described["flow"] = flow_statistics(flow)
+        if "direction" in self.groups:
+            described["direction"] = direction_statistics(flow)
         if "motion" in self.groups:
             assert rgb is not None  # by of_rgb
             described["motion"] = motion_statistics(self.grey(rgb)[:, 0])
@@ -115,7 +131,7 @@ class ClipDescriptor(VideoNetwork):
 
 def channels_of_groups(groups: tuple[str, ...]) -> int:
     """Channels of the clips that these groups read."""
-    return (RGB_CHANNELS if of_rgb(groups) else 0) + (2 if FLOW in groups else 0)
+    return (RGB_CHANNELS if of_rgb(groups) else 0) + (2 if of_flow(groups) else 0)
 
 
 @register_model
@@ -127,7 +143,7 @@ def clip_descriptor(
     Args:
         num_classes: K, or 0.
         in_channels: 3 for groups that read RGB, 2 for flow, 5 for both.
-        groups: Of descriptors, joined by ``+``: motion, flow, appearance, change.
+        groups: Of descriptors, joined by ``+``: motion, flow, direction, appearance, change.
         backbone: Name of the network for images, for the last two.
 
     Raises:

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-MOTION_STATISTICS, FLOW_STATISTICS = 8, 22
-"""How many numbers :func:`motion_statistics` and :func:`flow_statistics` give."""
+MOTION_STATISTICS, FLOW_STATISTICS, DIRECTION_STATISTICS = 8, 22, 14
+"""How many numbers the functions of these names give."""
 
 _LEVELS = 255.0
 _STEP = 1 / 255  # of stored flow, as a share of its bound: half of what one of its 8-bit levels is
@@ -77,11 +77,40 @@ def flow_statistics(flow: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
+def direction_statistics(flow: Tensor) -> Tensor:
+    """Where things move: [B,14] of the flow of a clip [B,2,T,H,W], as a share of its bound.
+
+    The share of motion in each of eight directions; how much it spreads apart or together and turns left or right
+    (divergence and curl, by the amount of change over the picture); and its mean and spread over time along x and y, by
+    the amount of motion. All change sign or place in a mirror, which the other statistics do not see.
+    """
+    speed = flow.norm(dim=1)  # [B,T,H,W]
+    amount = speed.sum(dim=(1, 2, 3))[:, None] + _STEP
+    sectors = torch.zeros(len(flow), _DIRECTIONS, device=flow.device, dtype=flow.dtype)
+    sectors.scatter_add_(1, _sectors(flow).flatten(1), speed.flatten(1))
+    along_x, along_y = flow.diff(dim=4)[..., :-1, :], flow.diff(dim=3)[..., :-1]  # [B,2,T,H-1,W-1]
+    turns = torch.stack([along_x[:, 0] + along_y[:, 1], along_x[:, 1] - along_y[:, 0]], dim=1)
+    edges = (along_x.abs() + along_y.abs()).sum(dim=(1, 2, 3, 4))[:, None] + _STEP
+    mean = flow.mean(dim=(3, 4))  # [B,2,T]
+    size = speed.mean(dim=(1, 2, 3))[:, None] + _STEP
+    columns = [
+        sectors / amount,
+        turns.sum(dim=(2, 3, 4)) / edges,
+        mean.mean(dim=2) / size,
+        mean.std(dim=2, correction=0) / size,
+    ]
+    return torch.cat(columns, dim=1)
+
+
+def _sectors(flow: Tensor) -> Tensor:
+    """Which of eight directions the flow [B,2,…] has, int64 [B,…]."""
+    return ((torch.atan2(flow[:, 1], flow[:, 0]) + math.pi) * (_DIRECTIONS / (2 * math.pi))).long() % _DIRECTIONS
+
+
 def _directions(rest: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
     """Of the directions of motion in each frame, weighted by speed: their entropy, and the length of their mean; [B,T]."""
-    sector = ((torch.atan2(rest[:, 1], rest[:, 0]) + math.pi) * (_DIRECTIONS / (2 * math.pi))).long() % _DIRECTIONS
     weights = torch.zeros(*speed.shape[:2], _DIRECTIONS, device=speed.device, dtype=speed.dtype)
-    weights.scatter_add_(2, sector.flatten(2), speed.flatten(2))
+    weights.scatter_add_(2, _sectors(rest).flatten(2), speed.flatten(2))
     total = speed.sum(dim=(2, 3)) + _STEP
     shares = weights / total[..., None]
     entropy = -(shares * (shares + 1e-6).log()).sum(dim=2)

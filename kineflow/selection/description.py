@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -70,9 +71,8 @@ def describe(
         media: Where the descriptions are put.
         settings: Windows, and how they are read.
     """
-    source = FeatureSource(
-        weights_digest(bundle), card.name, "vector", card.preprocessing, flow_source_of(flow_set, clip_set)
-    )
+    window = dataclasses.replace(card.preprocessing, fps=clip_set.fps)
+    source = FeatureSource(weights_digest(bundle), card.name, "vector", window, flow_source_of(flow_set, clip_set))
     data, asked = ClipsAndFlow(clip_set, flow_set), ["windows", settings.windows, dict(card.hyperparameters)]
     entries = tuple(
         feature_entry(clip, source, data, _windows_of(clip, card, settings.windows), asked=asked) for clip in clips

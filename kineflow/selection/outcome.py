@@ -30,7 +30,8 @@ from kineflow.selection.judging import Choice, choose, judge_by_folds, require_g
 from kineflow.selection.settings import SelectSettings
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureSet
-from kineflow.spec.descriptors import input_of
+from kineflow.spec.descriptors import input_of, of_flow
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -154,15 +155,19 @@ def _card(descriptor: ModelCard, choice: Choice, clip_set: ClipSet, features: Fe
         name=name,
         classes=clip_set.classes,
         hyperparameters={**descriptor.hyperparameters, "groups": "+".join(family)},
-        preprocessing=input_of(family, frames=window.frames, stride_frames=window.stride_frames, crop=window.crop),
+        preprocessing=_input_of(family, window, clip_set.fps),
         lineage={**descriptor.lineage, "families": ", ".join(choice.members)},
-        flow=features.source.flow if "flow" in family else None,
+        flow=features.source.flow if of_flow(family) else None,
     )
 
 
+def _input_of(family: tuple[str, ...], window: Preprocessing, fps: float) -> Preprocessing:
+    sees = input_of(family, frames=window.frames, stride_frames=window.stride_frames, crop=window.crop)
+    return dataclasses.replace(sees, fps=fps)
+
+
 def _evaluated(name: str, scores: Matrix, like: Scores, model: Model, card: ModelCard) -> Evaluated:
-    window = card.preprocessing
-    sees = input_of(model.family, frames=window.frames, stride_frames=window.stride_frames, crop=window.crop)
+    sees = _input_of(model.family, card.preprocessing, card.preprocessing.fps)
     return Evaluated(
         scores=_scored(like, name, scores),
         modality=sees.modality,
@@ -203,4 +208,4 @@ def _scored(like: Scores, name: str, scores: Matrix) -> Scores:
 
 
 def _name(family: tuple[str, ...]) -> str:
-    return "+".join(family)
+    return " and ".join(family)

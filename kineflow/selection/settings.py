@@ -37,11 +37,12 @@ class SelectSettings(Params):
         "motion",
         "flow",
         "motion+flow",
+        "motion+flow+direction",
         "appearance",
         "change",
         "motion+change",
         "motion+flow+change",
-        "motion+flow+appearance+change",
+        "motion+flow+direction+appearance+change",
     )
     """Sets of groups of descriptors, joined by ``+``; those that the descriptor has no columns for are left out."""
 

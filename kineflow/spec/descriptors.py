@@ -7,11 +7,11 @@ from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.quantise import LARGEST_VALUE
 from kineflow.storage.errors import KineflowError
 
-FLOW = "flow"
-GROUPS = ("motion", FLOW, "appearance", "change")
-"""In the order of their columns: statistics of frame differences, statistics of flow, and of what a network for images
-sees of the frames, its mean and its change."""
+GROUPS = ("motion", "flow", "direction", "appearance", "change")
+"""In the order of their columns: statistics of frame differences, of flow whichever way it goes, and of where it goes;
+and of what a network for images sees of the frames, its mean and its change."""
 
+_OF_FLOW = ("flow", "direction")
 _OF_IMAGES = ("appearance", "change")
 _HALF = LARGEST_VALUE / 2
 
@@ -36,7 +36,12 @@ def of_images(groups: tuple[str, ...]) -> bool:
 
 def of_rgb(groups: tuple[str, ...]) -> bool:
     """Whether a group reads frames."""
-    return any(group != FLOW for group in groups)
+    return any(group not in _OF_FLOW for group in groups)
+
+
+def of_flow(groups: tuple[str, ...]) -> bool:
+    """Whether a group reads flow."""
+    return any(group in _OF_FLOW for group in groups)
 
 
 def input_of(groups: tuple[str, ...], *, frames: int, stride_frames: int, crop: int) -> Preprocessing:
@@ -50,8 +55,8 @@ def input_of(groups: tuple[str, ...], *, frames: int, stride_frames: int, crop: 
         stride_frames: From one to the next.
         crop: Side of the square, pixels.
     """
-    modality: Modality = "flow" if not of_rgb(groups) else "rgb_flow" if FLOW in groups else "rgb"
-    rgb, flow = (RGB_CHANNELS if of_rgb(groups) else 0), (2 if FLOW in groups else 0)
+    modality: Modality = "flow" if not of_rgb(groups) else "rgb_flow" if of_flow(groups) else "rgb"
+    rgb, flow = (RGB_CHANNELS if of_rgb(groups) else 0), (2 if of_flow(groups) else 0)
     return Preprocessing(
         modality,
         frames,
