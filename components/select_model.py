@@ -31,9 +31,9 @@ def select_model(
 ) -> ClassifiedResult:
     """Choose among families of descriptors by folds, average the best, and judge that.
 
-    Where the clip set has labelled test clips, they judge; else nested folds do: every clip is scored by a model that was
-    chosen and fitted without any clip of its group. The model that is written has learnt from all clips of ``train`` and
-    ``val``.
+    Where the clip set has labelled test clips, they judge; else nested folds do: every clip is scored by a model that
+    was chosen and fitted without any clip of its group. The model that is written has learnt from all clips of
+    ``train`` and ``val``.
 
     Args:
         clips: Clip set.

@@ -111,7 +111,7 @@ class ClipDescriptor(VideoNetwork):
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Descriptors [B,F,1,1,1] → logits [B,K], or with ``pre_logits`` themselves, [B,F]."""
         flat = features.flatten(1)
-        return flat if pre_logits else self.classifier(flat)  # type: ignore[no-any-return]
+        return flat if pre_logits else self.classifier(flat)
 
     def reset_classifier(self, num_classes: int) -> None:
         """See :meth:`Network.reset_classifier`."""
@@ -126,7 +126,7 @@ class ClipDescriptor(VideoNetwork):
         with torch.no_grad():
             maps = self.backbone.forward_features(images.contiguous(memory_format=torch.channels_last))
             seen = self.backbone.forward_head(maps, pre_logits=True)
-        return seen.unflatten(0, (rgb.shape[0], rgb.shape[2]))
+        return seen.reshape(rgb.shape[0], rgb.shape[2], -1)
 
 
 def channels_of_groups(groups: tuple[str, ...]) -> int:

@@ -53,7 +53,7 @@ def flow_statistics(flow: Tensor) -> Tensor:
     amount, mean_speed = flow.norm(dim=1), speed.mean(dim=(2, 3))  # [B,T,H,W], [B,T]
     edges_x, edges_y = flow.diff(dim=4).abs().sum(dim=1), flow.diff(dim=3).abs().sum(dim=1)
     change = (flow.diff(dim=2) if flow.shape[2] > 1 else torch.zeros_like(flow)).abs().sum(dim=1)
-    fast, fastest = (_quantiles(of_frames.flatten(0, 1), (0.9, 0.99)).unflatten(1, of_frames.shape[:2])).unbind()
+    fast, fastest = _quantiles(of_frames.flatten(0, 1), (0.9, 0.99)).reshape(2, *of_frames.shape[:2]).unbind()
     entropy, agreement = _directions(rest, speed)
     moved = amount.sum(dim=(1, 2, 3)) + _STEP
     columns = [
@@ -108,7 +108,7 @@ def _sectors(flow: Tensor) -> Tensor:
 
 
 def _directions(rest: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the directions of motion in each frame, weighted by speed: their entropy, and the length of their mean; [B,T]."""
+    """Entropy and length of the mean of the directions in each frame, weighted by speed; [B,T] each."""
     weights = torch.zeros(*speed.shape[:2], _DIRECTIONS, device=speed.device, dtype=speed.dtype)
     weights.scatter_add_(2, _sectors(rest).flatten(2), speed.flatten(2))
     total = speed.sum(dim=(2, 3)) + _STEP

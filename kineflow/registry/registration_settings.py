@@ -17,6 +17,10 @@ class RegistrationSettings(Gate):
     tags: dict[str, str] = Field(default_factory=dict)
     """Further facts to keep with the version."""
 
+    above_baselines: bool = False
+    """Register the model only if its 95 % interval over every trivial baseline of the evaluation, chance among them,
+    lies above 0; else say by how much it fails, and register nothing."""
+
     @property
     def gate(self) -> Gate:
         """What promoting it will ask for, alone."""

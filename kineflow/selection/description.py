@@ -141,4 +141,3 @@ def check_same_network(features: FeatureSet, bundle: Path) -> None:
 def _windows_of(clip: Clip, card: ModelCard, windows: int) -> int:
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
     return len(np.unique(clips_laid_out(max(1, clip.frames - 1), spec, windows, "even"), axis=0))
-

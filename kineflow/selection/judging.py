@@ -1,4 +1,4 @@
-"""What a choice is worth: made anew in every fold, and judged on clips of groups that it has not seen (nested folds)."""
+"""What a choice is worth: made anew in every fold, and judged on groups that it has not seen (nested folds)."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ def judge_by_folds(
     single = {family: np.zeros_like(blend) for family in families}
     splits = list(folds_of(described, folds, seed))
     for train, held_out in track(splits, total=len(splits), what="folds", unit="fold"):
-        choice = choose(
-            described.subset(train), families, strengths, members=members, folds=folds, seed=seed + 1
-        )
+        choice = choose(described.subset(train), families, strengths, members=members, folds=folds, seed=seed + 1)
         held = described.subset(held_out)
         blend[held_out] = choice.model.scores(held)
         for family, model in choice.single.items():

@@ -1,8 +1,8 @@
 """A linear classifier on blocks of descriptors, each with the same say whatever its length.
 
-Columns are standardised, a block of many columns is rotated to its first principal components, and each block is divided
-by the root of its length; then multinomial logistic regression with an L2 penalty. All of that is linear, and comes back
-as one matrix over the descriptors as they are.
+Columns are standardised, a block of many columns is rotated to its first principal components, and each block is
+divided by the root of its length; then multinomial logistic regression with an L2 penalty. All of that is linear, and
+comes back as one matrix over the descriptors as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ MOST_COMPONENTS = 128
 """Of a block; with fewer clips than this nothing is lost, and with more a fit takes no longer."""
 
 _MOST_ITERATIONS, _TOLERANCE, _LEAST_STD = 3000, 1e-3, 1e-6
+_NEVER = -30.0  # bias of a class without rows
 
 Matrix = NDArray[np.float64]
 
@@ -94,12 +95,11 @@ def fit_linear(
     return Linear(over_columns, bias - whitening.mean @ over_columns)
 
 
-_NEVER = -30.0
-
-
 def joined(whitenings: list[Whitening]) -> Whitening:
     """Of several blocks side by side."""
-    rotation = np.zeros((sum(len(part.mean) for part in whitenings), sum(part.rotation.shape[1] for part in whitenings)))
+    rotation = np.zeros(
+        (sum(len(part.mean) for part in whitenings), sum(part.rotation.shape[1] for part in whitenings))
+    )
     row = column = 0
     for part in whitenings:
         rotation[row : row + len(part.mean), column : column + part.rotation.shape[1]] = part.rotation

@@ -1,7 +1,7 @@
 """From descriptions to a network and what it has shown: the blend, every family, and trivial baselines on equal terms.
 
-Where the clip set has labelled test clips, they judge, and training clips choose. Where it has none, nested folds judge:
-every clip is scored by a model that was chosen and fitted without its group.
+Where the clip set has labelled test clips, they judge, and training clips choose. Where it has none, nested folds
+judge: every clip is scored by a model that was chosen and fitted without its group.
 """
 
 from __future__ import annotations
@@ -128,8 +128,12 @@ def select(
 
 
 def _blocks(network: ClipDescriptor) -> dict[str, slice]:
-    ends = np.cumsum(list(network.sizes.values()))
-    return {group: slice(int(end) - size, int(end)) for (group, size), end in zip(network.sizes.items(), ends, strict=True)}
+    """Columns of each group."""
+    blocks, start = {}, 0
+    for group, size in network.sizes.items():
+        blocks[group] = slice(start, start + size)
+        start += size
+    return blocks
 
 
 def _network(described_by: ClipDescriptor, model: Model, classes: int) -> ClipDescriptor:

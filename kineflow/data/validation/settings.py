@@ -28,7 +28,7 @@ class ValidationSettings(Params):
     """Fewest pixels of a clip's shorter side; smaller ones stop the run. 0: no floor."""
 
     require_every_class_in: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
-    """Splits in which every class must occur; ``val`` only where the set has a clip in it at all."""
+    """Splits in which every class must occur; ``val`` and ``test`` only where the lists have a clip in them at all."""
 
     allow_parts_in_several_splits: bool = False
     """Accept parts of one video in several splits where they share no frame and have groups of their own."""

@@ -56,7 +56,8 @@ def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
     usable = Column("status") == Status.OK.value
     labelled = [split.value for split in Split if split is not Split.UNLABELLED]
     named: tuple[str, ...] = limits.require_every_class_in
-    required = [s for s in named if s != Split.VAL or clip_set.usable(Split.VAL)]
+    listed = {Split.TRAIN, *(clip.split for clip in clip_set.clips)}
+    required = [s for s in named if (clip_set.usable(Split.VAL) if s == Split.VAL else Split(s) in listed)]
 
     every = [
         Rule(
