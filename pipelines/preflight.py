@@ -145,21 +145,22 @@ def _look_at_weights(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
 
 def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
     """Published weights that a run here will have to download, or whose file is another."""
-    from kineflow.models.named_weights import find_weights, weights_file
+    from kineflow.models.named_weights import local_weights, weights_file
     from kineflow.models.weights_table import weights_named
 
     row = weights_named(name)
     if not runs_here:
         return
-    if row.url and find_weights(row) is None:
-        notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
-        if notice not in plan.notices:
-            plan.notices.append(notice)
-        return
     try:
-        weights_file(row)
+        is_here = local_weights(row) is not None
+        if row.package:
+            weights_file(row)
     except KineflowError as error:
         yield error
+        return
+    notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
+    if not (is_here or notice in plan.notices):
+        plan.notices.append(notice)
 
 
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:

@@ -11,6 +11,7 @@ from kineflow.models.download import download, require_hash
 from kineflow.models.weights import weights_cache
 from kineflow.models.weights_table import NamedWeights, weights_named
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from kineflow.models.network import ImageNetwork
@@ -75,9 +76,8 @@ def weights_file(row: NamedWeights) -> Path:
     Raises:
         KineflowError: There is no such file to be had, or the one that is there is another.
     """
-    path = find_weights(row)
+    path = local_weights(row)
     if path is not None:
-        require_hash(path, row.sha256, where=str(path))
         return path
     if row.package:
         raise KineflowError(
@@ -93,6 +93,19 @@ def weights_file(row: NamedWeights) -> Path:
             where=error.where,
             remedy=f"try again; or put {row.file} into a folder, and set {MIRROR} to it",
         ) from None
+    return path
+
+
+def local_weights(row: NamedWeights) -> Path | None:
+    """The file on this machine, verified; None where it is not, or only damaged in the cache.
+
+    Raises:
+        KineflowError: The file of the folder or of the package is another.
+    """
+    path = find_weights(row)
+    if path is None or (path == _cached(row) and not sha256_of(path).startswith(row.sha256)):
+        return None
+    require_hash(path, row.sha256, where=str(path))
     return path
 
 

@@ -146,6 +146,8 @@ def test_named_weights_are_downloaded_once_and_kept_under_their_published_name(
     asked = len(server.asked)
     assert weights_file(row) == path
     assert len(server.asked) == asked
+    path.write_bytes(b"damaged")
+    assert weights_file(row).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "resumed.pth"])
