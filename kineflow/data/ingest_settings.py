@@ -27,11 +27,13 @@ class IngestSettings(Params):
     anywhere else is not followed, and its videos are rejected with that reason."""
 
     layout: str = "csv"
-    """How the lists are written: ``csv``, ``ucf101``, ``hmdb51``, ``kinetics``, or a layout of your own by its dotted
-    path, ``my_package.my_layout``."""
+    """How the videos are listed: ``csv``; ``folder`` (folders called as the classes, no list); ``ucf101``, ``hmdb51``,
+    ``kinetics``, ``something`` (Something-Something v2); ``label_studio``, ``cvat`` (what these tools export); or a
+    layout of your own by its dotted path, ``my_package.my_layout``."""
 
     annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
-    """Folder or CSV file with the lists; empty: below ``source`` (``clips.csv`` for the layout csv)."""
+    """Folder with the lists, or one list (``.csv``, ``.json``, ``.xml``); empty: below ``source`` (``clips.csv`` for
+    the layout csv)."""
 
     split_number: int = Field(1, ge=1, le=3)
     """Which official split of UCF101 or HMDB51."""
@@ -41,6 +43,12 @@ class IngestSettings(Params):
 
     short_side: int = Field(256, ge=16, le=4096)
     """Longest the shorter side of a stored clip may be, in pixels; smaller videos keep their size."""
+
+    fps: float = Field(0.0, ge=0, le=240, allow_inf_nan=False)
+    """Frames per second of stored clips, by time stamps: at each moment the source's nearest frame, repeated where the
+    source is slower and left out where it is faster; 0 keeps the source's own. Where sources differ in their rate, one
+    rate lets the same motion look the same to a network. Windows of training and tests are counted in these frames, and
+    a model brings any video that it is shown to the rate that it was trained at."""
 
     gop: int = Field(12, ge=1, le=250)
     """Most frames from one key frame to the next: fewer seek faster and take more space."""

@@ -35,6 +35,7 @@ from kineflow.storage.ranges import StorageError
 from kineflow.storage.safe_json import parse_json
 from kineflow.storage.stores import MediaStore
 from kineflow.video.index import VideoIndex, index_video
+from kineflow.video.resample import Span, span_at
 from kineflow.video.store import (
     STORED_SUFFIX,
     Part,
@@ -43,6 +44,7 @@ from kineflow.video.store import (
     part_of,
     peculiarities,
     store_video,
+    stored_fps,
     stored_size,
 )
 
@@ -161,17 +163,20 @@ def _index_once(path: Path, sha256: str, ingestion: Ingestion) -> VideoIndex:
 def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip, ingestion: Ingestion) -> Clip:
     status, reason, part = index.status, index.reason, Part(0, index.frames)
     width, height = (index.width, index.height)
+    span, form = Span(0, index.frames), ingestion.form
     if status is Status.OK:
-        part = part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
-        width, height = stored_size(index, ingestion.form)
-        status, reason = _judge(part, width, height, listed, ingestion)
+        part = _listed_part(index, listed)
+        width, height = stored_size(index, form)
+        span = _span(index, part, form)
+        status, reason = _judge(span, width, height, listed, ingestion)
         if status is Status.OK and (is_part := _one_of_its_parts(index, listed)):
             status, reason = Status.SHORT, is_part
     whole = part == Part(0, index.frames)
     sha256 = index.sha256 if whole else hashlib.sha256(f"{index.sha256}:{part.first}:{part.stop}".encode()).hexdigest()
     stored_path = ""
     if status is Status.OK:
-        key = stored_key(sha256, ingestion.form, **peculiarities(index, part, ingestion.form))
+        form = form.of(index, part)
+        key = stored_key(sha256, form, **peculiarities(index, part, form))
         stored_path = media_path(CLIPS, key, STORED_SUFFIX)
         if fault := _store_once(path, index, part, stored_path, ingestion):
             stored_path, status, reason = "", Status.UNREADABLE, fault
@@ -182,8 +187,8 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         label=listed.label,
         group=listed.group,
         split=listed.split,
-        frames=part.frames,
-        fps=fps_of(index, part),
+        frames=span.frames if stored_path else part.frames,
+        fps=stored_fps(index, part, form) if stored_path else fps_of(index, part),
         width=width,
         height=height,
         rotation=0 if stored_path else index.rotation,
@@ -192,8 +197,24 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         reason=reason,
         source=listed.source,
         video_sha256="" if whole else index.sha256,
-        first_frame=part.first,
+        first_frame=span.first if stored_path else part.first,
     )
+
+
+def _listed_part(index: VideoIndex, listed: ListedClip) -> Part:
+    """The part of a video that a row means, cut off at the video's end."""
+    if listed.start_frame is None and listed.end_frame is None:
+        return part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
+    first = min(listed.start_frame or 0, index.frames)
+    stop = index.frames if listed.end_frame is None else min(listed.end_frame, index.frames)
+    return Part(first, max(first, stop))
+
+
+def _span(index: VideoIndex, part: Part, form: StoredForm) -> Span:
+    """The frames of a part, of the video at the rate that is asked for."""
+    if not form.fps or not part.frames:
+        return Span(part.first, part.stop)
+    return span_at(index.timeline, part.first, part.stop, form.fps)
 
 
 def _store_once(path: Path, index: VideoIndex, part: Part, stored_path: str, ingestion: Ingestion) -> str:
@@ -220,21 +241,24 @@ def stored_key(sha256: str, form: StoredForm, **peculiarities: object) -> str:
         form: The stored form.
         peculiarities: See :func:`kineflow.video.store.peculiarities`.
     """
-    encoded = json.dumps(
-        [CLIP_FORMAT, dataclasses.asdict(form), sha256, *filter(None, [peculiarities])], sort_keys=True
-    )
+    plain = dataclasses.asdict(form)
+    if not form.fps:  # clips that were stored before there were rates keep their names
+        del plain["fps"]
+    encoded = json.dumps([CLIP_FORMAT, plain, sha256, *filter(None, [peculiarities])], sort_keys=True)
     return hashlib.sha256(encoded.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def _judge(part: Part, width: int, height: int, listed: ListedClip, ingestion: Ingestion) -> tuple[Status, str]:
-    taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
+def _judge(span: Span, width: int, height: int, listed: ListedClip, ingestion: Ingestion) -> tuple[Status, str]:
+    taken = "" if all(bound is None for bound in listed.part) else " in the part that is listed"
     if width < 2 or height < 2:
         return Status.UNREADABLE, "the picture is smaller than 2x2 pixels"
-    if part.frames < ingestion.min_frames:
-        return Status.SHORT, f"{part.frames} frames{taken}, fewer than {ingestion.min_frames}"
-    if part.frames > ingestion.max_frames:
+    if ingestion.form.fps:
+        taken = f" at {ingestion.form.fps:g} a second{taken}"
+    if span.frames < ingestion.min_frames:
+        return Status.SHORT, f"{span.frames} frames{taken}, fewer than {ingestion.min_frames}"
+    if span.frames > ingestion.max_frames:
         most = f"more than 'max_frames' ({ingestion.max_frames}) allows: list parts of it, or raise that"
-        return Status.UNREADABLE, f"{part.frames} frames{taken}, {most}"
+        return Status.UNREADABLE, f"{span.frames} frames{taken}, {most}"
     return Status.OK, ""
 
 

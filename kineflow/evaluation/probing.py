@@ -80,6 +80,8 @@ def probe_networks(
             their flow are missing, or a decoder's loss became infinite.
     """
     candidates = _candidates([load_bundle(bundle) for bundle in bundles], settings, seed=seed)
+    for candidate in candidates:
+        clip_set.require_fps(candidate.card.preprocessing.fps, of=f"model {candidate.card.name!r}")
     preprocessings = [candidate.card.preprocessing for candidate in candidates]
     data = _Data.of(clip_set, flow_set, preprocessings, settings, seed=seed)
     clip_ids = tuple(clip.clip_id for clip in data.measured.clips)

@@ -24,7 +24,7 @@ from kineflow.spec.flow_source import FlowSource
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.index import VideoIndex
-from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, conforms, store_video, stored_size
+from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, is_copied, store_video, stored_size
 
 if TYPE_CHECKING:
     import torch
@@ -37,24 +37,25 @@ _PIXELS_A_BATCH = 2**23  # 96 pairs of 340x256: a few hundred MB while they are 
 
 
 @contextmanager
-def as_ingested(video: Path, index: VideoIndex, short_side: int) -> Iterator[Path]:
+def as_ingested(video: Path, index: VideoIndex, short_side: int, fps: float = 0.0) -> Iterator[Path]:
     """The video as a clip set would keep it, for as long as the context lasts.
 
     Args:
         video: A whole video file.
         index: Of it.
         short_side: Longest its shorter side may be, pixels.
+        fps: Frames per second that it is brought to; 0: its own.
 
     Raises:
         KineflowError: The file has changed since it was indexed, or the disk is full.
     """
-    form = StoredForm(short_side=short_side)
-    if conforms(index, form):
+    form, whole = StoredForm(short_side=short_side, fps=fps), Part(0, index.frames)
+    if is_copied(index, whole, form):
         yield video
         return
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / f"clip{STORED_SUFFIX}"
-        store_video(video, stored, index=index, part=Part(0, index.frames), form=form)
+        store_video(video, stored, index=index, part=whole, form=form)
         yield stored
 
 

@@ -41,7 +41,7 @@ def save_bundle(folder: Path, network: Network, card: ModelCard) -> None:
         where=f"model card {card.name!r}",
         remedy="give the card the network's own architecture, hyper-parameters, classes and channels",
     )
-    content = {"format": CARD_FORMAT, **dataclasses.asdict(card)}
+    content = {"format": CARD_FORMAT, **dataclasses.asdict(card), "preprocessing": card.preprocessing.plain()}
     with atomic_folder(folder) as partial:
         save_file(state, partial / WEIGHTS_FILE)
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

@@ -26,6 +26,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.opening import open_video
+from kineflow.video.resample import numbers_at, span_at
 
 if TYPE_CHECKING:
     import torch
@@ -58,9 +59,10 @@ def predict_video(
 ) -> NDArray[np.float32]:
     """Class probabilities of one video, as :func:`kineflow.evaluation.protocol.score_clips` has them.
 
-    Windows spread evenly over the video, centre crop, softmax, mean over the windows; of TSN, mean of the snippets'
-    scores, softmax. One window is decoded at a time, its frames resized as they are decoded, and its flow computed, so
-    that memory does not grow with ``clips`` or with the video's length and size.
+    The video is brought to the frame rate of the clips that the network learnt from, where those had one of their own.
+    Windows spread evenly over it, centre crop, softmax, mean over the windows; of TSN, mean of the snippets' scores,
+    softmax. One window is decoded at a time, its frames resized as they are decoded, and its flow computed, so that
+    memory does not grow with ``clips`` or with the video's length and size.
 
     Args:
         video: A file, or the bytes of one.
@@ -86,19 +88,20 @@ def predict_video(
     device = next(network.parameters()).device
     with _as_file(video) as path, torch.inference_mode():
         index = _index(path, max_frames, max_pixels, max_video_pixels)
+        n_frames = _frames_to_see(index, wanted.fps, path, max_frames, max_video_pixels)
         spec = ClipSpec(wanted.frames, wanted.stride_frames, wanted.short)
-        laid_out = uniform_clips(max(1, index.frames - 1), spec, clips)  # [clips, T]
+        laid_out = uniform_clips(max(1, n_frames - 1), spec, clips)  # [clips, T]
         distinct, times = np.unique(laid_out, axis=0, return_counts=True)  # of a short video they are all one
         windows = [window[None] for window in distinct]
-        needs = [needed_of(window, wanted, n_frames=index.frames) for window in windows]
+        needs = [needed_of(window, wanted, n_frames=n_frames) for window in windows]
         if source is None:
             reading = _read_frames(path, index, needs, wanted, max_frames=max_frames, max_pixels=max_pixels)
         else:
-            reading = _read_with_flow(path, index, needs, source, device, max_flow_pixels)
+            reading = _read_with_flow(path, index, needs, source, wanted.fps, device, max_flow_pixels)
         logits = []
         with closing(reading):
             for window, needed, (frames, flow_frames) in zip(windows, needs, reading, strict=True):
-                clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=index.frames)[:, 0]
+                clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=n_frames)[:, 0]
                 logits.append(_answer(network, clip.to(device), card))
         every = torch.cat(logits).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
         scores = aggregate_views(every[None], before_softmax=wanted.segments > 0)[0]
@@ -173,8 +176,10 @@ def _read_frames(
     max_pixels: int,
 ) -> Reading:
     size = _size_to_read(index, wanted, max(len(needed.frames) for needed in needs))
+    numbers = numbers_at(index.timeline, 0, index.frames, wanted.fps) if wanted.fps else None
     for needed in needs:
-        frames = read_frames(path, needed.frames.tolist(), size=size, max_frames=max_frames, max_pixels=max_pixels)
+        there = needed.frames if numbers is None else numbers[needed.frames]
+        frames = read_frames(path, there.tolist(), size=size, max_frames=max_frames, max_pixels=max_pixels)
         yield frames, None
 
 
@@ -205,6 +210,7 @@ def _read_with_flow(
     index: VideoIndex,
     needs: Sequence[Needed],
     source: FlowSource,
+    fps: float,
     device: torch.device,
     max_flow_pixels: int | None,
 ) -> Reading:
@@ -219,9 +225,29 @@ def _read_with_flow(
             f"{asked} pixels of flow to compute, at {width}x{height}; at most {max_flow_pixels} are",
             remedy="ask for fewer windows, or pass a narrower picture",
         )
-    with as_ingested(path, index, source.short_side) as stored:
+    with as_ingested(path, index, source.short_side, fps) as stored:
         for needed, flow in zip(needs, flow_of_windows(stored, flow_frames, source, device=device), strict=True):
             yield (read_frames(stored, needed.frames.tolist()) if needed.frames.size else None), flow
+
+
+def _frames_to_see(index: VideoIndex, fps: float, path: Path, max_frames: int, max_video_pixels: int | None) -> int:
+    """How many frames a video has at the network's rate.
+
+    Raises:
+        KineflowError: They are more than are taken: the video is much slower.
+    """
+    if not fps:
+        return index.frames
+    frames = span_at(index.timeline, 0, index.frames, fps).frames
+    too_large = max_video_pixels is not None and frames * index.width * index.height > max_video_pixels
+    if frames > index.frames and (frames > max_frames or too_large):
+        raise KineflowError(
+            f"{frames} frames of {index.width}x{index.height} px at the {fps:g} a second that the network takes, which "
+            "is too much",
+            where=path,
+            remedy="pass a shorter part of it",
+        )
+    return frames
 
 
 @contextmanager

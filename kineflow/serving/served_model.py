@@ -254,7 +254,7 @@ def example_video(card: ModelCard) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "example.mp4"
-        write_video(path, frames(), fps=25.0, crf=30)
+        write_video(path, frames(), fps=wanted.fps or 25.0, crf=30)
         return path.read_bytes()
 
 

@@ -7,8 +7,11 @@ root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kineflow.sets.indexed import SetFiles
 from kineflow.spec.classes import checked_classes
@@ -32,7 +35,7 @@ class Clip:
         group: Clips cut from one source share it, and no group may lie in two splits.
         split: See :class:`Split`.
         frames: Count of frames decoded (never the header's word).
-        fps: Mean frame rate, frames per second.
+        fps: Mean frame rate, frames per second, as stored.
         width, height: In pixels, as stored (after rotation has been applied).
         rotation: Degrees by which the source asked to be turned; 0 in stored clips unless kept as they were.
         sha256: Of the source file's bytes (of the trimmed interval's key, for trimmed clips), hex.
@@ -41,7 +44,8 @@ class Clip:
         source: Where the clip came from: a path below the source root, or a URI.
         video_sha256: Of the bytes of the whole source file, hex, where the clip is a part of it; empty where ``sha256``
             is that itself, and in sets of versions before 3.
-        first_frame: Number of the source's frame that the clip begins with, from 0.
+        first_frame: Number of the source's frame that the clip begins with, from 0; in a set with a rate of its own,
+            of the source at that rate.
     """
 
     clip_id: str
@@ -70,11 +74,13 @@ class ClipSet:
         classes: Class names; a label's index is its place here.
         clips: All clips, the rejected ones too, ordered by ``clip_id``.
         media_root: Folder or ``s3://`` prefix below which ``Clip.path`` leads to the bytes.
+        fps: Frames per second that every clip was brought to; 0.0: each has those of its source.
     """
 
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
     media_root: str
+    fps: float = 0.0
 
     def usable(self, *splits: Split) -> list[Clip]:
         """Clips with status ``ok``, of the given splits (of all, when none is given)."""
@@ -94,9 +100,31 @@ class ClipSet:
         """
         return CLIP_FILES.locate(self.media_root, clip)
 
+    def require_fps(self, fps: float, *, of: str) -> None:
+        """Check that what is to be done with these clips was made for their frame rate.
+
+        Args:
+            fps: Of the clips that it was made from, as :attr:`fps`.
+            of: What it is, for people: ``model 'student'``.
+
+        Raises:
+            KineflowError: The rates differ, so that a window of frames would last longer here, or shorter.
+        """
+        if fps == self.fps:
+            return
+        theirs, ours = (
+            f"{rate:g} frames a second" if rate else "the rates of their sources" for rate in (fps, self.fps)
+        )
+        raise KineflowError(
+            f"made from clips at {theirs}, and this clip set has {ours}: motion would be of another speed",
+            where=of,
+            remedy=f"ingest these videos with fps: {fps:g}, or train it again on this clip set",
+        )
+
     def save(self, folder: Path) -> None:
         """Write the manifest and ``clipset.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
-        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes})
+        rate = {"fps": self.fps} if self.fps else {}
+        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate})
 
     @classmethod
     def load(cls, folder: Path, *, with_unknown_labels: bool = False) -> ClipSet:
@@ -110,7 +138,7 @@ class ClipSet:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
                 its classes, or it is of a later version.
         """
-        clips, root, classes = CLIP_FILES.load(folder, lambda described: checked_classes(described["classes"]))
+        clips, root, (classes, fps) = CLIP_FILES.load(folder, _facts)
         unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(classes))
         if unknown and not with_unknown_labels:
             raise KineflowError(
@@ -118,7 +146,14 @@ class ClipSet:
                 where=folder,
                 remedy="use manifest and clipset.json of one run together, or run the ingest step again",
             )
-        return cls(classes, tuple(clips), root)
+        return cls(classes, tuple(clips), root, fps)
+
+
+def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float]:
+    fps = float(described.get("fps", 0.0))
+    if not 0 <= fps < math.inf:
+        raise ValueError(f"clips at {fps} frames a second")
+    return checked_classes(described["classes"]), fps
 
 
 CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)

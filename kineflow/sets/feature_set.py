@@ -59,6 +59,10 @@ class FeatureSource:
     preprocessing: Preprocessing
     flow: FlowSource | None = None
 
+    def plain(self) -> dict[str, Any]:
+        """The values by name, as JSON takes them."""
+        return {**asdict(self), "preprocessing": self.preprocessing.plain()}
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureEntry:
@@ -120,7 +124,7 @@ class FeatureSet(ByClip[FeatureEntry]):
 
     def save(self, folder: Path) -> None:
         """Write the index and ``features.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
-        facts = {"source": asdict(self.source), "shape": self.shape}
+        facts = {"source": self.source.plain(), "shape": self.shape}
         FEATURE_FILES.save(folder, self.entries.values(), self.media_root, facts)
 
     @classmethod

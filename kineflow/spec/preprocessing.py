@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from kineflow.spec.modality import Modality
@@ -18,6 +18,7 @@ frames of 224x224 px have 9.6 million."""
 
 _MOST, _LONGEST_STRIDE, _MOST_CHANNELS = 4096, 10_000, 1024
 _LEAST_STD = 1e-6
+_FASTEST_FPS = 1000
 
 _FORBID_EXTRA: dict[str, Any] = {"extra": "forbid"}
 
@@ -40,6 +41,8 @@ class Preprocessing:
         fit: ``crop`` cuts the square out of the resized frame; ``squash`` makes the whole frame a square of this size,
             whatever its aspect, and ``short_side`` does not matter.
         short: What happens where a video is shorter than the clip, see :mod:`kineflow.spec.sampling`.
+        fps: Frames per second that videos are brought to before anything else (:mod:`kineflow.video.resample`): the
+            rate of the clips that the network learnt from; 0.0: every video is taken at its own.
 
     Raises:
         KineflowError: A value is impossible.
@@ -58,6 +61,7 @@ class Preprocessing:
     segments: int = 0
     fit: Fit = "crop"
     short: ShortPolicy = "repeat_last"
+    fps: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.frames, self.stride_frames, self.crop, self.segments + 1) < 1 or self.short_side < self.crop:
@@ -67,6 +71,10 @@ class Preprocessing:
                 remedy="give counts of at least 1, and a crop no larger than the short side",
             )
         self._require_bounds()
+        if not 0 <= self.fps <= _FASTEST_FPS:
+            raise KineflowError(
+                f"no video has {self.fps} frames a second", remedy=f"give a rate up to {_FASTEST_FPS}, or 0"
+            )
         if not self.mean or len(self.mean) != len(self.std) or not all(math.isfinite(x) for x in self.mean):
             raise KineflowError(
                 f"mean {self.mean} and std {self.std} do not pair up", remedy="give one number each for every channel"
@@ -98,6 +106,16 @@ class Preprocessing:
                 f"{self.frames} frames of {self.crop}x{self.crop} px in {len(self.mean)} channels are {values} values",
                 remedy=f"lower frames or crop: at most {MAX_INPUT_VALUES} are taken",
             )
+
+    def plain(self) -> dict[str, Any]:
+        """The values by name, as JSON takes them; without what came later and is not used.
+
+        So cards and names of features stay what they were, and readers of earlier versions understand them.
+        """
+        values = asdict(self)
+        if not self.fps:
+            del values["fps"]
+        return values
 
     @property
     def flow_frames(self) -> int:

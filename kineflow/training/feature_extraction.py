@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -238,8 +238,9 @@ def _entry(clip: Clip, source: FeatureSource, data: ClipsAndFlow) -> FeatureEntr
             status, reason = (flow.status, flow.reason) if flow else (Status.UNREADABLE, "not in the flow set")
             return FeatureEntry(clip.clip_id, "", 0, status, f"no flow: {reason}")
         read.append(data.flow_set.locate(clip.clip_id))
-    # Neither the model's name nor what is known of the flow changes what the bytes lead to.
-    key_parts = [FEATURE_FORMAT, asdict(replace(source, name="", flow=None)), *map(_digest, read)]
+    # Neither the model's name nor what is known of the flow changes what the bytes lead to; the rate is in the bytes.
+    seen = replace(source, name="", flow=None, preprocessing=replace(source.preprocessing, fps=0.0))
+    key_parts = [FEATURE_FORMAT, seen.plain(), *map(_digest, read)]
     key = hashlib.sha256(json.dumps(key_parts, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
     path = media_path(FEATURES, key, ".safetensors")
     return FeatureEntry(clip.clip_id, path, time_steps_of(clip), Status.OK, "")

@@ -86,6 +86,7 @@ def distil_student(
     """
     network, card = for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
     teacher_network, teacher_card = load_bundle(teacher)
+    data.clip_set.require_fps(teacher_card.preprocessing.fps, of=f"teacher {teacher_card.name!r}")
     _check_pair(card, teacher_card, distillation)
     if distillation.layer == "features" and network.num_features != teacher_network.num_features:
         raise KineflowError(

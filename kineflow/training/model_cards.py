@@ -64,6 +64,7 @@ def for_these_classes(
         crop=settings.crop,
         fit=settings.fit,
         short=settings.short,
+        fps=clip_set.fps,
     )
     return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
 

@@ -4,17 +4,21 @@ Stored clips are H.264 mp4, upright, with a bounded short side and a key frame e
 sampling seeks cheaply. A source that has this form already is copied byte for byte: encoding it again would cost
 quality and gain nothing.
 
-Every frame of the source is kept once, whatever its rate does: repeating or leaving out frames to make a varying rate
-constant would put pictures without motion, or with twice of it, before a network. A stored clip of such a video has the
-mean rate of its own frames, so that it lasts as long as the part of the source that it is.
+Unless a rate is asked for, every frame of the source is kept once, whatever its rate does: repeating or leaving out
+frames to make a varying rate constant puts pictures without motion, or with twice of it, before a network. A stored
+clip of such a video has the mean rate of its own frames, so that it lasts as long as the part of the source that it is.
+
+With a rate (:mod:`kineflow.video.resample`) all clips have it: where sources differ in theirs, one motion is then as
+fast in each of them. A clip whose frames would be those of the source, each once, is stored as without it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,7 @@ from kineflow.video.decode import iter_frames
 from kineflow.video.encode import write_video
 from kineflow.video.geometry import Turn, square_size
 from kineflow.video.index import VideoIndex
+from kineflow.video.resample import numbers_at, span_at
 
 STORED_SUFFIX = ".mp4"
 _SPARE_SEC = 1.0
@@ -38,11 +43,21 @@ class StoredForm:
         short_side: Longest the shorter side may be, in pixels; smaller videos keep their size.
         gop: Most frames from one key frame to the next.
         crf: x264's constant rate factor for videos that have to be encoded.
+        fps: Frames per second, by repeating and leaving out frames; 0: those of the source.
     """
 
     short_side: int = 256
     gop: int = 12
     crf: int = 18
+    fps: float = 0.0
+
+    def of(self, index: VideoIndex, part: Part) -> StoredForm:
+        """The form of a part: without a rate where the frames at that rate are its own, each once."""
+        if not self.fps or _frames_at(index, part, self.fps) != part.frames:
+            return self
+        numbers = numbers_at(index.timeline, part.first, part.stop, self.fps)
+        same = bool((numbers == np.arange(part.first, part.stop)).all())
+        return replace(self, fps=0.0) if same else self
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,20 @@ def fps_of(index: VideoIndex, part: Part) -> float:
     return index.timeline.fps_of(part.first, part.stop)
 
 
+def stored_fps(index: VideoIndex, part: Part, form: StoredForm) -> float:
+    """Frames per second of a stored part."""
+    return form.fps or fps_of(index, part)
+
+
+def stored_frames(index: VideoIndex, part: Part, form: StoredForm) -> int:
+    """How many frames a stored part has."""
+    return _frames_at(index, part, form.fps) if form.fps else part.frames
+
+
+def _frames_at(index: VideoIndex, part: Part, fps: float) -> int:
+    return span_at(index.timeline, part.first, part.stop, fps).frames if part.frames else 0
+
+
 def stored_size(index: VideoIndex, form: StoredForm) -> tuple[int, int]:
     """Width and height of the stored video: upright, of square pixels, even, its aspect kept.
 
@@ -95,6 +124,7 @@ def peculiarities(index: VideoIndex, part: Part, form: StoredForm) -> dict[str, 
 
     Clips that were stored before these were told apart keep their names where none of them applies.
     """
+    form = form.of(index, part)
     values: dict[str, object] = {}
     if index.stream:
         values["stream"] = index.stream
@@ -104,18 +134,18 @@ def peculiarities(index: VideoIndex, part: Part, form: StoredForm) -> dict[str, 
         values["mirrored"] = True
     if index.pixel_aspect != 1:
         values["pixel_aspect"] = index.pixel_aspect
-    if index.stamps:
+    if index.stamps and not form.fps:
         values["fps"] = fps_of(index, part)
     return values
 
 
 def is_copied(index: VideoIndex, part: Part, form: StoredForm) -> bool:
     """Whether storing the part is to copy the file."""
-    return part == Part(0, index.frames) and conforms(index, form)
+    return part == Part(0, index.frames) and not form.of(index, part).fps and conforms(index, form)
 
 
 def conforms(index: VideoIndex, form: StoredForm) -> bool:
-    """Whether the source has the stored form already."""
+    """Whether the source has the stored form already, whatever its rate."""
     return (
         index.codec == "h264"
         and index.pixel_format == "yuv420p"
@@ -145,17 +175,29 @@ def store_video(source: Path, target: Path, *, index: VideoIndex, part: Part, fo
         with atomic_file(target) as partial:
             shutil.copyfile(source, partial)
         return
-    write_video(target, _prepared(source, index, part, form), fps=fps_of(index, part), crf=form.crf, gop=form.gop)
+    form = form.of(index, part)
+    fps = stored_fps(index, part, form)
+    write_video(target, _prepared(source, index, part, form), fps=fps, crf=form.crf, gop=form.gop)
 
 
 def _prepared(source: Path, index: VideoIndex, part: Part, form: StoredForm) -> Iterator[np.ndarray]:
     width, height = stored_size(index, form)
+    times_shown = _times_shown(index, part, form)
     count = 0
     for image in iter_frames(source, start=part.first, stop=part.stop, size=_scaled_size(index, form)):
+        if count < part.frames:
+            yield from itertools.repeat(image[:height, :width], times_shown[count])
         count += 1
-        yield image[:height, :width]
     if count != part.frames:
         raise KineflowError(f"{count} frames where {part.frames} were counted: the file has changed", where=source)
+
+
+def _times_shown(index: VideoIndex, part: Part, form: StoredForm) -> list[int]:
+    """How often the stored clip has each frame of the part."""
+    if not form.fps:
+        return [1] * part.frames
+    numbers = numbers_at(index.timeline, part.first, part.stop, form.fps)
+    return [int(count) for count in np.bincount(numbers - part.first, minlength=part.frames)]
 
 
 def _scaled_size(index: VideoIndex, form: StoredForm) -> tuple[int, int]:

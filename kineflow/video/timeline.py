@@ -57,6 +57,19 @@ class Timeline:
         times = unpacked(self.stamps, self.frames)
         return float(times[-1] - times[0]) + 1 / self.fps
 
+    def times(self, first: int, stop: int) -> Times:
+        """When the frames ``first`` to ``stop`` (exclusive) are shown, seconds from the first frame of all."""
+        if not self.stamps:
+            return np.arange(first, stop) / self.fps
+        return unpacked(self.stamps, self.frames)[first:stop]
+
+    def end_of(self, stop: int) -> float:
+        """When the frame before ``stop`` gives way to the next, seconds from the first frame of all."""
+        if not self.stamps:
+            return stop / self.fps
+        times = unpacked(self.stamps, self.frames)
+        return float(times[stop]) if stop < self.frames else float(times[-1]) + 1 / self.fps
+
     def first_at(self, sec: float) -> int:
         """Number of the first frame from ``sec`` on (of the nearest, at a constant rate); ``frames`` past the end."""
         if not self.stamps:

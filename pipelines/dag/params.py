@@ -42,22 +42,21 @@ def demo_params(recipe: str) -> Path:
 def load_params(graph: Graph, path: Path) -> dict[str, Any]:
     """The checked contents of a parameter file, with every default filled in.
 
+    A section may be left out where none of its keys is required, and a plain value where its steps have a default.
+
     Raises:
         KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range. All faults
             are named in one message.
     """
-    given = {key: value for key, value in read_yaml(path).items() if key != CLUSTER}
+    given = given_keys(path)
     schema = schema_of(graph)
     faults = [
         f"  {key}: unknown section; known: {', '.join(sorted(schema))}" for key in sorted(set(given) - set(schema))
     ]
-    faults += [f"  {key}: missing" for key in sorted(set(schema) - set(given))]
     checked: dict[str, Any] = {}
     for key, kind in schema.items():
-        if key not in given:
-            continue
         try:
-            checked[key] = _check(kind, given[key], key)
+            checked[key] = _check(kind, given[key] if key in given else _left_out(graph, key, kind), key)
         except KineflowError as error:
             faults += error.problem.splitlines()[1:] or [f"  {key}: {error.problem}"]
     faults += _unknown_models(graph, checked)
@@ -70,6 +69,36 @@ def load_params(graph: Graph, path: Path) -> dict[str, Any]:
             "\n".join(["invalid parameters", *faults]), where=path, remedy="correct them; nothing has run"
         )
     return checked
+
+
+def given_keys(path: Path) -> dict[str, Any]:
+    """What a parameter file holds for its recipe, as it is written: without the section ``cluster``.
+
+    Raises:
+        KineflowError: The file cannot be read, or is no mapping.
+    """
+    return {key: value for key, value in read_yaml(path).items() if key != CLUSTER}
+
+
+def _left_out(graph: Graph, key: str, kind: type) -> Any:
+    """What holds for a key that is not in the file.
+
+    Raises:
+        KineflowError: The file must have it.
+    """
+    if issubclass(kind, Params):
+        if required := [name for name, field in kind.model_fields.items() if field.is_required()]:
+            raise KineflowError(f"missing; it has to give {', '.join(required)}")
+        return {}
+    defaults = {
+        Signature.of(load_step(task.module)).defaults.get(argument)
+        for task in graph.tasks
+        for argument, section in task.sections.items()
+        if section == key
+    }
+    if len(defaults) > 1 or None in defaults:
+        raise KineflowError("missing")
+    return defaults.pop()
 
 
 def load_cluster(path: Path) -> ClusterParams | None:

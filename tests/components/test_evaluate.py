@@ -166,6 +166,13 @@ def test_one_model_alone_needs_neither_flow_nor_parameters(data, bundles, tmp_pa
     assert "Colour wheel of flow" not in (tmp_path / "report.html").read_text()
 
 
+def test_clips_of_another_rate_than_a_model_has_learnt_from_are_refused(data, bundles, tmp_path):
+    dataclasses.replace(ClipSet.load(data / "clips"), fps=10.0).save(tmp_path / "clips")
+    (tmp_path / "flow").symlink_to(data / "flow")
+    with pytest.raises(KineflowError, match="motion would be of another speed"):
+        run(tmp_path, [bundles["plain"]], tmp_path, flow=False, student=None, baseline=None, fusion=[])
+
+
 def test_scores_of_another_tool_enter_a_fusion(data, bundles, tmp_path):
     plain = run(data, [bundles["plain"]], tmp_path / "first", flow=False, student=None, baseline=None, fusion=[])
     assert plain.metrics["plain/top1"] < 1

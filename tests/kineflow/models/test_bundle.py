@@ -148,7 +148,7 @@ def test_a_failed_save_leaves_the_old_model(folder: Path, monkeypatch: pytest.Mo
         ({"classes": ["clap", "clap", "wave"]}, "'clap' is listed twice"),
         ({"metrics": {"val/top1": "0.7"}}, "metrics.val/top1"),
         ({"hyperparameters": {"width": [1]}}, "hyperparameters.width"),
-        ({"preprocessing": dataclasses.asdict(RGB) | {"fps": 3}}, "preprocessing.fps"),
+        ({"preprocessing": dataclasses.asdict(RGB) | {"colour": 3}}, "preprocessing.colour"),
         ({"preprocessing": dataclasses.asdict(RGB) | {"modality": "sound"}}, "preprocessing.modality"),
         ({"preprocessing": dataclasses.asdict(RGB) | {"frames": "12"}}, "preprocessing.frames"),
         ({"preprocessing": dataclasses.asdict(RGB) | {"crop": 100}}, "crop 100"),

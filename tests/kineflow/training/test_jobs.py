@@ -104,6 +104,17 @@ class TestTraining:
         clip = torch.rand(1, len(seen.mean), 4, 12, 12)
         torch.testing.assert_close(network(clip), trained.network.eval()(clip))
 
+    def test_a_model_has_the_rate_of_its_clips(self, data, teacher, tiny_initial, tmp_path):
+        at_ten = dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, fps=10.0))
+        for given, fps in ((data, 0.0), (at_ten, 10.0)):
+            trained = train(given, tiny_initial["rgb"], tmp_path / f"work-{fps}")
+            save_bundle(tmp_path / f"model-{fps}", trained.network, trained.card)
+            card = load_card(tmp_path / f"model-{fps}")
+            assert card.preprocessing.fps == fps
+            assert ('"fps"' in (tmp_path / f"model-{fps}" / "model.json").read_text()) is (fps > 0)
+        with pytest.raises(KineflowError, match="teacher 'teacher'"):
+            distil(at_ten, tiny_initial["rgb"], teacher, tmp_path / "student")
+
     def test_it_starts_from_the_initial_weights(self, data, tiny_initial, tmp_path):
         barely = {"learning_rate": 1e-9, "weight_decay": 0}
         trained = train(data, tiny_initial["rgb"], tmp_path, optimiser=barely)
