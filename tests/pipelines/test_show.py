@@ -29,6 +29,15 @@ def test_runs_fit_a_terminal_and_show_the_accuracy_of_each_model(
     assert "top-1" in note
 
 
+def test_runs_show_what_a_trivial_baseline_reaches(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": "0123456789ab", "started": "2026-01-02 03:04", "status": "FINISHED", "student/top1": 0.5}
+    show_runs([{**row, "baselines/class prior/top1": 0.25, "baselines/motion energy/top1": 0.625}, row])
+    header, first, second, _ = capsys.readouterr().out.splitlines()
+    assert header.split()[-3:] == ["student", "best", "trivial"]
+    assert first.split()[-2:] == ["50.0%", "62.5%"]
+    assert second.split()[-1] == "50.0%"
+
+
 def printed(metrics, capsys):
     Console(width=120).print(results_table(metrics))
     return capsys.readouterr().out.splitlines()
