@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.sampling import ShortPolicy
 from kineflow.storage.config import Keywords, Params, faults_of_a_key
+from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
 PartialNorms = Literal["off", "statistics", "affine"]
@@ -70,7 +71,9 @@ class RunSettings(Params):
         label_smoothing: Of the cross entropy, or a loss of your own that takes it.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
-        monitor: Which validation figure chooses the best round.
+        monitor: Which validation figure chooses the best round: ``top1``, ``loss``, or ``auto``. That goes by loss
+            where ``val`` has fewer than 200 clips; with more, by top-1, and where rounds are within a standard error
+            of the highest top-1, by loss.
         workers: Decoding processes, of each training process; 0 decodes in the training process.
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
@@ -83,7 +86,7 @@ class RunSettings(Params):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimiser: OptimiserSettings = OptimiserSettings()
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    monitor: Literal["top1", "loss"] = "top1"
+    monitor: MonitorName = "auto"
     workers: int = Field(default=0, ge=0, le=64)
     cache_mb: int = Field(default=0, ge=0)
     nodes: int = Field(default=1, ge=1, le=1024)

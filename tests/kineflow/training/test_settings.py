@@ -33,7 +33,7 @@ def test_the_defaults_are_valid():
         ({"optimiser": {"milestones": [0.5, 1.5]}}, "student.optimiser.milestones.1: input should be less than 1"),
         ({"optimiser": {"learning_rate": 0}}, "student.optimiser.learning_rate: input should be greater than 0"),
         ({"optimiser": {"name": "lion"}}, "'adamw', 'adam', 'sgd' or 'rmsprop'"),
-        ({"monitor": "accuracy"}, "'top1' or 'loss'"),
+        ({"monitor": "accuracy"}, "'auto', 'top1' or 'loss'"),
         ({"batchsize": 4}, "student.batchsize: unknown key"),
         ({"crop_scales": [1, 1.5]}, "student.crop_scales.1: input should be less than or equal to 1"),
         ({"crop_positions": 9}, "5 or 13"),
