@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kineflow.sets.garbage import Garbage
 
 _TOP1 = "/top1"
+_BEST_TRIVIAL = "best trivial"
 _COLUMNS = {"auc": "AUC", "top5": "top-5", "mean_class_accuracy": "mean class"}  # beside top-1 and its interval
 _MANY_CLASSES = 6  # of five, the best five are all
 
@@ -95,15 +96,22 @@ def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     keys = [key for row in rows for key in row if key.endswith(_TOP1) and key.count("/") == 1]  # no fusions
     models = list(dict.fromkeys(key.removesuffix(_TOP1) for key in keys))
+    best_trivial = [max((row[key] for key in row if _is_trivial(key)), default=None) for row in rows]
+    facts = ("run", "started", "status")
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "started", "status", *models):
-        table.add_column(column, justify="right" if column in models else "left", no_wrap=column not in models)
-    for row in rows:
-        accuracies = (f"{row[model + _TOP1]:.1%}" if model + _TOP1 in row else "" for model in models)
+    for column in (*facts, *models, *([_BEST_TRIVIAL] if any(best_trivial) else [])):
+        table.add_column(column, justify="left" if column in facts else "right", no_wrap=column in facts)
+    for row, trivial in zip(rows, best_trivial, strict=True):
+        accuracies = [f"{row[model + _TOP1]:.1%}" if model + _TOP1 in row else "" for model in models]
+        accuracies += ["" if trivial is None else f"{trivial:.1%}"] if any(best_trivial) else []
         table.add_row(row["id"], row["started"], row["status"].lower(), *accuracies)
     console.print(table)
     if models:
         console.print(f"top-1 of each model; the rest: {_runs_page()}")
+
+
+def _is_trivial(key: str) -> bool:
+    return key.startswith("baselines/") and key.endswith(_TOP1)
 
 
 def _runs_page() -> str:

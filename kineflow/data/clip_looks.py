@@ -57,7 +57,7 @@ def look_at(clip_set: ClipSet, clip: Clip) -> ClipLook:
 
 
 def look_at_all(clip_set: ClipSet, clips: Sequence[Clip], *, what: str) -> list[ClipLook | None]:
-    """:func:`look_at` each clip; None for one that cannot be read, which is logged.
+    """:func:`look_at` each clip; None for those that cannot be read, of which a line in the log tells.
 
     Args:
         clip_set: Where the clips are.
@@ -65,10 +65,13 @@ def look_at_all(clip_set: ClipSet, clips: Sequence[Clip], *, what: str) -> list[
         what: For the line of progress.
     """
     looks: list[ClipLook | None] = []
+    problems: list[str] = []
     for clip in track(clips, total=len(clips), what=what):
         try:
             looks.append(look_at(clip_set, clip))
         except (KineflowError, OSError) as error:
-            _LOG.warning("  ! clip %s is left out: %s", clip.clip_id, error)
+            problems.append(f"{clip.clip_id}: {error}")
             looks.append(None)
+    if problems:
+        _LOG.warning("  ! %d of %d clips could not be looked at, first %s", len(problems), len(clips), problems[0])
     return looks

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from kineflow.evaluation.calibration import brier_score, expected_calibration_error
 from kineflow.evaluation.intervals import Groups, area_under_roc, auc_interval, difference_interval, share_interval
-from kineflow.evaluation.ranking import average_precision
 from kineflow.evaluation.scores import Scores, align
+from kineflow.evaluation.two_classes import mean_precision
 from kineflow.storage.errors import KineflowError
 
 Labels = NDArray[np.int64]
@@ -99,7 +99,7 @@ def _ranking(scores: Scores, groups: Groups) -> tuple[float, float, float, float
     told_apart = [(evidence, truth) for evidence, truth in kinds if truth.any() and not truth.all()]
     if not told_apart:
         return (math.nan,) * 4
-    precision = float(np.mean([average_precision(*each) for each in told_apart]))
+    precision = float(np.mean([mean_precision(*each) for each in told_apart]))
     if len(kinds) == 2:
         return *auc_interval(*told_apart[1], groups), precision
     return float(np.mean([area_under_roc(*each) for each in told_apart])), math.nan, math.nan, precision

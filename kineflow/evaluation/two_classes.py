@@ -66,6 +66,15 @@ def precision_recall_curve(evidence: Values, truth: NDArray[np.bool_]) -> tuple[
     return true / true[-1], true / (true + false)
 
 
+def mean_precision(evidence: Values, truth: NDArray[np.bool_]) -> float:
+    """Average precision: precision over all thresholds, weighted by how much recall each adds, in [0, 1].
+
+    Equal evidence is one threshold, so that the order of clips makes no difference; arguments as of :func:`roc_curve`.
+    """
+    recall, precision = precision_recall_curve(evidence, truth)
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
+
+
 def _alarms(evidence: Values, truth: NDArray[np.bool_]) -> tuple[Values, Values]:
     """True and false alarms at each distinct value of the evidence, the highest first."""
     order = np.argsort(-evidence, kind="stable")

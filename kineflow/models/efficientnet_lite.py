@@ -117,6 +117,12 @@ class EfficientNetLite0(ImageNetwork):
         pooled = features.mean(dim=(2, 3))
         return pooled if pre_logits else self._fc(self._dropout(pooled))
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """The first convolution, the seven stages of blocks, the last convolution."""
+        numbers = iter(range(len(self._blocks)))
+        stages = [tuple(f"_blocks.{next(numbers)}" for _ in range(stage.blocks)) for stage in _STAGES]
+        return (("_conv_stem", "_bn0"), *stages, ("_conv_head", "_bn1"))
+
 
 class InvertedResidual(nn.Module):
     """Widen, convolve each channel by itself, narrow: [N,before,H,W] → [N,after,⌈H/stride⌉,⌈W/stride⌉].

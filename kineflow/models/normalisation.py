@@ -30,6 +30,9 @@ class Normalisation:
         return (still,) * channels, (sum(self.std) / 3,) * channels
 
 
+FROM_SCRATCH = Normalisation(mean=(114.75,) * 3, std=(57.375,) * 3)
+"""Of networks for clips that start from nothing: .45 and .225 of the range."""
+
 TORCHVISION = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 """ImageNet's mean and deviation, with which torchvision trains."""
 

@@ -40,6 +40,8 @@ def test_the_defaults_are_valid():
         ({"stride_frames": 5, "stride_frames_max": 4}, "stride_frames_max must be 0 or at least stride_frames (5)"),
         ({"fit": "squash", "crop_scales": [1]}, "crop_scales must be empty where fit is squash"),
         ({"short": "mirror"}, "'repeat_last', 'wrap', 'closer' or 'error'"),
+        ({"unfrozen_stages": 1}, "are for frozen: backbone"),
+        ({"frozen": "backbone", "unfreeze_after_steps": 10_000}, "unfreeze_after_steps must be below steps (10000)"),
         ({"partial_norms": "all"}, "'off', 'statistics' or 'affine'"),
         ({"optimiser": {"stem_lr_mult": 0}}, "student.optimiser.stem_lr_mult: input should be greater than 0"),
     ],
