@@ -29,14 +29,22 @@ def register(
         evaluation: DatasetInput of the evaluate step, in which the student has figures.
         params: Name, and the gate of a later promotion.
         tracker: The model belongs to its run.
-        registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store.
+        registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store; or name and
+            ``refused``, the reasons why nothing was registered.
     """
     from kineflow.models.card import load_card
     from kineflow.registry.measured import read_evaluation
+    from kineflow.registry.policy import not_above
     from kineflow.registry.registration import register_student
     from kineflow.storage.files import atomic_file
 
     measured = read_evaluation(evaluation, load_card(model).name)
+    if params.above_baselines and (reasons := not_above(measured)):
+        with atomic_file(registration) as partial:
+            partial.write_text(json.dumps({"name": params.name, "refused": reasons}, indent=1) + "\n", encoding="utf-8")
+        return StepResult(
+            summary="\n".join([f"nothing is registered as {params.name}:", *(f"  ✗ {reason}" for reason in reasons)])
+        )
     registered = register_student(
         model,
         name=params.name,

@@ -43,6 +43,8 @@ def show_outcome(outcome: Outcome) -> None:
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
         registration = json.loads(registered.read_text())
+        if "version" not in registration:
+            return
         console.print(f"     model  {registration['name']} version {registration['version']}, alias candidate")
         console.print(f"      next  {_command('promote', registration['name'])}")
 

@@ -43,7 +43,7 @@ from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.spec.sampling import ClipSpec, WindowLayout, clips_laid_out
+from kineflow.spec.sampling import ClipSpec, WindowLayout, clips_laid_out, covering_clips
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -133,7 +133,7 @@ def describe_clips(
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> Iterator[Tensor]:
-    """What a network gives for the distinct windows of each clip, float32 [V, D]; of a short clip they are fewer.
+    """What a network gives for the windows that cover each clip, float32 [V, D]; of a short clip they are fewer.
 
     Args:
         network: Takes float32 ``[B, C, T, crop, crop]``; is moved to ``device`` and set to evaluation mode.
@@ -141,7 +141,7 @@ def describe_clips(
         clip_set: Where the clips lie.
         flow_set: Needed by a network whose modality holds flow.
         clips: In the order in which they are given back.
-        windows: Spread evenly over each clip, at most.
+        windows: Of a clip, at most; see :func:`kineflow.spec.sampling.covering_clips`.
         batch_size: Windows a forward pass.
         device: Where the network runs.
         workers: Processes that decode beside this one.
@@ -151,7 +151,7 @@ def describe_clips(
     """
     _check_flow(card, clips, flow_set)
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
-    laid_out = [_distinct(clips_laid_out(max(1, clip.frames - 1), spec, windows, "even"))[0] for clip in clips]
+    laid_out = [covering_clips(max(1, clip.frames - 1), spec, windows) for clip in clips]
     network.to(device).eval()
     read = _Reader(clip_set, flow_set, card.preprocessing)
     with torch.inference_mode():

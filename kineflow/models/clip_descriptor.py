@@ -2,7 +2,7 @@
 
 ::
 
-    clip [B,5,T,H,W] ─┬─ grey ──── motion       8   (kineflow.models.clip_statistics)
+    clip [B,5,T,H,W] ─┬─ grey ──── motion      24   (kineflow.models.clip_statistics)
       RGB and flow    ├─ flow ─┬── flow        22
                       │        └── direction   14
                       └─ images ─┬ appearance   F   mean over time of what the backbone sees

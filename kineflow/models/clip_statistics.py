@@ -12,21 +12,28 @@ import math
 import torch
 from torch import Tensor
 
-MOTION_STATISTICS, FLOW_STATISTICS, DIRECTION_STATISTICS = 8, 22, 14
+MOTION_STATISTICS, FLOW_STATISTICS, DIRECTION_STATISTICS = 24, 22, 14
 """How many numbers the functions of these names give."""
 
 _LEVELS = 255.0
+_LAGS = (1, 2, 4)
 _STEP = 1 / 255  # of stored flow, as a share of its bound: half of what one of its 8-bit levels is
 _DIRECTIONS = 8
 
 
 def motion_statistics(grey: Tensor) -> Tensor:
-    """How brightness changes from frame to frame: [B,8] of a grey clip [B,T,H,W] in [0, 1].
+    """How brightness changes over one, two and four time steps: [B,24] of a grey clip [B,T,H,W] in [0, 1].
 
-    Of the absolute differences: their mean, four quantiles, how much their mean varies over time, and of their mean
-    over time the largest and the spread over the picture.
+    Of the absolute differences at each distance: their mean, four quantiles, how much their mean varies over time, and
+    of their mean over time the largest and the spread over the picture.
     """
-    change = (grey.diff(dim=1) if grey.shape[1] > 1 else torch.zeros_like(grey)).abs() * _LEVELS  # [B,T-1,H,W]
+    return torch.cat([_change_statistics(grey, lag) for lag in _LAGS], dim=1)
+
+
+def _change_statistics(grey: Tensor, lag: int) -> Tensor:
+    change = torch.zeros_like(grey)
+    if grey.shape[1] > lag:
+        change = (grey[:, lag:] - grey[:, :-lag]).abs() * _LEVELS  # [B,T-lag,H,W]
     over_time, over_picture = change.mean(dim=(2, 3)), change.mean(dim=1)
     columns = [
         _log(change.mean(dim=(1, 2, 3)), 1e-3),

@@ -15,8 +15,8 @@ class DescriptorSettings(Params):
     """Name of the weights of a network for images, such as ``efficientnet_lite0-imagenet`` (the package of the extra
     ``imagenet``); empty: clips are described by their motion and flow alone."""
 
-    frames: int = Field(20, ge=2, le=512)
-    """Time steps of a window: 20 are two seconds where ``ingestion.fps`` is 10."""
+    frames: int = Field(16, ge=2, le=512)
+    """Time steps of a window: 1.6 seconds where ``ingestion.fps`` is 10."""
 
     stride_frames: int = Field(1, ge=1, le=64)
     """Frames of a clip from one time step to the next."""

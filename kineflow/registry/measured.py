@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
@@ -17,6 +17,15 @@ _EVALUATE_AGAIN = "run the evaluate step again"
 
 
 @dataclass(frozen=True)
+class GainOver:
+    """A difference of top-1 on the same clips, in [-1, 1], and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """What a model has shown, and on which clips.
 
@@ -25,11 +34,13 @@ class Measured:
             right.
         clips_digest: Hash of the clips and labels it was measured on.
         clips: How many they were.
+        gains: What its top-1 is above each trivial baseline of the evaluation, by name.
     """
 
     metrics: Mapping[str, float]
     clips_digest: str
     clips: int = 0
+    gains: Mapping[str, GainOver] = field(default_factory=dict)
 
     @property
     def headline(self) -> dict[str, float]:
@@ -69,7 +80,7 @@ def read_evaluation(folder: Path, model: str) -> Measured:
             remedy="pass the model's own evaluation, or evaluate it too",
         )
     metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
-    return Measured(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips)
+    return Measured(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips, _gains(content, model, path))
 
 
 def _per_class(path: Path, model: str) -> dict[str, float]:

@@ -62,6 +62,20 @@ def decide(candidate: Measured, champion: Measured | None, gate: Gate, *, other_
     return Decision(False, tuple(against)) if against else Decision(True, (gain,))
 
 
+def not_above(candidate: Measured) -> list[str]:
+    """Why a model is not shown to be above the trivial baselines of its evaluation; nothing where it is.
+
+    It has to be above each of them by more than its 95 % interval allows for: the least of the gain lies above 0.
+    """
+    if not candidate.gains:
+        return ["the evaluation has no trivial baselines, and the model must be above them"]
+    return [
+        f"over {name!r} it gains {gain.value:+.1%}, from {gain.low:+.1%} to {gain.high:+.1%}: that may be chance"
+        for name, gain in candidate.gains.items()
+        if gain.low <= 0
+    ]
+
+
 def _gain(candidate: Measured, champion: Measured | None, gate: Gate) -> tuple[str, list[str]]:
     name, value = gate.primary_metric, _finite(candidate, gate.primary_metric)
     if value is None:

@@ -22,7 +22,7 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureEntry, FeatureSet, FeatureSource, write_features
 from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.media import SetMedia
-from kineflow.spec.sampling import ClipSpec, clips_laid_out
+from kineflow.spec.sampling import ClipSpec, covering_clips
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
@@ -140,4 +140,4 @@ def check_same_network(features: FeatureSet, bundle: Path) -> None:
 
 def _windows_of(clip: Clip, card: ModelCard, windows: int) -> int:
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
-    return len(np.unique(clips_laid_out(max(1, clip.frames - 1), spec, windows, "even"), axis=0))
+    return len(covering_clips(max(1, clip.frames - 1), spec, windows))

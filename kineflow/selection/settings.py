@@ -13,8 +13,8 @@ from kineflow.storage.config import LocalFolder, Params, faults_of_a_key
 class DescribeSettings(Params):
     """What of each clip is described."""
 
-    windows: int = Field(4, ge=1, le=100)
-    """Windows spread evenly over a clip, at most: a clip no longer than a window has one."""
+    windows: int = Field(8, ge=1, le=100)
+    """Windows of a clip, at most: as few as cover it, spread evenly."""
 
     batch_size: int = Field(8, ge=1, le=4096)
     """Windows a forward pass."""

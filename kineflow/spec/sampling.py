@@ -119,6 +119,18 @@ def uniform_clips(n_frames: int, spec: ClipSpec, n_clips: int) -> Indices:
     return windows_at(n_frames, spec, starts)
 
 
+def covering_clips(n_frames: int, spec: ClipSpec, most: int) -> Indices:
+    """As few windows as cover the video, spread evenly as :func:`uniform_clips` has them; ``most`` of a long one.
+
+    Returns:
+        int64 ``[windows, frames]``, each in ``[0, n_frames)``.
+
+    Raises:
+        KineflowError: As :func:`random_clip`.
+    """
+    return uniform_clips(n_frames, spec, max(1, min(most, -(-n_frames // spec.span_frames))))
+
+
 def spread_clips(n_frames: int, spec: ClipSpec, n_clips: int) -> Indices:
     """VideoLSTM's test: ``n_clips`` windows, each in the middle of its share of the video.
 
