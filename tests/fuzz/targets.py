@@ -59,7 +59,7 @@ def read_lists(folder: Path) -> None:
 
     from kineflow.data.boxes import read_boxes
     from kineflow.evaluation.imported import read_imported
-    from kineflow.evaluation.results import read_curves
+    from kineflow.evaluation.curves import read_curves
     from kineflow.evaluation.scores import Scores
     from kineflow.registry.measured import read_evaluation
 
