@@ -35,7 +35,7 @@ def pretrain_descriptor(
     hyperparameters: dict[str, Scalar] = {"groups": "+".join(groups)}
     lineage = {"initialised": "statistics of motion and flow"}
     if params.backbone:
-        hyperparameters["backbone"] = weights_named(params.backbone).architecture
+        hyperparameters["backbone"] = weights_named(params.backbone).fits[0]
         lineage = {"initialised": f"published weights {params.backbone}"}
     network = clip_descriptor(num_classes=0, in_channels=5, **hyperparameters)  # type: ignore[arg-type]
     if params.backbone:

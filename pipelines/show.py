@@ -32,9 +32,9 @@ def show_outcome(outcome: Outcome) -> None:
     console = Console(soft_wrap=True, highlight=False)
     count = f"{len(outcome.ran)} task{'' if len(outcome.ran) == 1 else 's'}"
     console.print(f"\n{count} run: {', '.join(outcome.ran)}" if outcome.ran else "\nnothing to do")
-    evaluation = outcome.outputs.get("evaluate", {})
-    if "evaluation" in evaluation:
-        console.print(results_table(json.loads((evaluation["evaluation"] / METRICS_FILE).read_text())))
+    for outputs in outcome.outputs.values():
+        if "evaluation" in outputs:
+            console.print(results_table(json.loads((outputs["evaluation"] / METRICS_FILE).read_text())))
     named = {"evaluate": "report", "validate": "data docs"}
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
@@ -44,6 +44,7 @@ def show_outcome(outcome: Outcome) -> None:
     if registered:
         registration = json.loads(registered.read_text())
         if "version" not in registration:
+            console.print(f"     model  none: nothing is registered as {registration['name']}")
             return
         console.print(f"     model  {registration['name']} version {registration['version']}, alias candidate")
         console.print(f"      next  {_command('promote', registration['name'])}")

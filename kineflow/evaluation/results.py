@@ -232,7 +232,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         for scores in evaluation.trivial
     }
     split, classes = evaluation.models[0].scores.split, len(evaluation.classes)
-    metrics["data"] = {"split": split, "clips": evaluation.clips, "classes": classes, "version": version}
+    metrics["data"] = {
+        "split": split,
+        "clips": evaluation.clips,
+        "classes": classes,
+        "student": evaluation.student,
+        "version": version,
+    }
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     _write_csv(
         folder / PER_CLASS_FILE,

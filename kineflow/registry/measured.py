@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.storage.errors import KineflowError
@@ -81,6 +82,17 @@ def read_evaluation(folder: Path, model: str) -> Measured:
         )
     metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
     return Measured(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips, _gains(content, model, path))
+
+
+def _gains(content: Mapping[str, Any], model: str, path: Path) -> dict[str, GainOver]:
+    """Of the evaluation's student over the trivial baselines; of another model they are not kept."""
+    if content["data"].get("student") != model:
+        return {}
+    try:
+        gains = {name: row["student_gain"] for name, row in content.get("baselines", {}).items()}
+        return {name: GainOver(*(float(gain[key]) for key in ("value", "low", "high"))) for name, gain in gains.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise KineflowError(f"malformed baselines: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 
 def _per_class(path: Path, model: str) -> dict[str, float]:
