@@ -149,6 +149,8 @@ def describe_clips(
     Raises:
         KineflowError: Flow is missing, or a clip cannot be read.
     """
+    if not clips:
+        return
     _check_flow(card, clips, flow_set)
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
     laid_out = [covering_clips(max(1, clip.frames - 1), spec, windows) for clip in clips]

@@ -77,6 +77,10 @@ class ClipDescriptor(VideoNetwork):
     image_mean: Tensor
     image_std: Tensor
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """See :meth:`Network.stage_modules`; nothing before the classifier learns."""
+        return (("grey",), *((("backbone",),) if self.backbone is not None else ()))
+
     @property
     def sizes(self) -> dict[str, int]:
         """How many descriptors each of its groups has, in their order."""

@@ -58,8 +58,8 @@ def flow_statistics(flow: Tensor) -> Tensor:
     speed = rest.norm(dim=1)  # [B,T,H,W]
     of_frames = speed.flatten(2)  # [B,T,H·W]
     amount, mean_speed = flow.norm(dim=1), speed.mean(dim=(2, 3))  # [B,T,H,W], [B,T]
-    edges_x, edges_y = flow.diff(dim=4).abs().sum(dim=1), flow.diff(dim=3).abs().sum(dim=1)
-    change = (flow.diff(dim=2) if flow.shape[2] > 1 else torch.zeros_like(flow)).abs().sum(dim=1)
+    edges_x, edges_y = (_diff(flow, axis).abs().sum(dim=1) for axis in (4, 3))
+    change = _diff(flow, 2).abs().sum(dim=1)
     fast, fastest = _quantiles(of_frames.flatten(0, 1), (0.9, 0.99)).reshape(2, *of_frames.shape[:2]).unbind()
     entropy, agreement = _directions(rest, speed)
     moved = amount.sum(dim=(1, 2, 3)) + _STEP
@@ -95,7 +95,9 @@ def direction_statistics(flow: Tensor) -> Tensor:
     amount = speed.sum(dim=(1, 2, 3))[:, None] + _STEP
     sectors = torch.zeros(len(flow), _DIRECTIONS, device=flow.device, dtype=flow.dtype)
     sectors.scatter_add_(1, _sectors(flow).flatten(1), speed.flatten(1))
-    along_x, along_y = flow.diff(dim=4)[..., :-1, :], flow.diff(dim=3)[..., :-1]  # [B,2,T,H-1,W-1]
+    along_x, along_y = (_diff(part, axis) for part, axis in ((flow[..., :-1, :], 4), (flow[..., :-1], 3)))
+    if 1 in flow.shape[3:]:  # nothing turns in a line
+        along_x = along_y = torch.zeros_like(flow)
     turns = torch.stack([along_x[:, 0] + along_y[:, 1], along_x[:, 1] - along_y[:, 0]], dim=1)
     edges = (along_x.abs() + along_y.abs()).sum(dim=(1, 2, 3, 4))[:, None] + _STEP
     mean = flow.mean(dim=(3, 4))  # [B,2,T]
@@ -107,6 +109,11 @@ def direction_statistics(flow: Tensor) -> Tensor:
         mean.std(dim=2, correction=0) / size,
     ]
     return torch.cat(columns, dim=1)
+
+
+def _diff(flow: Tensor, axis: int) -> Tensor:
+    """Differences along an axis; zeros where it has one place only."""
+    return flow.diff(dim=axis) if flow.shape[axis] > 1 else torch.zeros_like(flow)
 
 
 def _sectors(flow: Tensor) -> Tensor:

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from kineflow.selection.blending import fit_blend, fit_family, folds_of, rank_families
+from kineflow.selection.described import Described
+from kineflow.selection.judging import choose, judge_by_folds, require_groups
+from kineflow.storage.errors import KineflowError
+
+FAMILIES = [("motion",), ("flow",), ("motion", "flow")]
+HOW = {"members": 2, "folds": 4, "seed": 3}
+
+
+def described(signal: float, *, clips: int = 96, per_group: int = 4, seed: int = 0) -> Described:
+    """Two windows a clip; ``motion`` tells the class by as much as ``signal``, ``flow`` tells the group alone."""
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(0, 2, clips), np.arange(clips) // per_group
+    motion = rng.normal(size=(clips, 4)) + signal * labels[:, None]
+    flow = rng.normal(size=(len(set(groups)), 12))[groups] * 5 + rng.normal(size=(clips, 12)) * 0.1
+    rows = np.repeat(np.concatenate([motion, flow], axis=1), 2, axis=0) + rng.normal(size=(2 * clips, 16)) * 0.1
+    return Described(
+        rows, np.repeat(np.arange(clips), 2), labels, tuple(f"g{group}" for group in groups),
+        {"motion": slice(0, 4), "flow": slice(4, 16)}, 2,
+    )  # fmt: skip
+
+
+def accuracy(scores: np.ndarray, of: Described) -> float:
+    return float((scores.argmax(axis=1) == of.labels).mean())
+
+
+def test_no_group_is_on_both_sides_and_every_clip_is_judged_once():
+    clips = described(1.0)
+    judged = []
+    for train, held_out in folds_of(clips, 5, seed=0):
+        assert not {clips.groups[clip] for clip in train} & {clips.groups[clip] for clip in held_out}
+        judged += list(held_out)
+    assert sorted(judged) == list(range(len(clips)))
+
+
+def test_what_tells_the_class_is_ranked_first_and_is_right_on_clips_it_has_not_seen():
+    clips = described(2.0)
+    assert rank_families(clips, FAMILIES, (0.1, 1.0), folds=4, seed=0)[0].family == ("motion",)
+    assert accuracy(judge_by_folds(clips, FAMILIES, (0.1, 1.0), **HOW).blend, clips) > 0.85
+
+
+def test_noise_is_judged_as_noise():
+    """Though the best of several families and strengths is taken, and groups look alike."""
+    judged = [
+        accuracy(judge_by_folds(clips, FAMILIES, (0.1, 1.0, 10.0), **HOW).blend, clips)
+        for clips in (described(0.0, seed=seed) for seed in range(4))
+    ]
+    assert 0.38 < np.mean(judged) < 0.60
+
+
+def test_scores_are_probabilities_and_calibrated():
+    clips = described(0.7, clips=400)
+    probabilities = np.exp(judge_by_folds(clips, FAMILIES, (1.0, 100.0), **HOW).blend)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    sure = probabilities.max(axis=1)
+    assert abs(sure.mean() - (probabilities.argmax(axis=1) == clips.labels).mean()) < 0.06
+
+
+def test_a_blend_is_one_classifier_with_the_mean_of_its_members():
+    clips = described(1.0)
+    candidates = rank_families(clips, [("motion",), ("motion", "flow")], (1.0,), folds=4, seed=0)
+    blend = fit_blend(clips, candidates)
+    mean = np.mean(
+        [
+            candidate.temperature * single.linear.logits(clips.columns(single.family))
+            for candidate in candidates
+            for single in [fit_family(clips, candidate)]
+        ],
+        axis=0,
+    )
+    own = blend.linear.logits(clips.columns(blend.family))
+    ratio = (mean[:, 1] - mean[:, 0]) / (own[:, 1] - own[:, 0])
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)  # the temperature
+
+
+def test_the_same_seed_chooses_the_same():
+    clips = described(1.0)
+    first, second = (choose(clips, FAMILIES, (0.1, 1.0), **HOW) for _ in range(2))
+    assert first.members == second.members
+    np.testing.assert_array_equal(first.model.linear.weight, second.model.linear.weight)
+
+
+def test_a_class_of_one_group_cannot_be_judged():
+    clips = described(1.0, clips=8, per_group=8)
+    with pytest.raises(KineflowError, match=r"one group or none, first 'a'[\s\S]*other recordings"):
+        require_groups(clips, ("a", "b"))
