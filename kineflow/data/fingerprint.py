@@ -97,4 +97,5 @@ def _edges(median: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
     edges = small - cv2.GaussianBlur(small, (0, 0), _BLUR)
     edges = np.tanh(edges / (edges.std() + 1e-6))
     edges -= edges.mean()
-    return np.rint(edges.ravel() * (127 / (np.abs(edges).max() + 1e-6))).astype(np.int8)
+    stored: npt.NDArray[np.int8] = np.rint(edges.ravel() * (127 / (np.abs(edges).max() + 1e-6))).astype(np.int8)
+    return stored

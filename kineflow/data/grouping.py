@@ -188,7 +188,7 @@ def _join_same_scenes(known: Sequence[tuple[int, Fingerprint]], forest: _Forest)
 
 
 def _same_frame(bits: float) -> str:
-    return f"a frame of each is the same ({bits:.0f} of 64 bits differ)"
+    return f"both have nearly the same frame ({bits:.0f} of 64 bits differ)"
 
 
 def _same_scene(distance: float) -> str:
