@@ -57,7 +57,7 @@ def distill(
             work=work,
             tracker=tracker,
         )
-        save_trained(trained, model, work)
+        save_trained(trained, data.clip_set, model, work)
     return StepResult(metrics=trained.fitted.metrics, summary=trained.summary, artifacts={"model": model})
 
 

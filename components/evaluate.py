@@ -48,8 +48,8 @@ def evaluate(
     from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
     from kineflow.evaluation.report.page import write_report
     from kineflow.evaluation.report.strips import example_clips, wheel_key
-    from kineflow.evaluation.results import clips_digest, evaluation_metrics, write_evaluation
-    from kineflow.sets.clip_set import ClipSet
+    from kineflow.evaluation.results import evaluation_metrics, write_evaluation
+    from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.flow_set import FlowSet
     from kineflow.spec.split import Split
     from kineflow.storage.files import atomic_folder

@@ -46,8 +46,7 @@ def localise(
     from kineflow.evaluation.attention.compare import compare_attention, localisation_metrics, write_localisation
     from kineflow.evaluation.attention.page import Report, write_localisation_page
     from kineflow.evaluation.report.strips import wheel_key
-    from kineflow.evaluation.results import clips_digest
-    from kineflow.sets.clip_set import ClipSet
+    from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.flow_set import FlowSet
     from kineflow.storage.files import atomic_folder
     from kineflow.tracking.lineage import lineage_tags

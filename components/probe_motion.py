@@ -50,7 +50,7 @@ def probe_motion(
     from kineflow.evaluation.probe_results import probe_metrics, write_probing
     from kineflow.evaluation.probing import probe_networks
     from kineflow.evaluation.report.probe_page import write_probe_report
-    from kineflow.evaluation.results import clips_digest
+    from kineflow.sets.clip_set import clips_digest
     from kineflow.spec.split import Split
     from kineflow.storage.files import atomic_folder
     from kineflow.tracking.lineage import lineage_tags

@@ -55,10 +55,10 @@ def select_model(
     from kineflow.evaluation.metrics import confusion_of
     from kineflow.evaluation.report.page import write_report
     from kineflow.evaluation.report.strips import example_clips, wheel_key
-    from kineflow.evaluation.results import clips_digest, evaluation_metrics, write_evaluation
+    from kineflow.evaluation.results import evaluation_metrics, write_evaluation
     from kineflow.models.bundle import save_bundle
     from kineflow.selection.outcome import select
-    from kineflow.sets.clip_set import ClipSet
+    from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.feature_set import FeatureSet
     from kineflow.sets.flow_set import FlowSet
     from kineflow.storage.files import atomic_folder

@@ -40,7 +40,7 @@ def train(
     data = load_data(clips, flow)
     with training_work(model, clips, flow, [initial], params, name, seed) as work:
         trained = train_network(data, initial, params, name=name, seed=seed, work=work, tracker=tracker)
-        save_trained(trained, model, work)
+        save_trained(trained, data.clip_set, model, work)
     return StepResult(metrics=trained.fitted.metrics, summary=trained.summary, artifacts={"model": model})
 
 

@@ -43,7 +43,7 @@ def train_auxiliary(
     data = load_data(clips, flow)
     with training_work(model, clips, flow, [initial], params, auxiliary, name, seed) as work:
         trained = train_with_decoder(data, initial, params, auxiliary, name=name, seed=seed, work=work, tracker=tracker)
-        save_trained(trained, model, work)
+        save_trained(trained, data.clip_set, model, work)
     return StepResult(metrics=trained.fitted.metrics, summary=trained.summary, artifacts={"model": model})
 
 

@@ -72,7 +72,7 @@ def train_recurrent(
             work=work,
             tracker=tracker,
         )
-        save_trained(trained, model, work)
+        save_trained(trained, clip_set, model, work)
     return StepResult(metrics=trained.fitted.metrics, summary=trained.summary, artifacts={"model": model})
 
 

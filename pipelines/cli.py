@@ -101,6 +101,7 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
+    from kineflow.tracking.lineage import version_of_source
     from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
     from pipelines.preflight import check_run
@@ -115,7 +116,7 @@ def run(
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
-        with pipeline_run(recipe) as run_id:
+        with pipeline_run(recipe, version_of_source(project, checked.values["ingestion"]["source"])) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)

@@ -36,8 +36,8 @@ def wanted_by_models(project: Path) -> Wanted:
     Raises:
         KineflowError: The registry does not answer.
     """
-    from kineflow.evaluation.results import clips_digest
     from kineflow.registry.aliases import DATA_TAG, store_errors
+    from kineflow.sets.clip_set import clips_digest
     from kineflow.tracking.store import connect, database_file, tracking_uri
 
     uri = tracking_uri(project)

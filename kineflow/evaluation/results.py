@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +33,6 @@ from kineflow.evaluation.metrics import (
     summarise,
 )
 from kineflow.evaluation.scores import Scores, align
-from kineflow.sets.clip_set import Clip
 from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
@@ -181,12 +179,6 @@ def require_known(names: Iterable[str], known: Iterable[str], *, what: str) -> N
             f"unknown {what} {', '.join(map(repr, unknown))}",
             remedy=f"choose among {', '.join(map(repr, options))}",
         )
-
-
-def clips_digest(clips: Iterable[Clip]) -> str:
-    """Hex SHA-256 of the clips' content hashes and labels: equal for two evaluations on the same data."""
-    rows = sorted((clip.sha256, clip.label or "") for clip in clips)
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def headline(summary: Summary) -> dict[str, float]:

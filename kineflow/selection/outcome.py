@@ -35,6 +35,7 @@ from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
+from kineflow.training.model_cards import with_clips
 
 FOLDS = "folds"
 _LEAST_LOG = np.log(1e-12)
@@ -154,7 +155,7 @@ def _network(described_by: ClipDescriptor, model: Model, classes: int) -> ClipDe
 
 def _card(descriptor: ModelCard, choice: Choice, clip_set: ClipSet, features: FeatureSet, name: str) -> ModelCard:
     family, window = choice.model.family, descriptor.preprocessing
-    return dataclasses.replace(
+    card = dataclasses.replace(
         descriptor,
         name=name,
         classes=clip_set.classes,
@@ -163,6 +164,7 @@ def _card(descriptor: ModelCard, choice: Choice, clip_set: ClipSet, features: Fe
         lineage={**descriptor.lineage, "families": ", ".join(choice.members)},
         flow=features.source.flow if of_flow(family) else None,
     )
+    return with_clips(card, clip_set)
 
 
 def _input_of(family: tuple[str, ...], window: Preprocessing, fps: float) -> Preprocessing:

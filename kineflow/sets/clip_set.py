@@ -7,8 +7,10 @@ root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,12 @@ def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float]:
     if not 0 <= fps < math.inf:
         raise ValueError(f"clips at {fps} frames a second")
     return checked_classes(described["classes"]), fps
+
+
+def clips_digest(clips: Iterable[Clip]) -> str:
+    """Hex SHA-256 of the clips' content hashes and labels: equal for two evaluations on the same data."""
+    rows = sorted((clip.sha256, clip.label or "") for clip in clips)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)

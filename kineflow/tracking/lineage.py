@@ -15,6 +15,9 @@ from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 
 DATA_FILE = "data.dvc"
+DATA_VERSION = "KINEFLOW_DATA_VERSION"
+NOT_VERSIONED = "none"
+"""What that variable holds in a run whose source is not the data that DVC knows."""
 PACKAGES = ("torch", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")
 SOURCE_FOLDERS = ("kineflow", "components", "pipelines")
 
@@ -42,13 +45,14 @@ def lineage_tags(root: Path) -> dict[str, str]:
 def data_md5(root: Path) -> str | None:
     """Hash by which DVC knows the data (``md5`` in ``data.dvc``), or None where there is no such file.
 
-    ``KINEFLOW_DATA_VERSION`` comes first: on a cluster the repository is not there.
+    ``KINEFLOW_DATA_VERSION`` comes first: on a cluster the repository is not there, and a run sets it to ``none`` where
+    it reads other data than those of ``data.dvc``.
 
     Raises:
         KineflowError: ``data.dvc`` is there, but is no DVC file with one hashed output.
     """
-    if given := os.environ.get("KINEFLOW_DATA_VERSION"):
-        return given
+    if given := os.environ.get(DATA_VERSION):
+        return None if given == NOT_VERSIONED else given
     path = root / DATA_FILE
     if not path.is_file():
         return None
@@ -59,13 +63,32 @@ def data_md5(root: Path) -> str | None:
     raise KineflowError("holds no output with an md5", where=path, remedy="make it with: dvc add data")
 
 
+def version_of_source(root: Path, source: str) -> str:
+    """The version of what a run reads: that of ``data.dvc`` where ``source`` is what it tracks, else ``none``.
+
+    Args:
+        root: The project's folder.
+        source: Folder or URI, as a parameter file names it; a relative one lies in the project.
+
+    Raises:
+        KineflowError: As :func:`data_md5`.
+    """
+    version, path = data_md5(root), root / DATA_FILE
+    if version is None or os.environ.get(DATA_VERSION):
+        return version or NOT_VERSIONED
+    (output,) = read_yaml(path)["outs"]
+    tracked = (root / str(output.get("path", ""))).resolve()
+    is_tracked = "://" not in source and (root / source).resolve().is_relative_to(tracked)
+    return version if is_tracked else NOT_VERSIONED
+
+
 def git_tags(root: Path) -> dict[str, str]:
     """``git.commit`` and ``git.dirty``; ``KINEFLOW_GIT_COMMIT`` (set in images) where there is no repository."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         given = os.environ.get("KINEFLOW_GIT_COMMIT")
         return {"git.commit": given} if given else {}
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    changes = _git(root, "status", "--porcelain")
     return {"git.commit": commit, "git.dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
 
 

@@ -11,10 +11,11 @@ import torch
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
-from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.clip_set import ClipSet, clips_digest
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.modality import reads_flow
+from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.training.clips import Data
@@ -35,6 +36,12 @@ def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | 
         return None
     short_side = max(min(clip.height, clip.width) for clip in clip_set.clips if clip.status is Status.OK)
     return FlowSource.of(flow_set.params, bound_px=flow_set.bound_px, short_side=short_side)
+
+
+def with_clips(card: ModelCard, clip_set: ClipSet) -> ModelCard:
+    """The card, with the digest of the clips and labels that its network may have seen: of all splits but test."""
+    seen = clips_digest(clip_set.usable(Split.TRAIN, Split.VAL, Split.UNLABELLED))
+    return dataclasses.replace(card, lineage={**card.lineage, "clips": seen})
 
 
 def for_these_classes(

@@ -16,6 +16,7 @@ from kineflow.storage.files import atomic_folder, sha256_of, work_done, work_fol
 from kineflow.training import processes
 from kineflow.training.clips import Data
 from kineflow.training.jobs import Trained
+from kineflow.training.model_cards import with_clips
 from kineflow.training.settings import RunSettings
 
 _WORK_VERSION = 3  # raised where checkpoints of before cannot be gone on from
@@ -53,10 +54,13 @@ def training_work(
         work_done(model)
 
 
-def save_trained(trained: Trained, model: Path, work: Path) -> None:
-    """Write the bundle and its training curves, whole or not at all; of several processes the first does."""
+def save_trained(trained: Trained, clip_set: ClipSet, model: Path, work: Path) -> None:
+    """Write the bundle and its training curves, whole or not at all; of several processes the first does.
+
+    Its card says which clips it was trained from.
+    """
     if not processes.is_main_process():
         return
     with atomic_folder(model) as partial:
-        save_bundle(partial, trained.network, trained.card)
+        save_bundle(partial, trained.network, with_clips(trained.card, clip_set))
         shutil.copy(work / CURVES_FILE, partial / CURVES_FILE)

@@ -13,6 +13,7 @@ from typing import Literal
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project
 from kineflow.storage.stopping import signals_held
+from kineflow.tracking.lineage import DATA_VERSION
 from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from kineflow.tracking.store import tracking_uri
@@ -28,11 +29,16 @@ _QUIET = {
 
 
 @contextmanager
-def pipeline_run(recipe: str) -> Iterator[str]:
-    """Name the run for all its steps (the name is given), and close its record in the tracking store as it ended."""
-    before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE)}
+def pipeline_run(recipe: str, data_version: str) -> Iterator[str]:
+    """Name the run for all its steps (the name is given), and close its record in the tracking store as it ended.
+
+    Args:
+        recipe: Its name.
+        data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_source`.
+    """
+    before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE, DATA_VERSION)}
     run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
-    os.environ.update({RUN_ID: run_id, RECIPE: recipe})
+    os.environ.update({RUN_ID: run_id, RECIPE: recipe, DATA_VERSION: data_version})
     project, is_closed = current_project(), False
     try:
         with marked(Mark("pipeline", run_id), tracking_uri(project), project):

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kineflow.evaluation.results import clips_digest
 from kineflow.registry.aliases import DATA_TAG
-from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.clip_set import Clip, ClipSet, clips_digest
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.tracking.store import connect, tracking_uri

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.lineage import data_md5, environment_tags, git_tags, lineage_tags, tree_digest
+from kineflow.tracking.lineage import data_md5, environment_tags, git_tags, lineage_tags, tree_digest, version_of_source
 
 DATA_DVC = "outs:\n- md5: {}\n  size: 10\n  nfiles: 2\n  hash: md5\n  path: data\n"
 
@@ -35,6 +35,20 @@ class TestDataVersion:
         monkeypatch.setenv("KINEFLOW_DATA_VERSION", "b" * 32)
         assert data_md5(tmp_path) == "b" * 32
 
+    @pytest.mark.parametrize(
+        ("source", "tracked"),
+        [("data", True), ("data/part", True), ("other", False), ("data2", False), ("/elsewhere/data", False),
+         ("s3://bucket/data", False), ("../data", False)],
+    )  # fmt: skip
+    def test_is_that_of_what_is_read_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, tracked: bool
+    ) -> None:
+        (tmp_path / "data.dvc").write_text(DATA_DVC.format("a" * 32))
+        version = version_of_source(tmp_path, source)
+        assert version == ("a" * 32 if tracked else "none")
+        monkeypatch.setenv("KINEFLOW_DATA_VERSION", version)
+        assert ("dvc.data.md5" in lineage_tags(tmp_path)) == tracked
+
     @pytest.mark.parametrize("content", ["outs: []\n", "outs:\n- path: data\n", "wdir: .\n"])
     def test_refuses_a_file_without_a_hash(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "data.dvc").write_text(content)
@@ -53,6 +67,9 @@ class TestGit:
             "git.commit": commit, "git.dirty": "false", "mlflow.source.git.commit": commit
         }  # fmt: skip
         (tmp_path / "a").write_text("2")
+        assert git_tags(tmp_path)["git.dirty"] == "true"
+        git(tmp_path, "commit", "-qam", "two")
+        (tmp_path / "params.yaml").write_text("seed: 1")  # which the commit does not have
         assert git_tags(tmp_path)["git.dirty"] == "true"
 
     def test_says_nothing_without_a_repository(self, tmp_path: Path) -> None:

@@ -114,25 +114,25 @@ class TestSaveTrained:
         return Trained(network, dataclasses.replace(card, name="fresh"), Fitted({}, 1))
 
     @pytest.mark.slow
-    def test_bundle_and_curves(self, trained, tmp_path):
+    def test_bundle_and_curves(self, trained, tiny_data, tmp_path):
         (tmp_path / CURVES_FILE).write_text("step,name,value\n")
-        save_trained(trained, tmp_path / "model", tmp_path)
+        save_trained(trained, ClipSet.load(tiny_data.clips), tmp_path / "model", tmp_path)
         assert {path.name for path in (tmp_path / "model").iterdir()} == {
             "model.safetensors", "model.json", "curves.csv",
         }  # fmt: skip
         assert load_bundle(tmp_path / "model")[1].name == "fresh"
 
-    def test_only_the_first_process_writes(self, trained, tmp_path, monkeypatch):
+    def test_only_the_first_process_writes(self, trained, tiny_data, tmp_path, monkeypatch):
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", "1")
-        save_trained(trained, tmp_path / "model", tmp_path)
+        save_trained(trained, ClipSet.load(tiny_data.clips), tmp_path / "model", tmp_path)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.slow
-    def test_replaces_an_older_model_only_when_it_is_whole(self, trained, tiny_initial, tmp_path):
+    def test_replaces_an_older_model_only_when_it_is_whole(self, trained, tiny_data, tiny_initial, tmp_path):
         shutil.copytree(tiny_initial["rgb"], tmp_path / "model")
         with pytest.raises(FileNotFoundError):
-            save_trained(trained, tmp_path / "model", tmp_path)  # there are no curves
+            save_trained(trained, ClipSet.load(tiny_data.clips), tmp_path / "model", tmp_path)  # there are no curves
         assert load_card(tmp_path / "model").name == "initial-rgb"
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

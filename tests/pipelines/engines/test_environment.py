@@ -17,7 +17,7 @@ from pipelines.engines.environment import pipeline_run
 def test_a_run_is_closed_as_it_ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: str) -> None:
     closed = []
     monkeypatch.setattr(environment, "_close", lambda _, ended: closed.append(ended))
-    with pytest.raises(type(error)) if error else nullcontext(), pipeline_run("d3d"):
+    with pytest.raises(type(error)) if error else nullcontext(), pipeline_run("d3d", "none"):
         if error:
             raise error
     assert closed == [status]
@@ -28,7 +28,7 @@ def test_a_store_that_is_gone_does_not_hide_why_the_run_ended(monkeypatch: pytes
         raise KineflowError("the store is gone")
 
     monkeypatch.setattr(environment, "_close", gone)
-    with pytest.raises(KineflowError, match="bad data"), pipeline_run("d3d"):
+    with pytest.raises(KineflowError, match="bad data"), pipeline_run("d3d", "none"):
         raise KineflowError("bad data")
 
 
@@ -40,6 +40,6 @@ def test_ctrl_c_as_a_run_is_closed_leaves_it_closed(monkeypatch: pytest.MonkeyPa
         closed.append(status)
 
     monkeypatch.setattr(environment, "_close", close)
-    with pytest.raises(KeyboardInterrupt), signals_stop(), pipeline_run("d3d"):
+    with pytest.raises(KeyboardInterrupt), signals_stop(), pipeline_run("d3d", "none"):
         pass
     assert closed == ["FINISHED"]
