@@ -1,0 +1,86 @@
+"""How long a run will take here, and how much memory: what a few clips cost, times what there is of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kineflow.survey.costs import Costs
+from kineflow.survey.machine import Machine
+from kineflow.survey.rules import Steps
+
+START_SEC = 5.0
+"""Of a step's process: imports and bookkeeping. Measured on two cores: 4 to 6 s a step."""
+
+_DISTIL = 1.3
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much there is.
+
+    Attributes:
+        source_pixels: Width × height × frames of all videos as they are, in millions.
+        stored_pixels: The same of all stored clips, in millions.
+    """
+
+    source_pixels: float
+    stored_pixels: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a run.
+
+    Attributes:
+        what: It does.
+        seconds: It takes, by the clock.
+        how: That is known.
+    """
+
+    what: str
+    seconds: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time and memory of a run.
+
+    Attributes:
+        parts: In their order.
+        memory_mb: Most that one process holds.
+    """
+
+    parts: tuple[Part, ...]
+    memory_mb: float
+
+    @property
+    def seconds(self) -> float:
+        """Of all parts."""
+        return sum(part.seconds for part in self.parts)
+
+
+def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[Part, ...]:
+    """Ingest and flow, on all cores."""
+    ingest = volume.source_pixels * costs.ingest_cpu_sec / machine.cores
+    flow = volume.stored_pixels * costs.flow_cpu_sec / machine.cores
+    return (
+        Part("ingest", ingest, f"{volume.source_pixels:,.0f} million pixels, {costs.ingest_cpu_sec:.2g} CPU s each"),
+        Part("flow", flow, f"{volume.stored_pixels:,.0f} million pixels, {costs.flow_cpu_sec:.2g} CPU s each"),
+    )
+
+
+def training(costs: Costs, steps: Steps) -> tuple[Part, ...]:
+    """A teacher and three networks of the student's kind, two of which have the teacher look on."""
+    students = steps.student * (1 + 2 * _DISTIL)
+    return (
+        Part("teacher", steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
+        Part("students", students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
+    )
+
+
+def in_words(seconds: float) -> str:
+    """A time for people: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

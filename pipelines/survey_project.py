@@ -1,0 +1,84 @@
+"""``kineflow init VIDEOS``: a project made from videos as they lie there, its parameters chosen for them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from kineflow.storage.errors import KineflowError
+from kineflow.survey.clips_csv import write_clips
+from kineflow.survey.survey import Surveyed, Wanted, survey_videos
+from pipelines.chosen_params import CLIPS_FILE, FOLDS, TRAINS, Setting, merged_into, settings_of, text_of
+from pipelines.project import check_no_project, make_project, recipe_params
+
+PAGE = "data.html"
+_MOST_LETTERS = 60
+
+
+@dataclass(frozen=True)
+class SurveyedProject:
+    """A project that was made, and what is known of its videos.
+
+    Attributes:
+        folder: Of the project.
+        recipe: That its parameters are for.
+        surveyed: What was seen.
+        settings: What was chosen.
+    """
+
+    folder: Path
+    recipe: str
+    surveyed: Surveyed
+    settings: tuple[Setting, ...]
+
+
+def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedProject:
+    """Look at videos, and make a project for them; nothing is made where they cannot be used.
+
+    Args:
+        folder: Of the project; the source is only read.
+        wanted: What was asked.
+        recipe: Whose parameters; empty: by the number of clips.
+
+    Raises:
+        KineflowError: The folder is a project already or holds the videos, or the videos cannot be used.
+    """
+    from kineflow.survey.page import write_page
+
+    folder = folder.resolve()
+    check_no_project(folder)
+    if Path(wanted.place).is_dir() and Path(wanted.place).resolve() == folder:
+        raise KineflowError(
+            "the project would lie among its videos",
+            where=folder,
+            remedy="go to an empty folder and name the videos there, or name the project's by --project DIR",
+        )
+    if recipe and recipe != FOLDS:
+        recipe_params(recipe)  # there is such a one
+    surveyed = survey_videos(wanted)
+    recipe = recipe or (FOLDS if surveyed.folds else TRAINS)
+    name = _model_name(surveyed.found.source.root, folder)
+    settings = settings_of(surveyed, recipe, name)
+    heading = (
+        f"Parameters of {recipe}, chosen by `kineflow init` for {len(surveyed.clips)} clips of "
+        f"{surveyed.found.source.root}\non {surveyed.machine}; {PAGE} shows the clips.\n"
+        f"`kineflow check {recipe}` says if they are valid."
+    )
+    if recipe in (FOLDS, TRAINS):
+        text = text_of(settings, heading)
+    else:
+        text = merged_into(recipe_params(recipe), settings, heading, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_clips(folder / CLIPS_FILE, surveyed.clips)
+    write_page(folder / PAGE, surveyed, [(s.section, s.key, s.value, s.why) for s in settings], recipe=recipe)
+    make_project(folder, recipe, params=text)
+    return SurveyedProject(folder, recipe, surveyed, tuple(settings))
+
+
+def _model_name(root: str, folder: Path) -> str:
+    """Of the model: as the folder of the project is called, or that of the videos; letters, digits, ``-`` and ``_``."""
+    for called in (folder.name, root.rstrip("/").rpartition("/")[2]):
+        if plain := re.sub(r"[^A-Za-z0-9_-]+", "-", called).strip("-")[:_MOST_LETTERS]:
+            return plain
+    return "model"
