@@ -16,7 +16,9 @@ _MOST_IN_ALL = 1000
 
 
 def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
-    """Clip ids in the order of ``clips``: the path of the video without its suffix, and the part in milliseconds.
+    """Clip ids in the order of ``clips``: the path of the video without its suffix, and the part, as it was told.
+
+    A part is in milliseconds (``_0-2500ms``) or in frames (``_0-75f``).
 
     Ids hold letters, digits, ``_``, ``-`` and ``/`` only, and no part of one is longer than a file may be called, with
     room for a suffix. Where that changed a name, or two names became one, a hash of the original is added: its first
@@ -33,11 +35,15 @@ def clip_ids(clips: Sequence[ListedClip]) -> list[str]:
 
 def _whole_hash(clip: ListedClip) -> str:
     """Of all that tells a clip from the others, also where parts begin within one millisecond."""
-    return hashlib.sha256(f"{clip.source}|{clip.start_sec}|{clip.end_sec}".encode()).hexdigest()
+    frames = "" if clip.start_frame is clip.end_frame is None else f"|{clip.start_frame}|{clip.end_frame}"
+    return hashlib.sha256(f"{clip.source}|{clip.start_sec}|{clip.end_sec}{frames}".encode()).hexdigest()
 
 
 def _plain_id(clip: ListedClip) -> str:
     identity = PurePosixPath(clip.source).with_suffix("").as_posix()
+    if not (clip.start_frame is None and clip.end_frame is None):
+        stop = "end" if clip.end_frame is None else str(clip.end_frame)
+        return f"{identity}_{clip.start_frame or 0}-{stop}f"
     if clip.start_sec is None and clip.end_sec is None:
         return identity
     end = "end" if clip.end_sec is None else f"{clip.end_sec * 1000:.0f}"

@@ -27,11 +27,13 @@ class IngestSettings(Params):
     anywhere else is not followed, and its videos are rejected with that reason."""
 
     layout: str = "csv"
-    """How the lists are written: ``csv``, ``ucf101``, ``hmdb51``, ``kinetics``, or a layout of your own by its dotted
-    path, ``my_package.my_layout``."""
+    """How the videos are listed: ``csv``; ``folder`` (folders called as the classes, no list); ``ucf101``, ``hmdb51``,
+    ``kinetics``, ``something`` (Something-Something v2); ``label_studio``, ``cvat`` (what these tools export); or a
+    layout of your own by its dotted path, ``my_package.my_layout``."""
 
     annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
-    """Folder or CSV file with the lists; empty: below ``source`` (``clips.csv`` for the layout csv)."""
+    """Folder with the lists, or one list (``.csv``, ``.json``, ``.xml``); empty: below ``source`` (``clips.csv`` for
+    the layout csv)."""
 
     split_number: int = Field(1, ge=1, le=3)
     """Which official split of UCF101 or HMDB51."""

@@ -165,7 +165,7 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
     width, height = (index.width, index.height)
     span, form = Span(0, index.frames), ingestion.form
     if status is Status.OK:
-        part = part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
+        part = _listed_part(index, listed)
         width, height = stored_size(index, form)
         span = _span(index, part, form)
         status, reason = _judge(span, width, height, listed, ingestion)
@@ -199,6 +199,15 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         video_sha256="" if whole else index.sha256,
         first_frame=span.first if stored_path else part.first,
     )
+
+
+def _listed_part(index: VideoIndex, listed: ListedClip) -> Part:
+    """The part of a video that a row means, cut off at the video's end."""
+    if listed.start_frame is None and listed.end_frame is None:
+        return part_of(index, listed.start_sec, listed.end_sec, may_be_cut=listed.may_be_cut)
+    first = min(listed.start_frame or 0, index.frames)
+    stop = index.frames if listed.end_frame is None else min(listed.end_frame, index.frames)
+    return Part(first, max(first, stop))
 
 
 def _span(index: VideoIndex, part: Part, form: StoredForm) -> Span:
@@ -240,7 +249,7 @@ def stored_key(sha256: str, form: StoredForm, **peculiarities: object) -> str:
 
 
 def _judge(span: Span, width: int, height: int, listed: ListedClip, ingestion: Ingestion) -> tuple[Status, str]:
-    taken = "" if listed.start_sec is None and listed.end_sec is None else " in the part that is listed"
+    taken = "" if all(bound is None for bound in listed.part) else " in the part that is listed"
     if width < 2 or height < 2:
         return Status.UNREADABLE, "the picture is smaller than 2x2 pixels"
     if ingestion.form.fps:

@@ -291,6 +291,17 @@ class TestBadInput:
         assert "smaller than 2x2" in reasons.pop("dot")
         assert reasons == {"long_1000-2000ms": "", "a/one": ""}
 
+    def test_parts_in_frames(self, source: Path, tmp_path: Path) -> None:
+        write_clip(source / "long.mp4", level=20, frames=60)
+        tags = "".join(f'<image id="{n}"><tag label="{"a" if n < 30 else "b"}"/></image>' for n in range(10, 90))
+        meta = "<meta><task><id>1</id><source>long.mp4</source></task></meta>"
+        (source / "annotations.xml").write_text(f"<annotations>{meta}{tags}</annotations>")
+        clip_set = run(source, tmp_path / "clips", layout="cvat")
+        facts = {clip.clip_id: (clip.label, clip.first_frame, clip.frames) for clip in clip_set.clips}
+        assert facts == {"long_10-30f": ("a", 10, 20), "long_30-90f": ("b", 30, 30)}
+        first = read_frames(clip_set.locate(clip_set.clips[0]))
+        assert np.abs(first.mean(axis=(1, 2, 3)) - np.arange(30, 50)).max() < 3
+
     def test_a_part_of_a_file_of_more_frames_than_are_read_whole(self, source: Path, tmp_path: Path) -> None:
         write_clip(source / "hour.mp4", level=20, frames=100)
         write_csv(source, "hour.mp4,a,train,2,3", "hour.mp4,b,test,,", header="path,label,split,start,end")

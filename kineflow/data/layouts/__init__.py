@@ -19,6 +19,8 @@ from kineflow.data.source import S3_SCHEME, Source, open_source
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import is_remote
 
+_LIST_SUFFIXES = (".csv", ".json", ".xml")
+
 __all__ = ["ListedClip", "Listing", "Lists", "hold_out", "list_clips", "open_lists"]
 
 
@@ -44,7 +46,9 @@ def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number:
 
 
 def open_lists(source: Source, annotations: str, *, endpoint_url: str = "", linked: Sequence[str] = ()) -> Lists:
-    """The list files: at ``annotations`` (a folder, an S3 prefix, or one CSV file), or below the source if empty.
+    """The list files: at ``annotations`` (a folder, an S3 prefix, or one list), or below the source if empty.
+
+    One list is what ends with ``.csv``, ``.json`` or ``.xml``.
 
     Args:
         source: Of the videos.
@@ -57,7 +61,7 @@ def open_lists(source: Source, annotations: str, *, endpoint_url: str = "", link
     """
     if not annotations:
         return Lists(source)
-    if not annotations.lower().endswith(".csv"):
+    if not annotations.lower().endswith(_LIST_SUFFIXES):
         return Lists(open_source(annotations, endpoint_url=endpoint_url, linked=linked))
     if is_remote(annotations):
         path = PurePosixPath(annotations.removeprefix(S3_SCHEME))

@@ -149,6 +149,13 @@ def _check_times(clip: ListedClip) -> None:
             where=clip.listed_at,
             remedy="give it an end after its start, both in seconds from the start of the video",
         )
+    first, stop = clip.start_frame or 0, clip.end_frame
+    if first < 0 or (stop is not None and stop <= first):
+        raise KineflowError(
+            f"the part begins with frame {first} and ends before frame {stop}",
+            where=clip.listed_at,
+            remedy="give it an end after its start, frames counted from 0",
+        )
 
 
 def _uncontested(clips: Sequence[ListedClip]) -> list[ListedClip]:
@@ -156,10 +163,10 @@ def _uncontested(clips: Sequence[ListedClip]) -> list[ListedClip]:
 
     The row that names the very path keeps it.
     """
-    wanted: dict[tuple[str, float | None, float | None], set[str]] = {}
+    wanted: dict[tuple[str, tuple[float | None, ...]], set[str]] = {}
     for clip in clips:
-        wanted.setdefault((clip.source, clip.start_sec, clip.end_sec), set()).add(clip.listed_as or clip.source)
-    return [_given_up(clip, wanted[clip.source, clip.start_sec, clip.end_sec]) for clip in clips]
+        wanted.setdefault((clip.source, clip.part), set()).add(clip.listed_as or clip.source)
+    return [_given_up(clip, wanted[clip.source, clip.part]) for clip in clips]
 
 
 def _given_up(clip: ListedClip, names: set[str]) -> ListedClip:
@@ -176,9 +183,9 @@ def checked_once(clips: Iterable[ListedClip]) -> tuple[ListedClip, ...]:
     Raises:
         KineflowError: Two rows name the same part of the same video.
     """
-    seen: dict[tuple[str, float | None, float | None], ListedClip] = {}
+    seen: dict[tuple[str, tuple[float | None, ...]], ListedClip] = {}
     for clip in clips:
-        earlier = seen.setdefault((clip.source, clip.start_sec, clip.end_sec), clip)
+        earlier = seen.setdefault((clip.source, clip.part), clip)
         if earlier is not clip:
             raise KineflowError(
                 f"{shown(clip.source)} is listed twice, first at {earlier.listed_at}",

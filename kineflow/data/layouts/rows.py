@@ -37,6 +37,8 @@ class ListedClip:
             and nobody knows which. None where nothing is known.
         listed_as: Path that the list gives, where the file was found elsewhere; else empty.
         missing: Why there is no file, where more is known than that; else empty.
+        start_frame, end_frame: The part of the video to take, as numbers of its frames, from 0, the end exclusive; None
+            where it is told in seconds, or is all.
     """
 
     source: str
@@ -50,6 +52,13 @@ class ListedClip:
     whole_sec: float | None = None
     listed_as: str = ""
     missing: str = ""
+    start_frame: int | None = None
+    end_frame: int | None = None
+
+    @property
+    def part(self) -> tuple[float | None, ...]:
+        """What tells the parts of one video apart."""
+        return (self.start_sec, self.end_sec, self.start_frame, self.end_frame)
 
 
 @dataclass(frozen=True)
