@@ -41,15 +41,16 @@ class Setting:
     why: str = ""
 
 
-def settings_of(surveyed: Surveyed, recipe: str, name: str) -> list[Setting]:
+def settings_of(surveyed: Surveyed, recipe: str, name: str, project: Path) -> list[Setting]:
     """What is chosen for a set.
 
     Args:
         surveyed: What is known of it.
+        project: Its folder; a source in it is named relative to it.
         recipe: :data:`FOLDS` and :data:`TRAINS` get all sections; another the first three.
         name: Of the model that will be registered.
     """
-    settings = [Setting("", "seed", surveyed.wanted.seed, "of splits, weights and batches"), *_data(surveyed)]
+    settings = [Setting("", "seed", surveyed.wanted.seed, "of splits, weights and batches"), *_data(surveyed, project)]
     if recipe == FOLDS:
         return [*settings, *_selection(surveyed, name)]
     return [*settings, *_training(surveyed, name)] if recipe == TRAINS else settings
@@ -86,12 +87,12 @@ def merged_into(text: str, settings: Sequence[Setting], heading: str, name: str)
     return f"{chosen}\n{rest}"
 
 
-def _data(surveyed: Surveyed) -> list[Setting]:
-    choices, source = surveyed.choices, surveyed.found.source.root
+def _data(surveyed: Surveyed, project: Path) -> list[Setting]:
+    choices = surveyed.choices
     used = {clip.listed.split for clip in surveyed.clips}
     needed = [str(split) for split in (Split.TRAIN, Split.VAL, Split.TEST) if split in used]
     return [
-        Setting("ingestion", "source", source if is_remote(source) else str(Path(source).resolve())),
+        Setting("ingestion", "source", _source(surveyed.found.source.root, project)),
         Setting("ingestion", "layout", "csv"),
         Setting("ingestion", "annotations", CLIPS_FILE, "path, label, split and group of each clip; yours to correct"),
         Setting("ingestion", "fps", choices.fps.value, choices.fps.why),
@@ -106,6 +107,13 @@ def _data(surveyed: Surveyed) -> list[Setting]:
         Setting("flow", "preset", choices.preset.value, choices.preset.why),
         Setting("flow", "bound_px", choices.bound_px.value, choices.bound_px.why),
     ]
+
+
+def _source(root: str, project: Path) -> str:
+    if is_remote(root):
+        return root
+    real = Path(root).resolve()
+    return str(real.relative_to(project) if real.is_relative_to(project) else real)
 
 
 def _selection(surveyed: Surveyed, name: str) -> list[Setting]:

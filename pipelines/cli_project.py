@@ -28,7 +28,7 @@ def init(
             help="Videos: a folder with some in it, s3://BUCKET/PREFIX, or a CSV, JSON or XML list of them. They are "
             "looked at, and the project is made in the working folder, or in --project. Any other folder: of the "
             "project, which starts from the demo's parameters; made if it is not there.",
-            metavar="[VIDEOS|FOLDER]",
+            metavar="VIDEOS|FOLDER",
         ),
     ] = "",
     recipe: Annotated[

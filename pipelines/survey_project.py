@@ -10,6 +10,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.survey.clips_csv import write_clips
 from kineflow.survey.survey import Surveyed, Wanted, survey_videos
 from pipelines.chosen_params import CLIPS_FILE, FOLDS, TRAINS, Setting, merged_into, settings_of, text_of
+from pipelines.dag.recipes import load_pipeline
 from pipelines.project import check_no_project, make_project, recipe_params
 
 PAGE = "data.html"
@@ -54,12 +55,13 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
             where=folder,
             remedy="go to an empty folder and name the videos there, or name the project's by --project DIR",
         )
-    if recipe and recipe != FOLDS:
-        recipe_params(recipe)  # there is such a one
+    if recipe:
+        load_pipeline(recipe)
+    _check_folds(wanted.folds, recipe)
     surveyed = survey_videos(wanted)
     recipe = recipe or (FOLDS if surveyed.folds else TRAINS)
     name = _model_name(surveyed.found.source.root, folder)
-    settings = settings_of(surveyed, recipe, name)
+    settings = settings_of(surveyed, recipe, name, folder)
     heading = (
         f"Parameters of {recipe}, chosen by `kineflow init` for {len(surveyed.clips)} clips of "
         f"{surveyed.found.source.root}\non {surveyed.machine}; {PAGE} shows the clips.\n"
@@ -74,6 +76,20 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
     write_page(folder / PAGE, surveyed, [(s.section, s.key, s.value, s.why) for s in settings], recipe=recipe)
     make_project(folder, recipe, params=text)
     return SurveyedProject(folder, recipe, surveyed, tuple(settings))
+
+
+def _check_folds(folds: int | None, recipe: str) -> None:
+    """See that a number of folds is one, and that the recipe makes folds."""
+    if folds == 1:
+        raise KineflowError(
+            "1 fold leaves nothing to learn from", where="--folds", remedy="ask for 2 or more, or for 0"
+        )
+    if folds is not None and recipe and (folds > 0) != (recipe == FOLDS):
+        raise KineflowError(
+            f"{recipe} {'judges by folds' if recipe == FOLDS else 'trains on one split'}",
+            where="--folds",
+            remedy=f"leave --folds out; {FOLDS} is the recipe for folds",
+        )
 
 
 def _model_name(root: str, folder: Path) -> str:

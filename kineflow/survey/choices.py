@@ -9,7 +9,7 @@ from typing import Literal
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.tvl1 import Preset
 from kineflow.survey import rules
-from kineflow.survey.costs import Costs, Trial, measure_costs
+from kineflow.survey.costs import LONGEST_SEC, Costs, Trial, measure_costs
 from kineflow.survey.estimate import START_SEC, Estimate, Part, Volume, before_training, training
 from kineflow.survey.facts import Header
 from kineflow.survey.machine import Machine
@@ -93,7 +93,8 @@ def choose(
     preset, bound = rules.preset(motion), rules.flow_bound(motion)
 
     trial_batch = 8 if machine.gpu else 16
-    names = tuple(dict.fromkeys(clip.listed.source for clip in clips[:: max(1, len(clips) // _TRIED)]))[:_TRIED]
+    short = [clip for clip in clips if 0 < clip.look.file_sec <= LONGEST_SEC]
+    names = tuple(dict.fromkeys(clip.listed.source for clip in short[:: max(1, len(short) // _TRIED)]))[:_TRIED]
     costs = measure_costs(
         Trial(root, names, side.value, fps.value, preset.value, bound.value,
               None if folds else size.value, window.value, trial_batch)

@@ -21,7 +21,9 @@ from kineflow.spec.tvl1 import PRESETS, Preset
 from kineflow.storage.errors import KineflowError
 from kineflow.survey.rules import NetworkSize, Window
 
-_LONGEST_SEC = 60.0  # a clip that is longer is no sample
+LONGEST_SEC = 60.0
+"""A video that is longer is not tried: ingest decodes all of it."""
+
 _STEPS = 3
 _MOST_PAIRS = 48
 _EFFICIENCY, _USED_CORES = 0.85, 8  # of threads in training: measured with two; with more than eight, a guess
@@ -108,7 +110,7 @@ def _ingest(trial: Trial, folder: Path) -> tuple[float, list[Path]]:
         try:
             with source.fetch(name) as path:
                 index = index_video(path)
-                if index.status is not Status.OK or index.timeline.seconds > _LONGEST_SEC:
+                if index.status is not Status.OK or index.timeline.seconds > LONGEST_SEC:
                     continue
                 target = folder / f"{number}.mp4"
                 store_video(path, target, index=index, part=Part(0, index.frames), form=form)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kineflow.data.fingerprint import Fingerprint
+
 
 @dataclass(frozen=True)
 class Header:
@@ -42,7 +44,7 @@ class Look:
         brightness: Mean grey value, 0..255.
         contrast: Mean over frames of the standard deviation of grey values.
         change: Mean absolute difference of grey values between the frames that were looked at.
-        signature: What tells near-duplicates and scenes (:mod:`kineflow.data.grouping`).
+        fingerprint: What tells its scene; None where no frame could be seen.
         picture: JPEG of a frame in the middle.
         pairs: Frames of the clip and those that follow at the target rate, uint8 [P, 2, H, W]; of the sample only.
     """
@@ -54,7 +56,7 @@ class Look:
     brightness: float = 0.0
     contrast: float = 0.0
     change: float = 0.0
-    signature: object = None
+    fingerprint: Fingerprint | None = None
     picture: bytes = b""
     pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 2, 1, 1), np.uint8), repr=False)
 

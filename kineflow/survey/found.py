@@ -16,7 +16,7 @@ from kineflow.data.source import S3_SCHEME, Source, open_source
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import is_remote
-from kineflow.survey.loose_csv import columns_of, read_loose
+from kineflow.survey.loose_csv import columns_of, common_folder, read_loose
 
 LIST_SUFFIXES = (".csv", ".tsv", ".json", ".xml", ".txt")
 _HEAD_BYTES = 4096
@@ -28,7 +28,7 @@ class FoundClips:
     """The clips of a place.
 
     Attributes:
-        source: Where the videos are.
+        source: Where the videos are; a list of absolute paths may lie elsewhere.
         layout: How they are listed.
         lists: The list file, where one was named or chosen; else empty.
         listing: Classes and clips.
@@ -89,6 +89,18 @@ def _kinetics(head: str) -> bool:
     return {"youtube_id", "time_start"} <= set(head.partition("\n")[0].replace('"', "").strip().split(","))
 
 
+def _something(head: str) -> bool:
+    return '"template"' in head
+
+
+def _label_studio(head: str) -> bool:
+    return head.lstrip().startswith("[") and '"data"' in head and '"annotations"' in head
+
+
+def _cvat(head: str) -> bool:
+    return "<annotations" in head
+
+
 def _loose(head: str) -> bool:
     return bool(columns_of(head.partition("\n")[0].rstrip("\r")))
 
@@ -102,6 +114,9 @@ _SIGNS: tuple[tuple[str, Callable[[_Seen], _Found]], ...] = (
     ("ucf101", lambda seen: "" if seen.matching(r"classInd\.txt") and seen.matching(r"trainlist0\d\.txt") else None),
     ("hmdb51", lambda seen: "" if seen.matching(r".+_test_split\d\.txt") else None),
     ("kinetics", lambda seen: "" if seen.headed(".csv", _kinetics) else None),
+    ("something", lambda seen: "" if seen.headed("train.json", _something) else None),
+    ("label_studio", lambda seen: seen.headed(".json", _label_studio) or None),
+    ("cvat", lambda seen: (seen.only or "") if seen.headed(".xml", _cvat) else None),
     ("csv", lambda seen: seen.headed(".csv", _loose) or seen.headed(".tsv", _loose) or None),
     ("folder", _in_class_folders),
 )
@@ -144,15 +159,22 @@ def find_clips(place: str) -> FoundClips:
 def _listed(seen: _Seen, layout: str, name: str) -> FoundClips:
     source, root = seen.source, seen.source.root
     if layout == "csv":
-        videos = Videos.among(seen.names, root=root)
+        folder = "" if is_remote(root) else common_folder(source, name)
+        at = open_source(folder) if folder and not Path(folder).is_relative_to(Path(root).absolute()) else source
+        videos = Videos.among(at.names(), root=at.root)
         loose = read_loose(source, name, videos)
         if not loose.listing.clips:
             raise KineflowError("the list names no clip", where=f"{root}/{name}", remedy="give it a row a clip")
         listing = Listing(loose.listing.classes, settled(loose.listing.clips, videos))
-        return FoundClips(source, layout, name, listing, loose.has_splits, loose.has_groups)
+        return FoundClips(at, layout, name, listing, loose.has_splits, loose.has_groups)
     listing = list_clips(layout, Lists(source, only=name or seen.only), seen.names, root=root)
     has_splits = any(clip.split in (Split.VAL, Split.TEST) for clip in listing.clips)
-    return FoundClips(source, layout, name, listing, has_splits, layout in _GROUPED)
+    has_groups = layout in _GROUPED or any(clip.group != _stem(clip.source) for clip in listing.clips)
+    return FoundClips(source, layout, name, listing, has_splits, has_groups)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
 
 
 def _opened(place: str) -> tuple[Source, str]:

@@ -1,15 +1,9 @@
-"""Look at every clip, in parallel processes: a few small frames of each, and whatever a file does ends no look.
-
-A process that a file kills (a decoder may crash) is replaced, and the file that did it is named.
-"""
+"""Look at one clip: eight small frames of it, pairs of frames for motion, and whatever its file does is a remark."""
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kineflow.data.fingerprint import MAX_SIDE, Fingerprint
 from kineflow.data.layouts.rows import ListedClip
-from kineflow.data.source import Source, open_source
+from kineflow.data.source import Source
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, is_remote, locate
-from kineflow.storage.progress import track
 from kineflow.storage.ranges import StorageError
 from kineflow.survey.facts import Header, Look
 from kineflow.survey.glimpse import Wish, glimpse
-from kineflow.survey.signature import signature_of
 
 FRAMES = 8
 SMALL_PX = 64
@@ -44,7 +37,7 @@ class Task:
     Attributes:
         number: Its place among all.
         name: Of its video in the source.
-        start_sec, end_sec: The part that is meant; None for the film's start and end.
+        listed: Its row, which may mean a part of the film.
         pair_fps: Take pairs of frames for motion, this rate apart; 0: none.
         pair_px: Shorter side of those frames.
         picture: Whether to keep a picture.
@@ -52,8 +45,7 @@ class Task:
 
     number: int
     name: str
-    start_sec: float | None
-    end_sec: float | None
+    listed: ListedClip
     pair_fps: float = 0.0
     pair_px: int = SMALL_PX
     picture: bool = True
@@ -67,8 +59,7 @@ def tasks_of(
         Task(
             number,
             clip.source,
-            clip.start_sec,
-            clip.end_sec,
+            clip,
             pair_fps if number in sample else 0.0,
             pair_px,
             picture=number in sample or number < most_pictures,
@@ -89,69 +80,6 @@ def read_headers(clips: Sequence[ListedClip], source: Source) -> list[Header]:
         except (KineflowError, OSError, ValueError):
             continue
     return headers
-
-
-def look_at_all(tasks: Sequence[Task], source: Source, *, workers: int) -> list[Look]:
-    """Look at clips, ``workers`` at a time, with progress.
-
-    Args:
-        tasks: The clips.
-        source: Of the videos.
-        workers: Processes.
-
-    Returns:
-        A look a task, in their order.
-
-    Raises:
-        KineflowError: S3 does not answer.
-    """
-    looks: dict[int, Look] = {}
-    todo = {task.number: task for task in tasks}
-    found = _in_pools(todo, source, max(1, min(workers, len(tasks))))
-    for number, look in track(found, total=len(tasks), what="look"):
-        looks[number] = look
-    return [looks[task.number] for task in tasks]
-
-
-def _in_pools(todo: dict[int, Task], source: Source, workers: int) -> Iterator[tuple[int, Look]]:
-    """As many processes as asked. After a crash the next clips go one by one: the one that crashed is among them."""
-    linked = [str(folder) for folder in getattr(source, "linked", ())]
-    alone = 0
-    while todo:
-        batch = list(todo.values())[: 1 if alone else None]
-        pool = ProcessPoolExecutor(
-            min(workers, len(batch)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start,
-            initargs=(source.root, linked),
-        )
-        try:
-            jobs = {pool.submit(_look, task): task.number for task in batch}
-            for job in as_completed(jobs):
-                look = job.result()
-                del todo[jobs[job]]
-                yield jobs[job], look
-        except BrokenProcessPool:
-            if alone:
-                del todo[batch[0].number]
-                yield batch[0].number, Look(problem="its decoder crashes")
-            else:
-                alone = workers + 2  # tasks go out in order, and no more than these are out at a time
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        alone = max(0, alone - 1)
-
-
-_SOURCE: list[Source] = []  # of this process
-
-
-def _start(root: str, linked: Sequence[str]) -> None:
-    cv2.setNumThreads(1)
-    _SOURCE[:] = [open_source(root, linked=linked)]
-
-
-def _look(task: Task) -> Look:
-    return look_at(task, _SOURCE[0])
 
 
 def look_at(task: Task, source: Source) -> Look:
@@ -176,11 +104,20 @@ def look_at(task: Task, source: Source) -> Look:
 
 def _part_of(task: Task, header: Header) -> tuple[float, float]:
     """Beginning and length in seconds; a length that nobody states is 0."""
-    first = task.start_sec or 0.0
+    listed = in_seconds(task.listed, header.fps)
+    first = listed.start_sec or 0.0
     if header.seconds:
-        stop = min(task.end_sec or header.seconds, header.seconds)
+        stop = min(listed.end_sec or header.seconds, header.seconds)
         return (first, stop - first) if stop > first else (0.0, header.seconds)
-    return first, (task.end_sec or first) - first
+    return first, (listed.end_sec or first) - first
+
+
+def in_seconds(listed: ListedClip, fps: float) -> ListedClip:
+    """A part that is told in numbers of frames, told in seconds; of a film that states its rate."""
+    if not fps or (listed.start_frame is None and listed.end_frame is None):
+        return listed
+    start, end = (None if number is None else number / fps for number in (listed.start_frame, listed.end_frame))
+    return dataclasses.replace(listed, start_sec=start, end_sec=end, start_frame=None, end_frame=None)
 
 
 def _wishes(task: Task, header: Header) -> list[Wish]:
@@ -211,7 +148,7 @@ def _seen(task: Task, header: Header, frames: Sequence[tuple[Wish, np.ndarray]],
         brightness=float(grey.mean()),
         contrast=contrast,
         change=change,
-        signature=signature_of(stack),
+        fingerprint=_fingerprint(stack),
         picture=_jpeg(stack[len(stack) // 2]) if task.picture else b"",
         pairs=_pairs([frame for wish, frame in frames if wish.grey]),
     )
@@ -236,6 +173,14 @@ def _pairs(frames: Sequence[np.ndarray]) -> np.ndarray:
     """uint8 [P, 2, H, W]; without a frame that has lost its partner, or changed its size."""
     pairs = [(a, b) for a, b in zip(frames[::2], frames[1::2], strict=False) if a.shape == b.shape == frames[0].shape]
     return np.array(pairs, dtype=np.uint8) if pairs else np.empty((0, 2, 1, 1), np.uint8)
+
+
+def _fingerprint(frames: np.ndarray) -> Fingerprint:
+    """Of frames uint8 [T, H, W, 3] whose shorter side is small already."""
+    height, width = frames.shape[1:3]
+    scale = MAX_SIDE / max(height, width, MAX_SIDE)
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    return Fingerprint.of(np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]))
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

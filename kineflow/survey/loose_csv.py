@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from kineflow.data.layouts.checks import checked_path, checked_seconds
 from kineflow.data.layouts.rows import ListedClip, Listing
@@ -90,6 +91,25 @@ def read_loose(source: Source, name: str, videos: Videos) -> LooseList:
         has_splits=any(_SPLITS.get(row.get("split", "").casefold()) in (Split.VAL, Split.TEST) for row, _ in rows),
         has_groups=any(row.get("group") for row, _ in rows),
     )
+
+
+def common_folder(source: Source, name: str) -> str:
+    """The folder that holds all videos of a list whose paths all begin with ``/``; empty of another list.
+
+    Raises:
+        KineflowError: As :func:`read_loose`, or there is no such folder but ``/`` itself.
+    """
+    paths = [row["path"] for row, _ in _rows(source, name)]
+    if not paths or not all(path.startswith("/") for path in paths):
+        return ""
+    folder = os.path.commonpath([str(Path(os.path.normpath(path)).parent) for path in paths])
+    if folder == "/":
+        raise KineflowError(
+            "its videos have no folder in common but /",
+            where=f"{source.root}/{name}",
+            remedy="put links to them into one folder, and name that",
+        )
+    return folder
 
 
 def _rows(source: Source, name: str) -> Iterator[tuple[Mapping[str, str], str]]:

@@ -28,6 +28,7 @@ _CLASSES_WITH_PICTURES = 24
 _PICTURES_A_CLASS = 8
 _GROUPS = 40
 _PICTURES_A_GROUP = 6
+_REASONS = 4
 _ODD = 200
 _TELLING = 0.7
 
@@ -74,6 +75,7 @@ def render(surveyed: Surveyed, settings: Sequence[Row], *, recipe: str) -> str:
         flow_step=2 * surveyed.choices.bound_px.value / 255,
         strips=_strips(surveyed, classes),
         groups=shown_groups,
+        most_reasons=_REASONS,
         groups_of_several=sum(len(group.members) > 1 for group in surveyed.groups),
         odd=surveyed.odd[:_ODD],
         odd_more=max(0, len(surveyed.odd) - _ODD),
@@ -110,10 +112,12 @@ _FACTS: tuple[tuple[str, str, _Value], ...] = (
 
 def _plots(surveyed: Surveyed, classes: Sequence[str]) -> list[tuple[str, str]]:
     """Histograms by their titles."""
-    plots = [(name, _by_class(surveyed.clips, classes, value, unit)) for name, unit, value in _FACTS]
+    plots = [
+        (name, _by_class(surveyed.clips, classes, value, unit)) for name, unit, value in _FACTS if name != "contrast"
+    ]
     moved = surveyed.motion.of_clip_px
     sample = [clip for clip in surveyed.clips if moved.get(clip.number, 0) > 0]
-    title = f"motion: 99th percentile of |flow| in a clip, {len(sample):,} clips"
+    title = f"motion: 99th percentile of |flow|, {len(sample):,} clips"
     marks = {"bound": surveyed.choices.bound_px.value, "8-bit step": 2 * surveyed.choices.bound_px.value / 255}
     plot = _by_class(sample, classes, lambda clip: moved[clip.number], "px", marks) if sample else ""
     return [(name, svg) for name, svg in [*plots, (title, plot)] if svg]

@@ -13,6 +13,7 @@ SHARES: Mapping[Split, float] = {Split.TRAIN: 0.7, Split.VAL: 0.1, Split.TEST: 0
 _MOST_REFINED = 300  # groups: every pair of them is tried
 _ROUNDS = 10
 _LEAST_GAIN = 1e-9
+_NONE_AT_ALL = 100.0  # a class with more than its share in a split is better than one with nothing there
 
 
 def split_by_group(
@@ -99,11 +100,15 @@ def _refine(
 
 
 def _cost(counts: Counter[str], held: Counter[str], share: float, total: Counter[str]) -> float:
-    """How much the squared relative distance from a split's share grows, by putting a group there."""
+    """How much farther a split gets from its share, in squares, by taking a group in."""
     return sum(
-        ((held[label] + count) / (share * total[label]) - 1) ** 2 - (held[label] / (share * total[label]) - 1) ** 2
+        _distance(held[label] + count, share * total[label]) - _distance(held[label], share * total[label])
         for label, count in counts.items()
     )
+
+
+def _distance(held: int, wanted: float) -> float:
+    return (held / wanted - 1) ** 2 + (0 if held else _NONE_AT_ALL)
 
 
 def absences(labels: Sequence[str], splits: Sequence[Split]) -> list[str]:

@@ -14,7 +14,8 @@ from kineflow.survey.choices import Choices, aspect_of, choose
 from kineflow.survey.facts import Header
 from kineflow.survey.found import FoundClips, find_clips
 from kineflow.survey.groups import Together, find_groups, given_groups, with_groups
-from kineflow.survey.look import look_at_all, read_headers, sampled, tasks_of
+from kineflow.survey.look import in_seconds, read_headers, sampled, tasks_of
+from kineflow.survey.look_at_all import look_at_all
 from kineflow.survey.machine import Machine, this_machine
 from kineflow.survey.motion import Motion, measure_motion
 from kineflow.survey.splits import SHARES, absences, split_by_group
@@ -97,7 +98,11 @@ def survey_videos(wanted: Wanted) -> Surveyed:
 
     tasks = tasks_of(listed, sample=sample, pair_fps=fps.value or _median([h.fps for h in headers]), pair_px=side.value)
     looks = look_at_all(tasks, found.source, workers=machine.cores)
-    seen = [SeenClip(n, clip, look) for n, (clip, look) in enumerate(zip(listed, looks, strict=True)) if look.is_usable]
+    seen = [
+        SeenClip(n, in_seconds(clip, look.header.fps), look)
+        for n, (clip, look) in enumerate(zip(listed, looks, strict=True))
+        if look.is_usable and look.header is not None
+    ]
     if not seen:
         raise KineflowError("no clip can be used", where=found.source.root, remedy=looks[0].problem)
     motion = measure_motion(looks)
