@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from flow_tables.layout import markdown
 
-from kineflow.spec.output_files import METRICS_FILE
+from kineflow.spec.output_files import METRICS_FILE, RESERVED_METRICS
 from pipelines.engines.workspace import Workspace
 
 RECIPE = "d3d"
@@ -38,7 +38,7 @@ def top1(project: Path, seed: int) -> dict[str, float]:
     kineflow(project, "run", RECIPE, "--params", str(file))
     outputs = Workspace.of(RECIPE, file, project).outputs
     metrics = json.loads((outputs / "evaluate" / "evaluation" / METRICS_FILE).read_text())
-    models = {name: figures for name, figures in metrics.items() if name not in ("data", "fusion")}
+    models = {name: figures for name, figures in metrics.items() if name not in RESERVED_METRICS}
     return {name: figures["top1"] for name, figures in (models | metrics["fusion"]).items()}
 
 

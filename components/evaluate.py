@@ -45,6 +45,7 @@ def evaluate(
 
     from kineflow.evaluation.compare import compare_models
     from kineflow.evaluation.metrics import confusion_of
+    from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
     from kineflow.evaluation.report.page import write_report
     from kineflow.evaluation.report.strips import example_clips, wheel_key
     from kineflow.evaluation.results import clips_digest, evaluation_metrics, write_evaluation
@@ -73,11 +74,13 @@ def evaluate(
     )
     with atomic_folder(evaluation) as partial:
         write_evaluation(partial, compared, version=version)
+    warnings = [against_trivial(compared)] if is_beaten(compared) else []
+    warnings += filter(None, (one_answer(model.scores) for model in compared.models))
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
     metrics = evaluation_metrics(compared)
     return StepResult(
         metrics=metrics,
-        summary=", ".join(f"{model.name} {metrics[f'{model.name}/top1']:.1%}" for model in compared.models),
+        summary="; ".join([", ".join(f"{m.name} {metrics[f'{m.name}/top1']:.1%}" for m in compared.models), *warnings]),
         confusion=(list(compared.scores_of(compared.student).classes), counts),
         artifacts={"evaluation": evaluation, "report.html": report},
         tags={"evaluation.data_version": version, "evaluation.split": params.split},

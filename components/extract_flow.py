@@ -92,8 +92,10 @@ def _compute(
             FlowSet(params.bound_px, entries, media_root, {**method, **shard}).save(partial)
 
     pairs = sum(entry.fields for entry in good)
+    speeds, said = _speeds(flow)
     return StepResult(
         metrics={
+            **speeds,
             "clips": len(good),
             "failed": len(failed),
             "pairs": pairs,
@@ -102,7 +104,7 @@ def _compute(
             "bytes": stored_bytes,
         },
         summary=f"{len(good)} clips, {len(failed)} failed, {pairs} pairs ({extracted.pairs_per_second:.0f} a second, "
-        f"solver busy {extracted.solver_busy_share:.0%}), {stored_bytes / 1e6:.1f} MB",
+        f"solver busy {extracted.solver_busy_share:.0%}), {stored_bytes / 1e6:.1f} MB{said}",
     )
 
 
@@ -121,10 +123,21 @@ def _index_existing(
         method = {"algorithm": "unknown", "layout": "jpeg"}
         FlowSet(params.bound_px, entries, str(root), {**method, **shard}).save(partial)
     pairs = sum(entry.fields for entry in good)
+    speeds, said = _speeds(flow)
     return StepResult(
-        metrics={"clips": len(good), "failed": len(failed), "pairs": pairs},
-        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in {root}",
+        metrics={**speeds, "clips": len(good), "failed": len(failed), "pairs": pairs},
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in {root}"
+        f"{said}",
     )
+
+
+def _speeds(flow: Path) -> tuple[dict[str, float], str]:
+    """Figures of how fast the flow is and how well its bound fits, and words to go on a summary with."""
+    from kineflow.flow.magnitudes import flow_magnitudes
+    from kineflow.sets.flow_set import FlowSet
+
+    found = flow_magnitudes(FlowSet.load(flow))
+    return (found.metrics, f"; {found}") if found else ({}, "")
 
 
 def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[list[FlowEntry], list[FlowEntry]]:

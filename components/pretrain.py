@@ -35,7 +35,7 @@ def pretrain(
     from kineflow.models.bundle import save_bundle
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
-    from kineflow.models.weights import from_scratch, load_published
+    from kineflow.models.published import from_scratch, load_published
 
     rgb_network = _fresh_network(params, in_channels=3, seed=seed)
     origin, source = from_scratch(seed), "from scratch"
@@ -92,10 +92,15 @@ def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
 
 
 def _rgb_input(params: PretrainSettings) -> Preprocessing:
+    from kineflow.models.normalisation import FROM_SCRATCH
+    from kineflow.models.published import input_of
     from kineflow.spec.preprocessing import Preprocessing
 
+    usual = (input_of(params.checkpoint) if params.checkpoint else None) or FROM_SCRATCH
+    mean, std = params.rgb_mean or usual.mean, params.rgb_std or usual.std
+    order = "rgb" if params.rgb_mean else usual.channel_order
     # The geometry is the paper's; training writes its own into the models it makes.
-    return Preprocessing("rgb", 64, 1, 256, 224, mean=params.rgb_mean, std=params.rgb_std)
+    return Preprocessing("rgb", 64, 1, 256, 224, mean=mean, std=std, channel_order=order)
 
 
 def _flow_input(params: PretrainSettings) -> Preprocessing:

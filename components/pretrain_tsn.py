@@ -49,7 +49,7 @@ def pretrain_tsn(
     from kineflow.models.bundle import save_bundle
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
-    from kineflow.models.weights import from_scratch, load_published
+    from kineflow.models.published import from_scratch, load_published
 
     normalisation = _normalisation(params)
     rgb_network = _fresh(params, "rgb", seed)
@@ -123,6 +123,7 @@ def _snippet_frames(params: PretrainTsnSettings, modality: Modality) -> int:
 
 def _normalisation(params: PretrainTsnSettings) -> Normalisation:
     from kineflow.models import normalisation as known
+    from kineflow.models.published import input_of
     from kineflow.storage.errors import KineflowError
 
     if params.normalisation != "auto":
@@ -130,7 +131,7 @@ def _normalisation(params: PretrainTsnSettings) -> Normalisation:
         return named[params.normalisation]
     if not params.checkpoint:
         return known.TORCHVISION
-    of_checkpoint = known.normalisation_of(params.checkpoint)
+    of_checkpoint = input_of(params.checkpoint)
     if of_checkpoint is None:
         raise KineflowError(
             f"nothing is known of the input that {params.checkpoint} takes",

@@ -38,6 +38,7 @@ def validate(
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     from kineflow.data.validation.checks import one_line
+    from kineflow.data.validation.overview import overview_of
     from kineflow.data.validation.page import render_page
     from kineflow.data.validation.suite import manifest_frame, rules, run_suite, verdict
 
@@ -48,9 +49,10 @@ def validate(
     for check in validation.warnings:
         _LOG.warning("  ! %s (%s)", one_line(check), check.detail)
 
+    overview = overview_of(clip_set, most_looked_at=params.looked_at)
     page = failed_report(report) if validation.failed_critical else report
     with atomic_file(page) as partial:
-        partial.write_text(render_page(clip_set, validation, result), encoding="utf-8")
+        partial.write_text(render_page(clip_set, validation, result, overview), encoding="utf-8")
     if validation.failed_critical:
         report.unlink(missing_ok=True)
         remedy = f"open {page.absolute()}: it shows every check and row"

@@ -18,6 +18,7 @@ from kineflow.storage.project import PROJECT, current_project, project_around, r
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
 from pipelines.cli_project import clean, init
+from pipelines.cli_weights import weights_app
 from pipelines.engines.outcome import Outcome
 
 
@@ -47,6 +48,7 @@ app.command()(init)
 app.command()(clean)
 app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")
+app.add_typer(weights_app, name="weights")
 app.command()(submit)
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]

@@ -126,18 +126,41 @@ def _how_to_get(name: str, known: Path) -> str:
     return f"correct the path{demo}"
 
 
-def _look_at_weights(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
-    """Local checkpoints whose bytes are others than the parameters say."""
+def _look_at_weights(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
+    """Local checkpoints whose bytes are others than the parameters say, and named ones that cannot be had."""
     from kineflow.models.weights import fetch_weights
+    from kineflow.models.weights_table import is_named
 
     for _, key, kind in plan.sections():
         values = plan.values[key]
         checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None
-        if checkpoint and "://" not in checkpoint and (plan.project / checkpoint).is_file():
+        if checkpoint and is_named(checkpoint):
+            yield from _look_at_named(checkpoint, plan, runs_here)
+        elif checkpoint and "://" not in checkpoint and (plan.project / checkpoint).is_file():
             try:
                 fetch_weights(str(plan.project / checkpoint), sha256=values["sha256"])
             except KineflowError as error:
                 yield error
+
+
+def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
+    """Published weights that a run here will have to download, or whose file is another."""
+    from kineflow.models.named_weights import local_weights, weights_file
+    from kineflow.models.weights_table import weights_named
+
+    row = weights_named(name)
+    if not runs_here:
+        return
+    try:
+        is_here = local_weights(row) is not None
+        if row.package:
+            weights_file(row)
+    except KineflowError as error:
+        yield error
+        return
+    notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
+    if not (is_here or notice in plan.notices):
+        plan.notices.append(notice)
 
 
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:

@@ -9,12 +9,11 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from components.dvc.dvc_command import run_dvc_command
-from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from pipelines.dag.graph import graph_of
-from pipelines.dag.params import CLUSTER, schema_of
-from pipelines.dag.recipes import load_pipeline
+from pipelines.dag.params import given_keys, schema_of
+from pipelines.dag.recipes import load_pipeline, recipe_names
 from pipelines.dag.sources import ROOT
 from pipelines.engines.workspace import PARAMS_FILE, RUNS
 
@@ -167,9 +166,10 @@ def remove_outputs(folders: Iterable[Path]) -> None:
 
 
 def _is_of(params_file: Path, recipe: str) -> bool:
-    """Whether a parameter file has just the sections that a recipe reads."""
-    sections = set(read_yaml(params_file)) - {CLUSTER}
-    return sections == set(schema_of(graph_of(recipe)))
+    """Whether a parameter file is of a recipe: it has all of its sections, or some that no other recipe has."""
+    sections = set(given_keys(params_file))
+    fitting = [name for name in recipe_names() if sections <= set(schema_of(graph_of(name)))]
+    return fitting == [recipe] or sections == set(schema_of(graph_of(recipe)))
 
 
 def _set_up_dvc(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from kineflow.spec.output_files import METRICS_FILE
+from kineflow.spec.output_files import METRICS_FILE, RESERVED_METRICS
 from kineflow.storage.credentials import mask_uri
 from kineflow.storage.project import current_project, project_around
 from kineflow.tracking.store import database_file, tracking_uri
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kineflow.sets.garbage import Garbage
 
 _TOP1 = "/top1"
+_BEST_TRIVIAL = "best trivial"
+_COLUMNS = {"auc": "AUC", "top5": "top-5", "mean_class_accuracy": "mean class"}  # beside top-1 and its interval
+_MANY_CLASSES = 6  # of five, the best five are all
 
 
 def show_outcome(outcome: Outcome) -> None:
@@ -45,17 +48,29 @@ def show_outcome(outcome: Outcome) -> None:
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
-    """The table of ``metrics.json``: one row a model, then the fusions, with 95 % intervals."""
+    """The table of ``metrics.json``: one row a model, then fusions and trivial baselines, with 95 % intervals."""
     data = metrics["data"]
     table = Table(title=f"{data['split']}: {data['clips']} clips", title_justify="left", box=None, pad_edge=False)
-    for heading in ("model", "top-1", "95 % interval", "top-5", "mean class"):
+    columns = dict(_COLUMNS)
+    if data.get("classes", _MANY_CLASSES) < _MANY_CLASSES:
+        del columns["top5"]
+    if data.get("classes") != 2:
+        del columns["auc"]
+    for heading in ("model", "top-1", "95 % interval", *columns.values()):
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    models = {name: figures for name, figures in metrics.items() if name not in ("data", "fusion")}
-    for name, figures in {**models, **metrics.get("fusion", {})}.items():
+    models = {name: figures for name, figures in metrics.items() if name not in RESERVED_METRICS}
+    trivial = {f"{name} (trivial)": figures for name, figures in metrics.get("baselines", {}).items()}
+    for name, figures in {**models, **metrics.get("fusion", {}), **trivial}.items():
         interval = f"{figures['top1_low']:.1%} – {figures['top1_high']:.1%}"
-        shares = (f"{figures[key]:.1%}" for key in ("top5", "mean_class_accuracy"))
+        shares = (_share(figures, key) for key in columns)
         table.add_row(name, f"{figures['top1']:.1%}", interval, *shares)
     return table
+
+
+def _share(figures: Mapping[str, Any], key: str) -> str:
+    if key not in figures:
+        return "–"
+    return f"{figures[key]:.3f}" if key == "auc" else f"{figures[key]:.1%}"
 
 
 def show_garbage(garbage: Garbage, store: Path) -> None:
@@ -81,15 +96,22 @@ def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     keys = [key for row in rows for key in row if key.endswith(_TOP1) and key.count("/") == 1]  # no fusions
     models = list(dict.fromkeys(key.removesuffix(_TOP1) for key in keys))
+    best_trivial = [max((row[key] for key in row if _is_trivial(key)), default=None) for row in rows]
+    facts = ("run", "started", "status")
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "started", "status", *models):
-        table.add_column(column, justify="right" if column in models else "left", no_wrap=column not in models)
-    for row in rows:
-        accuracies = (f"{row[model + _TOP1]:.1%}" if model + _TOP1 in row else "" for model in models)
+    for column in (*facts, *models, *([_BEST_TRIVIAL] if any(best_trivial) else [])):
+        table.add_column(column, justify="left" if column in facts else "right", no_wrap=column in facts)
+    for row, trivial in zip(rows, best_trivial, strict=True):
+        accuracies = [f"{row[model + _TOP1]:.1%}" if model + _TOP1 in row else "" for model in models]
+        accuracies += ["" if trivial is None else f"{trivial:.1%}"] if any(best_trivial) else []
         table.add_row(row["id"], row["started"], row["status"].lower(), *accuracies)
     console.print(table)
     if models:
         console.print(f"top-1 of each model; the rest: {_runs_page()}")
+
+
+def _is_trivial(key: str) -> bool:
+    return key.startswith("baselines/") and key.endswith(_TOP1)
 
 
 def _runs_page() -> str:

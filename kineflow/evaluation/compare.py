@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from kineflow.evaluation.baselines.trivial import trivial_baselines
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.protocol import check_clips, score_clips, unscored
@@ -19,6 +21,8 @@ from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+
+_LOG = logging.getLogger(__name__)
 
 
 def compare_models(
@@ -55,6 +59,8 @@ def compare_models(
         for source in settings.imported
     )
     tuned = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
+    student = settings.student or cards[0].name
+    needs_threshold = student not in tuned and _both_classes_in_val(clip_set, cards[0], split)
     models: list[Evaluated] = []
     on_val: dict[str, Scores] = {}
     for bundle in bundles:
@@ -67,18 +73,33 @@ def compare_models(
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
                 curves=curves[card.name],
                 lineage=card.lineage,
+                preprocessing=card.preprocessing,
             )
         )
         if card.name in tuned:
             on_val[card.name] = _scores(network, card, clip_set, stored_flow, Split.VAL, settings)
+        elif card.name == student and needs_threshold:
+            try:
+                on_val[card.name] = _scores(network, card, clip_set, stored_flow, Split.VAL, settings)
+            except KineflowError as error:  # a threshold is worth no failed evaluation
+                _LOG.warning("  ! no threshold is chosen on val: %s", error)
     by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
         models=tuple(models),
         fusions=tuple(_fused(fusion, by_name, on_val) for fusion in settings.fusion),
-        student=settings.student or models[0].name,
+        student=student,
         baseline=settings.baseline,
         imported=imported,
+        trivial=trivial_baselines(clip_set, like) if settings.baselines else (),
+        groups=tuple(clip.group for clip in clips),
+        student_on_val=on_val.get(student),
     )
+
+
+def _both_classes_in_val(clip_set: ClipSet, card: ModelCard, split: Split) -> bool:
+    """Whether ``val`` can choose a threshold between two classes for the clips of ``split``."""
+    seen = {clip.label for clip in clip_set.usable(Split.VAL)}
+    return len(card.classes) == 2 and split is Split.TEST and seen == set(card.classes)
 
 
 def _scores(

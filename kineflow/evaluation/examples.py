@@ -19,8 +19,9 @@ class Pick:
 
 
 def pick_examples(student: Scores, baseline: Scores | None, count: int) -> list[Pick]:
-    """Choose clips in turn from each kind of outcome, those the student is surest of first, classes in turn.
+    """Choose clips in turn from each kind of outcome, classes in turn: what went wrong first, and what nearly did.
 
+    Of clips that the student has wrong, those it is surest of come first; of those it has right, the least sure.
     Kinds without clips are left out; a kind with few leaves its places to the others.
 
     Args:
@@ -36,26 +37,28 @@ def pick_examples(student: Scores, baseline: Scores | None, count: int) -> list[
     """
     right = student.predictions() == student.labels
     if baseline is None:
-        kinds = {f"{student.model} right": right, f"{student.model} wrong": ~right}
+        kinds = {f"{student.model} wrong": ~right, f"{student.model} right": right}
     else:
         align([student, baseline])
         other = baseline.predictions() == baseline.labels
         kinds = {
-            f"{student.model} right, {baseline.model} wrong": right & ~other,
-            "both wrong": ~right & ~other,
             f"{student.model} wrong, {baseline.model} right": ~right & other,
+            "both wrong": ~right & ~other,
+            f"{student.model} right, {baseline.model} wrong": right & ~other,
             "both right": right & other,
         }
-    queues = [[Pick(index, verdict) for index in _surest(student, mask)] for verdict, mask in kinds.items()]
+    queues = [[Pick(index, verdict) for index in _in_turn(student, mask)] for verdict, mask in kinds.items()]
     in_turn = [pick for pick in chain.from_iterable(zip_longest(*queues)) if pick is not None][:count]
     order = list(kinds)
     return sorted(in_turn, key=lambda pick: order.index(pick.verdict))  # stable: turns are kept within a kind
 
 
-def _surest(student: Scores, mask: np.ndarray) -> list[int]:
-    """Places where ``mask`` holds: the surest clip of each true class, then the second of each, and so on."""
+def _in_turn(student: Scores, mask: np.ndarray) -> list[int]:
+    """Places where ``mask`` holds: the clip of each true class to look at first, then the second of each, and so on."""
     sure = np.concatenate([student.probabilities(rows).max(axis=1) for rows in student.parts()] or [np.zeros(0)])
-    places = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-sure[row], row))
+    # Wrong answers count against the model by how sure it was; right ones are the closer the less it was.
+    looks_bad = np.where(student.predictions() == student.labels, -sure, sure)
+    places = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-looks_bad[row], row))
     last_round: dict[int, int] = {}
     rounds = {}
     for row in places:

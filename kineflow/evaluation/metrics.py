@@ -1,23 +1,22 @@
-"""Figures computed from class scores: accuracies with their intervals, confusion, change per class. Pure numpy.
+"""Figures computed from class scores: accuracies with their intervals, areas, confusion, change per class. Pure numpy.
 
-Intervals are Wilson score intervals (Wilson 1927): they stay within [0, 1] and hold their level near 0 and 1 and for
-few clips, where the usual p ± 1.96 s.e. does not. They take clips as independent; clips of one group resemble each
-other, so that true uncertainty is larger.
+Where intervals come from, and what groups of clips do to them, is in :mod:`kineflow.evaluation.intervals`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kineflow.evaluation.calibration import brier_score, expected_calibration_error
+from kineflow.evaluation.intervals import Groups, area_under_roc, auc_interval, difference_interval, share_interval
 from kineflow.evaluation.scores import Scores, align
+from kineflow.evaluation.two_classes import mean_precision
 from kineflow.storage.errors import KineflowError
-
-CONFIDENCE = 0.95
 
 Labels = NDArray[np.int64]
 Figures = NDArray[np.float64]
@@ -31,7 +30,13 @@ class Summary:
         clips: How many clips were scored.
         top1, top5: Share of clips whose true class is the best one, or among the best five.
         mean_class_accuracy: Mean over classes of the share of their clips that are right.
-        top1_low, top1_high: 95 % Wilson interval of ``top1``.
+        top1_low, top1_high: 95 % interval of ``top1``.
+        auc: Area under the ROC curve: of two classes; of more, the mean over classes of each against the rest. NaN
+            where no class has clips of its own and others.
+        auc_low, auc_high: 95 % interval of ``auc`` for two classes; NaN for more.
+        average_precision: Mean over classes of their average precision.
+        ece: Expected calibration error, see :mod:`kineflow.evaluation.calibration`.
+        brier: Brier score, in [0, 1] for two classes and [0, 2] for more.
     """
 
     clips: int
@@ -40,6 +45,12 @@ class Summary:
     mean_class_accuracy: float
     top1_low: float
     top1_high: float
+    auc: float
+    auc_low: float
+    auc_high: float
+    average_precision: float
+    ece: float
+    brier: float
 
 
 @dataclass(frozen=True)
@@ -51,15 +62,20 @@ class Gain:
     high: float
 
 
-def summarise(scores: Scores) -> Summary:
+def summarise(scores: Scores, groups: Groups = None) -> Summary:
     """Headline figures.
+
+    Args:
+        scores: Of labelled clips.
+        groups: Of the clips, in their order; None: intervals take clips as independent.
 
     Raises:
         KineflowError: There is no clip, or one has no label.
     """
     _require_labels(scores)
     ranks = ranks_of_truth(scores.logits, scores.labels)
-    low, high = wilson_interval(int((ranks == 0).sum()), len(ranks))
+    low, high = share_interval(ranks == 0, groups)
+    auc, auc_low, auc_high, precision = _ranking(scores, groups)
     return Summary(
         clips=len(ranks),
         top1=float((ranks < 1).mean()),
@@ -67,7 +83,36 @@ def summarise(scores: Scores) -> Summary:
         mean_class_accuracy=mean_class_accuracy(confusion_of(scores)),
         top1_low=low,
         top1_high=high,
+        auc=auc,
+        auc_low=auc_low,
+        auc_high=auc_high,
+        average_precision=precision,
+        ece=expected_calibration_error(scores),
+        brier=brier_score(scores),
     )
+
+
+def _ranking(scores: Scores, groups: Groups) -> tuple[float, float, float, float]:
+    """Area under the ROC curve with its interval, and mean average precision."""
+    ranked = class_evidence(scores)
+    kinds = [(ranked[:, number], scores.labels == number) for number in range(len(scores.classes))]
+    told_apart = [(evidence, truth) for evidence, truth in kinds if truth.any() and not truth.all()]
+    if not told_apart:
+        return (math.nan,) * 4
+    precision = float(np.mean([mean_precision(*each) for each in told_apart]))
+    if len(kinds) == 2:
+        return *auc_interval(*told_apart[1], groups), precision
+    return float(np.mean([area_under_roc(*each) for each in told_apart])), math.nan, math.nan, precision
+
+
+def class_evidence(scores: Scores) -> Figures:
+    """What ranks clips by how much speaks for a class, float64 ``[N, K]``: log odds of two, else log probabilities."""
+    logits = scores.logits.astype(np.float64)
+    if len(scores.classes) == 2:
+        return logits - logits[:, ::-1]
+    most = logits.max(axis=1, keepdims=True)
+    evidence: Figures = logits - most - np.log(np.exp(logits - most).sum(axis=1, keepdims=True))
+    return evidence
 
 
 def ranks_of_truth(logits: NDArray[Any], labels: Labels) -> Labels:
@@ -121,36 +166,15 @@ def per_class_change(student: Scores, baseline: Scores) -> Figures:
     return per_class_accuracy(confusion_of(student)) - per_class_accuracy(confusion_of(baseline))
 
 
-def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson score interval of a share.
-
-    ::
-
-        centre ± z/(1 + z²/n) · sqrt(p(1-p)/n + z²/4n²),    centre = (p + z²/2n) / (1 + z²/n)
-
-    Args:
-        correct: Right ones, 0 to ``total``.
-        total: At least 1.
-        confidence: Level, in (0, 1).
-
-    Returns:
-        Lower and upper bound, in [0, 1].
-    """
-    if not (0 <= correct <= total and total >= 1 and 0 < confidence < 1):
-        raise ValueError(f"no interval for {correct} of {total} at confidence {confidence}")
-    z = _z(confidence)
-    share, shrink = correct / total, 1 + z**2 / total
-    centre = (share + z**2 / (2 * total)) / shrink
-    half = z / shrink * (share * (1 - share) / total + z**2 / (4 * total**2)) ** 0.5
-    # The bounds at 0 and at 1 are exact; rounding must not move them.
-    return (0.0 if correct == 0 else centre - half, 1.0 if correct == total else centre + half)
-
-
-def paired_gain(student: Scores, baseline: Scores) -> Gain:
+def paired_gain(student: Scores, baseline: Scores, groups: Groups = None) -> Gain:
     """Top-1 of ``student`` less that of ``baseline``, with a 95 % interval for paired clips.
 
     Only clips on which the two disagree carry information, so that the interval is much narrower than two separate
-    ones would suggest. Normal approximation over the clips' differences (each -1, 0 or 1).
+    ones would suggest.
+
+    Args:
+        student, baseline: Scores of the same labelled clips.
+        groups: Of the clips, in their order; None: the interval takes clips as independent.
 
     Raises:
         KineflowError: The two were not scored on the same labelled clips.
@@ -159,13 +183,7 @@ def paired_gain(student: Scores, baseline: Scores) -> Gain:
     _require_labels(student)
     right = [(scores.predictions() == scores.labels).astype(np.float64) for scores in (student, baseline)]
     differences = right[0] - right[1]
-    value = float(differences.mean())
-    half = _z(CONFIDENCE) * float(differences.std()) / len(differences) ** 0.5
-    return Gain(value, max(-1.0, value - half), min(1.0, value + half))
-
-
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+    return Gain(float(differences.mean()), *difference_interval(differences, groups))
 
 
 def _require_labels(scores: Scores) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.dataset import Sample
-from kineflow.evaluation.metrics import CONFIDENCE
+from kineflow.evaluation.intervals import CONFIDENCE
 from kineflow.storage.errors import KineflowError
 from kineflow.training.motion_probe import MotionProbe, end_point_errors, features_for
 from kineflow.training.tasks import on_device

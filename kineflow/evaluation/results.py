@@ -17,15 +17,25 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kineflow.evaluation.metrics import confusion_of, per_class_accuracy, per_class_change, summarise
+from kineflow.evaluation.metrics import (
+    Gain,
+    Summary,
+    confusion_of,
+    paired_gain,
+    per_class_accuracy,
+    per_class_change,
+    summarise,
+)
 from kineflow.evaluation.scores import Scores, align
 from kineflow.sets.clip_set import Clip
-from kineflow.spec.output_files import CURVES_FILE, METRICS_FILE, PER_CLASS_FILE
+from kineflow.spec.output_files import CURVES_FILE, METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
 from kineflow.storage.spreadsheet import as_given, harmless
@@ -33,7 +43,6 @@ from kineflow.storage.spreadsheet import as_given, harmless
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
 _MOST_CURVE_ROWS = 1_000_000
-_RESERVED_NAMES = ("fusion", "data")
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -48,6 +57,7 @@ class Evaluated:
         parameters: Count of its weights.
         curves: Figures of its training by name, each (step, value) in order of steps; empty when not kept.
         lineage: Where it comes from, as its bundle says.
+        preprocessing: What is made of frames before it sees them; None when not known.
     """
 
     scores: Scores
@@ -55,6 +65,7 @@ class Evaluated:
     parameters: int
     curves: Curves = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +93,9 @@ class Evaluation:
         student: Name of the model that the report is about.
         baseline: Name of the model that it is compared with, or None.
         imported: Scores of other tools, that only fusions use.
+        trivial: Scores of trivial baselines (:mod:`kineflow.evaluation.baselines`), whose names are apart from models'.
+        groups: Of the scored clips, in their order; empty: not known, and intervals take clips as independent.
+        student_on_val: The student's scores of ``val``, where they were asked for.
 
     Raises:
         KineflowError: Names are double, reserved or unknown, or the scores are not of the same clips.
@@ -92,10 +106,13 @@ class Evaluation:
     student: str
     baseline: str | None = None
     imported: tuple[Scores, ...] = ()
+    trivial: tuple[Scores, ...] = ()
+    groups: tuple[str, ...] = ()
+    student_on_val: Scores | None = None
 
     def __post_init__(self) -> None:
         check_names([model.name for model in self.models] + [scores.model for scores in self.imported])
-        align([model.scores for model in self.models] + [fused.scores for fused in self.fusions])
+        align([*(m.scores for m in self.models), *(f.scores for f in self.fusions), *self.trivial])
         self.scores_of(self.student)
         if self.baseline is not None:
             self.scores_of(self.baseline)
@@ -111,6 +128,30 @@ class Evaluation:
         """How many clips were scored."""
         return len(self.models[0].scores)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.models[0].scores.classes
+
+    @cached_property
+    def _summaries(self) -> dict[int, Summary]:
+        return {}
+
+    def summary_of(self, scores: Scores) -> Summary:
+        """Headline figures of scores of this evaluation, computed once."""
+        if id(scores) not in self._summaries:
+            self._summaries[id(scores)] = summarise(scores, self.groups or None)
+        return self._summaries[id(scores)]
+
+    def gain(self, scores: Scores, over: Scores) -> Gain:
+        """Difference in top-1 of two of this evaluation's scores."""
+        return paired_gain(scores, over, self.groups or None)
+
+    @property
+    def best_trivial(self) -> Scores | None:
+        """The trivial baseline with the highest top-1."""
+        return max(self.trivial, key=lambda scores: self.summary_of(scores).top1, default=None)
+
 
 def check_names(names: Sequence[str]) -> None:
     """Refuse names that are double, or that ``metrics.json`` needs for itself.
@@ -124,7 +165,7 @@ def check_names(names: Sequence[str]) -> None:
             f"several models are named {', '.join(map(repr, double))}",
             remedy="give each model its own name in the parameters of the step that trains it",
         )
-    reserved = sorted(set(names) & set(_RESERVED_NAMES))
+    reserved = sorted(set(names) & set(RESERVED_METRICS))
     if reserved:
         raise KineflowError(f"a model cannot be named {reserved[0]!r}", remedy="rename it where it is trained")
 
@@ -150,17 +191,24 @@ def clips_digest(clips: Iterable[Clip]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def headline(scores: Scores) -> dict[str, float]:
-    """The figures of ``metrics.json`` for one model or fusion."""
-    figures = dataclasses.asdict(summarise(scores))
-    return {name: value for name, value in figures.items() if name != "clips"}
+def headline(summary: Summary) -> dict[str, float]:
+    """The figures of ``metrics.json`` for one model, fusion or trivial baseline; undefined ones are absent."""
+    figures = dataclasses.asdict(summary)
+    return {name: value for name, value in figures.items() if name != "clips" and not math.isnan(value)}
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """All headline figures by name: ``<model>/top1``, ``fusion/<a> and <b>/top1``, …"""
+    """All headline figures by name: ``<model>/top1``, ``fusion/<a> and <b>/top1``, ``baselines/<name>/top1``, …"""
     named = {model.name: model.scores for model in evaluation.models}
     named |= {f"fusion/{' and '.join(fused.members)}": fused.scores for fused in evaluation.fusions}
-    return {f"{name}/{key}": value for name, scores in named.items() for key, value in headline(scores).items()}
+    named |= {
+        f"baselines/{scores.model.replace(',', '')}": scores for scores in evaluation.trivial
+    }  # MLflow has no comma
+    return {
+        f"{name}/{key}": value
+        for name, scores in named.items()
+        for key, value in headline(evaluation.summary_of(scores)).items()
+    }
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> None:
@@ -173,13 +221,20 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
     """
     for model in evaluation.models:
         model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))
-    metrics: dict[str, Any] = {model.name: headline(model.scores) for model in evaluation.models}
+    metrics: dict[str, Any] = {model.name: headline(evaluation.summary_of(model.scores)) for model in evaluation.models}
     metrics["fusion"] = {
-        fused.scores.model: headline(fused.scores) | {"weights": dict(zip(fused.members, fused.weights, strict=True))}
+        fused.scores.model: headline(evaluation.summary_of(fused.scores))
+        | {"weights": dict(zip(fused.members, fused.weights, strict=True))}
         for fused in evaluation.fusions
     }
-    split = evaluation.models[0].scores.split
-    metrics["data"] = {"split": split, "clips": evaluation.clips, "version": version}
+    student = evaluation.scores_of(evaluation.student)
+    metrics["baselines"] = {
+        scores.model: headline(evaluation.summary_of(scores))
+        | {"student_gain": dataclasses.asdict(evaluation.gain(student, scores))}
+        for scores in evaluation.trivial
+    }
+    split, classes = evaluation.models[0].scores.split, len(evaluation.classes)
+    metrics["data"] = {"split": split, "clips": evaluation.clips, "classes": classes, "version": version}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     _write_csv(
         folder / PER_CLASS_FILE,

@@ -70,6 +70,8 @@ class EvaluateSettings(Params):
         student: Name of the model that the report is about; absent: the first one.
         baseline: Name of the model that it is compared with; absent: none.
         examples: Clips that the report shows.
+        baselines: Score trivial baselines too (how often each class occurs, how much moves, one frame, length and size
+            of the clip), fitted on at most 2,000 labelled clips of ``train`` and ``val``.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"vote": "view_aggregation"}
@@ -86,6 +88,7 @@ class EvaluateSettings(Params):
     student: str | None = None
     baseline: str | None = None
     examples: int = Field(8, ge=0, le=24)
+    baselines: bool = True
 
     @model_validator(mode="after")
     def _fusions_fit(self) -> EvaluateSettings:

@@ -127,6 +127,12 @@ class BNInception(ImageNetwork):
         pooled = features.mean(dim=(2, 3))
         return pooled if pre_logits else self.last_linear(self.dropout(pooled))
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """The first convolution, the next two, then each block."""
+        names = [name for name, _ in self.named_children() if name.startswith(("conv", "inception"))]
+        starts = ("conv1", "conv2", *(f"inception_{block}" for block in _BLOCKS))
+        return tuple(tuple(name for name in names if name.startswith(start)) for start in starts)
+
     def adapt_checkpoint(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take both ports' files: normalisations kept as rows [1,C], and tsn-pytorch's ``fc`` for the classifier."""
         named = {f"last_linear.{name[3:]}" if name.startswith("fc.") else name: state[name] for name in state}

@@ -100,6 +100,10 @@ class FrameNetwork(VideoNetwork):
         """Where the network looks in clips [B,C,T,H,W]: [B,T,h,w], or None of a network without attention."""
         return self.sequence.unroll(*self.frame_features(clips)).attention
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """The image networks, as one stage: frozen they are anyway."""
+        return (tuple(self.streams),)
+
     def reset_classifier(self, num_classes: int) -> None:
         """See :meth:`Network.reset_classifier`."""
         self.num_classes = num_classes

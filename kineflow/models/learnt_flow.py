@@ -107,6 +107,10 @@ class LearntFlow(VideoNetwork):
         """See :meth:`VideoNetwork.forward_head`."""
         return self.stream.forward_head(features, pre_logits=pre_logits)
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """The estimator, then the stream's."""
+        return (("estimator",), *super().stage_modules())
+
     def reset_classifier(self, num_classes: int) -> None:
         """See :meth:`VideoNetwork.reset_classifier`."""
         self.stream.reset_classifier(num_classes)

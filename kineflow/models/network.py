@@ -54,6 +54,24 @@ class Network(nn.Module):
         """Turn the weights of a published relative into this network's; without relatives, change nothing."""
         return dict(state)
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the modules that lead to the classifier, stage by stage from the pixels on, for fine-tuning.
+
+        Unless a network says otherwise, its children with weights are a stage each, but for the one with the
+        classifier; those of a single child with weights, of which it is made, in its place. A network around another
+        has that one's stages.
+        """
+        around = self.classifier_name.partition(".")[0]
+        inner = getattr(self, around, None)
+        if isinstance(inner, Network):
+            return tuple(tuple(f"{around}.{name}" for name in stage) for stage in inner.stage_modules())
+        names = [name for name, child in self.named_children() if name != around and _has_weights(child)]
+        if len(names) == 1:
+            (whole,) = names
+            below = [name for name, child in self.get_submodule(whole).named_children() if _has_weights(child)]
+            names = [f"{whole}.{name}" for name in below]
+        return tuple((name,) for name in names)
+
     @property
     def head_hidden_size(self) -> int:
         """D, the length of what the classifier sees: F, where that is the pooled feature map."""
@@ -84,6 +102,10 @@ class ImageNetwork(Network):
             nn.init.normal_(scores.weight, std=0.01)
             nn.init.zeros_(scores.bias)
         self.set_submodule(self.classifier_name, scores)
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
 
 
 def require_same_tensors(

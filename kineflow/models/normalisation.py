@@ -30,6 +30,9 @@ class Normalisation:
         return (still,) * channels, (sum(self.std) / 3,) * channels
 
 
+FROM_SCRATCH = Normalisation(mean=(114.75,) * 3, std=(57.375,) * 3)
+"""Of networks for clips that start from nothing: .45 and .225 of the range."""
+
 TORCHVISION = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 """ImageNet's mean and deviation, with which torchvision trains."""
 
@@ -44,11 +47,15 @@ CAFFE_TURNED = Normalisation(mean=(122.99925, 116.9991, 103.9992), std=(1.0,) * 
 """Caffe's range for colours as RGB: torchvision's other VGG-16, whose first kernels were turned round. Its fully
 connected layers hold no numbers, so that it serves for ``pool5`` only."""
 
+LITE = Normalisation(mean=(127.0,) * 3, std=(128.0,) * 3)
+"""Of EfficientNet-Lite, whose authors had 8-bit arithmetic in mind."""
+
 KINETICS = Normalisation(mean=(110.2008, 100.63983, 95.99475), std=(58.14765, 56.46975, 55.332195))
 """Kinetics' mean and deviation, with which torchvision's S3D was trained."""
 
 _BY_CHECKPOINT = MappingProxyType(
     {
+        "efficientnet-lite0-57934424": LITE,
         "vgg16-397923af": TORCHVISION,
         "vgg16_features-amdegroot-88682ab5": CAFFE_TURNED,
         "googlenet-1378be20": HALF_RANGE,

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kineflow.models.registry import check_hyperparameters, check_model, is_frame_network
+from kineflow.models.weights_table import check_checkpoint
 from kineflow.storage.config import Keywords, Params, PlainValue, faults_of_a_key
 
 PixelValue = Annotated[float, Field(ge=0, le=255)]
@@ -50,21 +51,23 @@ class PretrainSettings(Params):
         "Mixed5c"
     )
     """Of S3D: last block before pooling; an earlier one makes a shallower network, for small frames and short runs."""
-    checkpoint: str = Field("", json_schema_extra={"is_input": True})
-    """Path or https URL of published RGB weights for this network (S3D's load into S3D-G too, and another's where
-    its ``adapt_checkpoint`` knows how); empty: from scratch."""
+    checkpoint: str = Field("", json_schema_extra={"is_input": True, "or_weights_name": True})
+    """Published RGB weights for this network (S3D's load into S3D-G too, and another's where its ``adapt_checkpoint``
+    knows how): a name that ``kineflow weights`` lists, such as ``s3d-kinetics400``, a path, or an https URL; empty:
+    from scratch."""
 
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    """Of the checkpoint's file, hex; required with a checkpoint."""
+    """Of the checkpoint's file, hex; required with a path or a URL."""
 
     flow_from_rgb: bool = True
     """Start the flow stream from the RGB stream's weights by the cross-modality rule; else from weights of its own."""
 
-    rgb_mean: tuple[PixelValue, PixelValue, PixelValue] = (114.75, 114.75, 114.75)
-    """Of each channel, 0..255; a checkpoint wants the figures it was trained with."""
+    rgb_mean: tuple[PixelValue, PixelValue, PixelValue] | None = None
+    """Of each channel, 0..255; left out, it is that of the checkpoint, if its name or its file's is a published one,
+    else 114.75 each."""
 
-    rgb_std: tuple[Spread, Spread, Spread] = (57.375, 57.375, 57.375)
-    """Of each channel, in units of 0..255."""
+    rgb_std: tuple[Spread, Spread, Spread] | None = None
+    """Of each channel, in units of 0..255; likewise, and else 57.375 each."""
 
     flow_mean: PixelValue = 127.5
     """Of the quantised flow of both directions; 127.5 is no motion, and keeps mirrored clips symmetric."""
@@ -100,7 +103,6 @@ class PretrainSettings(Params):
         return self
 
     @model_validator(mode="after")
-    def _checkpoint_has_hash(self) -> Self:
-        if bool(self.checkpoint) != bool(self.sha256):
-            raise ValueError("checkpoint and sha256 go together: give both, or neither to start from scratch")
+    def _checkpoint_is_for_the_network(self) -> Self:
+        check_checkpoint(self.checkpoint, self.sha256, self.architecture)
         return self

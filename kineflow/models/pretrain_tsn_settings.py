@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from kineflow.models.weights_table import check_checkpoint
 from kineflow.storage.config import Params
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -14,7 +15,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 class PretrainTsnSettings(Params):
     """The network of all streams of a TSN, and the weights they start from."""
 
-    backbone: Literal["bn_inception", "googlenet", "resnet50", "vgg16"] = "bn_inception"
+    backbone: Literal["bn_inception", "efficientnet_lite0", "googlenet", "resnet50", "vgg16"] = "bn_inception"
     """Network that looks at a snippet."""
 
     width: float = Field(1.0, gt=0, le=16)
@@ -41,24 +42,25 @@ class PretrainTsnSettings(Params):
     flow_dropout: Dropout = 0.7
     """The same in the flow streams."""
 
-    checkpoint: str = Field("", json_schema_extra={"is_input": True})
-    """Path or https URL of published weights of the backbone for RGB; empty: from scratch."""
+    checkpoint: str = Field("", json_schema_extra={"is_input": True, "or_weights_name": True})
+    """Published weights of the backbone for RGB: a name that ``kineflow weights`` lists, such as
+    ``resnet50-imagenet``, a path, or an https URL; empty: from scratch."""
 
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    """Of the checkpoint's file, hex; required with a checkpoint."""
+    """Of the checkpoint's file, hex; required with a path or a URL."""
 
     cross_modality: bool = True
     """Start the other streams from the RGB stream's weights by the cross-modality rule; else from weights of their
     own. It is for weights that have learnt something."""
 
     normalisation: Literal["auto", "caffe", "torchvision", "half_range"] = "auto"
-    """Of the input; ``auto`` is the checkpoint's own, told by its file's name, and torchvision's from scratch."""
+    """Of the input; ``auto`` is the checkpoint's own, told by its name or that of its file; torchvision's from
+    scratch."""
 
     flow_still: float = Field(128.0, ge=0, le=255)
     """Level of no motion, subtracted from the flow; 128 in the paper, 127.5 keeps mirrored clips symmetric."""
 
     @model_validator(mode="after")
-    def _checkpoint_has_hash(self) -> Self:
-        if bool(self.checkpoint) != bool(self.sha256):
-            raise ValueError("checkpoint and sha256 go together: give both, or neither to start from scratch")
+    def _checkpoint_is_for_the_backbone(self) -> Self:
+        check_checkpoint(self.checkpoint, self.sha256, self.backbone)
         return self

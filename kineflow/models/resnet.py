@@ -115,6 +115,10 @@ class ResNet50(ImageNetwork):
         x = self.layer4(x)  # conv5_x                                 2048 @ 7×7
         return x
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """conv1 to conv5_x of the paper."""
+        return (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """[N,F,h,w] → mean over the map [N,F] → logits [N,K]."""
         pooled = features.mean(dim=(2, 3))

@@ -208,6 +208,14 @@ class STResNet(VideoNetwork):
             motion=self.classifier["motion"](pooled[..., border:]),
         )
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """Those of both streams together."""
+        streams = ("appearance", "motion")
+        return tuple(
+            tuple(f"{stream}.{name}" for stream in streams for name in stage)
+            for stage in self.appearance.stage_modules()
+        )
+
     def reset_classifier(self, num_classes: int) -> None:
         """See :meth:`Network.reset_classifier`; both streams get one."""
         self.num_classes = num_classes

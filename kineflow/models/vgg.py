@@ -105,6 +105,16 @@ class VGG16(ImageNetwork):
         self.num_features, self._head_hidden_size, self._least_px = c(512), c(4096), output_stride
         self.reset_classifier(num_classes)
 
+    def stage_modules(self) -> tuple[tuple[str, ...], ...]:
+        """The five blocks between pools, ``fc6``, ``fc7``."""
+        stages: list[list[str]] = [[]]
+        for name, layer in self.features.named_children():
+            if isinstance(layer, nn.MaxPool2d):
+                stages.append([])
+            elif isinstance(layer, nn.Conv2d):
+                stages[-1].append(f"features.{name}")
+        return (*map(tuple, stages[:5]), ("classifier.0",), ("classifier.3",))
+
     @property
     def head_hidden_size(self) -> int:
         """D, the length of ``fc7``."""

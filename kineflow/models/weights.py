@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any
 
+from kineflow.models.download import display_name, download, path_of, require_hash, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import atomic_file, sha256_of
-from kineflow.storage.progress import track
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +22,6 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
-_CHUNK_BYTES = 1 << 20
-_TIMEOUT_S = 30.0
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
@@ -82,15 +73,12 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
         path = Path(source).expanduser()
         if not path.is_file():
             raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
-        _require_size(path.stat().st_size, max_bytes, where=str(path))
-        _require_hash(path, sha256, where=str(path))
+        require_size(path.stat().st_size, max_bytes, where=str(path))
+        require_hash(path, sha256, where=str(path))
         return path
-    _require_safe_url(source)
-    kept = (cache or weights_cache()) / f"{sha256}{_suffix(_split(source).path, where=display_name(source))}"
-    if not (kept.is_file() and sha256_of(kept) == sha256):
-        with atomic_file(kept) as partial:
-            _download(source, partial, max_bytes)
-            _require_hash(partial, sha256, where=display_name(source))
+    require_safe_url(source)
+    kept = (cache or weights_cache()) / f"{sha256}{_suffix(path_of(source), where=display_name(source))}"
+    download(source, kept, sha256=sha256, max_bytes=max_bytes)
     return kept
 
 
@@ -110,7 +98,7 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
             what is needed.
     """
     suffix = _suffix(path.name, where=str(path))
-    _require_size(path.stat().st_size, min(LARGEST_BYTES, _TIMES_NEEDED * needed_bytes + _SPARE_BYTES), where=str(path))
+    require_size(path.stat().st_size, min(LARGEST_BYTES, _TIMES_NEEDED * needed_bytes + _SPARE_BYTES), where=str(path))
     try:
         content = _read_tensors(path, suffix)
     except Exception as error:  # a damaged file breaks torch's reader in any way: IndexError, KeyError, EOFError, …
@@ -190,120 +178,9 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
     )
 
 
-def load_published(network: Network, checkpoint: str, sha256: str) -> tuple[dict[str, str], str]:
-    """Fill ``network`` with the weights of a published checkpoint, a path or URL.
-
-    Returns:
-        Its lineage, and a line that says what was loaded.
-
-    Raises:
-        KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
-    """
-    name = display_name(checkpoint)
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    weights = read_weights(fetch_weights(checkpoint, sha256=sha256), needed_bytes=needed)
-    report = load_weights(network, weights, where=name)
-    origin = {"initialised": "from checkpoint", "checkpoint": name, "checkpoint_sha256": sha256}
-    return origin, f"from {name}: {report}"
-
-
-def from_scratch(seed: int) -> dict[str, str]:
-    """The lineage of weights that were drawn."""
-    return {"initialised": "from scratch", "seed": str(seed)}
-
-
-def display_name(source: str) -> str:
-    """``source`` without what may be secret: a URL's user, query and fragment."""
-    if "://" not in source:
-        return source
-    parts = _split(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def weights_cache() -> Path:
     """``kineflow/weights`` below the user's cache folder (``XDG_CACHE_HOME`` or ``~/.cache``)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kineflow" / "weights"
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never to a place that the first URL could not have named."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> urllib.request.Request | None:
-        _require_safe_url(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _download(url: str, target: Path, max_bytes: int) -> None:
-    where = display_name(url)
-    try:
-        with urllib.request.build_opener(_SafeRedirects).open(url, timeout=_TIMEOUT_S) as response:
-            length = int(response.headers.get("Content-Length") or 0)
-            _require_size(length, max_bytes, where=where)
-            chunks = _chunks(response, max_bytes, where)
-            if length:
-                total = math.ceil(length / _CHUNK_BYTES)
-                chunks = track(chunks, total=total, what=f"download {Path(_split(url).path).name}", unit="MiB chunk")
-            with target.open("wb") as stream:
-                for chunk in chunks:
-                    stream.write(chunk)
-    except urllib.error.HTTPError as error:
-        raise KineflowError(
-            f"the server answered {error.code} {error.reason}", where=where, remedy="check the URL"
-        ) from None
-    except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise KineflowError(
-            f"the download broke off: {reason}",
-            where=where,
-            remedy="try again, or download the file otherwise and give its path",
-        ) from None
-
-
-def _chunks(response: HTTPResponse, max_bytes: int, where: str) -> Iterator[bytes]:
-    received = 0
-    while chunk := response.read(_CHUNK_BYTES):
-        received += len(chunk)
-        _require_size(received, max_bytes, where=where)
-        yield chunk
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError as error:
-        raise KineflowError(f"not a URL: {error}", remedy="give an https URL or a path") from None
-
-
-def _require_safe_url(url: str) -> None:
-    parts = _split(url)
-    if parts.username or parts.password:  # a signature may be there: a server may have redirected to it
-        raise KineflowError(
-            "a URL with a user or password in it",
-            where=display_name(url),
-            remedy="download the file, give its path",
-        )
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise KineflowError(
-            f"weights are not fetched by {parts.scheme}", where=display_name(url), remedy="give an https URL or a path"
-        )
-
-
-def _require_size(size: int, max_bytes: int, *, where: str) -> None:
-    if size > max_bytes:
-        raise KineflowError(
-            f"larger than the {max_bytes} bytes allowed", where=where, remedy="check that these are the right weights"
-        )
-
-
-def _require_hash(path: Path, sha256: str, *, where: str) -> None:
-    if (actual := sha256_of(path)) != sha256:
-        raise KineflowError(
-            f"sha256 is {actual}, not {sha256}",
-            where=where,
-            remedy="download the file again; if it is the one you want, correct sha256",
-        )
 
 
 def _suffix(name: str, *, where: str) -> str:

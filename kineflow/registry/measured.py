@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE
+from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
 from kineflow.storage.spreadsheet import as_given
@@ -61,8 +61,8 @@ def read_evaluation(folder: Path, model: str) -> Measured:
             raise KineflowError(
                 "does not say which data was used (data.version, data.clips)", where=path, remedy=_EVALUATE_AGAIN
             )
-    if not isinstance(content.get(model), dict) or model in ("data", "fusion"):
-        known = sorted(name for name in content if name not in ("data", "fusion"))
+    if not isinstance(content.get(model), dict) or model in RESERVED_METRICS:
+        known = sorted(name for name in content if name not in RESERVED_METRICS)
         raise KineflowError(
             f"model {model!r} was not evaluated; there are {', '.join(map(repr, known)) or 'none'}",
             where=path,

@@ -7,7 +7,6 @@ over clips, or scaled to be, so that the average of the shards' losses is the lo
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.stopping import signals_stop
 from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
+from kineflow.training.best_round import BestRound
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
 from kineflow.training.monitor import CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
@@ -116,11 +116,11 @@ def _train(
     validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the logits are not used
     train_batches = _loader(train, settings, batch_sampler=batch_sampler)
     val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
-    best_score = -math.inf
+    best = BestRound(settings.monitor, clips_of_val)
     if (work / _LAST).exists():
         state = load_checkpoint(work / _LAST)
         trainer.load_state_dict(state["trainer"])
-        best_score = state["best_score"]
+        best.load_state_dict(state["best"])
     monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
@@ -132,20 +132,12 @@ def _train(
         monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
         if not processes.is_main_process():
             continue
-        score = _score(figures, settings.monitor)
-        if score > best_score or not (work / _BEST).exists():
-            best_score = score
+        if best.takes(figures):
             kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
             save_checkpoint(work / _BEST, kept)
         # After the best, of which it knows.
-        save_checkpoint(work / _LAST, {"trainer": trainer.state_dict(), "best_score": best_score})
+        save_checkpoint(work / _LAST, {"trainer": trainer.state_dict(), "best": best.state_dict()})
     return monitor.rates()
-
-
-def _score(figures: dict[str, float], monitor: str) -> float:
-    """How good a round is: the higher the better, NaN worst."""
-    score = figures[f"val/{monitor}"] * (1 if monitor == "top1" else -1)
-    return -math.inf if math.isnan(score) else score
 
 
 def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> DataLoader[Any]:

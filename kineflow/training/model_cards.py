@@ -52,11 +52,7 @@ def for_these_classes(
             f"frames is {settings.frames}{tested}, and snippets of {card.name!r} have {card.preprocessing.frames}",
             remedy="give the training of a stream the snippet length that its network was built for",
         )
-    if settings.partial_norms != "off" and card.lineage.get("initialised") == "from scratch":
-        raise KineflowError(
-            f"partial_norms freezes what {card.name!r} has never learnt: it starts from scratch",
-            remedy='give pretraining a checkpoint, or set partial_norms to "off"',
-        )
+    _require_learnt(card, settings)
     torch.manual_seed(seed)
     if card.classes != clip_set.classes:
         network.reset_classifier(len(clip_set.classes))
@@ -71,6 +67,16 @@ def for_these_classes(
         fps=clip_set.fps,
     )
     return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
+
+
+def _require_learnt(card: ModelCard, settings: TrainSettings) -> None:
+    freezing = {"partial_norms": ("off", settings.partial_norms), "frozen": ("none", settings.frozen)}
+    for key, (off, chosen) in freezing.items():
+        if chosen != off and card.lineage.get("initialised") == "from scratch" and not card.classes:
+            raise KineflowError(
+                f"{key} freezes what {card.name!r} has never learnt: it starts from scratch",
+                remedy=f'give pretraining a checkpoint, or set {key} to "{off}"',
+            )
 
 
 def with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:

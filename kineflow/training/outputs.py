@@ -18,7 +18,7 @@ from kineflow.training.clips import Data
 from kineflow.training.jobs import Trained
 from kineflow.training.settings import RunSettings
 
-_WORK_VERSION = 2  # raised where checkpoints of before cannot be gone on from
+_WORK_VERSION = 3  # raised where checkpoints of before cannot be gone on from
 
 
 def load_data(clips: Path, flow: Path | None) -> Data:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.sampling import ShortPolicy
 from kineflow.storage.config import Keywords, Params, faults_of_a_key
+from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
 PartialNorms = Literal["off", "statistics", "affine"]
@@ -70,7 +71,9 @@ class RunSettings(Params):
         label_smoothing: Of the cross entropy, or a loss of your own that takes it.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
-        monitor: Which validation figure chooses the best round.
+        monitor: Which validation figure chooses the best round: ``top1``, ``loss``, or ``auto``. That goes by loss
+            where ``val`` has fewer than 200 clips; with more, by top-1, and where rounds are within a standard error
+            of the highest top-1, by loss.
         workers: Decoding processes, of each training process; 0 decodes in the training process.
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
@@ -83,7 +86,7 @@ class RunSettings(Params):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimiser: OptimiserSettings = OptimiserSettings()
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    monitor: Literal["top1", "loss"] = "top1"
+    monitor: MonitorName = "auto"
     workers: int = Field(default=0, ge=0, le=64)
     cache_mb: int = Field(default=0, ge=0)
     nodes: int = Field(default=1, ge=1, le=1024)
@@ -129,6 +132,11 @@ class TrainSettings(RunSettings):
         crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
         partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
             scales and offsets as well. For networks that start from a checkpoint.
+        frozen: ``backbone`` trains the classifier alone, a linear probe, and keeps what leads to it as it was; for
+            networks that start from a checkpoint, too.
+        unfrozen_stages: Of a frozen backbone: the last so many stages that learn with the classifier (blocks of S3D
+            and Inception, layers of a ResNet).
+        unfreeze_after_steps: Of a frozen backbone: from this optimiser step on all of it learns; 0: never.
         loss: Of the labels: ``cross_entropy``, or one of your own by its dotted path, ``my_package.my_loss``. What
             validation reports as ``val/loss`` is the cross entropy all the same.
         loss_options: Keywords of the loss's function.
@@ -147,6 +155,9 @@ class TrainSettings(RunSettings):
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     crop_positions: Literal[5, 13] = 5
     partial_norms: PartialNorms = "off"
+    frozen: Literal["none", "backbone"] = "none"
+    unfrozen_stages: int = Field(default=0, ge=0, le=64)
+    unfreeze_after_steps: int = Field(default=0, ge=0)
     loss: str = CROSS_ENTROPY
     loss_options: Keywords = Field(default_factory=dict)
 
@@ -155,6 +166,9 @@ class TrainSettings(RunSettings):
         return {
             "label_smoothing": self.label_smoothing,
             "partial_norms": self.partial_norms,
+            "frozen": self.frozen,
+            "unfrozen_stages": self.unfrozen_stages,
+            "unfreeze_after_steps": self.unfreeze_after_steps,
             "loss": self.loss,
             "loss_options": self.loss_options,
         }
@@ -180,6 +194,14 @@ class TrainSettings(RunSettings):
             raise ValueError(f"stride_frames_max must be 0 or at least stride_frames ({self.stride_frames})")
         if self.fit == "squash" and self.crop_scales:
             raise ValueError("crop_scales must be empty where fit is squash: whole frames are seen")
+        return self
+
+    @model_validator(mode="after")
+    def _freezing_fits(self) -> Self:
+        if self.frozen == "none" and (self.unfrozen_stages or self.unfreeze_after_steps):
+            raise ValueError("unfrozen_stages and unfreeze_after_steps are for frozen: backbone")
+        if self.unfreeze_after_steps >= self.steps:
+            raise ValueError(f"unfreeze_after_steps must be below steps ({self.steps}), or 0 for never")
         return self
 
     @property

@@ -15,6 +15,7 @@ from kineflow.data.transforms import normalise
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
 from kineflow.storage.errors import KineflowError
+from kineflow.training.freezing import Freezing, Frozen
 from kineflow.training.losses.registry import CROSS_ENTROPY, find_loss
 from kineflow.training.partial_norms import freeze_affine, freeze_statistics
 from kineflow.training.settings import DistillSettings, PartialNorms
@@ -33,11 +34,14 @@ class Classification(nn.Module):
         preprocessing: Says which modality the network reads and how it is normalised.
         label_smoothing: Of the cross entropy, or another loss that takes it.
         partial_norms: What of the network's later batch normalisations is frozen.
+        frozen, unfrozen_stages, unfreeze_after_steps: What of its stages is, see
+            :class:`kineflow.training.freezing.Freezing`; then ``network`` is a
+            :class:`kineflow.models.network.Network`.
         loss: By name, see :mod:`kineflow.training.losses.registry`.
         loss_options: Its keywords.
 
     Raises:
-        KineflowError: There is no such loss.
+        KineflowError: There is no such loss, or the network has fewer stages.
     """
 
     def __init__(
@@ -47,6 +51,9 @@ class Classification(nn.Module):
         *,
         label_smoothing: float = 0.0,
         partial_norms: PartialNorms = "off",
+        frozen: Frozen = "none",
+        unfrozen_stages: int = 0,
+        unfreeze_after_steps: int = 0,
         loss: str = CROSS_ENTROPY,
         loss_options: Mapping[str, PlainValue] = NO_OPTIONS,
     ) -> None:
@@ -58,12 +65,14 @@ class Classification(nn.Module):
         self._loss_options = {**loss_options, **({"label_smoothing": label_smoothing} if label_smoothing else {})}
         if partial_norms == "affine":
             freeze_affine(network)
+        self.freezing = Freezing(network, frozen, unfrozen_stages=unfrozen_stages, until_step=unfreeze_after_steps)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the network's mode; frozen statistics stay frozen."""
+        """Set the network's mode; what is frozen stays in evaluation."""
         super().train(mode)
         if self.partial_norms != "off":
             freeze_statistics(self.network)
+        self.freezing.hold()
         return self
 
     def inputs(self, batch: Batch) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -38,15 +39,27 @@ class Trainer:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
         self._clip_norm = settings.optimiser.clip_gradient_norm
+        task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
         self._optimiser = build_optimiser(task.network, settings.optimiser)
         self._schedule = build_schedule(self._optimiser, settings.optimiser, steps=settings.steps)
         dtype = reduced_precision(settings.precision, device)
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-        self._loss: nn.Module = _Loss(task)
-        if processes.world_size() > 1:
-            # Buffers need no care: only normalisation has any that change, and it is synchronised.
-            self._loss = DistributedDataParallel(self._loss, broadcast_buffers=False)
+        task.freezing.at_step(0)
+        self._loss = self._shared_loss()
+
+    def _shared_loss(self) -> nn.Module:
+        """The task's loss; of several processes, the gradients of what learns now are averaged."""
+        self.task.train()
+        loss = _Loss(self.task)
+        # Buffers need no care: only normalisation has any that change, and it is synchronised.
+        return DistributedDataParallel(loss, broadcast_buffers=False) if processes.world_size() > 1 else loss
+
+    def _freeze_for_next_step(self) -> None:
+        if self.task.freezing.at_step(self.steps_done):
+            self._loss = nn.Identity()
+            gc.collect()  # what averaged the gradients until now lets go of the parameters
+            self._loss = self._shared_loss()
 
     @property
     def learning_rate(self) -> float:
@@ -59,6 +72,7 @@ class Trainer:
         Raises:
             KineflowError: The loss is infinite or NaN, in whichever process; no weight has changed.
         """
+        self._freeze_for_next_step()
         # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
         # one.
         torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)
@@ -122,6 +136,7 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
+        self._freeze_for_next_step()
 
 
 class _Loss(nn.Module):

@@ -12,11 +12,12 @@ from kineflow.data.batch_sampler import BatchSampler, Pool
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, Scalar
+from kineflow.models.download import display_name
 from kineflow.models.learnt_flow import LearntFlow
 from kineflow.models.network import VideoNetwork, require_same_tensors, shapes
 from kineflow.models.pwc_net import PWCNet
 from kineflow.models.registry import create_model
-from kineflow.models.weights import display_name, fetch_weights, read_weights
+from kineflow.models.weights import fetch_weights, read_weights
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.modality import Modality

@@ -12,7 +12,7 @@ from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion
 from pipelines.dag.cluster_settings import ClusterParams
 from pipelines.dag.graph import Graph
-from pipelines.dag.params import schema_of
+from pipelines.dag.params import is_input, schema_of
 
 DATA_FOLDER = "data"  # what data.dvc tracks
 _FETCHED, _MEDIA = "data", "media"
@@ -85,8 +85,7 @@ def _with_inputs(kind: type, values: Any, where: str, placed: Callable[[str, str
     changed = dict(values)
     for name, field in kind.model_fields.items():
         value, here = values.get(name), f"{where}.{name}"
-        is_input = isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input")
-        if value and (is_input or name == _MEDIA_ROOT):
+        if is_input(field, value) or (value and name == _MEDIA_ROOT):
             changed[name] = placed(here, str(value))
         elif isinstance(value, list):
             (entry, *_) = (*get_args(field.annotation), object)

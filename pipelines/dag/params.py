@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from components.frontend.contract import Signature, load_step
 from components.frontend.run import check_seed
+from kineflow.models.weights_table import is_named
 from kineflow.storage.config import Params, parse_params, read_yaml
 from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mask_uri
 from kineflow.storage.errors import KineflowError
@@ -16,6 +17,8 @@ from kineflow.storage.project import current_project
 from pipelines.dag.graph import Graph
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from pipelines.dag.cluster_settings import ClusterParams
 
 CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
@@ -39,22 +42,21 @@ def demo_params(recipe: str) -> Path:
 def load_params(graph: Graph, path: Path) -> dict[str, Any]:
     """The checked contents of a parameter file, with every default filled in.
 
+    A section may be left out where none of its keys is required, and a plain value where its steps have a default.
+
     Raises:
         KineflowError: A key is unknown or missing, or a value has the wrong type or lies outside its range. All faults
             are named in one message.
     """
-    given = {key: value for key, value in read_yaml(path).items() if key != CLUSTER}
+    given = given_keys(path)
     schema = schema_of(graph)
     faults = [
         f"  {key}: unknown section; known: {', '.join(sorted(schema))}" for key in sorted(set(given) - set(schema))
     ]
-    faults += [f"  {key}: missing" for key in sorted(set(schema) - set(given))]
     checked: dict[str, Any] = {}
     for key, kind in schema.items():
-        if key not in given:
-            continue
         try:
-            checked[key] = _check(kind, given[key], key)
+            checked[key] = _check(kind, given[key] if key in given else _left_out(graph, key, kind), key)
         except KineflowError as error:
             faults += error.problem.splitlines()[1:] or [f"  {key}: {error.problem}"]
     faults += _unknown_models(graph, checked)
@@ -67,6 +69,36 @@ def load_params(graph: Graph, path: Path) -> dict[str, Any]:
             "\n".join(["invalid parameters", *faults]), where=path, remedy="correct them; nothing has run"
         )
     return checked
+
+
+def given_keys(path: Path) -> dict[str, Any]:
+    """What a parameter file holds for its recipe, as it is written: without the section ``cluster``.
+
+    Raises:
+        KineflowError: The file cannot be read, or is no mapping.
+    """
+    return {key: value for key, value in read_yaml(path).items() if key != CLUSTER}
+
+
+def _left_out(graph: Graph, key: str, kind: type) -> Any:
+    """What holds for a key that is not in the file.
+
+    Raises:
+        KineflowError: The file must have it.
+    """
+    if issubclass(kind, Params):
+        if required := [name for name, field in kind.model_fields.items() if field.is_required()]:
+            raise KineflowError(f"missing; it has to give {', '.join(required)}")
+        return {}
+    defaults = {
+        Signature.of(load_step(task.module)).defaults.get(argument)
+        for task in graph.tasks
+        for argument, section in task.sections.items()
+        if section == key
+    }
+    if len(defaults) > 1 or None in defaults:
+        raise KineflowError("missing")
+    return defaults.pop()
 
 
 def load_cluster(path: Path) -> ClusterParams | None:
@@ -106,15 +138,26 @@ def schema_of(graph: Graph) -> dict[str, type]:
     return {key: schema[key] for key in graph.parameters if key in schema}
 
 
+def is_input(field: FieldInfo, value: Any) -> bool:
+    """Whether a field names something that the run reads: one marked ``{"is_input": True}``, and not empty.
+
+    One marked ``{"or_weights_name": True}`` too may have a name of published weights instead.
+    """
+    marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if not value or not marks.get("is_input"):
+        return False
+    return not (marks.get("or_weights_name") and is_named(str(value)))
+
+
 def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
-    """Paths named in a section, or a list in it, that the run reads: fields marked ``{"is_input": True}``; no URIs."""
+    """Paths named in a section, or a list in it, that the run reads, as :func:`is_input` tells; no URIs."""
     if not (inspect.isclass(kind) and issubclass(kind, Params)):
         return []
     paths: list[str] = []
     for name, field in kind.model_fields.items():
         value = values.get(name)
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_input"):
-            paths += [str(value)] if value and "://" not in str(value) else []
+        if is_input(field, value):
+            paths += [str(value)] if "://" not in str(value) else []
         elif isinstance(value, list):
             paths += [
                 path for entry in get_args(field.annotation) for item in value for path in local_inputs(entry, item)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kineflow.models.named_weights import MIRROR
 from kineflow.tracking.store import ARTIFACT_FOLDER
 
 IMAGE_USER = 10001  # the Dockerfile's
@@ -122,8 +123,10 @@ def step_variables(environment: Mapping[str, str], *, with_network: bool) -> dic
 
 
 def named_files(variables: Mapping[str, str]) -> list[Path]:
-    """Files of this machine that variables name, such as a bundle of certificates."""
-    return [Path(value) for value in variables.values() if value.startswith("/") and Path(value).is_file()]
+    """What of this machine variables name: files, such as a bundle of certificates, and the folder of weights."""
+    files = [Path(value) for value in variables.values() if value.startswith("/") and Path(value).is_file()]
+    mirror = Path(variables.get(MIRROR, ""))
+    return [*files, mirror] if mirror.is_absolute() and mirror.is_dir() else files
 
 
 def _uris(value: Any) -> Iterable[str]:

@@ -17,7 +17,7 @@ import yaml
 
 from kineflow.storage.files import atomic_file
 from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task, graph_of
-from pipelines.dag.params import load_params, local_inputs, schema_of
+from pipelines.dag.params import given_keys, load_params, local_inputs, schema_of
 from pipelines.dag.step_digest import task_digests
 from pipelines.engines.dvc_ignore import ignore_unreadable
 from pipelines.engines.workspace import DVC_FILE, Workspace
@@ -79,6 +79,7 @@ def output_path(workspace: Workspace, task: Task, output: str) -> Path:
 
 def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
     tasks = {other.name: other for other in graph.tasks}
+    given = set(given_keys(workspace.params_file))  # DVC fails over keys that a file does not have
 
     def relative_path(of: Task, output: str) -> str:
         return os.path.relpath(output_path(workspace, of, output), workspace.project)
@@ -89,9 +90,13 @@ def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Works
     arguments = [
         *(f"--{_flag(name)} {shlex.join(paths)}" for name, paths in read.items()),
         *(f"--{_flag(name)} {shlex.quote(path)}" for name, path in written.items()),
-        *(f"--{_flag(name)} {shlex.quote(f'{workspace.params}:{key}')}" for name, key in task.sections.items()),
+        *(
+            f"--{_flag(name)} {shlex.quote(f'{workspace.params}:{key}' if key in given else _default(values[key]))}"
+            for name, key in task.sections.items()
+        ),
         *(f"--{_flag(name)} {shlex.quote(_constant(value))}" for name, value in task.constants.items()),
     ]
+    read_keys = sorted(given & set(task.sections.values()))
     schema = schema_of(graph)
     sources = [path for key in task.sections.values() for path in local_inputs(schema[key], values[key])]
     figures = {METRICS, CLASSIFICATION}
@@ -101,7 +106,7 @@ def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Works
         "deps": sorted({*chain(*read.values()), *gates, *sources}),
         "params": [
             {own_digests: [task.name]},
-            *([{workspace.params: sorted(set(task.sections.values()))}] if task.sections else []),
+            *([{workspace.params: read_keys}] if read_keys else []),
         ],
         "outs": [path for name, path in written.items() if task.outputs[name] not in figures],
         "metrics": [{path: {"cache": False}} for name, path in written.items() if task.outputs[name] in figures],
@@ -118,6 +123,11 @@ def _gate(task: Task) -> list[str]:
 
 def _flag(name: str) -> str:
     return name.replace("_", "-")
+
+
+def _default(value: Any) -> str:
+    """How a step is told that a key was left out: an empty section, or the value."""
+    return "{}" if isinstance(value, Mapping) else _constant(value)
 
 
 def _constant(value: Any) -> str:

@@ -144,7 +144,7 @@ def test_the_result_holds_the_confusion_of_the_student(done):
 
 def test_the_report_shows_models_examples_flow_and_training(done):
     html = (done[0] / "report.html").read_text()
-    assert html.count("data:image/jpeg") == 6  # three clips, each as frames and as flow
+    assert html.count("data:image/jpeg") == 3 * 6 * 2  # three clips, six frames of each and their flow
     assert "Colour wheel of flow" in html
     assert "Training curves" in html
     assert "student + plain" in html
@@ -158,11 +158,30 @@ def test_the_same_run_gives_the_same_files(data, bundles, done, tmp_path):
         assert (tmp_path / "evaluation" / path.relative_to(done[0] / "evaluation")).read_bytes() == path.read_bytes()
 
 
+def test_trivial_baselines_are_apart_from_models_and_can_be_left_out(data, bundles, done, tmp_path):
+    folder, result = done
+    metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    assert list(metrics["baselines"]) == ["class prior", "motion energy", "single frame", "length, rate and size"]
+    for name, figures in metrics["baselines"].items():
+        gain = figures["student_gain"]
+        assert gain["value"] == pytest.approx(metrics["student"]["top1"] - figures["top1"])
+        assert gain["low"] < gain["high"]
+        assert result.metrics[f"baselines/{name.replace(',', '')}/top1"] == figures["top1"]
+    assert "trivial baseline" in result.summary  # networks that have learnt nothing beat none
+    assert "Trivial baselines" in (folder / "report.html").read_text()
+    assert "chosen on 2 clips of val" in " ".join((folder / "report.html").read_text().lower().split())
+    without = run(
+        data, [bundles["plain"]], tmp_path, flow=False, student=None, baseline=None, fusion=[], baselines=False
+    )
+    assert "trivial" not in without.summary
+    assert not any(name.startswith("baselines/") for name in without.metrics)
+
+
 def test_one_model_alone_needs_neither_flow_nor_parameters(data, bundles, tmp_path):
     result = run(data, [bundles["plain"]], tmp_path, flow=False, student=None, baseline=None, fusion=[], examples=1)
-    assert list(result.metrics) == [
-        f"plain/{name}" for name in ("top1", "top5", "mean_class_accuracy", "top1_low", "top1_high")
-    ]
+    own = {name for name in result.metrics if not name.startswith("baselines/")}
+    assert own > {f"plain/{name}" for name in ("top1", "top1_low", "top1_high", "auc", "auc_low", "ece", "brier")}
+    assert all(name.startswith("plain/") for name in own)
     assert "Colour wheel of flow" not in (tmp_path / "report.html").read_text()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 import torch
 
 from components.pretrain import pretrain
+from kineflow.models import weights_table
 from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.card import load_card
+from kineflow.models.named_weights import MIRROR
+from kineflow.models.normalisation import KINETICS
 from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.registry import create_model
+from kineflow.models.weights_table import weights_named
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
@@ -41,6 +46,21 @@ def checkpoint(path: Path, name: str, **keywords: Any) -> dict[str, Any]:
     network = create_model(name, num_classes=400, **{**SMALL, **keywords})
     torch.save(network.state_dict(), path)
     return {"checkpoint": str(path), "sha256": sha256_of(path)}
+
+
+def test_weights_go_by_a_name_and_bring_their_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = weights_named("s3d-kinetics400")
+    file = checkpoint(tmp_path / row.file, "s3d")
+    monkeypatch.setitem(weights_table._BY_NAME, row.name, replace(row, sha256=file["sha256"][:8]))
+    monkeypatch.setenv(MIRROR, str(tmp_path))
+    rgb, _ = run(tmp_path, checkpoint=row.name)
+    card = load_card(rgb)
+    assert (card.lineage["checkpoint"], card.lineage["checkpoint_sha256"]) == (row.name, file["sha256"])
+    assert (card.preprocessing.mean, card.preprocessing.std) == (KINETICS.mean, KINETICS.std)
+    with pytest.raises(KineflowError, match="sha256 is"):
+        run(tmp_path, checkpoint=row.name, sha256="0" * 64)
+    rgb, _ = run(tmp_path, checkpoint=row.name, rgb_mean=(1, 2, 3))
+    assert load_card(rgb).preprocessing.mean == (1, 2, 3)
 
 
 def test_both_bundles_are_headless_networks_for_their_modality(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kineflow.models.named_weights import MIRROR
 from kineflow.storage.errors import KineflowError
 from pipelines.preflight import check_run
 from tests.pipelines.conftest import TINY_PARAMS
@@ -27,6 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (project / "empty.pth").touch()
     rows = [f"{n}.mp4,{label},{split}" for n, (label, split) in enumerate(CLIPS)]
     (project / "data" / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
     for number in range(len(CLIPS)):
@@ -59,7 +61,7 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v["evaluation"].update(imported=[{"name": "idt", "path": "idt.csv"}]), "evaluation names 'idt.csv'"),
         (lambda v: v["registration"].update(primary_metric="top9"), "registration.primary_metric: no evaluation gives"),
         (lambda v: v["registration"].update(floors={"recall": 0.5}), "registration.floors: no evaluation gives"),
-        (lambda v: v["network"].update(checkpoint="data/0.mp4", sha256="0" * 64), "sha256 is e3b0c4"),
+        (lambda v: v["network"].update(checkpoint="empty.pth", sha256="0" * 64), "sha256 is e3b0c4"),
     ],
 )
 def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, message: str) -> None:
@@ -126,6 +128,19 @@ def test_a_name_that_dvc_cannot_be_told_is_refused(project: Path, name: str) -> 
     (project / name).write_text(yaml.safe_dump(TINY_PARAMS))
     with pytest.raises(KineflowError, match="rename it"):
         check_run("d3d", project / name, project)
+
+
+def test_named_weights_that_are_not_here_are_announced(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(MIRROR, raising=False)
+    (notice,) = check(lambda v: v["network"].update(checkpoint="s3d-kinetics400")).notices
+    assert "s3d-kinetics400 (33.5 MB)" in notice
+    (tmp_path / "s3d-d76dad2f.pth").write_bytes(b"other bytes")
+    monkeypatch.setenv(MIRROR, str(tmp_path))
+    with pytest.raises(KineflowError, match="sha256 is"):
+        check(lambda v: v["network"].update(checkpoint="s3d-kinetics400"))
 
 
 def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:

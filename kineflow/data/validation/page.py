@@ -9,6 +9,7 @@ frame, and safe to open, since a content security policy forbids scripts (clip i
 # (Great Expectations exports its classes implicitly.)
 from __future__ import annotations
 
+import base64
 import html
 import itertools
 from collections import Counter
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.data.validation.checks import Validation
+from kineflow.data.validation.overview import Overview
 from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
@@ -25,13 +27,14 @@ _CLASSES_OPEN = 24  # longer tables of classes start folded
 _REJECTED_SHOWN = 50
 
 
-def render_page(clip_set: ClipSet, validation: Validation, result: Any) -> str:
+def render_page(clip_set: ClipSet, validation: Validation, result: Any, overview: Overview | None = None) -> str:
     """The page as HTML; the same inputs give the same text.
 
     Args:
         clip_set: What was validated.
         validation: The verdict on it.
         result: Great Expectations' ``ExpectationSuiteValidationResult`` behind the verdict.
+        overview: What the clips are like; None: that is not shown.
     """
     from great_expectations import __version__
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
@@ -46,6 +49,8 @@ def render_page(clip_set: ClipSet, validation: Validation, result: Any) -> str:
         policy=PAGE_POLICY,
         checks=sorted(validation.checks, key=lambda check: check.passed),
         validation=validation,
+        overview=overview,
+        jpeg=_jpeg_address,
         splits=[
             (str(split), len(usable), lost[split], len({clip.group for clip in usable}))
             for split in Split
@@ -81,6 +86,11 @@ def _page_view() -> Any:
     numbers = itertools.count()
     view.env.filters["generate_html_element_uuid"] = lambda prefix=None: f"{prefix or 'element'}-{next(numbers)}"
     return view
+
+
+def _jpeg_address(picture: bytes) -> str:
+    """A picture as an address, so that the page is one file."""
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _class_table(clip_set: ClipSet) -> dict[str, Any]:

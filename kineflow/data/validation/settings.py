@@ -33,5 +33,8 @@ class ValidationSettings(Params):
     allow_parts_in_several_splits: bool = False
     """Accept parts of one video in several splits where they share no frame and have groups of their own."""
 
+    looked_at: int = Field(200, ge=0, le=100_000)
+    """Clips that are decoded for the page's distributions of brightness and motion, and for its thumbnails; 0: none."""
+
     allow_duplicates_within_split: bool = False
     """Accept the same content twice within one split without a warning."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from kineflow.evaluation.attention.maps import SeenRegion, Watched
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.truth import ClipTruth
+from kineflow.evaluation.intervals import wilson_interval
 from kineflow.evaluation.localisation import (
     Detection,
     TrueTube,
@@ -26,7 +27,6 @@ from kineflow.evaluation.localisation import (
     tube_iou,
     tube_of_attention,
 )
-from kineflow.evaluation.metrics import wilson_interval
 
 _RESAMPLES = 500
 _PERCENTILES = (2.5, 97.5)

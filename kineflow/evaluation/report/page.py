@@ -11,14 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from kineflow.evaluation.metrics import Gain, confusion_of, paired_gain, per_class_change, summarise
-from kineflow.evaluation.report import plots
+from kineflow.evaluation.intervals import groups_repeat
+from kineflow.evaluation.metrics import Gain, confusion_of, per_class_accuracy, per_class_change
+from kineflow.evaluation.report import plots, ranking_plots
+from kineflow.evaluation.report.curve_advice import advice
+from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
+from kineflow.evaluation.two_classes import threshold_of
 from kineflow.storage.files import atomic_file
 from kineflow.storage.page_policy import PAGE_POLICY
 
 _CONFUSED_PAIRS = 8
+_BEST_FEW = 5  # top-5 says something of more classes than that
+_LEAST_SIDE_PX, _MOST_SIDE_PX = 146, 224  # of a picture on the page
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,14 @@ class Example:
     Attributes:
         index: Its place among the scores.
         verdict: What happened to it; examples of one verdict are shown together.
-        frames: JPEG film strip.
-        flow: JPEG film strip of its flow, or None.
+        frames: JPEGs of a few frames.
+        flow: JPEGs of their flow, as many; empty where there is none.
     """
 
     index: int
     verdict: str
-    frames: bytes
-    flow: bytes | None = None
+    frames: tuple[bytes, ...]
+    flow: tuple[bytes, ...] = ()
 
 
 def write_report(
@@ -78,6 +84,8 @@ def render(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": _percent, "points": _points, "count": _count, "some": some_of, "uri": data_uri}
+    environment.filters["area"] = _area
+    student = evaluation.scores_of(evaluation.student)
     return environment.get_template("page.html.j2").render(
         policy=PAGE_POLICY,
         dark=plots.for_dark,
@@ -90,8 +98,17 @@ def render(
         gain=_gain(evaluation.student, evaluation),
         model_rows=[_model_row(model, evaluation) for model in evaluation.models],
         fusion_rows=[_fusion_row(fused, evaluation) for fused in evaluation.fusions],
+        trivial_rows=[_trivial_row(scores, evaluation) for scores in evaluation.trivial],
+        trivial_finding=against_trivial(evaluation),
+        is_beaten=is_beaten(evaluation),
+        warnings=list(filter(None, (one_answer(model.scores) for model in evaluation.models))),
+        top5=len(evaluation.classes) > _BEST_FEW,
+        two=_two_classes(evaluation) if len(evaluation.classes) == 2 else None,
+        groups=len(set(evaluation.groups)) if groups_repeat(evaluation.groups or None) else 0,
+        advice=[(m.name, said) for m in evaluation.models if (said := advice(m.curves, len(evaluation.classes)))],
+        seen=_seen(evaluation),
         figures=_figures(evaluation),
-        confused=_confused_pairs(evaluation.scores_of(evaluation.student)),
+        confused=_confused_pairs(student),
         examples=_grouped(examples, evaluation),
         wheel=wheel if any(example.flow for example in examples) else None,
         lineage=lineage or {},
@@ -105,23 +122,48 @@ def _colours(evaluation: Evaluation) -> dict[str, str]:
 def _gain(name: str, evaluation: Evaluation) -> Gain | None:
     if evaluation.baseline is None or name == evaluation.baseline:
         return None
-    return paired_gain(evaluation.scores_of(name), evaluation.scores_of(evaluation.baseline))
+    return evaluation.gain(evaluation.scores_of(name), evaluation.scores_of(evaluation.baseline))
 
 
 def _model_row(model: Evaluated, evaluation: Evaluation) -> dict[str, Any]:
-    return {"model": model, "summary": summarise(model.scores), "gain": _gain(model.name, evaluation)}
+    return {"model": model, "summary": evaluation.summary_of(model.scores), "gain": _gain(model.name, evaluation)}
 
 
 def _fusion_row(fused: Fused, evaluation: Evaluation) -> dict[str, Any]:
     members = [evaluation.scores_of(name) for name in fused.members]
-    best = max(members, key=lambda scores: summarise(scores).top1)
+    best = max(members, key=lambda scores: evaluation.summary_of(scores).top1)
     return {
         "fused": fused,
-        "summary": summarise(fused.scores),
+        "summary": evaluation.summary_of(fused.scores),
         "parts": list(zip(fused.members, fused.weights, strict=True)),
         "best": best.model,
-        "gain": paired_gain(fused.scores, best),
+        "gain": evaluation.gain(fused.scores, best),
     }
+
+
+def _trivial_row(scores: Scores, evaluation: Evaluation) -> dict[str, Any]:
+    student = evaluation.scores_of(evaluation.student)
+    return {"name": scores.model, "summary": evaluation.summary_of(scores), "gain": evaluation.gain(student, scores)}
+
+
+def _two_classes(evaluation: Evaluation) -> dict[str, Any]:
+    """What is shown of two classes alone: each model's threshold-free figures, and the student's threshold."""
+    student = evaluation.scores_of(evaluation.student)
+    threshold = threshold_of(student, evaluation.student_on_val)
+    recalls = per_class_accuracy(confusion_of(student)).tolist()
+    scored = [m.scores for m in evaluation.models] + [f.scores for f in evaluation.fusions] + [*evaluation.trivial]
+    rows = [(scores.model, evaluation.summary_of(scores)) for scores in scored]
+    return {"rows": rows, "threshold": threshold, "recalls": recalls, "top1": evaluation.summary_of(student).top1}
+
+
+def _seen(evaluation: Evaluation) -> dict[str, Any]:
+    """How large the pictures of examples are shown, px, and what the student sees of a frame, in words."""
+    seen = next(model.preprocessing for model in evaluation.models if model.name == evaluation.student)
+    if seen is None:
+        return {"side": _MOST_SIDE_PX, "words": ""}
+    what = "the whole frame squeezed to a square" if seen.fit == "squash" else "the square in the middle"
+    side = min(max(seen.crop, _LEAST_SIDE_PX), _MOST_SIDE_PX)
+    return {"side": side, "words": f"{what}, {seen.crop} × {seen.crop} px"}
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -129,8 +171,9 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     colours = _colours(evaluation)
     student = evaluation.scores_of(evaluation.student)
     compared = None if evaluation.baseline is None else evaluation.scores_of(evaluation.baseline)
-    bars = [_bar(model.scores, colours[model.name]) for model in evaluation.models]
-    bars += [_bar(fused.scores, plots.FUSION) for fused in evaluation.fusions]
+    bars = [_bar(model.scores, colours[model.name], evaluation) for model in evaluation.models]
+    bars += [_bar(fused.scores, plots.FUSION, evaluation) for fused in evaluation.fusions]
+    bars += [_bar(scores, plots.TRIVIAL, evaluation) for scores in evaluation.trivial]
     compared_scores = [student] if compared is None or compared.model == student.model else [student, compared]
     curves = {model.name: model.curves for model in evaluation.models if model.curves}
     classes = student.classes
@@ -141,11 +184,17 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         if len(compared_scores) == 2
         else None,
         "curves": plots.curves(curves, colours) if curves else None,
+        "roc": ranking_plots.roc_and_precision([model.scores for model in evaluation.models], colours)
+        if len(classes) == 2 and 0 < student.labels.sum() < len(student)
+        else None,
+        "calibration": [
+            (scores.model, ranking_plots.calibration(scores, colours[scores.model])) for scores in compared_scores
+        ],
     }
 
 
-def _bar(scores: Scores, colour: str) -> plots.Bar:
-    summary = summarise(scores)
+def _bar(scores: Scores, colour: str, evaluation: Evaluation) -> plots.Bar:
+    summary = evaluation.summary_of(scores)
     return plots.Bar(scores.model, summary.top1, summary.top1_low, summary.top1_high, colour)
 
 
@@ -185,6 +234,10 @@ def _described(example: Example, evaluation: Evaluation) -> dict[str, Any]:
 
 def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def _area(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _points(difference: float) -> str:

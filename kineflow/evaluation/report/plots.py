@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1f2430", "#667085", "#d9dde5"
-STUDENT, BASELINE, FUSION = "#2f6fde", "#8a93a3", "#0f9d8a"
+STUDENT, BASELINE, FUSION, TRIVIAL = "#2f6fde", "#8a93a3", "#0f9d8a", "#b9a27a"
 OTHERS = ("#e07a1f", "#8e5bd0", "#c2417c", "#5b8c2a", "#b08900")
 GAIN, LOSS = STUDENT, "#d9662b"
 # Only inks and grid change on a dark page; the colours of data are legible on both.

@@ -1,4 +1,4 @@
-"""Film strips: a few frames of a clip, or of its flow as colours, side by side in one small picture."""
+"""Pictures of clips: a few frames as a network sees them, and their flow as colours; film strips in one picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kineflow.data.transforms import View, apply_view, centre_view, resize_short_side
 from kineflow.evaluation.examples import pick_examples
 from kineflow.evaluation.report.page import Example
 from kineflow.evaluation.results import Evaluation
@@ -15,13 +16,14 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.arrays import Pixels
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.quantise import dequantise
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
-_PICTURES = 8
-_HEIGHT_PX = 96
+_PICTURES = 6
+_HEIGHT_PX = 176  # of a whole frame, where no network says what it sees of it
 _JPEG_QUALITY = 80
 _GAP_PX = 2
 _WHEEL_PX = 96
@@ -30,35 +32,58 @@ _FULL_COLOUR_QUANTILE = 0.99
 
 
 def example_clips(evaluation: Evaluation, clip_set: ClipSet, flow_set: FlowSet | None, count: int) -> list[Example]:
-    """Up to ``count`` clips of the evaluation as film strips, with their flow where there is some."""
+    """Up to ``count`` clips of the evaluation as the student sees them, with their flow where there is some."""
     baseline = None
     if evaluation.baseline is not None and evaluation.baseline != evaluation.student:
         baseline = evaluation.scores_of(evaluation.baseline)
     student = evaluation.scores_of(evaluation.student)
+    seen = next(model.preprocessing for model in evaluation.models if model.name == evaluation.student)
     clips = {clip.clip_id: clip for clip in clip_set.clips}
     examples = []
     for pick in pick_examples(student, baseline, count):
         clip = clips[student.clip_ids[pick.index]]
-        frames = clip_strip(clip_set, clip, pictures=_PICTURES, height=_HEIGHT_PX)
-        flow = None
+        frames = _pictures(read_frames(clip_set.locate(clip), _places(clip, _PICTURES)), seen)
+        flow: tuple[bytes, ...] = ()
         if flow_set and _has_flow(flow_set, clip):
-            flow = flow_strip(flow_set, clip, pictures=_PICTURES, height=_HEIGHT_PX)
+            flow = _pictures(flow_colours(flow_set, clip, pictures=_PICTURES), seen)
         examples.append(Example(pick.index, pick.verdict, frames, flow))
     return examples
 
 
-def clip_strip(clip_set: ClipSet, clip: Clip, *, pictures: int, height: int) -> bytes:
-    """Frames of a clip, evenly spaced, as a JPEG ``height`` px high."""
-    return jpeg_strip(read_frames(clip_set.locate(clip), _places(clip, pictures)), height=height)
+def as_seen(frames: Pixels, seen: Preprocessing | None) -> Pixels:
+    """The part of uint8 frames ``[T, H, W, 3]`` that a network sees when it is tested with one crop, at its size.
+
+    That is the square in the middle, or the whole frame squeezed; all of them as they are where ``seen`` is None.
+    """
+    if seen is None:
+        return frames
+    if seen.fit == "squash":
+        return apply_view(frames, View(0, 0, seen.crop, squash=True))
+    resized = resize_short_side(frames, seen.short_side)
+    height, width = resized.shape[1:3]
+    return apply_view(resized, centre_view(height, width, seen.crop))
+
+
+def _pictures(frames: Pixels, seen: Preprocessing | None) -> tuple[bytes, ...]:
+    """JPEGs of frames as a network sees them."""
+    cut = as_seen(frames, seen)
+    height = cut.shape[1] if seen else _HEIGHT_PX
+    return tuple(jpeg_strip(cut[place : place + 1], height=height) for place in range(len(cut)))
 
 
 def flow_strip(flow_set: FlowSet, clip: Clip, *, pictures: int, height: int) -> bytes:
-    """Flow at the frames of :func:`clip_strip`, as colours (hue: direction; strength: speed within this clip)."""
+    """:func:`flow_colours` as one JPEG ``height`` px high."""
+    return jpeg_strip(flow_colours(flow_set, clip, pictures=pictures), height=height)
+
+
+def flow_colours(flow_set: FlowSet, clip: Clip, *, pictures: int) -> Pixels:
+    """Flow at evenly spaced frames, as colours (hue: direction; strength: speed within this clip)."""
     flow = read_flow(flow_set.locate(clip.clip_id), _places(clip, pictures))
     flow_px = dequantise(flow, flow_set.bound_px)  # [T, H, W, 2]
     speeds = np.linalg.norm(flow_px, axis=-1)
     fastest = max(float(np.quantile(speeds, _FULL_COLOUR_QUANTILE)), 1.0)
-    return jpeg_strip(flow_to_rgb(flow_px, max_px=fastest), height=height)
+    colours: Pixels = flow_to_rgb(flow_px, max_px=fastest)
+    return colours
 
 
 def wheel_key() -> bytes:

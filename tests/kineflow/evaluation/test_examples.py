@@ -39,12 +39,14 @@ def test_every_kind_has_its_turn_and_empty_kinds_give_theirs_away():
     student = scores("s", [0] * 9, [0] * 8 + [1])
     plain = scores("p", [0] * 9, [1] * 9)
     kinds = [pick.verdict for pick in pick_examples(student, plain, 4)]
-    assert kinds == ["s right, p wrong"] * 3 + ["both wrong"]
+    assert kinds == ["both wrong"] + ["s right, p wrong"] * 3
 
 
-def test_the_surest_come_first_and_classes_in_turn():
-    student = scores("s", [0, 0, 1, 1, 2], [0, 0, 1, 1, 2], sure=[3, 9, 8, 2, 1])
-    assert [pick.index for pick in pick_examples(student, None, 5)] == [1, 2, 4, 0, 3]
+def test_wrong_and_sure_then_right_and_unsure_classes_in_turn():
+    right = scores("s", [0, 0, 1, 1, 2], [0, 0, 1, 1, 2], sure=[3, 9, 8, 2, 1])
+    assert [pick.index for pick in pick_examples(right, None, 5)] == [4, 3, 0, 2, 1]
+    wrong = scores("s", [0, 0, 1, 1, 2], [1, 1, 0, 0, 0], sure=[3, 9, 8, 2, 1])
+    assert [pick.index for pick in pick_examples(wrong, None, 5)] == [1, 2, 4, 0, 3]
 
 
 def test_other_clips_cannot_be_compared():

@@ -25,6 +25,7 @@ from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 
 LABELS = [0, 0, 1, 1]
+FIGURES = {"top1", "top5", "mean_class_accuracy", "top1_low", "top1_high", "auc", "average_precision", "ece", "brier"}
 
 
 def scores(model, predicted):
@@ -52,12 +53,12 @@ def folder(tmp_path):
 
 def test_metrics_hold_models_fusions_and_data(folder):
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert set(metrics) == {"plain", "student", "fusion", "data"}
-    assert set(metrics["plain"]) == {"top1", "top5", "mean_class_accuracy", "top1_low", "top1_high"}
+    assert set(metrics) == {"plain", "student", "fusion", "baselines", "data"}
+    assert set(metrics["plain"]) == FIGURES
     assert (metrics["plain"]["top1"], metrics["student"]["top1"]) == (0.25, 0.75)
     assert metrics["fusion"]["student + plain"]["top1"] == 0.75
     assert metrics["fusion"]["student + plain"]["weights"] == {"student": 0.75, "plain": 0.25}
-    assert metrics["data"] == {"split": "test", "clips": 4, "version": "abc"}
+    assert metrics["data"] == {"split": "test", "clips": 4, "classes": 3, "version": "abc"}
 
 
 def test_score_files_are_those_of_the_models(folder):
@@ -97,7 +98,7 @@ def test_flat_metrics_name_models_and_fusions():
     metrics = evaluation_metrics(evaluation())
     assert metrics["student/top1"] == 0.75
     assert metrics["fusion/student and plain/top1"] == 0.75
-    assert len(metrics) == 15
+    assert len(metrics) == 3 * len(FIGURES)
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,16 @@ def test_the_first_normalisation_is_the_stem_s(name: str) -> None:
     assert name == "vgg16" or isinstance(layers[1], nn.BatchNorm2d)
 
 
+def test_stages_and_the_classifier_are_all_of_the_network(name: str) -> None:
+    network = build(name)
+    modules = [f"{module}." for stage in network.stage_modules() for module in stage]
+    behind = [key for key, _ in network.named_parameters() if not key.startswith(tuple(modules))]
+    assert behind == [f"{network.classifier_name}.weight", f"{network.classifier_name}.bias"]
+    order = [key for key, _ in network.named_parameters()][:-2]
+    firsts = [next(at for at, key in enumerate(order) if key.startswith(module)) for module in modules]
+    assert firsts == sorted(firsts)
+
+
 @pytest.mark.parametrize("wrong", [{"width": 0.0}, {"width": 17.0}, {"dropout": 1.0}, {"output_stride": 4}])
 def test_impossible_values_are_named(name: str, wrong: dict[str, float]) -> None:
     with pytest.raises(KineflowError, match=next(iter(wrong))):

@@ -119,6 +119,19 @@ def clips(name: str, batch: int, steps: int, *size: int, channels: int | None = 
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
+@every_network
+def test_stages_and_what_is_behind_them_are_all_of_the_network(name: str) -> None:
+    with torch.device("meta"):
+        network = build(name)
+    stages = [f"{module}." for stage in network.stage_modules() for module in stage]
+    names = [key for key, _ in network.named_parameters()]
+    behind = {key for key in names if not key.startswith(tuple(stages))}
+    assert {key for key in names if key.startswith(f"{network.classifier_name}.")} <= behind
+    assert not any(key.startswith(f"{network.stem_name}.") for key in behind)
+    if name in ("s3d", "s3d_g", "tsn", "st_resnet", "learnt_flow"):  # others read features of frozen networks
+        assert all(key.startswith(f"{network.classifier_name}.") for key in behind)
+
+
 @pytest.mark.parametrize(("name", "channels"), [(name, n) for name in list_models() for n in different(name).channels])
 @pytest.mark.parametrize("size", [(12, 64, 80), (17, 57, 43), (33, 64, 64)])
 def test_forward_gives_finite_logits_of_any_clip(name: str, channels: int, size: tuple[int, int, int]) -> None:

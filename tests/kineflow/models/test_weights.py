@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kineflow.models.download import display_name
+from kineflow.models.named_weights import MIRROR, weights_file
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
-from kineflow.models.weights import display_name, fetch_weights, load_weights, read_weights, weights_cache
+from kineflow.models.weights import fetch_weights, load_weights, read_weights, weights_cache
+from kineflow.models.weights_table import TABLE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
@@ -31,6 +35,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.asked: list[str] = []
+        self.sent: list[int] = []
 
     def handle_error(self, *_: Any) -> None:
         """Clients that hang up are what some tests are about."""
@@ -55,11 +60,19 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_header("Location", target)
             self.end_headers()
             return
-        self.send_response(200)
+        whole = name != "torn.pth" or len(self.server.asked) > 1
+        begin = int(self.headers.get("Range", "bytes=0-")[6:-1]) if name in ("torn.pth", "resumed.pth") else 0
+        if begin >= len(BODY):
+            self.send_error(416, "Range Not Satisfiable")
+            return
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(BODY) - 1}/{len(BODY)}")
         if name != "unsized.pth":
-            self.send_header("Content-Length", str(len(BODY)))
+            self.send_header("Content-Length", str(len(BODY) - begin))
         self.end_headers()
-        self.wfile.write(BODY[: len(BODY) // 2] if name == "torn.pth" else BODY)
+        self.server.sent.append(len(BODY) - begin)
+        self.wfile.write(BODY[begin:] if whole else BODY[: len(BODY) // 2])
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -98,7 +111,6 @@ def test_a_damaged_cache_is_downloaded_again(server: Server, tmp_path: Path) -> 
     ("name", "sha256", "named"),
     [
         ("weights.pth", "0" * 64, f"sha256 is {SHA256}"),
-        ("torn.pth", SHA256, ""),
         ("absent.pth", SHA256, "404"),
         ("moved-away.pth", SHA256, "ftp"),
         ("moved-plain.pth", SHA256, "not fetched by http"),
@@ -111,6 +123,39 @@ def test_a_failed_download_leaves_nothing(server: Server, tmp_path: Path, name: 
         fetch_weights(server.url(name), sha256=sha256, cache=tmp_path)
     assert named in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_broke_off_is_no_file_and_goes_on(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match="broke off"):
+        fetch_weights(server.url("torn.pth"), sha256=SHA256, cache=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f".{SHA256}.pth.part"]
+    path = fetch_weights(server.url("torn.pth"), sha256=SHA256, cache=tmp_path)
+    assert path.read_bytes() == BODY
+    assert server.sent == [len(BODY), len(BODY) - len(BODY) // 2]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_named_weights_are_downloaded_once_and_kept_under_their_published_name(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(MIRROR, raising=False)
+    row = replace(TABLE[0], url=server.url("moved.pth"), sha256=SHA256[:8], size_mb=len(BODY) / 1e6)
+    path = weights_file(row)
+    assert (path.name, path.parent, path.read_bytes()) == (row.file, weights_cache(), BODY)
+    asked = len(server.asked)
+    assert weights_file(row) == path
+    assert len(server.asked) == asked
+    path.write_bytes(b"damaged")
+    assert weights_file(row).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "resumed.pth"])
+@pytest.mark.parametrize("left", [b"of another file", BODY[:-7] + b"another", BODY + b"more"])
+def test_what_is_left_of_another_download_does_no_harm(server: Server, tmp_path: Path, name: str, left: bytes) -> None:
+    """Whether the server goes on where it is asked to, or begins anew."""
+    (tmp_path / f".{SHA256}.pth.part").write_bytes(left)
+    assert fetch_weights(server.url(name), sha256=SHA256, cache=tmp_path).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "unsized.pth"])

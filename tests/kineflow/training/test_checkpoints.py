@@ -12,7 +12,7 @@ class Code:
 
 
 def test_tensors_and_plain_values_come_back(tmp_path):
-    state = {"steps_done": 3, "task": {"weight": torch.rand(2, 3)}, "best_score": -float("inf")}
+    state = {"steps_done": 3, "task": {"weight": torch.rand(2, 3)}, "best": {"highest": -float("inf")}}
     save_checkpoint(tmp_path / "last.ckpt", state)
     loaded = load_checkpoint(tmp_path / "last.ckpt")
     assert torch.equal(loaded["task"].pop("weight"), state["task"].pop("weight"))

@@ -317,6 +317,8 @@ class TestSnippets:
     def test_what_has_learnt_nothing_cannot_be_frozen(self, data, streams, tmp_path):
         with pytest.raises(KineflowError, match="partial_norms freezes what 'initial-rgb' has never learnt"):
             train(data, streams["rgb"], tmp_path, frames=1, partial_norms="statistics")
+        with pytest.raises(KineflowError, match="frozen freezes what 'initial-rgb' has never learnt"):
+            train(data, streams["rgb"], tmp_path, frames=1, frozen="backbone")
 
     def test_frozen_statistics_are_those_of_the_start(self, data, streams, tmp_path):
         network, card = load_bundle(streams["rgb"])

@@ -159,6 +159,16 @@ def tsn(work: Path) -> dict[str, Any]:
     return trained(Classification(network, seen("rgb", 3), **STEADY), work, shapes={"rgb": (3, 2, 32, 32)})
 
 
+def staged(work: Path) -> dict[str, Any]:
+    """The last two stages and the classifier first, all from the fourth step on, in the middle of a round."""
+    torch.manual_seed(0)
+    network = create_model("tsn", num_classes=CLASSES, width=0.125, dropout=0.0, output_stride=8, segments=2)
+    task = Classification(
+        network, seen("rgb", 3), **STEADY, frozen="backbone", unfrozen_stages=2, unfreeze_after_steps=3
+    )
+    return trained(task, work, shapes={"rgb": (3, 2, 32, 32)})
+
+
 def st_resnet(work: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     network = create_model("st_resnet", num_classes=CLASSES, in_channels=7, width=0.125, output_stride=8)
@@ -241,6 +251,7 @@ SCENARIOS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "distillation": distillation,
     "auxiliary": auxiliary,
     "tsn": tsn,
+    "staged": staged,
     "st_resnet": st_resnet,
     "recurrent_mean": lambda work: recurrent(work, "mean"),
     "recurrent_sum": lambda work: recurrent(work, "sum"),

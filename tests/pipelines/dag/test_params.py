@@ -43,7 +43,7 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
         (lambda v: v["student"].update(batch_size=0), ["student.batch_size", "greater than or equal to 1", "0"]),
         (lambda v: v["flow"].update(bound_px="far"), ["flow.bound_px", "number", "'far'"]),
         (lambda v: v.update(techer={}), ["techer", "unknown section", "teacher"]),
-        (lambda v: v.pop("teacher"), ["teacher: missing"]),
+        (lambda v: v.pop("registration"), ["registration: missing", "name"]),
         (lambda v: v.update(seed="one"), ["seed", "int is expected", "'one'"]),
         (lambda v: v.update(seed=-3), ["seed", "from 0 to 2147483647", "-3"]),
         (lambda v: v.update(student=None), ["student", "mapping"]),
@@ -58,6 +58,19 @@ def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, chang
     with pytest.raises(KineflowError) as caught:
         load_params(graph_of("d3d"), changed(change))
     assert all(word in str(caught.value) for word in message), str(caught.value)
+
+
+def test_what_is_left_out_has_its_defaults(changed: Any) -> None:
+    def keep(values: Values) -> None:
+        for key in set(values) - {"registration", "evaluation"}:
+            del values[key]
+
+    def empty(values: Values) -> None:
+        for key in set(values) - {"registration", "evaluation", "cluster"}:
+            values[key] = {}
+        values["seed"] = 0
+
+    assert load_params(graph_of("d3d"), changed(keep)) == load_params(graph_of("d3d"), changed(empty))
 
 
 def test_all_faults_are_named_at_once(changed: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.engines.container_settings import (
     Mount,
+    named_files,
     needs_network,
     open_to_group,
     run_settings,
@@ -118,3 +119,10 @@ def test_every_container_is_without_rights() -> None:
     assert settings["cap_drop"] == ["ALL"]
     assert settings["security_opt"] == ["no-new-privileges"]
     assert "privileged" not in settings
+
+
+def test_the_folder_of_weights_is_seen_by_containers(tmp_path: Path) -> None:
+    (tmp_path / "certificates.pem").touch()
+    variables = {"SSL_CERT_FILE": str(tmp_path / "certificates.pem"), "KINEFLOW_WEIGHTS": str(tmp_path), "HOME": "/tmp"}
+    assert named_files(variables) == [tmp_path / "certificates.pem", tmp_path]
+    assert named_files({"KINEFLOW_WEIGHTS": str(tmp_path / "absent")}) == []

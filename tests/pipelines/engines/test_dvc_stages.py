@@ -60,6 +60,17 @@ def test_other_parameters_have_a_workspace_of_their_own() -> None:
     assert stage["params"][0] == {"runs/d3d/mine/digests.yaml": ["ingest"]}
 
 
+def test_dvc_is_not_asked_for_a_section_that_is_left_out(tmp_path: Path) -> None:
+    values = {"registration": {"name": "mine"}, "ingestion": {"source": "videos"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    text = files(Workspace(tmp_path, tmp_path, tmp_path / "params.yaml"))[DVC_FILE]
+    stages = yaml.safe_load(text)["stages"]
+    assert stages["validate"]["params"] == [{DIGESTS_FILE: ["validate"]}]
+    assert stages["validate"]["cmd"].endswith("--params '{}'")
+    assert stages["ingest"]["params"][1] == {"params.yaml": ["ingestion"]}
+    assert stages["ingest"]["cmd"].endswith("--params params.yaml:ingestion --seed 0")
+
+
 ODD_NAMES = [
     "my run", "$(touch OOPS)", "`touch OOPS`", "it's", 'say "x"', "a;b&c|d", "a*?[b]", "{a,b}", "~", "#1", "-x", "a:b",
     "back\\slash", "%s", "ü", "$HOME",

@@ -76,7 +76,7 @@ class Balance(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page():
-    examples = [Example(0, "both right", b"jpeg-a", b"jpeg-b"), Example(30, "both wrong", b"jpeg-c")]
+    examples = [Example(0, "both right", (b"jpeg-a",), (b"jpeg-b",)), Example(30, "both wrong", (b"jpeg-c", b"jpeg-d"))]
     return render(evaluation(), title="A title", examples=examples, wheel=b"png", lineage={"git commit": "3f2c9aa"})
 
 
@@ -104,7 +104,7 @@ def test_the_headline_figures_are_those_of_the_scores(page):
 
 
 def test_examples_show_truth_and_every_answer(page):
-    assert decoded(page, "image/jpeg") == [b"jpeg-a", b"jpeg-b", b"jpeg-c"]
+    assert decoded(page, "image/jpeg") == [b"jpeg-a", b"jpeg-b", b"jpeg-c", b"jpeg-d"]
     assert decoded(page, "image/png") == [b"png"]
     text = words(page)
     guess = evaluation().models[1].scores
@@ -117,7 +117,7 @@ def test_examples_show_truth_and_every_answer(page):
 
 def test_plots_are_drawn_for_light_and_dark_pages(page):
     plots = decoded(page, "image/svg+xml")
-    assert len(plots) == 2 * (1 + 2 + 1 + 1)  # accuracy, two confusions, change, curves
+    assert len(plots) == 2 * (1 + 2 + 2 + 1 + 1)  # accuracy, two calibrations, two confusions, change, curves
     for plot in plots:
         ElementTree.fromstring(plot)
     dark, light = plots[0].decode(), plots[1].decode()
@@ -130,7 +130,7 @@ def test_plots_are_drawn_for_light_and_dark_pages(page):
 def test_no_name_escapes():
     names = (f"teacher {NASTY}", f"plain {NASTY}", f"student {NASTY}")
     compared = evaluation(classes=(NASTY, "b" + NASTY, "\x00\x1b\n"), names=names)
-    html = render(compared, title=NASTY, examples=[Example(0, NASTY, b"x")], lineage={NASTY: NASTY})
+    html = render(compared, title=NASTY, examples=[Example(0, NASTY, (b"x",))], lineage={NASTY: NASTY})
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "{{7*7}}" in html
@@ -156,6 +156,27 @@ def test_parts_without_content_are_left_out():
     for heading in ("Late fusion", "Which classes changed", "Example clips", "Training", "against"):
         assert heading not in text
     assert "Confusion" in text
+
+
+@pytest.mark.slow
+def test_top_5_is_for_many_classes_and_curves_of_thresholds_for_two():
+    few, many = words(render(evaluation(), title="t")), words(render(evaluation(classes="abcdefgh"), title="t"))
+    assert "top-5" not in few
+    assert "top-5" in many
+    assert "AUC" not in few + many
+    two = words(render(evaluation(classes="ab"), title="t"))
+    assert "AUC" in two
+    assert "One half: no val clips" in two
+
+
+def test_groups_of_clips_are_what_intervals_go_by():
+    grouped = evaluation(groups=tuple(str(place // 4) for place in range(40)))
+    assert "the 40 clips are of 10 groups" in words(render(grouped, title="t"))
+    student = grouped.scores_of("student")
+    apart = evaluation().summary_of(student)
+    assert (
+        grouped.summary_of(student).top1_high - grouped.summary_of(student).top1_low > apart.top1_high - apart.top1_low
+    )
 
 
 def test_a_difference_that_may_be_chance_is_called_so():

