@@ -64,7 +64,7 @@ def text_of(settings: Sequence[Setting], heading: str) -> str:
         if setting.section != section:
             section = setting.section
             lines += ["", f"{section}:"]
-        plain = f"{'  ' if section else ''}{setting.key}: {_yaml(setting.value)}"
+        plain = f"{'  ' if section else ''}{setting.key}: {plain_yaml(setting.value)}"
         lines += _commented(plain, printable(setting.why))
     return "\n".join(lines) + "\n"
 
@@ -182,7 +182,8 @@ def _run(surveyed: Surveyed, section: str) -> list[Setting]:
     ]
 
 
-def _yaml(value: object) -> str:
+def plain_yaml(value: object) -> str:
+    """A value as it stands in a parameter file, on one line."""
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.storage.errors import KineflowError
 from kineflow.survey.clips_csv import write_clips
 from kineflow.survey.survey import Surveyed, Wanted, survey_videos
-from pipelines.chosen_params import CLIPS_FILE, FOLDS, TRAINS, Setting, merged_into, settings_of, text_of
+from pipelines.chosen_params import CLIPS_FILE, FOLDS, TRAINS, Setting, merged_into, plain_yaml, settings_of, text_of
 from pipelines.dag.recipes import load_pipeline
 from pipelines.project import check_no_project, make_project, recipe_params
 
@@ -73,9 +74,18 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
         text = merged_into(recipe_params(recipe), settings, heading, name)
     folder.mkdir(parents=True, exist_ok=True)
     write_clips(folder / CLIPS_FILE, surveyed.clips)
-    write_page(folder / PAGE, surveyed, [(s.section, s.key, s.value, s.why) for s in settings], recipe=recipe)
+    write_page(folder / PAGE, surveyed, _rows(settings), recipe=recipe)
     make_project(folder, recipe, params=text)
     return SurveyedProject(folder, recipe, surveyed, tuple(settings))
+
+
+def _rows(settings: Sequence[Setting]) -> list[tuple[str, str, str, str]]:
+    """For the page: those with a reason, one that two sections share once."""
+    rows: dict[tuple[str, str, str], Setting] = {}
+    for setting in settings:
+        if setting.why:
+            rows.setdefault((setting.key, plain_yaml(setting.value), setting.why), setting)
+    return [(setting.section, key, value, why) for (key, value, why), setting in rows.items()]
 
 
 def _check_folds(folds: int | None, recipe: str) -> None:

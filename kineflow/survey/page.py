@@ -21,8 +21,8 @@ from kineflow.survey.shortcuts import separation
 from kineflow.survey.survey import Surveyed
 from kineflow.survey.survey_set import SeenClip, labelled
 
-Row = tuple[str, str, Any, str]
-"""Section, key, value and reason of a parameter."""
+Row = tuple[str, str, str, str]
+"""Section, key, value as it stands in the file, and reason of a parameter."""
 
 _CLASSES_WITH_PICTURES = 24
 _PICTURES_A_CLASS = 8

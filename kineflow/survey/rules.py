@@ -25,6 +25,7 @@ FEW_CLIPS = 1000
 of ±6 points round 75 %, and one of 149 clips of ±15; folds by group test every clip once."""
 
 _FASTEST_FPS = 15.0
+_LEAST_FRAMES = 16
 _SAME_RATE = 0.05
 _SIDES = (64, 96, 128, 160, 192, 224, 256)
 _MOST_PX = {True: 256, False: 128}  # by whether there is a GPU
@@ -48,21 +49,30 @@ class Choice(Generic[T]):
     why: str
 
 
-def target_fps(rates: Sequence[float]) -> Choice[float]:
-    """The rate to which clips are resampled: the 10th percentile of the rates, at most 15.
+def target_fps(rates: Sequence[float], seconds: float) -> Choice[float]:
+    """The rate to which clips are resampled: the 10th percentile of the rates, at most 15, or 16 frames a clip.
 
     Nine of ten clips then lose frames and none of their time, one of ten repeats some; a punch takes as many frames in
     a film of 25 fps as in one of 30. Above 15 fps flow costs more and says little more: measured, the median |flow| of
-    128 px high frames is .03 px from one frame to the next at 12 fps already, under half of one 8-bit step.
+    128 px high frames is .03 px from one frame to the next at 12 fps already, under half of one 8-bit step. Clips of
+    half a second, as the demo's, keep what frames they have.
+
+    Args:
+        rates: Of the files; 0 where one states none.
+        seconds: 10th percentile of the clips' lengths; 0 where it is not known.
     """
     known = sorted(rate for rate in rates if rate > 0)
     if not known:
         return Choice(_FASTEST_FPS, "no file states its rate")
     slow, fast = _quantile(known, 0.1), _quantile(known, 0.9)
-    if fast <= _FASTEST_FPS and fast - slow <= _SAME_RATE * slow:
-        return Choice(0.0, f"as they are: all have {slow:g} fps")
-    fps = max(1.0, float(math.floor(min(slow, _FASTEST_FPS) + 0.5)))
-    return Choice(fps, f"rates run from {known[0]:g} to {known[-1]:g}; their 10th percentile is {slow:.3g}, at most 15")
+    most = max(_FASTEST_FPS, _LEAST_FRAMES / seconds if seconds else 0.0)
+    same = fast - slow <= _SAME_RATE * slow
+    if same and fast <= most:
+        return Choice(0.0, f"as they are: all have {slow:.3g} fps")
+    fps = max(1.0, float(math.floor(min(slow, most) + 0.5)))
+    span = f"rates run from {known[0]:.3g} to {known[-1]:.3g}, nine of ten are {slow:.3g} or more"
+    rates_are = f"all have {slow:.3g}" if same else span
+    return Choice(fps, f"{rates_are}; {most:.3g} say enough")
 
 
 def short_side(

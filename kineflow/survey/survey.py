@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.survey import rules
 from kineflow.survey.choices import Choices, aspect_of, choose
+from kineflow.survey.estimate import in_words
 from kineflow.survey.facts import Header
 from kineflow.survey.found import FoundClips, find_clips
 from kineflow.survey.groups import Together, find_groups, given_groups, with_groups
@@ -24,6 +27,7 @@ from kineflow.survey.survey_set import Odd, SeenClip, labelled, odd_clips
 SAMPLE = 200
 _USUAL_FLOW_CPU_SEC = 5e-7  # per pixel, until it is measured
 _DEFAULT_FOLDS = 5
+_OVER = 1.2
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def survey_videos(wanted: Wanted) -> Surveyed:
             where=found.source.root,
             remedy="look at one of them with a player; `kineflow init` reads what FFmpeg reads",
         )
-    fps = rules.target_fps([header.fps for header in headers])
+    lengths = [header.seconds for header in headers if header.seconds > 0]
+    fps = rules.target_fps([header.fps for header in headers], float(np.quantile(lengths, 0.1)) if lengths else 0.0)
     trains = _trains(wanted, found)
     crop = rules.network(machine, len(listed), 256).value.crop if trains else 0
     side = _side(headers, len(listed), fps.value, wanted.budget_sec, machine, crop)
@@ -128,6 +133,11 @@ def survey_videos(wanted: Wanted) -> Surveyed:
         machine=machine,
     )
     odd = odd_clips(listed, looks)
+    if choices.estimate.seconds > _OVER * wanted.budget_sec:
+        warnings.append(
+            f"a run will take about {in_words(choices.estimate.seconds)}, more than the budget of "
+            f"{in_words(wanted.budget_sec)}: the least that is of use does not fit"
+        )
     if choices.costs.is_busy:
         warnings.append("other programs are at work here; times are of this machine without them")
     return Surveyed(

@@ -27,7 +27,12 @@ def moving(fastest: float, **others: float) -> Motion:
     ],
 )
 def test_one_rate_for_slow_and_fast_films(rates: list[float], fps: float) -> None:
-    assert rules.target_fps(rates).value == fps
+    assert rules.target_fps(rates, 2.0).value == fps
+
+
+def test_short_clips_keep_their_frames() -> None:
+    assert rules.target_fps([25.0] * 20, 0.5).value == 0
+    assert rules.target_fps([25.0] * 10 + [50.0] * 10, 0.5).value == 25
 
 
 @pytest.mark.parametrize(("fastest", "bound"), [(0.3, 1.0), (1.3, 1.5), (8.4, 10.0), (500.0, 60.0)])
