@@ -30,7 +30,7 @@ _HEADING = """\
 Made from the code by `make reference`; do not edit.
 
 - [Commands](#commands): `kineflow … --help` says the same.
-- [Recipes](#recipes): the sections of each one's parameter file.
+- [Recipes](#recipes): the sections of each one's parameter file. One may be left out where no key of it is required.
 - [Steps](#steps): what each reads and writes; `python -m components.<step> --help` says the same.
 - [Sections](#sections): every key of every section, with its type, range, default and meaning.
 
