@@ -10,7 +10,7 @@ import numpy as np
 from kineflow.spec.split import Split
 
 SHARES: Mapping[Split, float] = {Split.TRAIN: 0.7, Split.VAL: 0.1, Split.TEST: 0.2}
-_MOST_REFINED = 300  # groups: every pair of them is tried
+_MOST_REFINED = 80  # groups: every pair of them is tried, and with more the first placement is near enough
 _ROUNDS = 10
 _LEAST_GAIN = 1e-9
 _NONE_AT_ALL = 100.0  # a class with more than its share in a split is better than one with nothing there
