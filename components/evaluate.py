@@ -75,7 +75,7 @@ def evaluate(
     with atomic_folder(evaluation) as partial:
         write_evaluation(partial, compared, version=version)
     warnings = [against_trivial(compared)] if is_beaten(compared) else []
-    warnings += filter(None, (one_answer(model.scores) for model in compared.models))
+    warnings += filter(None, [one_answer(compared.scores_of(compared.student))])
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
     metrics = evaluation_metrics(compared)
     return StepResult(

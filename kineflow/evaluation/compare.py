@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from kineflow.evaluation.baselines.trivial import trivial_baselines
+from kineflow.evaluation.curves import read_curves
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.protocol import check_clips, score_clips, unscored
-from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, read_curves, require_known
+from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, require_known
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
 from kineflow.models.bundle import load_bundle

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from kineflow.evaluation.curves import Curves
 from kineflow.evaluation.metrics import (
     Gain,
     Summary,
@@ -34,17 +35,14 @@ from kineflow.evaluation.metrics import (
 )
 from kineflow.evaluation.scores import Scores, align
 from kineflow.sets.clip_set import Clip
-from kineflow.spec.output_files import CURVES_FILE, METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
+from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
-from kineflow.storage.spreadsheet import as_given, harmless
+from kineflow.storage.spreadsheet import harmless
 
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
-_MOST_CURVE_ROWS = 1_000_000
-
-Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -246,34 +244,6 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         ("model", "true", "predicted", "clips"),
         (row for model in evaluation.models for row in _confusion_rows(model.scores)),
     )
-
-
-def read_curves(bundle: Path) -> Curves:
-    """Training curves of a model bundle (``curves.csv``: step, name, value), empty when it has none.
-
-    Raises:
-        KineflowError: The file has other columns, or a value that is no number.
-    """
-    path = bundle / CURVES_FILE
-    if not path.is_file():
-        return {}
-    curves: dict[str, list[tuple[float, float]]] = {}
-    number = 1
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            for number, row in enumerate(csv.DictReader(stream), 2):
-                if number > _MOST_CURVE_ROWS:
-                    raise ValueError("too many rows")
-                point = float(row["step"]), float(row["value"])
-                curves.setdefault(as_given(row["name"]), []).append(point)
-    except (AttributeError, KeyError, TypeError, ValueError, csv.Error):  # bytes that are no text are the former
-        raise KineflowError(
-            "no row of training curves (step, name, value)",
-            where=f"{path}, line {number}",
-            remedy="train the model again, or remove the file",
-        ) from None
-    finite = {name: [point for point in points if all(map(math.isfinite, point))] for name, points in curves.items()}
-    return {name: sorted(points) for name, points in finite.items() if points}
 
 
 def _class_rows(scores: Scores, evaluation: Evaluation) -> Iterable[tuple[str | int, ...]]:

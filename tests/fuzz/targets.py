@@ -58,8 +58,8 @@ def read_lists(folder: Path) -> None:
     import numpy as np
 
     from kineflow.data.boxes import read_boxes
+    from kineflow.evaluation.curves import read_curves
     from kineflow.evaluation.imported import read_imported
-    from kineflow.evaluation.results import read_curves
     from kineflow.evaluation.scores import Scores
     from kineflow.registry.measured import read_evaluation
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kineflow.evaluation.results import Curves
+from kineflow.evaluation.curves import Curves
 
 _STILL_FALLING = 0.02  # share by which the last quarter is below the one before
 _RISEN = 0.1  # share by which the end is above the lowest

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from kineflow.evaluation.curves import read_curves
 from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.results import (
     Evaluated,
@@ -14,7 +15,6 @@ from kineflow.evaluation.results import (
     Fused,
     clips_digest,
     evaluation_metrics,
-    read_curves,
     write_evaluation,
 )
 from kineflow.evaluation.scores import Scores
