@@ -25,7 +25,7 @@ from kineflow.survey.splits import SHARES, absences, split_by_group
 from kineflow.survey.survey_set import Odd, SeenClip, labelled, odd_clips
 
 SAMPLE = 200
-_USUAL_FLOW_CPU_SEC = 5e-7  # per pixel, until it is measured
+_USUAL_FLOW_CPU_SEC = 1e-6  # per pixel, until it is measured
 _DEFAULT_FOLDS = 5
 _OVER = 1.2
 
