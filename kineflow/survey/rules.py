@@ -88,8 +88,8 @@ def short_side(
 
     Flow costs what it has pixels. Measured per pixel of a pair: .3 to .5 µs of a CPU with ``fast``, .6 to 1.5 µs with
     ``capped``. A tenth of the budget may go into it; without a GPU 128 px are the most: the 99th percentile of |flow|
-    in a clip tells fights from none with an AUC of .65 at 64 px and .67 at 128, for four times the work. A network that is
-    trained sees ``crop`` px, and what is stored above that is computed for nothing.
+    in a clip tells fights from none with an AUC of .65 at 64 px and .67 at 128, for four times the work. A network
+    that is trained sees ``crop`` px, and what is stored above that is computed for nothing.
 
     Args:
         sides: Shorter sides of the videos, px.
