@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from kineflow.storage.errors import KineflowError
 from kineflow.survey.clips_csv import write_clips
+from kineflow.survey.estimate import TRAINING
 from kineflow.survey.survey import Surveyed, Wanted, survey_videos
 from pipelines.chosen_params import CLIPS_FILE, FOLDS, TRAINS, Setting, merged_into, plain_yaml, settings_of, text_of
 from pipelines.dag.recipes import load_pipeline
@@ -61,6 +63,8 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
     _check_folds(wanted.folds, recipe)
     surveyed = survey_videos(wanted)
     recipe = recipe or (FOLDS if surveyed.folds else TRAINS)
+    if recipe not in (FOLDS, TRAINS):
+        surveyed = _without_training(surveyed, recipe)
     name = _model_name(surveyed.found.source.root, folder)
     settings = settings_of(surveyed, recipe, name, folder)
     heading = (
@@ -77,6 +81,18 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
     write_page(folder / PAGE, surveyed, _rows(settings), recipe=recipe)
     make_project(folder, recipe, params=text)
     return SurveyedProject(folder, recipe, surveyed, tuple(settings))
+
+
+def _without_training(surveyed: Surveyed, recipe: str) -> Surveyed:
+    """What is known where a recipe's networks and steps are its demo's, of which no time is known."""
+    choices, estimate = surveyed.choices, surveyed.choices.estimate
+    parts = tuple(part for part in estimate.parts if part.what not in TRAINING)
+    warning = f"networks and steps are those of {recipe}'s demo, and what they take is not estimated"
+    return dataclasses.replace(
+        surveyed,
+        choices=dataclasses.replace(choices, estimate=dataclasses.replace(estimate, parts=parts)),
+        warnings=(*surveyed.warnings, warning),
+    )
 
 
 def _rows(settings: Sequence[Setting]) -> list[tuple[str, str, str, str]]:

@@ -94,8 +94,8 @@ def _costs(trial: Trial) -> Costs:
     del torch
     before = _peak_mb()
     step, is_busy = _step(trial) if trial.network else (0.0, False)
-    after = _peak_mb()
-    return Costs(ingest, flow, step, max(after - before, 1.0) / trial.batch if step else 0.0, after, is_busy)
+    taken = _gpu_mb() or _peak_mb() - before
+    return Costs(ingest, flow, step, max(taken, 1.0) / trial.batch if step else 0.0, _peak_mb(), is_busy)
 
 
 def _ingest(trial: Trial, folder: Path) -> tuple[float, list[Path]]:
@@ -186,11 +186,15 @@ def _step(trial: Trial) -> tuple[float, bool]:
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has held; of the GPU, where it trains on one."""
+    """The most memory that this process has held."""
     import resource
 
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _gpu_mb() -> float:
+    """The most memory of a GPU that this process has held; 0 where it uses none."""
     import torch
 
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return max(held, torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else held
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0

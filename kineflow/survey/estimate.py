@@ -12,6 +12,9 @@ START_SEC = 4.0
 """Of a step's process: imports and bookkeeping. Measured: 2 s of a step that does nearly nothing; the one that computes
 flow compiles for 6 s on a CPU."""
 
+TRAINING = ("teacher", "students")
+"""What the parts of :func:`training` are called."""
+
 _DISTIL = 1.3
 _USUAL_INGEST, _USUAL_FLOW = 0.01, 1.0  # CPU seconds a million pixels, as measured
 
@@ -79,9 +82,10 @@ def _part(what: str, pixels: float, measured: float, usual: float, machine: Mach
 def training(costs: Costs, steps: Steps) -> tuple[Part, ...]:
     """A teacher and three networks of the student's kind, two of which have the teacher look on."""
     students = steps.student * (1 + 2 * _DISTIL)
+    teacher, three = TRAINING
     return (
-        Part("teacher", steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
-        Part("students", students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
+        Part(teacher, steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
+        Part(three, students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
     )
 
 

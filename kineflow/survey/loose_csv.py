@@ -29,7 +29,7 @@ _NAMES = {
     "path": ("path", "file", "filename", "filepath", "video", "videopath", "videoname", "videofile", "clip", "name"),
     "label": ("label", "class", "category", "classname", "labelname", "action", "activity", "target"),
     "split": ("split", "subset", "set", "partition"),
-    "group": ("group", "groupid", "recording", "session", "source", "scene", "subject"),
+    "group": ("group", "groupid", "recording", "session", "scene", "subject"),
     "start": ("start", "startsec", "starttime", "timestart", "begin"),
     "end": ("end", "endsec", "endtime", "timeend", "stop"),
 }
@@ -48,7 +48,7 @@ class LooseList:
 
     Attributes:
         listing: Classes and clips; a clip whose split the list does not say is of ``train``.
-        has_splits, has_groups: Whether some row says its split, and its group.
+        has_splits, has_groups: Whether some row says that it is of val or test, and whether rows name several groups.
     """
 
     listing: Listing
@@ -89,7 +89,7 @@ def read_loose(source: Source, name: str, videos: Videos) -> LooseList:
     return LooseList(
         listing,
         has_splits=any(_SPLITS.get(row.get("split", "").casefold()) in (Split.VAL, Split.TEST) for row, _ in rows),
-        has_groups=any(row.get("group") for row, _ in rows),
+        has_groups=len({group for row, _ in rows if (group := row.get("group"))}) > 1,
     )
 
 
