@@ -124,6 +124,7 @@ def _from_videos(place: str, project: Path, recipe: str, folds: int | None, budg
 def _told(made: SurveyedProject) -> list[str]:
     """What a user should know at once; the rest is on the page."""
     from kineflow.survey.estimate import in_words
+    from pipelines.chosen_params import FOLDS, TRAINS
     from pipelines.survey_project import PAGE
 
     seen = made.surveyed
@@ -138,11 +139,13 @@ def _told(made: SurveyedProject) -> list[str]:
     if seen.odd:
         lines.append(f"  {len(seen.odd)} odd files, {left_out} of them left out")
     lines += [f"  note: {warning}" for warning in seen.warnings]
-    parts = ", ".join(f"{part.what} {in_words(part.seconds)}" for part in seen.choices.estimate.parts)
+    estimate = seen.choices.estimate
+    parts = ", ".join(f"{part.what} {in_words(part.seconds)}" for part in estimate.parts)
+    what = "a run" if made.recipe in (FOLDS, TRAINS) else "what comes before training"
     lines += [
         f"  on {seen.machine}:",
-        f"  a run takes about {in_words(seen.choices.estimate.seconds)} ({parts})",
-        f"  and {seen.choices.estimate.memory_mb / 1024:.1f} GB of memory",
+        f"  {what} takes about {in_words(estimate.seconds)} ({parts})",
+        f"  and {estimate.memory_mb / 1024:.1f} GB of memory",
         f"look at {made.folder / PAGE}, correct clips.csv and params.yaml where you know better, then: "
         f"kineflow run {made.recipe}",
     ]
