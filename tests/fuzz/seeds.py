@@ -147,6 +147,15 @@ def good_layouts() -> list[Files]:
          "testlist01.txt": b"run/02.avi\n"},
         {"run_test_split1.txt": b"a_run_f_cm_np1_fr_med_0.avi 1\n02.avi 2\nc.avi 0\n"},
         {"k.csv": b"label,youtube_id,time_start,time_end,split\nrun,02,10,20,train\nwalk,02,0,10,test\n"},
+        {"train.json": b'[{"id": "02", "template": "Holding [it]"}]', "labels.json": b'{"Holding it": "0"}',
+         "test.json": b'[{"id": "03"}]', "test-answers.csv": b"03;Holding it\n"},
+        {"export.json": b'[{"data": {"video": "/data/upload/1/1a2b3c4d-02.avi", "fps": 25, "split": "train"}, '
+         b'"annotations": [{"was_cancelled": false, "result": [{"type": "choices", "from_name": "a", "value": '
+         b'{"choices": ["run"]}}, {"type": "timelinelabels", "value": {"ranges": [{"start": 1, "end": 9}], '
+         b'"timelinelabels": ["walk"]}}]}]}]'},
+        {"annotations.xml": b"<annotations><meta><task><id>1</id><source>02.avi</source><frame_filter>step=2"
+         b'</frame_filter></task></meta><image id="0" name="frame_000000"><tag label="run"/></image><track label="b">'
+         b'<box frame="4" outside="0"/><box frame="9" outside="1"/></track></annotations>'},
     ]  # fmt: skip
     return [{**each, **there} for each in lists]
 

@@ -80,7 +80,10 @@ def read_layout(folder: Path) -> None:
     from kineflow.data.layouts import list_clips, open_lists
     from kineflow.data.source import LocalSource
 
-    told_by = {"clips.csv": "csv", "classInd.txt": "ucf101", "run_test_split1.txt": "hmdb51"}
+    told_by = {
+        "clips.csv": "csv", "classInd.txt": "ucf101", "run_test_split1.txt": "hmdb51",
+        "train.json": "something", "export.json": "label_studio", "annotations.xml": "cvat",
+    }  # fmt: skip
     layout = next((layout for name, layout in told_by.items() if (folder / name).exists()), "kinetics")
     source = LocalSource(folder)
     clips = list_clips(layout, open_lists(source, ""), source.names(), root=source.root).clips

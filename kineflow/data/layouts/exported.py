@@ -20,7 +20,10 @@ def path_of(address: str) -> str:
     """The path in an address: what ``/data/local-files/?d=a/b.mp4`` asks for; of a URL all but server and query."""
     if "://" not in address and "?" not in address:
         return address
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # brackets that hold no address
+        return address
     asked = parse_qs(parts.query).get("d", [""])[0]
     return asked or unquote(parts.path)
 

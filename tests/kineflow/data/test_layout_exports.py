@@ -120,6 +120,7 @@ class TestLabelStudio:
             ("s3://bucket/store/clip.mp4", "clips/clip.mp4"),
             ("../../clips/clip.mp4", "clips/clip.mp4"),
             ("/etc/gone.mp4", "gone.mp4"),
+            ("http://[x/clip.mp4", "clips/clip.mp4"),
         ],
     )
     def test_where_a_video_is(self, tmp_path: Path, address: str, file: str) -> None:
