@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.frontend.exits import exit_code
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT
+
+if TYPE_CHECKING:
+    from pipelines.survey_project import SurveyedProject
+
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def init(
-    folder: Annotated[
-        Path, typer.Argument(help="Of the project; made if it is not there.", envvar=PROJECT, show_envvar=False)
-    ] = Path(),
-    recipe: Annotated[str, typer.Option(help="Whose parameters the project starts from; d3d by default.")] = "",
+    context: typer.Context,
+    place: Annotated[
+        str,
+        typer.Argument(
+            help="Videos: a folder with some in it, s3://BUCKET/PREFIX, or a CSV, JSON or XML list of them. They are "
+            "looked at, and the project is made in the working folder, or in --project. Any other folder: of the "
+            "project, which starts from the demo's parameters; made if it is not there.",
+            metavar="VIDEOS|FOLDER",
+        ),
+    ] = "",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Whose parameters the project starts from; by default d3d, or for videos whatever suits their number."
+        ),
+    ] = "",
     paper: Annotated[bool, typer.Option("--paper", help="At the paper's scale, for UCF101; not the demo's.")] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="For videos: judge by K folds of groups; 0: by a split into train, val and test. By default 5 where "
+            "fewer than 1,000 clips have labels.",
+            metavar="K",
+        ),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="For videos: time that a run may take, as 90s, 30m, 2h.", metavar="TIME")
+    ] = "30m",
 ) -> None:
-    """Make a project: a parameter file, DVC's folder, .gitignore, a README. Or add a recipe's parameters to one."""
+    """Make a project: a parameter file, DVC's folder, .gitignore, a README. Or add a recipe's parameters to one.
+
+    From videos, it also writes clips.csv (class, split and group of each) and data.html (what the videos are, and why
+    the parameters are what they are); the videos themselves are only read.
+    """
 
     def work() -> None:
-        from pipelines.engines.workspace import PARAMS_FILE
-        from pipelines.project import add_recipe, make_project
+        from kineflow.survey.found import holds_videos
 
-        if recipe and (folder / PARAMS_FILE).exists():
-            typer.echo(f"wrote {add_recipe(folder, recipe, paper=paper)}")
+        named = context.parent.params.get("project") if context.parent else None
+        project = Path(named or os.environ.get(PROJECT) or ".")
+        if place and not _is_project(place) and holds_videos(place):
+            if paper:
+                raise KineflowError("--paper is for UCF101's sizes", remedy="leave it out: sizes are chosen for videos")
+            _from_videos(place, project, recipe, folds, _seconds_of(budget))
+        elif place and named:
+            raise KineflowError(
+                "no videos there", where=place, remedy="name a folder with videos, s3://BUCKET/PREFIX or a list of them"
+            )
         else:
-            made = make_project(folder, recipe or "d3d", paper=paper)
-            typer.echo(f"{made}: a project for {recipe or 'd3d'}; its README.md says how to go on")
+            _from_demo(Path(place) if place else project, recipe, paper)
 
     raise typer.Exit(exit_code(work))
 
@@ -54,3 +97,69 @@ def clean(
             remove_outputs(folders)
 
     raise typer.Exit(exit_code(work))
+
+
+def _from_demo(folder: Path, recipe: str, paper: bool) -> None:
+    from pipelines.engines.workspace import PARAMS_FILE
+    from pipelines.project import add_recipe, make_project
+
+    if recipe and (folder / PARAMS_FILE).exists():
+        typer.echo(f"wrote {add_recipe(folder, recipe, paper=paper)}")
+    else:
+        made = make_project(folder, recipe or "d3d", paper=paper)
+        typer.echo(f"{made}: a project for {recipe or 'd3d'}; its README.md says how to go on")
+
+
+def _from_videos(place: str, project: Path, recipe: str, folds: int | None, budget_sec: float) -> None:
+    from kineflow.survey.survey import Wanted
+    from pipelines.chosen_params import FOLDS
+    from pipelines.survey_project import survey_project
+
+    trains = recipe != FOLDS if recipe else None
+    made = survey_project(project, Wanted(place, folds, budget_sec, trains=trains), recipe)
+    for line in _told(made):
+        typer.echo(line)
+
+
+def _told(made: SurveyedProject) -> list[str]:
+    """What a user should know at once; the rest is on the page."""
+    from kineflow.survey.estimate import in_words
+    from pipelines.chosen_params import FOLDS, TRAINS
+    from pipelines.survey_project import PAGE
+
+    seen = made.surveyed
+    left_out = sum(odd.is_left_out for odd in seen.odd)
+    groups = len({clip.listed.group for clip in seen.clips})
+    how = f"{seen.folds} folds by group" if seen.folds else "train, val and test by group"
+    lines = [
+        f"{made.folder}: a project for {made.recipe}, from {seen.found.source.root} (layout {seen.found.layout})",
+        f"  {len(seen.clips):,} clips of {len(seen.found.listing.classes)} classes in {groups:,} groups "
+        f"({'given' if seen.found.has_groups else 'found: see the page'}); {how}",
+    ]
+    if seen.odd:
+        lines.append(f"  {len(seen.odd)} odd files, {left_out} of them left out")
+    lines += [f"  note: {warning}" for warning in seen.warnings]
+    estimate = seen.choices.estimate
+    parts = ", ".join(f"{part.what} {in_words(part.seconds)}" for part in estimate.parts)
+    what = "a run" if made.recipe in (FOLDS, TRAINS) else "what comes before training"
+    lines += [
+        f"  on {seen.machine}:",
+        f"  {what} takes about {in_words(estimate.seconds)} ({parts})",
+        f"  and {estimate.memory_mb / 1024:.1f} GB of memory",
+        f"look at {made.folder / PAGE}, correct clips.csv and params.yaml where you know better, then: "
+        f"kineflow run {made.recipe}",
+    ]
+    return lines
+
+
+def _is_project(place: str) -> bool:
+    from pipelines.engines.workspace import PARAMS_FILE
+
+    return (Path(place) / PARAMS_FILE).exists() or (Path(place) / ".dvc").is_dir()
+
+
+def _seconds_of(budget: str) -> float:
+    match = _BUDGET.fullmatch(budget.strip())
+    if not match or not float(match[1]):
+        raise KineflowError(f"{budget!r} is no time", where="--budget", remedy="write it as 90s, 30m or 2h")
+    return float(match[1]) * _SECONDS[match[2] or "m"]

@@ -42,37 +42,62 @@ in `params.yaml`: its paths are relative to this folder. Commands work from here
     kineflow promote NAME     # the candidate becomes the champion, if the gate holds
     kineflow predict clip.mp4 --model models:/NAME@champion
 """
+_README_OF_VIDEOS = """\
+# A Kineflow project
+
+Made from the videos that `params.yaml` names under `ingestion.source`, which are only read. Look at `data.html`, and
+correct `clips.csv` (class, split and group of each clip) and `params.yaml` where you know better. Then, from here or
+from folders below:
+
+    kineflow check {recipe}   # every fault at once, before anything runs
+    kineflow run {recipe}     # again after a change: only what would come out otherwise is done again
+    kineflow compare          # runs side by side
+    kineflow promote NAME     # the candidate becomes the champion, if the gate holds
+    kineflow predict clip.mp4 --model models:/NAME@champion
+"""
 
 
-def make_project(folder: Path, recipe: str, *, paper: bool = False) -> Path:
+def make_project(folder: Path, recipe: str, *, paper: bool = False, params: str = "") -> Path:
     """Make a project of a folder, with what is in it.
 
     Args:
         folder: Of the project.
         recipe: Whose parameters it starts from.
         paper: Start from those at the paper's scale, not from the demo's.
+        params: Text of its parameter file, in place of the recipe's own.
 
     Raises:
         KineflowError: There is no such recipe, the folder is a project already, or DVC refuses.
     """
-    load_pipeline(recipe)
+    if not params:
+        load_pipeline(recipe)
     folder = folder.resolve()
+    check_no_project(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ".dvc").is_dir():
+        run_dvc_command(["init", *_beside_git(folder)], folder)
+        _set_up_dvc(folder)
+    readme = (_README_OF_VIDEOS if params else _README).format(recipe=recipe)
+    for name, text in ((".gitignore", _GITIGNORE), ("README.md", readme)):
+        if not (folder / name).exists():
+            (folder / name).write_text(text, encoding="utf-8")
+    with atomic_file(folder / PARAMS_FILE) as partial:  # last: it is what tells that all is there
+        partial.write_text(params or recipe_params(recipe, paper=paper), encoding="utf-8")
+    return folder
+
+
+def check_no_project(folder: Path) -> None:
+    """See that a folder has no parameter file yet.
+
+    Raises:
+        KineflowError: It has.
+    """
     if (folder / PARAMS_FILE).exists():
         raise KineflowError(
             "a project already",
             where=folder / PARAMS_FILE,
             remedy="name another folder, or give this one another recipe with: kineflow init --recipe NAME",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ".dvc").is_dir():
-        run_dvc_command(["init", *_beside_git(folder)], folder)
-        _set_up_dvc(folder)
-    for name, text in ((".gitignore", _GITIGNORE), ("README.md", _README.format(recipe=recipe))):
-        if not (folder / name).exists():
-            (folder / name).write_text(text, encoding="utf-8")
-    with atomic_file(folder / PARAMS_FILE) as partial:  # last: it is what tells that all is there
-        partial.write_text(_params_text(recipe, paper), encoding="utf-8")
-    return folder
 
 
 def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
@@ -98,8 +123,34 @@ def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
             )
     path.parent.mkdir(exist_ok=True)
     with atomic_file(path) as partial:
-        partial.write_text(_params_text(recipe, paper), encoding="utf-8")
+        partial.write_text(recipe_params(recipe, paper=paper), encoding="utf-8")
     return path
+
+
+def recipe_params(recipe: str, *, paper: bool = False) -> str:
+    """Text of a recipe's own parameter file, under a heading of the project's own.
+
+    Args:
+        recipe: Its name.
+        paper: At the paper's scale, not the demo's.
+
+    Raises:
+        KineflowError: The checkout has none.
+    """
+    own = ROOT / "params" / (f"{recipe}_ucf101.yaml" if paper else f"{recipe}.yaml")
+    path = own if paper or own.is_file() else ROOT / PARAMS_FILE
+    if not path.is_file():
+        raise KineflowError(
+            "no such file of parameters",
+            where=path,
+            remedy="install a whole checkout: pip install -e PATH",
+        )
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    while lines and lines[0].startswith("#"):
+        lines.pop(0)
+    scale = "at its paper's scale" if paper else "from its demo"
+    heading = f"# Parameters of {recipe}, {scale}; `kineflow check {recipe}` says if they are valid.\n"
+    return heading + "".join(lines)
 
 
 def output_folders(project: Path) -> dict[Path, int]:
@@ -131,24 +182,6 @@ def _set_up_dvc(folder: Path) -> None:
         settings.write(file)
     with (folder / ".dvcignore").open("a", encoding="utf-8") as file:
         file.write("/media/\n")  # large, and none of DVC's business
-
-
-def _params_text(recipe: str, paper: bool) -> str:
-    """The recipe's parameters, under a heading of the project's own."""
-    own = ROOT / "params" / (f"{recipe}_ucf101.yaml" if paper else f"{recipe}.yaml")
-    path = own if paper or own.is_file() else ROOT / PARAMS_FILE
-    if not path.is_file():
-        raise KineflowError(
-            "no such file of parameters",
-            where=path,
-            remedy="install a whole checkout: pip install -e PATH",
-        )
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    while lines and lines[0].startswith("#"):
-        lines.pop(0)
-    scale = "at its paper's scale" if paper else "from its demo"
-    heading = f"# Parameters of {recipe}, {scale}; `kineflow check {recipe}` says if they are valid.\n"
-    return heading + "".join(lines)
 
 
 def _beside_git(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@
 there is dropped, so that labels can be held back by changing the split alone. A row of train (or of no split) with an
 empty label is unlabelled; val and test cannot be scored without labels, and need them. ``group`` defaults to the path
 without its suffix, so that parts of one video stay together. ``start`` and ``end`` are seconds from the start of the
-video; either may be empty.
+video; either may be empty. A cell that begins with ``'`` and would be a formula without it is read without it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kineflow.data.layouts.videos import Videos
 from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.spreadsheet import as_given
 
 DEFAULT_NAME = "clips.csv"
 _REQUIRED = ("path", "label", "split")
@@ -42,7 +43,8 @@ def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  
             label, or a time that is none.
     """
     name = lists.only or lists.one(DEFAULT_NAME, remedy=_HOW_TO_LIST)
-    rows = list(lists.records(name, required=_REQUIRED, optional=_OPTIONAL))
+    records = lists.records(name, required=_REQUIRED, optional=_OPTIONAL)
+    rows = [({column: as_given(value) for column, value in row.items()}, where) for row, where in records]
     clips = [_read_row(row, where, videos) for row, where in rows]
     without = sum(not row["label"] and row["split"] != Split.UNLABELLED for row, _ in rows)
     if without:

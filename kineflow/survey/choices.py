@@ -1,0 +1,155 @@
+"""All choices for a set, a machine and a budget, in the order in which one leads to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kineflow.spec.preprocessing import Fit
+from kineflow.spec.tvl1 import Preset
+from kineflow.survey import rules
+from kineflow.survey.costs import LONGEST_SEC, Costs, Trial, measure_costs
+from kineflow.survey.estimate import START_SEC, Estimate, Part, Volume, before_training, training
+from kineflow.survey.facts import Header
+from kineflow.survey.machine import Machine
+from kineflow.survey.motion import Motion
+from kineflow.survey.rules import Choice, NetworkSize, Steps, Window
+from kineflow.survey.survey_set import SeenClip, quantile_of
+
+_STEPS_OF_D3D = 10
+_STEPS_OF_FOLDS = 5
+_TRIED = 5
+_MB_UNTRIED = 40.0
+_LEAST_SELECTION_SEC = 60.0
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Parameters, each with its reason, and what the run will take.
+
+    Attributes:
+        fps, short_side, preset, bound_px, flow_std, fit: See :mod:`kineflow.survey.rules`.
+        window, network, batch, steps, cache_mb, flip, monitor, views: See there; of a recipe that trains.
+        selection_minutes: That are left for choosing among models by folds.
+        workers: Videos at a time.
+        estimate: Time and memory.
+        costs: What was measured for it.
+    """
+
+    fps: Choice[float]
+    short_side: Choice[int]
+    preset: Choice[Preset]
+    bound_px: Choice[float]
+    flow_std: Choice[float]
+    fit: Choice[Fit]
+    window: Choice[Window]
+    network: Choice[NetworkSize]
+    batch: Choice[int]
+    steps: Choice[Steps]
+    cache_mb: Choice[int]
+    flip: Choice[bool]
+    monitor: Choice[Literal["top1", "loss"]]
+    views: Choice[int]
+    selection_minutes: Choice[float]
+    workers: Choice[int]
+    estimate: Estimate
+    costs: Costs
+
+
+def choose(
+    clips: Sequence[SeenClip],
+    motion: Motion,
+    *,
+    classes: Sequence[str],
+    fps: Choice[float],
+    side: Choice[int],
+    root: str,
+    train_clips: int,
+    val_clips: int,
+    folds: int,
+    budget_sec: float,
+    machine: Machine,
+) -> Choices:
+    """Choose everything, and measure what it costs here.
+
+    Args:
+        clips: That can be used.
+        motion: Of a sample.
+        classes: Their names.
+        fps, side: Chosen before the clips were looked at.
+        root: Of the source.
+        train_clips, val_clips: Labelled clips to train and to validate on.
+        folds: K, where folds choose among models; 0 where one split is trained on.
+        budget_sec: For the whole run.
+        machine: This one.
+    """
+    seconds = quantile_of(clips, lambda header: header.seconds, 0.1)
+    median_sec = quantile_of(clips, lambda header: header.seconds, 0.5)
+    rate = fps.value or quantile_of(clips, lambda header: header.fps, 0.5) or 25.0
+    aspect = quantile_of(clips, aspect_of, 0.5) or 1.0
+    window = rules.window(seconds, rate, machine)
+    size = rules.network(machine, train_clips, side.value)
+    preset, bound = rules.preset(motion), rules.flow_bound(motion)
+
+    trial_batch = 8 if machine.gpu else 16
+    short = [clip for clip in clips if 0 < clip.look.file_sec <= LONGEST_SEC]
+    names = tuple(dict.fromkeys(clip.listed.source for clip in short[:: max(1, len(short) // _TRIED)]))[:_TRIED]
+    costs = measure_costs(
+        Trial(root, names, side.value, fps.value, preset.value, bound.value,
+              None if folds else size.value, window.value, trial_batch)
+    )  # fmt: skip
+    batch = rules.batch(machine, costs.mb_per_clip or _MB_UNTRIED, train_clips)
+    step_sec = costs.step_sec * batch.value / trial_batch
+
+    before = before_training(costs, volume_of(clips, side.value, fps.value), machine)
+    starts = Part("starting", START_SEC * (_STEPS_OF_FOLDS if folds else _STEPS_OF_D3D), "imports and bookkeeping")
+    left = budget_sec - sum(part.seconds for part in before) - starts.seconds
+    steps = rules.steps(train_clips, batch.value, left, step_sec)
+    stored_mb = side.value * side.value * aspect * 3 * median_sec * rate / 2**20
+    cache = rules.cache_mb(stored_mb * (5 / 3), len(clips), machine)  # flow has two channels beside RGB's three
+    if folds:
+        selection = max(_LEAST_SELECTION_SEC, left)
+        rest: tuple[Part, ...] = (Part("selection", selection, "what the budget leaves, at most"),)
+        memory = costs.peak_mb + stored_mb * len(clips)
+    else:
+        selection = 0.0
+        rest = training(costs, steps.value) if step_sec else ()
+        memory = costs.peak_mb + cache.value
+    return Choices(
+        fps=fps,
+        short_side=side,
+        preset=preset,
+        bound_px=bound,
+        flow_std=rules.flow_std(motion, bound.value),
+        fit=rules.fit(motion, aspect),
+        window=window,
+        network=size,
+        batch=batch,
+        steps=steps,
+        cache_mb=cache,
+        flip=rules.flip(classes),
+        monitor=rules.monitor(val_clips),
+        views=rules.views(median_sec, ((window.value.frames - 1) * window.value.stride_frames + 1) / rate),
+        selection_minutes=Choice(round(selection / 60, 1), "what the budget leaves after ingest and flow"),
+        workers=Choice(machine.cores, str(machine)),
+        estimate=Estimate((*before, *rest, starts), memory),
+        costs=costs,
+    )
+
+
+def volume_of(clips: Sequence[SeenClip], side: int, fps: float) -> Volume:
+    """Pixels of the videos as they are, and of the stored clips, in millions."""
+    source = stored = 0.0
+    for clip in clips:
+        header = clip.header
+        rate = header.fps or 25.0
+        source += header.width * header.height * header.seconds * rate
+        scale = min(1.0, side / max(header.short_side, 1))
+        stored += header.width * header.height * scale**2 * header.seconds * (fps or rate)
+    return Volume(source / 1e6, stored / 1e6)
+
+
+def aspect_of(header: Header) -> float:
+    """Longer over shorter side."""
+    return max(header.width, header.height) / max(header.short_side, 1)
