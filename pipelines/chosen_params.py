@@ -119,11 +119,15 @@ def _source(root: str, project: Path) -> str:
 def _selection(surveyed: Surveyed, name: str) -> list[Setting]:
     choices = surveyed.choices
     groups = len({clip.listed.group for clip in surveyed.clips})
+    described = choices.descriptor
     return [
+        Setting("descriptor", "backbone", described.value.backbone),
+        Setting("descriptor", "frames", described.value.frames, described.why),
+        Setting("descriptor", "crop", described.value.crop, "the whole frame, squashed"),
         Setting("selection", "folds", surveyed.folds, f"of {groups} groups; every clip is tested once"),
-        Setting("selection", "budget_minutes", choices.selection_minutes.value, choices.selection_minutes.why),
         Setting("registration", "name", name),
         Setting("registration", "primary_metric", "top1"),
+        Setting("registration", "above_baselines", True, "chance and trivial baselines, by more than their intervals"),
     ]
 
 

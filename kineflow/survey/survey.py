@@ -96,8 +96,9 @@ def survey_videos(wanted: Wanted) -> Surveyed:
             remedy="look at one of them with a player; `kineflow init` reads what FFmpeg reads",
         )
     lengths = [header.seconds for header in headers if header.seconds > 0]
-    fps = rules.target_fps([header.fps for header in headers], float(np.quantile(lengths, 0.1)) if lengths else 0.0)
     trains = _trains(wanted, found)
+    shortest = float(np.quantile(lengths, 0.1)) if lengths else 0.0
+    fps = rules.target_fps([header.fps for header in headers], shortest, trains=trains)
     crop = rules.network(machine, len(listed), 256).value.crop if trains else 0
     side = _side(headers, len(listed), fps.value, wanted.budget_sec, machine, crop)
 
