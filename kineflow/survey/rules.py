@@ -139,9 +139,9 @@ def flow_bound(motion: Motion, *, trains: bool) -> Choice[float]:
     """The bound of stored flow: the 99.9th percentile of |flow|, rounded up; the 99th for descriptors.
 
     Flow is kept in 8 bits, in steps of 2·bound/255: at the default of 20 px a step is .157 px, and most of the motion
-    of a surveillance clip is less than one step (measured: the median of |flow| is .03 px, the 99th percentile 4.2). Descriptors are quantiles and means of many
-    pixels, which lose more by coarse steps than by a few clipped ones: measured, the AUC of those of flow was .83 with
-    a bound of 2 or 8 px and .85 with 4.
+    of a surveillance clip is less than one step (measured: the median of |flow| is .03 px, the 99th percentile 4.2).
+    Descriptors are quantiles and means of many pixels, which lose more by coarse steps than by a few clipped ones:
+    measured, the AUC of those of flow was .83 with a bound of 2 or of 8 px and .85 with 4.
     """
     if not motion.pairs:
         return Choice(DEFAULT_BOUND_PX, "no motion could be measured; the default")
