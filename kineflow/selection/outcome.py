@@ -112,7 +112,11 @@ def select(
     evaluation = Evaluation(
         models=(
             _evaluated(settings.name, blend, like, choice.model, card),
-            *(_evaluated(_name(f), single[f], like, choice.single[f], card) for f in families if len(families) > 1),
+            *(
+                _evaluated(_name(f), single[f], like, choice.single[f], card)
+                for f in choice.single
+                if len(families) > 1
+            ),
         ),
         fusions=(),
         student=settings.name,
