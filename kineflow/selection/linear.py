@@ -83,6 +83,10 @@ def fit_linear(
     """
     from sklearn.linear_model import LogisticRegression
 
+    if len(known := np.unique(labels)) < 2:  # in a fold that holds out all groups of the other class
+        bias = np.full(classes, _NEVER)
+        bias[known] = 0.0
+        return Linear(np.zeros((len(whitening.mean), classes)), bias)
     model = LogisticRegression(C=strength, max_iter=_MOST_ITERATIONS, tol=_TOLERANCE)
     model.fit(rows, labels, sample_weight=weights)
     coefficients, intercept = np.asarray(model.coef_, np.float64).T, np.asarray(model.intercept_, np.float64)
