@@ -73,9 +73,11 @@ def select(
         seed: Decides the folds.
 
     Raises:
-        KineflowError: Descriptions are another network's, a class cannot be judged, or no family can be used.
+        KineflowError: Descriptions are another network's, or of clips at another rate; a class cannot be judged, or no
+            family can be used.
     """
     check_same_network(features, descriptor)
+    clip_set.require_fps(features.source.preprocessing.fps, of=f"descriptions by {features.source.name!r}")
     network, card = load_bundle(descriptor)
     if not isinstance(network, ClipDescriptor):
         raise KineflowError(

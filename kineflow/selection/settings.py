@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from kineflow.spec.descriptors import split_groups
 from kineflow.storage.config import LocalFolder, Params, faults_of_a_key
 
+MOST_FOLDS = 20
+
 
 class DescribeSettings(Params):
     """What of each clip is described."""
@@ -30,7 +32,7 @@ class DescribeSettings(Params):
 class SelectSettings(Params):
     """How families of descriptors are compared by folds, and what is made of the best."""
 
-    folds: int = Field(5, ge=2, le=20)
+    folds: int = Field(5, ge=2, le=MOST_FOLDS)
     """Parts of the labelled clips, whole groups each; every clip is judged by a model that saw none of its group."""
 
     families: tuple[str, ...] = (

@@ -235,7 +235,12 @@ def _crossing(clips: Sequence[SeenClip]) -> list[str]:
     for clip in clips:
         splits.setdefault(clip.listed.group, set()).add(clip.listed.split)
     several = sorted(group for group, there in splits.items() if len(there) > 1)
-    return [f"{len(several)} groups lie in several splits of the lists, e.g. {several[0]}"] if several else []
+    if not several:
+        return []
+    return [
+        f"{len(several)} groups lie in several splits of the lists, e.g. {several[0]}, which `kineflow run` will "
+        "refuse: correct the column group of clips.csv where they are none, or split"
+    ]
 
 
 def label_of(clip: ListedClip) -> str:
