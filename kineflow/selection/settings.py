@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kineflow.spec.descriptors import split_groups
 from kineflow.storage.config import LocalFolder, Params, faults_of_a_key
@@ -74,6 +74,12 @@ class SelectSettings(Params):
         if not ordered or len(set(ordered)) < len(ordered):
             raise ValueError("name at least one family, each once")
         return ordered
+
+    @model_validator(mode="after")
+    def _its_name_is_its_own(self) -> Self:
+        if self.name in {" and ".join(family.split("+")) for family in self.families}:
+            raise ValueError(f"name: {self.name!r} is that of a family")
+        return self
 
     @field_validator("strengths")
     @classmethod
