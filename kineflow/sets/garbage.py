@@ -28,7 +28,8 @@ from kineflow.storage.parquet import open_table
 from kineflow.storage.project import media_folder
 from kineflow.storage.safe_json import read_json
 
-SET_INDEX_FILES = (CLIP_FILES.index, FLOW_FILES.index, FEATURE_FILES.index)
+_SET_FILES = (CLIP_FILES, FLOW_FILES, FEATURE_FILES)
+SET_INDEX_FILES = tuple(files.index for files in _SET_FILES)
 _KINDS = (CLIPS, FLOW, FEATURES, SETS)
 _YOUNG_SECONDS = 3600.0
 _ABANDONED_SECONDS = 24 * 3600.0  # a file that is being written
@@ -159,10 +160,13 @@ def _files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _indices_below(project: Path, store: Path) -> Iterator[Path]:
-    """Indices of the sets that lie in the project, hidden folders and the store left out."""
+    """Indices of the sets that lie in the project, hidden folders and the store left out.
+
+    Scores of a model called ``flow`` lie in a file of an index's name, so that a set is known by both of its files.
+    """
     for below, folders, names in os.walk(project):
         folders[:] = [name for name in folders if not name.startswith(".") and Path(below, name) != store]
-        yield from (Path(below, name) for name in SET_INDEX_FILES if name in names)
+        yield from (Path(below, files.index) for files in _SET_FILES if {files.index, files.described} <= set(names))
 
 
 def _locked_indices(project: Path, cache: Path) -> tuple[list[Path], list[str]]:

@@ -12,7 +12,8 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import KIND_TAG, PIPELINE_TAG
 from kineflow.tracking.store import connect, database_file, experiment_ids, named_failures, tracking_uri
 
-EVALUATE = "evaluate"
+EVALUATED = "evaluation.data_version"
+"""Tag of a step that has judged models."""
 RUN, ID, STARTED, STATUS, DATA, COMMIT = "run", "id", "started", "status", "data", "commit"
 
 
@@ -45,7 +46,7 @@ def compare(run_ids: Sequence[str] = (), *, limit: int = 10, root: Path | None =
 
 def _row(client: Any, run: Any) -> dict[str, Any]:
     tags = run.data.tags
-    evaluations = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' AND tags.step = '{EVALUATE}'"
+    evaluations = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' AND tags.`{EVALUATED}` != ''"
     children = _search(client, [run.info.experiment_id], evaluations)
     figures = children[0].data.metrics if children else {}
     started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)

@@ -106,6 +106,8 @@ def test_what_any_set_names_is_kept(project: Path) -> None:
     source = FeatureSource("0", "b", "map", preprocessing)
     FeatureSet(source, (2,), {"a": feature}, str(project / "media")).save(project / "outputs" / "features")
     media(project, "clips/00/orphan.mp4", "flow/11/orphan.mp4", "features/22/orphan.safetensors", "index/33/known.json")
+    (project / "outputs" / "scores").mkdir()
+    (project / "outputs" / "scores" / "flow.parquet").write_bytes(b"scores of a model of this name")
     grow_old(project)
 
     garbage = find(project)

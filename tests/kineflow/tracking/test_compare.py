@@ -17,6 +17,7 @@ def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for top1 in (0.5, 0.6):
         with open_step_run("evaluate", params={}, experiment="d3d", pipeline_run_id="run-a") as run:
             run.log_metrics({"student/top1": top1, "plain/top1": 0.25})
+            run.set_tags({"evaluation.data_version": "d" * 64})
     with open_step_run("train", params={}, experiment="tsn", pipeline_run_id="run-b") as run:
         run.log_metrics({"loss": 1.0})
     end_pipeline_run("run-a", "FINISHED")
