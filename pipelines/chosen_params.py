@@ -83,14 +83,14 @@ def merged_into(text: str, settings: Sequence[Setting], heading: str, name: str)
     replaced = {"seed", *(setting.section for setting in settings if setting.section)}
     blocks = re.split(r"(?m)^(?=\w)", text)[1:]
     kept = [block for block in blocks if block.partition(":")[0] not in replaced]
-    rest = re.sub(r"(?m)^(registration:\n  name:) .*$", rf"\g<1> {name}", "".join(kept))
+    plain = plain_yaml(name)  # 2024 is a number, if nobody quotes it
+    rest = re.sub(r"(?m)^(registration:\n  name:) .*$", rf"\g<1> {plain}", "".join(kept))
     return f"{chosen}\n{rest}"
 
 
 def _data(surveyed: Surveyed, project: Path) -> list[Setting]:
     choices = surveyed.choices
-    used = {clip.listed.split for clip in surveyed.clips}
-    needed = [str(split) for split in (Split.TRAIN, Split.VAL, Split.TEST) if split in used]
+    needed = list(map(str, whole_splits([(clip.listed.split, clip.listed.label) for clip in surveyed.clips])))
     return [
         Setting("ingestion", "source", _source(surveyed.found.source.root, project)),
         Setting("ingestion", "layout", "csv"),
@@ -109,6 +109,13 @@ def _data(surveyed: Surveyed, project: Path) -> list[Setting]:
     ]
 
 
+def whole_splits(clips: Sequence[tuple[Split, str | None]]) -> list[Split]:
+    """Splits that have every class, and ``train``: where a class comes from too few groups for all, others lack it."""
+    there = {split: {label for of, label in clips if of is split} for split in (Split.TRAIN, Split.VAL, Split.TEST)}
+    classes = set[str | None]().union(*there.values())
+    return [split for split, labels in there.items() if labels and (labels == classes or split is Split.TRAIN)]
+
+
 def _source(root: str, project: Path) -> str:
     if is_remote(root):
         return root
@@ -117,13 +124,16 @@ def _source(root: str, project: Path) -> str:
 
 
 def _selection(surveyed: Surveyed, name: str) -> list[Setting]:
-    choices = surveyed.choices
     groups = len({clip.listed.group for clip in surveyed.clips})
+    described = surveyed.choices.descriptor
     return [
+        Setting("descriptor", "backbone", described.value.backbone),
+        Setting("descriptor", "frames", described.value.frames, described.why),
+        Setting("descriptor", "crop", described.value.crop, "the whole frame, squashed"),
         Setting("selection", "folds", surveyed.folds, f"of {groups} groups; every clip is tested once"),
-        Setting("selection", "budget_minutes", choices.selection_minutes.value, choices.selection_minutes.why),
         Setting("registration", "name", name),
         Setting("registration", "primary_metric", "top1"),
+        Setting("registration", "above_baselines", True, "only what is shown to beat every trivial baseline"),
     ]
 
 

@@ -128,9 +128,13 @@ def _how_to_get(name: str, known: Path) -> str:
 
 def _look_at_weights(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
     """Local checkpoints whose bytes are others than the parameters say, and named ones that cannot be had."""
+    from kineflow.models.descriptor_settings import DescriptorSettings
     from kineflow.models.weights import fetch_weights
     from kineflow.models.weights_table import is_named
 
+    for _, key, _ in plan.sections(DescriptorSettings):
+        if backbone := plan.values[key]["backbone"]:
+            yield from _look_at_named(backbone, plan, runs_here)
     for _, key, kind in plan.sections():
         values = plan.values[key]
         checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kineflow.selection.settings import MOST_FOLDS
 from kineflow.storage.errors import KineflowError
 from kineflow.survey.clips_csv import write_clips
 from kineflow.survey.estimate import TRAINING
@@ -110,6 +111,8 @@ def _check_folds(folds: int | None, recipe: str) -> None:
         raise KineflowError(
             "1 fold leaves nothing to learn from", where="--folds", remedy="ask for 2 or more, or for 0"
         )
+    if folds is not None and folds > MOST_FOLDS:
+        raise KineflowError(f"{folds} folds", where="--folds", remedy=f"ask for {MOST_FOLDS} or fewer")
     if folds is not None and recipe and (folds > 0) != (recipe == FOLDS):
         raise KineflowError(
             f"{recipe} {'judges by folds' if recipe == FOLDS else 'trains on one split'}",
@@ -119,8 +122,11 @@ def _check_folds(folds: int | None, recipe: str) -> None:
 
 
 def _model_name(root: str, folder: Path) -> str:
-    """Of the model: as the folder of the project is called, or that of the videos; letters, digits, ``-`` and ``_``."""
+    """Of the model: as the folder of the project is called, or that of the videos.
+
+    Letters, digits, ``-`` and ``_``, and one of the first two to begin with, as the registry wants it.
+    """
     for called in (folder.name, root.rstrip("/").rpartition("/")[2]):
-        if plain := re.sub(r"[^A-Za-z0-9_-]+", "-", called).strip("-")[:_MOST_LETTERS]:
+        if plain := re.sub(r"[^A-Za-z0-9_-]+", "-", called).strip("-_")[:_MOST_LETTERS]:
             return plain
     return "model"

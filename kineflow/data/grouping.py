@@ -23,7 +23,7 @@ same side of some random planes, which finds most.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,12 +81,15 @@ class Group:
     reasons: tuple[Link, ...]
 
 
-def group_clips(names: Sequence[str], fingerprints: Sequence[Fingerprint | None]) -> list[Group]:
+def group_clips(
+    names: Sequence[str], fingerprints: Sequence[Fingerprint | None], *, classes: Collection[str] = ()
+) -> list[Group]:
     """Find the groups of some clips.
 
     Args:
         names: Paths of their videos, with ``/``.
         fingerprints: Of each; None where there is none, as of a broken video.
+        classes: Of the clips: a file that is called as one was not cut from a recording of that name.
 
     Returns:
         Every clip in one group, alone where nothing joins it to another; groups in the order of their first members.
@@ -98,7 +101,7 @@ def group_clips(names: Sequence[str], fingerprints: Sequence[Fingerprint | None]
         raise KineflowError(f"{len(fingerprints)} fingerprints of {len(names)} clips", remedy="give one of each clip")
     forest = _Forest(len(names))
     first_of: dict[str, int] = {}
-    for number, source in enumerate(source_names(names)):
+    for number, source in enumerate(source_names(names, classes)):
         if source and (first := first_of.setdefault(source, number)) != number:
             forest.join(first, number, f"both are called {source!r} before the number of a part")
     known = [(number, each) for number, each in enumerate(fingerprints) if each is not None]

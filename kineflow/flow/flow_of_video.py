@@ -24,7 +24,7 @@ from kineflow.spec.flow_source import FlowSource
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 from kineflow.video.index import VideoIndex
-from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, is_copied, store_video, stored_size
+from kineflow.video.store import STORED_SUFFIX, Part, StoredForm, is_copied, store_video, stored_frames, stored_size
 
 if TYPE_CHECKING:
     import torch
@@ -59,16 +59,18 @@ def as_ingested(video: Path, index: VideoIndex, short_side: int, fps: float = 0.
         yield stored
 
 
-def flow_size(index: VideoIndex, short_side: int) -> tuple[int, int]:
-    """Width and height of a video's flow.
+def flow_size(index: VideoIndex, short_side: int, fps: float = 0.0) -> tuple[int, int]:
+    """Width and height of a video's flow; arguments as of :func:`as_ingested`.
 
     Raises:
         KineflowError: It shows no motion: it is a single frame, or too small.
     """
-    width, height = stored_size(index, StoredForm(short_side=short_side))
-    if index.frames < _LEAST_FRAMES or min(width, height) < _LEAST_SIDE:
+    form = StoredForm(short_side=short_side, fps=fps)
+    width, height = stored_size(index, form)
+    frames, rate = stored_frames(index, Part(0, index.frames), form), f" at {fps:g} a second" if fps else ""
+    if frames < _LEAST_FRAMES or min(width, height) < _LEAST_SIDE:
         raise KineflowError(
-            f"no motion to measure (frames: {index.frames}, of {index.width}x{index.height} px)",
+            f"no motion to measure (frames: {frames}{rate}, of {index.width}x{index.height} px)",
             remedy=f"pass a video of at least {_LEAST_FRAMES} frames and {_LEAST_SIDE}x{_LEAST_SIDE} pixels",
         )
     return width, height

@@ -22,7 +22,7 @@ from kineflow.storage.progress import track
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE, _TOO_MANY_REQUESTS, _SERVER_ERROR = 206, 416, 429, 500
 
 
 def download(url: str, target: Path, *, sha256: str, max_bytes: int) -> None:
@@ -164,6 +164,8 @@ def _fetch(url: str, partial: Path, max_bytes: int) -> None:
     except urllib.error.HTTPError as error:
         if error.code == _RANGE_NOT_SATISFIABLE and have:  # all of it is there, or it is of another file
             return
+        if error.code >= _SERVER_ERROR or error.code == _TOO_MANY_REQUESTS:  # what has come so far is good
+            raise _BrokenOffError(f"the server answered {error.code} {error.reason}") from None
         raise KineflowError(
             f"the server answered {error.code} {error.reason}", where=where, remedy="check the URL"
         ) from None

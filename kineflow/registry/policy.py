@@ -68,7 +68,10 @@ def not_above(candidate: Measured) -> list[str]:
     It has to be above each of them by more than its 95 % interval allows for: the least of the gain lies above 0.
     """
     if not candidate.gains:
-        return ["the evaluation has no trivial baselines, and the model must be above them"]
+        return [
+            "the evaluation does not compare it with trivial baselines: make the model its student, and leave "
+            "evaluation.baselines on"
+        ]
     return [
         f"over {name!r} it gains {gain.value:+.1%}, from {gain.low:+.1%} to {gain.high:+.1%}: that may be chance"
         for name, gain in candidate.gains.items()

@@ -33,7 +33,8 @@ class Candidate:
         strength: C.
         loss: Log loss in the folds, at its best temperature.
         temperature: That temperature.
-        logits: [M, K], those of the folds.
+        logits: [M, K], those of the folds; NaN of a clip that no fold could judge: its class was not among those
+            learnt from.
     """
 
     family: tuple[str, ...]
@@ -61,10 +62,15 @@ class Model:
 
 
 def folds_of(described: Described, folds: int, seed: int) -> Iterator[tuple[Labels, Labels]]:
-    """Places of training and of held-out clips, ``folds`` times: whole groups, classes spread evenly."""
+    """Places of training and of held-out clips, ``folds`` times: whole groups, classes spread evenly.
+
+    With few groups or clips they are fewer, and none where all are of one group or no class has two clips.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     count = min(folds, len(set(described.groups)), int(np.bincount(described.labels).max()))
+    if count < 2:
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds
         splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(
@@ -85,11 +91,12 @@ def rank_families(
         folds: Parts of the clips.
         seed: Decides which groups go together.
     """
-    logits = {(family, strength): np.zeros((len(described.rows), described.classes))
+    logits = {(family, strength): np.full((len(described.rows), described.classes), np.nan)
               for family in families for strength in strengths}  # fmt: skip
     for train, held_out in folds_of(described, folds, seed):
-        fitted, judged = described.subset(train), np.isin(described.clip_of, held_out)
-        held = described.subset(held_out)
+        fitted = described.subset(train)
+        held_out = held_out[np.isin(described.labels[held_out], fitted.labels)]
+        held, judged = described.subset(held_out), np.isin(described.clip_of, held_out)
         whitenings = _whitenings(fitted, families)
         for family in families:
             whitening = joined([whitenings[group] for group in family])
@@ -147,13 +154,15 @@ def _whitenings(described: Described, families: Sequence[tuple[str, ...]]) -> Ma
 def _calibrate(described: Described, logits: NDArray[np.float64]) -> tuple[float, float]:
     """Log loss of window logits [M, K] at the temperature that makes it least, and that temperature."""
     losses = [_log_loss(described, logits / temperature) for temperature in _TEMPERATURES]
-    best = int(np.argmin(losses))
-    return losses[best], float(_TEMPERATURES[best])
+    loss, _, temperature = min(zip(losses, np.abs(np.log(_TEMPERATURES)), _TEMPERATURES, strict=True))
+    return loss, float(temperature)  # 1 where no clip was judged
 
 
 def _log_loss(described: Described, logits: Matrix) -> float:
-    scores = described.scores(logits)
-    return float(-np.maximum(scores[np.arange(len(described)), described.labels], np.log(_LEAST_PROBABILITY)).mean())
+    """Mean over the clips that were judged; 0 where none was."""
+    of_truth = described.scores(logits)[np.arange(len(described)), described.labels]
+    judged = of_truth[~np.isnan(of_truth)]
+    return float(-np.maximum(judged, np.log(_LEAST_PROBABILITY)).mean()) if len(judged) else 0.0
 
 
 def _scaled(linear: Linear, factor: float) -> Linear:

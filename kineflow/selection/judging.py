@@ -33,7 +33,7 @@ class Choice:
     Attributes:
         model: The calibrated mean of the best families.
         members: Names of those families, the best one first.
-        single: The calibrated classifier of every family.
+        single: The calibrated classifier of every family, the best one first.
     """
 
     model: Model

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 MOST_COMPONENTS = 128
 """Of a block; with fewer clips than this nothing is lost, and with more a fit takes no longer."""
 
-_MOST_ITERATIONS, _TOLERANCE, _LEAST_STD = 3000, 1e-3, 1e-6
+_MOST_ITERATIONS, _TOLERANCE = 3000, 1e-3
+_LEAST_SPREAD = 0.1  # of a column, as a share of its block's median
 _NEVER = -30.0  # bias of a class without rows
 
 Matrix = NDArray[np.float64]
@@ -42,6 +43,8 @@ class Linear:
 class Whitening:
     """What makes a block of columns fit for the regression: (rows - mean) · rotation.
 
+    A column that hardly varies among the training clips is not blown up: on other clips it may.
+
     Attributes:
         mean: [F].
         rotation: [F, P], standardising, rotation and the block's share together.
@@ -55,7 +58,8 @@ class Whitening:
         """Of training rows [M, F], that count by their weights [M]."""
         mean = np.average(rows, axis=0, weights=weights)
         std = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weights))
-        scale = 1 / np.maximum(std, _LEAST_STD) / np.sqrt(rows.shape[1])
+        least = _LEAST_SPREAD * float(np.median(std)) or 1.0
+        scale = 1 / np.maximum(std, least) / np.sqrt(rows.shape[1])
         if rows.shape[1] <= MOST_COMPONENTS:
             return cls(mean, np.diag(scale))
         scaled = (rows - mean) * scale * np.sqrt(weights)[:, None]
@@ -83,6 +87,10 @@ def fit_linear(
     """
     from sklearn.linear_model import LogisticRegression
 
+    if len(known := np.unique(labels)) < 2:  # in a fold that holds out all groups of the other class
+        bias = np.full(classes, _NEVER)
+        bias[known] = 0.0
+        return Linear(np.zeros((len(whitening.mean), classes)), bias)
     model = LogisticRegression(C=strength, max_iter=_MOST_ITERATIONS, tol=_TOLERANCE)
     model.fit(rows, labels, sample_weight=weights)
     coefficients, intercept = np.asarray(model.coef_, np.float64).T, np.asarray(model.intercept_, np.float64)

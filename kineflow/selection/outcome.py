@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kineflow.evaluation.baselines.classifier import class_prior, fit_baseline, probabilities_of
+from kineflow.evaluation.baselines.classifier import class_prior, fit_baseline, one_thread, probabilities_of
 from kineflow.evaluation.baselines.features import baseline_features
 from kineflow.evaluation.baselines.trivial import CLASS_PRIOR, trivial_baselines
 from kineflow.evaluation.results import Evaluated, Evaluation
@@ -73,9 +73,11 @@ def select(
         seed: Decides the folds.
 
     Raises:
-        KineflowError: Descriptions are another network's, a class cannot be judged, or no family can be used.
+        KineflowError: Descriptions are another network's, or of clips at another rate; a class cannot be judged, or no
+            family can be used.
     """
     check_same_network(features, descriptor)
+    clip_set.require_fps(features.source.preprocessing.fps, of=f"descriptions by {features.source.name!r}")
     network, card = load_bundle(descriptor)
     if not isinstance(network, ClipDescriptor):
         raise KineflowError(
@@ -97,7 +99,8 @@ def select(
     clips = read_described(features, learnt_from, clip_set, blocks)
     require_groups(clips, clip_set.classes)
     how = {"members": settings.members, "folds": settings.folds, "seed": seed}
-    choice = choose(clips, families, settings.strengths, **how)
+    with one_thread():
+        choice = choose(clips, families, settings.strengths, **how)
     card = _card(card, choice, clip_set, features, settings.name)
     if tested:
         on_test = read_described(features, tested, clip_set, blocks)
@@ -105,14 +108,19 @@ def select(
         blend, single = choice.model.scores(on_test), {f: model.scores(on_test) for f, model in choice.single.items()}
         trivial = trivial_baselines(clip_set, like, seed=seed)
     else:
-        judged = judge_by_folds(clips, families, settings.strengths, **how)
+        with one_thread():
+            judged = judge_by_folds(clips, families, settings.strengths, **how)
         like = _unscored(learnt_from, clip_set, FOLDS)
         blend, single = judged.blend, judged.families
         trivial = _baselines_by_folds(clip_set, learnt_from, clips, like, folds=settings.folds, seed=seed)
     evaluation = Evaluation(
         models=(
             _evaluated(settings.name, blend, like, choice.model, card),
-            *(_evaluated(_name(f), single[f], like, choice.single[f], card) for f in families if len(families) > 1),
+            *(
+                _evaluated(_name(f), single[f], like, choice.single[f], card)
+                for f in choice.single
+                if len(families) > 1
+            ),
         ),
         fusions=(),
         student=settings.name,

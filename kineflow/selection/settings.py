@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kineflow.spec.descriptors import split_groups
 from kineflow.storage.config import LocalFolder, Params, faults_of_a_key
+
+MOST_FOLDS = 20
 
 
 class DescribeSettings(Params):
@@ -30,7 +32,7 @@ class DescribeSettings(Params):
 class SelectSettings(Params):
     """How families of descriptors are compared by folds, and what is made of the best."""
 
-    folds: int = Field(5, ge=2, le=20)
+    folds: int = Field(5, ge=2, le=MOST_FOLDS)
     """Parts of the labelled clips, whole groups each; every clip is judged by a model that saw none of its group."""
 
     families: tuple[str, ...] = (
@@ -72,6 +74,12 @@ class SelectSettings(Params):
         if not ordered or len(set(ordered)) < len(ordered):
             raise ValueError("name at least one family, each once")
         return ordered
+
+    @model_validator(mode="after")
+    def _its_name_is_its_own(self) -> Self:
+        if self.name in {" and ".join(family.split("+")) for family in self.families}:
+            raise ValueError(f"name: {self.name!r} is that of a family")
+        return self
 
     @field_validator("strengths")
     @classmethod

@@ -217,7 +217,7 @@ def _read_with_flow(
     """Frames and flow of the same size, both of the video as it would be ingested."""
     from kineflow.flow.flow_of_video import as_ingested, flow_of_windows, flow_size
 
-    width, height = flow_size(index, source.short_side)
+    width, height = flow_size(index, source.short_side, fps)
     flow_frames = [needed.flow_frames for needed in needs]
     asked = len(np.unique(np.concatenate(flow_frames))) * width * height
     if max_flow_pixels is not None and asked > max_flow_pixels:

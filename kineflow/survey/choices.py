@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kineflow.selection.settings import DescribeSettings
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.tvl1 import Preset
 from kineflow.survey import rules
 from kineflow.survey.costs import LONGEST_SEC, Costs, Trial, measure_costs
-from kineflow.survey.estimate import START_SEC, Estimate, Part, Volume, before_training, training
+from kineflow.survey.estimate import START_SEC, Estimate, Part, Volume, before_training, choosing, training
 from kineflow.survey.facts import Header
 from kineflow.survey.machine import Machine
 from kineflow.survey.motion import Motion
-from kineflow.survey.rules import Choice, NetworkSize, Steps, Window
+from kineflow.survey.rules import Choice, Descriptor, NetworkSize, Steps, Window
 from kineflow.survey.survey_set import SeenClip, quantile_of
 
 _STEPS_OF_D3D = 10
 _STEPS_OF_FOLDS = 5
 _TRIED = 5
 _MB_UNTRIED = 40.0
-_LEAST_SELECTION_SEC = 60.0
+_MOST_WINDOWS = DescribeSettings.model_fields["windows"].default
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Choices:
     Attributes:
         fps, short_side, preset, bound_px, flow_std, fit: See :mod:`kineflow.survey.rules`.
         window, network, batch, steps, cache_mb, flip, monitor, views: See there; of a recipe that trains.
-        selection_minutes: That are left for choosing among models by folds.
+        descriptor: Of a recipe that chooses by folds.
         workers: Videos at a time.
         estimate: Time and memory.
         costs: What was measured for it.
@@ -51,7 +53,7 @@ class Choices:
     flip: Choice[bool]
     monitor: Choice[Literal["top1", "loss"]]
     views: Choice[int]
-    selection_minutes: Choice[float]
+    descriptor: Choice[Descriptor]
     workers: Choice[int]
     estimate: Estimate
     costs: Costs
@@ -90,14 +92,15 @@ def choose(
     aspect = quantile_of(clips, aspect_of, 0.5) or 1.0
     window = rules.window(seconds, rate, machine)
     size = rules.network(machine, train_clips, side.value)
-    preset, bound = rules.preset(motion), rules.flow_bound(motion)
+    described = rules.descriptor(seconds, rate, side.value)
+    preset, bound = rules.preset(motion), rules.flow_bound(motion, trains=not folds)
 
     trial_batch = 8 if machine.gpu else 16
     short = [clip for clip in clips if 0 < clip.look.file_sec <= LONGEST_SEC]
     names = tuple(dict.fromkeys(clip.listed.source for clip in short[:: max(1, len(short) // _TRIED)]))[:_TRIED]
     costs = measure_costs(
         Trial(root, names, side.value, fps.value, preset.value, bound.value,
-              None if folds else size.value, window.value, trial_batch)
+              None if folds else size.value, described.value if folds else None, window.value, trial_batch)
     )  # fmt: skip
     batch = rules.batch(machine, costs.mb_per_clip or _MB_UNTRIED, train_clips)
     step_sec = costs.step_sec * batch.value / trial_batch
@@ -109,11 +112,11 @@ def choose(
     stored_mb = side.value * side.value * aspect * 3 * median_sec * rate / 2**20
     cache = rules.cache_mb(stored_mb * (5 / 3), len(clips), machine)  # flow has two channels beside RGB's three
     if folds:
-        selection = max(_LEAST_SELECTION_SEC, left)
-        rest: tuple[Part, ...] = (Part("selection", selection, "what the budget leaves, at most"),)
-        memory = costs.peak_mb + stored_mb * len(clips)
+        lasts = described.value.frames / rate
+        windows = sum(min(_MOST_WINDOWS, max(1, math.ceil(clip.header.seconds / lasts))) for clip in clips)
+        rest: tuple[Part, ...] = choosing(costs, windows, bool(described.value.backbone), machine)
+        memory = costs.peak_mb
     else:
-        selection = 0.0
         rest = training(costs, steps.value) if step_sec else ()
         memory = costs.peak_mb + cache.value
     return Choices(
@@ -131,7 +134,7 @@ def choose(
         flip=rules.flip(classes),
         monitor=rules.monitor(val_clips),
         views=rules.views(median_sec, ((window.value.frames - 1) * window.value.stride_frames + 1) / rate),
-        selection_minutes=Choice(round(selection / 60, 1), "what the budget leaves after ingest and flow"),
+        descriptor=described,
         workers=Choice(machine.cores, str(machine)),
         estimate=Estimate((*before, *rest, starts), memory),
         costs=costs,

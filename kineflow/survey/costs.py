@@ -19,7 +19,7 @@ from kineflow.data.source import open_source
 from kineflow.spec.status import Status
 from kineflow.spec.tvl1 import PRESETS, Preset
 from kineflow.storage.errors import KineflowError
-from kineflow.survey.rules import NetworkSize, Window
+from kineflow.survey.rules import Descriptor, NetworkSize, Window
 
 LONGEST_SEC = 60.0
 """A video that is longer is not tried: ingest decodes all of it."""
@@ -39,6 +39,7 @@ class Trial:
         short_side, fps: Of the stored form; ``fps`` 0 keeps the rate.
         preset, bound_px: Of flow.
         network: To train a few steps of; None trains none.
+        descriptor: To describe a window with, in its place; None describes none.
         window: That it sees.
         batch: Clips a step.
     """
@@ -50,6 +51,7 @@ class Trial:
     preset: Preset
     bound_px: float
     network: NetworkSize | None
+    descriptor: Descriptor | None
     window: Window
     batch: int
 
@@ -63,6 +65,7 @@ class Costs:
         flow_cpu_sec: For one million stored pixels: solving, reading and writing.
         step_sec: A training step by the clock, of a machine that does nothing else.
         is_busy: Whether other programs were seen to be at work here.
+        window_cpu_sec: For describing a window.
         mb_per_clip: That a clip takes in a training step, over the network alone.
         peak_mb: Memory of a process that does all of it.
     """
@@ -70,6 +73,7 @@ class Costs:
     ingest_cpu_sec: float = 0.0
     flow_cpu_sec: float = 0.0
     step_sec: float = 0.0
+    window_cpu_sec: float = 0.0
     mb_per_clip: float = 0.0
     peak_mb: float = 0.0
     is_busy: bool = False
@@ -95,7 +99,8 @@ def _costs(trial: Trial) -> Costs:
     before = _peak_mb()
     step, is_busy = _step(trial) if trial.network else (0.0, False)
     taken = _gpu_mb() or _peak_mb() - before
-    return Costs(ingest, flow, step, max(taken, 1.0) / trial.batch if step else 0.0, _peak_mb(), is_busy)
+    described = _describe(trial.descriptor) if trial.descriptor else 0.0
+    return Costs(ingest, flow, step, described, max(taken, 1.0) / trial.batch if step else 0.0, _peak_mb(), is_busy)
 
 
 def _ingest(trial: Trial, folder: Path) -> tuple[float, list[Path]]:
@@ -183,6 +188,24 @@ def _step(trial: Trial) -> tuple[float, bool]:
     torch.set_num_threads(cores)
     together = quickest(time.monotonic)
     return (together, False) if together < alone else (alone / (_EFFICIENCY * min(cores, _USED_CORES)), True)
+
+
+def _describe(descriptor: Descriptor) -> float:
+    """CPU seconds of one window; weights do not matter."""
+    import torch
+
+    from kineflow.models.clip_descriptor import clip_descriptor
+
+    groups = "motion+flow+direction+appearance+change" if descriptor.backbone else "motion+flow+direction"
+    network = clip_descriptor(num_classes=0, in_channels=5, groups=groups).eval()
+    clip = torch.rand(1, 5, descriptor.frames, descriptor.crop, descriptor.crop)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(_STEPS):
+            started = time.process_time()
+            network(clip)
+            seconds.append(time.process_time() - started)
+    return min(seconds[1:])
 
 
 def _peak_mb() -> float:

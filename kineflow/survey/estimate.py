@@ -16,6 +16,7 @@ TRAINING = ("teacher", "students")
 """What the parts of :func:`training` are called."""
 
 _DISTIL = 1.3
+_FITS_SEC = {True: 0.06, False: 0.02}  # a window, as measured, by whether there are features of images
 _USUAL_INGEST, _USUAL_FLOW = 0.01, 1.0  # CPU seconds a million pixels, as measured
 
 
@@ -86,6 +87,22 @@ def training(costs: Costs, steps: Steps) -> tuple[Part, ...]:
     return (
         Part(teacher, steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
         Part(three, students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
+    )
+
+
+def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tuple[Part, ...]:
+    """Describing all windows, and folds within folds over all families of descriptors.
+
+    Args:
+        costs: Of this machine.
+        windows: Of all labelled clips.
+        images: Whether a network for images describes them too.
+        machine: This one.
+    """
+    fits = _FITS_SEC[images] * windows
+    return (
+        Part("descriptions", windows * costs.window_cpu_sec / machine.cores, f"{windows:,} windows"),
+        Part("selection", fits, "folds within folds"),
     )
 
 

@@ -40,7 +40,8 @@ def find_groups(clips: Sequence[SeenClip]) -> list[Together]:
     A group is called as the video of its first clip is, without the suffix.
     """
     names = [clip.listed.source for clip in clips]
-    found = group_clips(names, [clip.look.fingerprint for clip in clips])
+    classes = {clip.listed.label for clip in clips if clip.listed.label}
+    found = group_clips(names, [clip.look.fingerprint for clip in clips], classes=classes)
     place_of = {member: place for place, group in enumerate(found) for member in group.members}
     joined = list(range(len(found)))  # the first group that a group is one with
     first_of: dict[str, int] = {}

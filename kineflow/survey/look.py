@@ -97,6 +97,8 @@ def look_at(task: Task, source: Source) -> Look:
         return Look(problem=error.problem)
     except Exception as error:  # whatever a file makes a decoder do, other clips are looked at
         return Look(problem=f"{type(error).__name__}: {error}"[:200])
+    if in_seconds(task.listed, header.fps).part[2:] != (None, None):
+        return Look(header, problem="its part is told in numbers of frames, and the file states no frame rate")
     file_sec, (first, seconds) = header.seconds, _part_of(task, header)
     header = dataclasses.replace(header, seconds=seconds)
     return dataclasses.replace(_seen(task, header, frames, last_sec - first), file_sec=file_sec)

@@ -96,8 +96,9 @@ def survey_videos(wanted: Wanted) -> Surveyed:
             remedy="look at one of them with a player; `kineflow init` reads what FFmpeg reads",
         )
     lengths = [header.seconds for header in headers if header.seconds > 0]
-    fps = rules.target_fps([header.fps for header in headers], float(np.quantile(lengths, 0.1)) if lengths else 0.0)
     trains = _trains(wanted, found)
+    shortest = float(np.quantile(lengths, 0.1)) if lengths else 0.0
+    fps = rules.target_fps([header.fps for header in headers], shortest, trains=trains)
     crop = rules.network(machine, len(listed), 256).value.crop if trains else 0
     side = _side(headers, len(listed), fps.value, wanted.budget_sec, machine, crop)
 
@@ -234,7 +235,12 @@ def _crossing(clips: Sequence[SeenClip]) -> list[str]:
     for clip in clips:
         splits.setdefault(clip.listed.group, set()).add(clip.listed.split)
     several = sorted(group for group, there in splits.items() if len(there) > 1)
-    return [f"{len(several)} groups lie in several splits of the lists, e.g. {several[0]}"] if several else []
+    if not several:
+        return []
+    return [
+        f"{len(several)} groups lie in several splits of the lists, e.g. {several[0]}, which `kineflow run` will "
+        "refuse: correct the column group of clips.csv where they are none, or split"
+    ]
 
 
 def label_of(clip: ListedClip) -> str:

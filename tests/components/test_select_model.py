@@ -91,6 +91,12 @@ def test_descriptions_of_another_network_are_refused(made, tmp_path):
         select(made, tmp_path, descriptions=tmp_path / "other")
 
 
+def test_descriptions_of_clips_at_another_rate_are_refused(made, tiny_data, tmp_path):
+    replace(ClipSet.load(tiny_data.clips), fps=12.0).save(tmp_path / "clips")
+    with pytest.raises(KineflowError, match="this clip set has 12 frames a second"):
+        select(made, tmp_path, clips=tmp_path / "clips")
+
+
 def test_what_is_not_above_the_baselines_is_not_registered(made, tmp_path):
     _, out = select(made, tmp_path)
     params = RegistrationSettings(name="tiny", above_baselines=True)

@@ -143,6 +143,18 @@ def test_named_weights_that_are_not_here_are_announced(
         check(lambda v: v["network"].update(checkpoint="s3d-kinetics400"))
 
 
+def test_the_weights_of_a_descriptor_are_looked_at_too(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "efficientnet-lite0-57934424.pth").write_bytes(b"other bytes")
+    monkeypatch.setenv(MIRROR, str(tmp_path))
+    values = {"seed": 1, "ingestion": {"source": "data"}, "registration": {"name": "a"}}
+    values["descriptor"] = {"backbone": "efficientnet_lite0-imagenet"}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(KineflowError, match="sha256 is"):
+        check_run("few_clips", project / "params.yaml", project)
+
+
 def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:
     (project / "w.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()

@@ -87,6 +87,7 @@ def test_a_folder_of_classes_becomes_a_project(videos: Path, tmp_path: Path, mon
         (("--recipe", "none"), "no recipe 'none'"),
         (("--paper",), "leave it out"),
         (("--folds", "1"), "1 fold leaves nothing"),
+        (("--folds", "21"), "ask for 20 or fewer"),
         (("--folds", "3", "--recipe", "d3d"), "d3d trains on one split"),
     ],
 )
@@ -103,3 +104,14 @@ def test_a_place_without_videos_is_no_project_by_mistake(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert "no videos there" in kineflow("init", "wrong", "--project", "mine", code=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_few_clips_become_a_project_that_check_takes(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kineflow("init", str(videos), "--budget", "90s", "--project", "mine")
+    params = yaml.safe_load((tmp_path / "mine" / "params.yaml").read_text(encoding="utf-8"))
+    assert params["validation"]["require_every_class_in"] == ["train"]
+    assert params["registration"]["above_baselines"] is True
+    assert "valid for few_clips" in kineflow("check", "few_clips", "--project", "mine")

@@ -68,9 +68,12 @@ def _read(lists: Lists, name: str, videos: Videos) -> Iterator[ListedClip]:
 
 def _clips(task: Task, path: str, videos: Videos) -> Iterator[ListedClip]:
     video = find_exported(task.source, videos)
-    parts: list[tuple[str | None, int | None, int | None, int]] = list(dict.fromkeys(task.parts()))
+    # Two tracks may say the same of the same frames, as of two people who run.
+    parts: dict[tuple[str | None, int | None, int | None], int] = {}
+    for part in task.parts():
+        parts.setdefault(part[:3], part[3])
     split = _SPLITS.get(task.subset.casefold(), Split.TRAIN)
-    for label, first, stop, line in parts or [(None, None, None, task.line)]:
+    for (label, first, stop), line in (parts or {(None, None, None): task.line}).items():
         if label is None and split in (Split.VAL, Split.TEST):
             continue  # it cannot be scored
         yield ListedClip(

@@ -119,6 +119,13 @@ def _colours(evaluation: Evaluation) -> dict[str, str]:
     return plots.palette([model.name for model in evaluation.models], evaluation.student, evaluation.baseline)
 
 
+def _with_colours_of_their_own(evaluation: Evaluation) -> list[Scores]:
+    """Scores of student, baseline and the first other models: lines of one colour could not be told apart."""
+    first = (evaluation.student, evaluation.baseline)
+    others = [model.scores for model in evaluation.models if model.name not in first]
+    return [model.scores for model in evaluation.models if model.name in first] + others[: len(plots.OTHERS)]
+
+
 def _gain(name: str, evaluation: Evaluation) -> Gain | None:
     if evaluation.baseline is None or name == evaluation.baseline:
         return None
@@ -184,7 +191,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         if len(compared_scores) == 2
         else None,
         "curves": plots.curves(curves, colours) if curves else None,
-        "roc": ranking_plots.roc_and_precision([model.scores for model in evaluation.models], colours)
+        "roc": ranking_plots.roc_and_precision(_with_colours_of_their_own(evaluation), colours)
         if len(classes) == 2 and 0 < student.labels.sum() < len(student)
         else None,
         "calibration": [

@@ -203,6 +203,7 @@ class TestCvat:
                 ],
                 [("run", 4, 9), ("run", 12, 13)],
             ),
+            ([f'\n<track label="run"><box frame="{n}"/></track>' for n in (4, 4, 8)], [("run", 4, 5), ("run", 8, 9)]),
         ],
     )
     def test_tags_and_tracks(self, tmp_path: Path, elements: list[str], expected: list[Any]) -> None:

@@ -33,3 +33,12 @@ def test_bare_numbers_are_parts_where_they_make_several_recordings() -> None:
     assert source_names(parts) == [name.split("_")[0] for name in parts]
     counted = [f"fight/fight_{number:03d}.mp4" for number in range(10)]
     assert source_names(counted) == [""] * 10
+
+
+def test_a_file_called_as_its_class_tells_of_no_recording() -> None:
+    classes = ("Hand-Wave", "run", "jump", "sit", "clap")
+    stems = [name.lower().replace("-", "_") for name in classes]
+    assert source_names([f"{stem}_{number:03d}.mp4" for stem in stems for number in range(4)], classes) == [""] * 20
+    assert source_names([f"run/run_clip_{number}.mp4" for number in range(4)], classes) == [""] * 4
+    parts = [f"{stem}_{take}_clip{part}.mp4" for stem in stems for take in (1, 2) for part in (1, 2)]
+    assert source_names(parts, classes) == [name.partition("_clip")[0] for name in parts]

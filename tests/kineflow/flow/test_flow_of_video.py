@@ -151,6 +151,12 @@ def test_a_video_without_motion_is_refused(videos: dict[str, Path], lacking: dic
         flow_size(index, SHORT_SIDE)
 
 
+def test_a_video_of_one_frame_at_the_rate_of_the_network_is_refused(videos: dict[str, Path]) -> None:
+    index = index_video(videos["as stored"])
+    with pytest.raises(KineflowError, match=r"frames: 1 at 0\.1 a second"):
+        flow_size(index, SHORT_SIDE, 0.1)
+
+
 def test_a_field_past_the_end_is_named(videos: dict[str, Path]) -> None:
     with pytest.raises(KineflowError, match=f"frame {FRAMES} was asked for"):
         flow_of_video(videos["as stored"], [FRAMES - 1], SOURCES["kept"])

@@ -50,8 +50,8 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         name = self.path.partition("?")[0].strip("/")
-        if name == "absent.pth":
-            self.send_error(404, "Not Found")
+        if name in ("absent.pth", "busy.pth"):
+            self.send_error(*{"absent.pth": (404, "Not Found"), "busy.pth": (503, "Service Unavailable")}[name])
             return
         if name.startswith("moved"):
             target = {"moved.pth": "/weights.pth", "moved-away.pth": "ftp://example.org/a.pth",
@@ -133,6 +133,14 @@ def test_a_download_that_broke_off_is_no_file_and_goes_on(server: Server, tmp_pa
     assert path.read_bytes() == BODY
     assert server.sent == [len(BODY), len(BODY) - len(BODY) // 2]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_busy_server_costs_nothing_of_what_has_come(server: Server, tmp_path: Path) -> None:
+    partial = tmp_path / f".{SHA256}.pth.part"
+    partial.write_bytes(BODY[:10])
+    with pytest.raises(KineflowError, match=r"503[\s\S]*try again"):
+        fetch_weights(server.url("busy.pth"), sha256=SHA256, cache=tmp_path)
+    assert partial.read_bytes() == BODY[:10]
 
 
 def test_named_weights_are_downloaded_once_and_kept_under_their_published_name(

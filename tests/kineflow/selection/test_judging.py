@@ -87,3 +87,13 @@ def test_a_class_of_one_group_cannot_be_judged():
     clips = described(1.0, clips=8, per_group=8)
     with pytest.raises(KineflowError, match=r"one group or none, first 'a'[\s\S]*other recordings"):
         require_groups(clips, ("a", "b"))
+
+
+@pytest.mark.parametrize("groups", [["a", "a", "b", "b", *"cdefghijklmn"], ["a", "b", "b", "a"] * 4])
+def test_a_class_of_two_groups_is_judged_though_folds_within_a_fold_lack_it(groups: list[str]):
+    labels = np.array([0] * 4 + [1] * 12)
+    rows = np.random.default_rng(0).normal(size=(16, 3)) + labels[:, None]
+    clips = Described(rows, np.arange(16), labels, tuple(groups), {"motion": slice(0, 3)}, 2)
+    probabilities = np.exp(judge_by_folds(clips, [("motion",)], (0.1, 1.0), **HOW).blend)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert np.ptp(probabilities[:, 1]) > 0.01

@@ -19,6 +19,17 @@ def test_what_is_given_back_is_over_the_columns_as_they_were(rows):
     np.testing.assert_allclose(shifted, Whitening.of(rows, ones).apply(rows), atol=1e-9)
 
 
+def test_a_column_that_hardly_varies_in_training_decides_nothing_elsewhere(rows):
+    labels = (rows[:, 0] > 3).astype(np.int64)
+    rows[:, 9] = 1.0
+    rows[0, 9] = 1.004
+    whitening = Whitening.of(rows, np.ones(80))
+    linear = fit_linear(whitening.apply(rows), labels, np.ones(80), whitening, strength=100.0, classes=2)
+    other = rows.copy()
+    other[:, 9] = 3.0
+    assert np.abs(linear.logits(other) - linear.logits(rows)).max() < np.abs(linear.logits(rows)).max()
+
+
 def test_a_block_of_many_columns_keeps_what_its_clips_span():
     rows = np.random.default_rng(1).normal(size=(30, 500))
     whitened = Whitening.of(rows, np.ones(30)).apply(rows)

@@ -24,4 +24,6 @@ def test_scenes_and_parts_of_one_video_are_together() -> None:
     assert [(group.name, group.members) for group in groups] == [("a/x", (0, 2)), ("b/y", (1, 3))]
     assert "x.mp4 and z.mp4" in groups[0].reasons[0]
     assert groups[1].reasons == ("parts of one video",)
+    called_as_their_class = [seen(4, "x/x (1).mp4", 4), seen(5, "x/x (2).mp4", 5)]
+    assert len(find_groups(called_as_their_class)) == 2
     assert [clip.listed.group for clip in with_groups(clips, groups)] == ["a/x", "b/y", "a/x", "b/y"]

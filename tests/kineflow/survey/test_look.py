@@ -60,6 +60,13 @@ def test_a_part_is_looked_at_where_it_is(tmp_path: Path) -> None:
     assert in_seconds(listed("a.mp4", start_frame=50, end_frame=60), 10.0).start_sec == 5.0
 
 
+def test_frames_of_a_file_without_a_rate_are_no_seconds(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4", seconds=0.05, fps=600)  # such a rate is a unit of time
+    look = look_at(Task(0, "a.mp4", listed("a.mp4", start_frame=0, end_frame=10)), LocalSource(tmp_path))
+    assert not look.is_usable
+    assert "states no frame rate" in look.problem
+
+
 @pytest.mark.parametrize("content", [b"", b"no video", b"\0" * 4000, b"half"])
 def test_a_file_that_is_no_video_is_a_problem_and_no_error(content: bytes, tmp_path: Path) -> None:
     whole = film(tmp_path / "whole.mp4").read_bytes()

@@ -27,21 +27,21 @@ def moving(fastest: float, **others: float) -> Motion:
     ],
 )
 def test_one_rate_for_slow_and_fast_films(rates: list[float], fps: float) -> None:
-    assert rules.target_fps(rates, 2.0).value == fps
+    assert rules.target_fps(rates, 2.0, trains=True).value == fps
 
 
 def test_short_clips_keep_their_frames() -> None:
-    assert rules.target_fps([25.0] * 20, 0.5).value == 0
-    assert rules.target_fps([25.0] * 10 + [50.0] * 10, 0.5).value == 25
+    assert rules.target_fps([25.0] * 20, 0.5, trains=True).value == 0
+    assert rules.target_fps([25.0] * 10 + [50.0] * 10, 0.5, trains=True).value == 25
 
 
 @pytest.mark.parametrize(("fastest", "bound"), [(0.3, 1.0), (1.3, 1.5), (8.4, 10.0), (500.0, 60.0)])
 def test_the_bound_covers_the_fastest_pixel_of_a_thousand(fastest: float, bound: float) -> None:
-    assert rules.flow_bound(moving(fastest)).value == bound
+    assert rules.flow_bound(moving(fastest), trains=True).value == bound
 
 
 def test_without_motion_the_default_bound_stays() -> None:
-    assert rules.flow_bound(Motion()).value == 20.0
+    assert rules.flow_bound(Motion(), trains=True).value == 20.0
 
 
 def test_small_motion_wants_fewer_iterations() -> None:
