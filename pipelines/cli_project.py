@@ -107,7 +107,10 @@ def _from_demo(folder: Path, recipe: str, paper: bool) -> None:
         typer.echo(f"wrote {add_recipe(folder, recipe, paper=paper)}")
     else:
         made = make_project(folder, recipe or "d3d", paper=paper)
-        typer.echo(f"{made}: a project for {recipe or 'd3d'}; its README.md says how to go on")
+        typer.echo(
+            f"{made}: a project for {recipe or 'd3d'}, with the parameters of its demo: no videos were named; "
+            "its README.md says how to go on"
+        )
 
 
 def _from_videos(place: str, project: Path, recipe: str, folds: int | None, budget_sec: float) -> None:

@@ -35,7 +35,7 @@ def show_outcome(outcome: Outcome) -> None:
     for outputs in outcome.outputs.values():
         if "evaluation" in outputs:
             console.print(results_table(json.loads((outputs["evaluation"] / METRICS_FILE).read_text())))
-    named = {"evaluate": "report", "validate": "data docs"}
+    named = {"evaluate": "report", "select-model": "report", "validate": "data docs"}
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
         console.print(f"{named.get(task, task):>10}  {_relative(pages[task])}")
