@@ -82,7 +82,9 @@ def select_model(
     with atomic_folder(evaluation) as partial:
         write_evaluation(partial, judged, version=version)
     save_bundle(model, outcome.network, outcome.card)
-    metrics = evaluation_metrics(judged)
+    # A column of each family would hide in MLflow what was chosen; the report and metrics.json have them.
+    kept = (f"{params.name}/", "baselines/")
+    metrics = {name: value for name, value in evaluation_metrics(judged).items() if name.startswith(kept)}
     scores = judged.scores_of(params.name)
     return StepResult(
         metrics=metrics,
