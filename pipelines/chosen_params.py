@@ -165,6 +165,7 @@ def _training(surveyed: Surveyed, name: str) -> list[Setting]:
         Setting("evaluation", "fusion", [{"models": ["teacher", "student"]}]),
         Setting("registration", "name", name),
         Setting("registration", "primary_metric", "top1"),
+        Setting("registration", "above_baselines", True, "only what is shown to beat every trivial baseline"),
     ]
 
 
