@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from kineflow.spec.split import Split
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY
+from kineflow.storage.page_policy import PAGE_POLICY, data_uri
 from kineflow.survey.estimate import in_words
 from kineflow.survey.groups import Together
 from kineflow.survey.histogram import SERIES, histogram
@@ -55,7 +54,7 @@ def render(surveyed: Surveyed, settings: Sequence[Row], *, recipe: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"words": in_words, "uri": _uri}
+    environment.filters |= {"words": in_words, "uri": data_uri}
     classes = [str(name) for name in surveyed.found.listing.classes]
     shown_groups = _shown_groups(surveyed)
     return environment.get_template("page.html.j2").render(
@@ -185,7 +184,3 @@ def _shown_groups(surveyed: Surveyed) -> list[tuple[Together, list[SeenClip], li
 
 def _median(values: Sequence[float]) -> str:
     return f"{np.median(values):.3g}" if values else "–"
-
-
-def _uri(picture: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"

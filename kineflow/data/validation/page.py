@@ -9,7 +9,6 @@ frame, and safe to open, since a content security policy forbids scripts (clip i
 # (Great Expectations exports its classes implicitly.)
 from __future__ import annotations
 
-import base64
 import html
 import itertools
 from collections import Counter
@@ -21,7 +20,7 @@ from kineflow.data.validation.overview import Overview
 from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
-from kineflow.storage.page_policy import PAGE_POLICY
+from kineflow.storage.page_policy import PAGE_POLICY, data_uri
 
 _CLASSES_OPEN = 24  # longer tables of classes start folded
 _REJECTED_SHOWN = 50
@@ -50,7 +49,6 @@ def render_page(clip_set: ClipSet, validation: Validation, result: Any, overview
         checks=sorted(validation.checks, key=lambda check: check.passed),
         validation=validation,
         overview=overview,
-        jpeg=_jpeg_address,
         splits=[
             (str(split), len(usable), lost[split], len({clip.group for clip in usable}))
             for split in Split
@@ -84,13 +82,9 @@ def _page_view() -> Any:
 
     view = PageView(custom_views_directory=str(Path(__file__).parent))
     numbers = itertools.count()
+    view.env.filters["uri"] = data_uri
     view.env.filters["generate_html_element_uuid"] = lambda prefix=None: f"{prefix or 'element'}-{next(numbers)}"
     return view
-
-
-def _jpeg_address(picture: bytes) -> str:
-    """A picture as an address, so that the page is one file."""
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _class_table(clip_set: ClipSet) -> dict[str, Any]:

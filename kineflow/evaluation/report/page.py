@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from kineflow.evaluation.results import Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.two_classes import threshold_of
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY
+from kineflow.storage.page_policy import PAGE_POLICY, data_uri
 
 _CONFUSED_PAIRS = 8
 _BEST_FEW = 5  # top-5 says something of more classes than that
@@ -262,9 +261,3 @@ def _count(number: int) -> str:
 def some_of(number: int, one: str, many: str | None = None) -> str:
     """A number and its noun, in the plural where it is not 1."""
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def data_uri(data: str | bytes, kind: str) -> str:
-    """Content as an address, so that a page is one file; ``kind`` is its media type."""
-    raw = data.encode() if isinstance(data, str) else data
-    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"

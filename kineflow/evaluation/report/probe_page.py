@@ -10,10 +10,10 @@ from typing import Any
 from kineflow.evaluation.motion_probe import Mean
 from kineflow.evaluation.probe_results import Probed, Probing
 from kineflow.evaluation.report import plots
-from kineflow.evaluation.report.page import data_uri, some_of
+from kineflow.evaluation.report.page import some_of
 from kineflow.evaluation.report.probe_plot import ErrorLine, errors_by_stage
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY
+from kineflow.storage.page_policy import PAGE_POLICY, data_uri
 
 
 def write_probe_report(path: Path, probing: Probing, *, title: str, lineage: Mapping[str, str] | None = None) -> None:

@@ -158,9 +158,6 @@ SET_FAULTS = {
     "a class lacks in test": (
         "classes_in_every_split", without(make_set(), lambda c: not c.clip_id.startswith("test/run")), "test lacks run",
     ),
-    "no test split": (
-        "classes_in_every_split", without(make_set(), lambda c: c.split != "test"), "test lacks jump, run",
-    ),
     "a class of one clip": ("enough_per_class", without(make_set(), lambda c: c.clip_id != "train/run2"), "run has 1"),
     "one class far larger": (
         "classes_balanced", with_clips(make_set(), *(make_clip(f"train/more{i}", "train", "jump") for i in range(3))),

@@ -13,13 +13,12 @@ from kineflow.evaluation.results import (
     Evaluated,
     Evaluation,
     Fused,
-    clips_digest,
     evaluation_metrics,
     write_evaluation,
 )
 from kineflow.evaluation.scores import Scores
 from kineflow.registry.measured import read_evaluation
-from kineflow.sets.clip_set import Clip
+from kineflow.sets.clip_set import Clip, clips_digest
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -58,7 +57,7 @@ def test_metrics_hold_models_fusions_and_data(folder):
     assert (metrics["plain"]["top1"], metrics["student"]["top1"]) == (0.25, 0.75)
     assert metrics["fusion"]["student + plain"]["top1"] == 0.75
     assert metrics["fusion"]["student + plain"]["weights"] == {"student": 0.75, "plain": 0.25}
-    assert metrics["data"] == {"split": "test", "clips": 4, "classes": 3, "version": "abc"}
+    assert metrics["data"] == {"split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc"}
 
 
 def test_score_files_are_those_of_the_models(folder):

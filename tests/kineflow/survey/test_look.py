@@ -124,16 +124,16 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
     client = boto3.client("s3")
-    client.create_bucket(Bucket="videos")
+    client.create_bucket(Bucket="looked-at")
     yield client
     server.stop()
 
 
 @pytest.mark.slow
 def test_videos_on_s3_are_looked_at_where_they_are(bucket: Any, tmp_path: Path) -> None:
-    bucket.put_object(Bucket="videos", Key="set/a/1.mp4", Body=film(tmp_path / "1.mp4").read_bytes())
-    bucket.put_object(Bucket="videos", Key="set/b/2.mp4", Body=b"no video")
-    found = find_clips("s3://videos/set")
+    bucket.put_object(Bucket="looked-at", Key="set/a/1.mp4", Body=film(tmp_path / "1.mp4").read_bytes())
+    bucket.put_object(Bucket="looked-at", Key="set/b/2.mp4", Body=b"no video")
+    found = find_clips("s3://looked-at/set")
     assert found.layout == "folder"
     assert len(read_headers(found.listing.clips, found.source)) == 1
     looks = look_at_all(

@@ -52,7 +52,8 @@ def test_the_package_is_the_golden_one() -> None:
     assert without_digests(compiled()) == GOLDEN.read_text(), __doc__
 
 
-@pytest.mark.parametrize("recipe", recipe_names())
+# Of a paper; that for few clips has none.
+@pytest.mark.parametrize("recipe", sorted(set(recipe_names()) - {"few_clips"}))
 def test_every_recipe_compiles_at_full_size_with_its_own_cluster_section(recipe: str) -> None:
     graph, path = graph_of(recipe), ROOT / "params" / f"{recipe}_ucf101.yaml"
     section = load_cluster(path)
