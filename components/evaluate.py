@@ -41,46 +41,38 @@ def evaluate(
         evaluation: Folder to write: scores, ``metrics.json`` and tables, as in :mod:`kineflow.evaluation.results`.
         report: HTML page to write.
     """
-    from pathlib import Path
-
     from kineflow.evaluation.compare import compare_models
     from kineflow.evaluation.metrics import confusion_of
-    from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
-    from kineflow.evaluation.report.page import write_report
-    from kineflow.evaluation.report.strips import example_clips, wheel_key
-    from kineflow.evaluation.results import evaluation_metrics, write_evaluation
+    from kineflow.evaluation.report.outputs import warnings_of, write_outputs
+    from kineflow.evaluation.results import evaluation_metrics
     from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.flow_set import FlowSet
     from kineflow.spec.split import Split
-    from kineflow.storage.files import atomic_folder
-    from kineflow.tracking.lineage import lineage_tags
 
     clip_set = ClipSet.load(clips)
     flow_set = FlowSet.load(flow) if flow else None
     warped_set = FlowSet.load(warped) if warped else None
     compared = compare_models(models, clip_set, flow_set, params, warped_set=warped_set)
     version = clips_digest(clip_set.usable(Split(params.split)))
-    lineage = {"clips and labels (sha256)": version, "test protocol": params.protocol}
-    lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
-    if run_id := getattr(tracker, "run_id", None):
-        lineage["run"] = run_id
-    write_report(
-        report,
+    write_outputs(
         compared,
+        clip_set,
+        flow_set,
+        folder=evaluation,
+        report=report,
         title=f"{compared.student}: evaluation",
-        examples=example_clips(compared, clip_set, flow_set, params.examples),
-        wheel=wheel_key(),
-        lineage=lineage,
+        protocol=params.protocol,
+        version=version,
+        examples=params.examples,
+        run_id=getattr(tracker, "run_id", None),
     )
-    with atomic_folder(evaluation) as partial:
-        write_evaluation(partial, compared, version=version)
-    warnings = [against_trivial(compared)] if is_beaten(compared) else []
-    warnings += filter(None, [one_answer(compared.scores_of(compared.student))])
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
     metrics = evaluation_metrics(compared)
     return StepResult(
         metrics=metrics,
-        summary="; ".join([", ".join(f"{m.name} {metrics[f'{m.name}/top1']:.1%}" for m in compared.models), *warnings]),
+        summary="; ".join(
+            [", ".join(f"{m.name} {metrics[f'{m.name}/top1']:.1%}" for m in compared.models), *warnings_of(compared)]
+        ),
         confusion=(list(compared.scores_of(compared.student).classes), counts),
         artifacts={"evaluation": evaluation, "report.html": report},
         tags={"evaluation.data_version": version, "evaluation.split": params.split},

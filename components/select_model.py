@@ -50,45 +50,39 @@ def select_model(
     Raises:
         KineflowError: Descriptions are another network's, or a class has clips of one group only.
     """
-    from pathlib import Path
-
     from kineflow.evaluation.metrics import confusion_of
-    from kineflow.evaluation.report.page import write_report
-    from kineflow.evaluation.report.strips import example_clips, wheel_key
-    from kineflow.evaluation.results import evaluation_metrics, write_evaluation
+    from kineflow.evaluation.report.outputs import warnings_of, write_outputs
+    from kineflow.evaluation.results import evaluation_metrics
     from kineflow.models.bundle import save_bundle
     from kineflow.selection.outcome import select
     from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.feature_set import FeatureSet
     from kineflow.sets.flow_set import FlowSet
-    from kineflow.storage.files import atomic_folder
-    from kineflow.tracking.lineage import lineage_tags
 
     clip_set, flow_set = ClipSet.load(clips), FlowSet.load(flow) if flow else None
     outcome = select(clip_set, FeatureSet.load(descriptions), descriptor, params, seed=seed)
     judged, version = outcome.evaluation, clips_digest(outcome.judged)
-    lineage = {"clips and labels (sha256)": version, "test protocol": params.protocol(judged.models[0].scores.split)}
-    lineage |= {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
-    if run_id := getattr(tracker, "run_id", None):
-        lineage["run"] = run_id
-    write_report(
-        report,
+    scores = judged.scores_of(params.name)
+    write_outputs(
         judged,
+        clip_set,
+        flow_set,
+        folder=evaluation,
+        report=report,
         title=f"{params.name}: chosen by folds",
-        examples=example_clips(judged, clip_set, flow_set, params.examples),
-        wheel=wheel_key(),
-        lineage=lineage,
+        protocol=params.protocol(scores.split),
+        version=version,
+        examples=params.examples,
+        run_id=getattr(tracker, "run_id", None),
     )
-    with atomic_folder(evaluation) as partial:
-        write_evaluation(partial, judged, version=version)
     save_bundle(model, outcome.network, outcome.card)
     # A column of each family would hide in MLflow what was chosen; the report and metrics.json have them.
     kept = (f"{params.name}/", "baselines/")
     metrics = {name: value for name, value in evaluation_metrics(judged).items() if name.startswith(kept)}
-    scores = judged.scores_of(params.name)
+    chosen = f"{params.name} is the mean of {', '.join(outcome.members)}: {metrics[f'{params.name}/top1']:.1%}"
     return StepResult(
         metrics=metrics,
-        summary=f"{params.name} is the mean of {', '.join(outcome.members)}: {metrics[f'{params.name}/top1']:.1%}",
+        summary="; ".join([chosen, *warnings_of(judged)]),
         confusion=(list(scores.classes), confusion_of(scores).tolist()),
         artifacts={"model": model, "evaluation": evaluation, "report.html": report},
         tags={"evaluation.data_version": version, "evaluation.split": scores.split},

@@ -22,6 +22,7 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureEntry, FeatureSet, FeatureSource, write_features
 from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.media import SetMedia
+from kineflow.spec.formats import DESCRIPTION_FORMAT
 from kineflow.spec.sampling import ClipSpec, covering_clips
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -73,7 +74,8 @@ def describe(
     """
     window = dataclasses.replace(card.preprocessing, fps=clip_set.fps)
     source = FeatureSource(weights_digest(bundle), card.name, "vector", window, flow_source_of(flow_set, clip_set))
-    data, asked = ClipsAndFlow(clip_set, flow_set), ["windows", settings.windows, dict(card.hyperparameters)]
+    data = ClipsAndFlow(clip_set, flow_set)
+    asked = ["windows", settings.windows, dict(card.hyperparameters), DESCRIPTION_FORMAT]
     entries = tuple(
         feature_entry(clip, source, data, _windows_of(clip, card, settings.windows), asked=asked) for clip in clips
     )

@@ -20,5 +20,8 @@ FLOW_FORMAT = 3
 FEATURE_FORMAT = 1
 """Of features: the same clip, flow, backbone and preprocessing give the same features."""
 
+DESCRIPTION_FORMAT = 1
+"""Of descriptions: the same window gives the same statistics of motion and flow, which no weights tell."""
+
 INDEX_FORMAT = 2
 """Of what is kept of a source video that was decoded once (:class:`kineflow.video.index.VideoIndex`)."""

@@ -1,0 +1,60 @@
+"""What a step that judges models leaves behind: the page, the folder of figures, and what it has to warn of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
+from kineflow.evaluation.report.page import write_report
+from kineflow.evaluation.report.strips import example_clips, wheel_key
+from kineflow.evaluation.results import Evaluation, write_evaluation
+from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.flow_set import FlowSet
+from kineflow.storage.files import atomic_folder
+from kineflow.tracking.lineage import lineage_tags
+
+
+def write_outputs(
+    evaluation: Evaluation,
+    clip_set: ClipSet,
+    flow_set: FlowSet | None,
+    *,
+    folder: Path,
+    report: Path,
+    title: str,
+    protocol: str,
+    version: str,
+    examples: int,
+    run_id: str | None,
+) -> None:
+    """Write the report and the folder of an evaluation, each whole or not at all.
+
+    Args:
+        evaluation: What was judged.
+        clip_set, flow_set: Where its clips and their flow lie, for the examples.
+        folder: Of scores, ``metrics.json`` and tables, see :mod:`kineflow.evaluation.results`.
+        report: HTML file.
+        title: Of the page.
+        protocol: How clips were scored, in words.
+        version: Of the clips, see :func:`kineflow.sets.clip_set.clips_digest`.
+        examples: Clips to show, at most.
+        run_id: Of the tracked run; None outside of one.
+    """
+    facts = {name: fact for name, fact in lineage_tags(Path()).items() if not name.startswith(("env.", "mlflow."))}
+    lineage = {"clips and labels (sha256)": version, "test protocol": protocol, **facts}
+    write_report(
+        report,
+        evaluation,
+        title=title,
+        examples=example_clips(evaluation, clip_set, flow_set, examples),
+        wheel=wheel_key(),
+        lineage=lineage | ({"run": run_id} if run_id else {}),
+    )
+    with atomic_folder(folder) as partial:
+        write_evaluation(partial, evaluation, version=version)
+
+
+def warnings_of(evaluation: Evaluation) -> list[str]:
+    """What whoever reads one line should know: something trivial does as well, or one class gets nearly all answers."""
+    beaten = [against_trivial(evaluation)] if is_beaten(evaluation) else []
+    return [*beaten, *filter(None, [one_answer(evaluation.scores_of(evaluation.student))])]
