@@ -102,9 +102,11 @@ def run(
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
     from kineflow.tracking.lineage import version_of_source
+    from kineflow.tracking.parent import record_parent
     from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
     from pipelines.preflight import check_run
+    from pipelines.run_record import record_of
     from pipelines.show import show_outcome
 
     def work() -> None:
@@ -116,7 +118,13 @@ def run(
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
-        with pipeline_run(recipe, version_of_source(project, checked.values["ingestion"]["source"])) as run_id:
+        outcome: Outcome | None = None
+
+        def told(run_id: str) -> None:
+            record_parent(run_id, lambda: record_of(recipe, chosen, checked.values, project, outcome))
+
+        version = version_of_source(project, checked.values["ingestion"]["source"])
+        with pipeline_run(recipe, version, told) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
