@@ -275,6 +275,47 @@ def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> 
 
 
 @app.command()
+def lineage(
+    model: Annotated[
+        str, typer.Argument(help="Registered model: NAME (its champion), NAME@ALIAS or NAME/VERSION.", metavar="MODEL")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Look whether all of it is there still, and compare every digest.")
+    ] = False,
+    checkout: Annotated[
+        Path | None,
+        typer.Option(help="Bring back code, parameters, lock, data and outputs of its run.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Say what a registered model came from: weights, teacher, clips, data, code, environment and run."""
+
+    def work() -> None:
+        from kineflow.registry.aliases import CHAMPION
+        from kineflow.registry.origins import origins_of
+        from pipelines.check_origins import check_origins
+        from pipelines.restore import restore
+
+        _require_records()
+        name, _, alias = model.removeprefix("models:/").partition("@")
+        name, _, version = name.partition("/")
+        origins = origins_of(name, version or None, alias or CHAMPION)
+        _say(origins.tree())
+        if check:
+            found = list(check_origins(origins, required_project()))
+            _say("\n".join(["", *map(str, found)]))
+            if wrong := sum(not each.is_right for each in found):
+                raise KineflowError(
+                    f"{wrong} of {len(found)} are not right", where=model, remedy="see the lines with ✗"
+                )
+        if checkout is not None:
+            restored = restore(origins, checkout, required_project())
+            again = f"kineflow run {origins.run['recipe']} --params {origins.run['params']}"
+            _say(f"\nbrought back: {os.path.relpath(restored)}; there, this has nothing to do: {again}")
+
+    _guarded(work)
+
+
+@app.command()
 def predict(
     video: Annotated[Path, typer.Argument(help="A video file.")],
     model: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -38,7 +39,8 @@ def record_of(
     files = {_PARAMS: params_file, **{name: workspace.folder / name for name in _OF_WORKSPACE}}
     packages = _packages()
     texts = {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.is_file()}
-    tags = {"recipe": recipe, "params": workspace.params, **_machine()}
+    place = os.path.relpath(workspace.folder, workspace.project)
+    tags = {"recipe": recipe, "params": workspace.params, "workspace": place, **_machine()}
     tags["env.packages.sha256"] = hashlib.sha256(packages.encode()).hexdigest()
     return ParentRecord(values, tags, texts | {_PACKAGES: packages}, _description(recipe, workspace.params, outcome))
 

@@ -126,10 +126,10 @@ def _is_trivial(key: str) -> bool:
 
 
 def _runs_page() -> str:
-    """The tracking server's address, or the command that shows the project's own database, from any folder."""
+    """Where the tracking server shows runs, or the command that shows the project's own database, from any folder."""
     uri = tracking_uri()
     if database_file(uri) is None:
-        return mask_uri(uri)
+        return f"{mask_uri(uri).rstrip('/')}/#/experiments?workflowType=machine_learning"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
