@@ -292,6 +292,7 @@ def lineage(
     def work() -> None:
         from kineflow.registry.aliases import CHAMPION
         from kineflow.registry.origins import origins_of
+        from kineflow.tracking.lineage import tree_digest
         from pipelines.check_origins import check_origins
         from pipelines.restore import restore
 
@@ -309,6 +310,10 @@ def lineage(
                 )
         if checkout is not None:
             restored = restore(origins, checkout, required_project())
+            if origins.code.get("source.digest") != tree_digest(restored):
+                _say(
+                    "\nnote: Kineflow's code is not what made it: what differs is done again; see kineflow.commit above"
+                )
             again = f"kineflow run {origins.run['recipe']} --params {origins.run['params']}"
             _say(f"\nbrought back: {os.path.relpath(restored)}; there, this has nothing to do: {again}")
 
