@@ -241,7 +241,7 @@
       }),
     );
     if (shownClip !== number) {
-      byId("model").open = isDone(number);
+      byId("model").open = Boolean(label); // a clip that was skipped has no answer yet
       showClip(number);
     }
     showProgress();
