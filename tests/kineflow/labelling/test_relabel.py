@@ -131,6 +131,7 @@ def test_a_new_class_has_to_be_named_and_may_not_look_like_another(tmp_path: Pat
     [
         (b"path,label\n\xe4.mp4,fight\n", "not UTF-8"),
         (b"a,b\n1,2\n", "no column for paths"),
+        (b"path,label\ra/1.mp4,fight\n", "no column for paths"),
         (b'path,label\n"a/1.mp4,fight\n', "malformed CSV|values where"),
         (b"path,label\n" + b"x" * 200_000 + b",fight\n", "field larger"),
         (b"path,label\n" + b"x" * 5_000 + b",fight\n", "more than any file's"),
