@@ -59,6 +59,12 @@ def test_answers_are_never_written_over(page: Path, questions: Questions, name: 
     assert (page / name).read_bytes() == before
 
 
+def test_a_page_of_others_is_not_replaced(questions: Questions, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>mine")
+    with pytest.raises(KineflowError, match="holds 'index.html'"):
+        write_labelling(tmp_path, questions, list_name="clips.csv")
+
+
 def test_a_missing_clip_leaves_nothing_behind(questions: Questions, tmp_path: Path) -> None:
     gone = dataclasses.replace(questions.suggested[0], video=tmp_path / "gone.mp4")
     with pytest.raises(KineflowError, match="is not there"):
