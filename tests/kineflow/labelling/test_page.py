@@ -61,7 +61,7 @@ def test_answers_are_never_written_over(page: Path, questions: Questions, name: 
 
 def test_a_page_of_others_is_not_replaced(questions: Questions, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>mine")
-    with pytest.raises(KineflowError, match="holds 'index.html'"):
+    with pytest.raises(KineflowError, match="would be lost"):
         write_labelling(tmp_path, questions, list_name="clips.csv")
 
 
