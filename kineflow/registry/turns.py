@@ -104,8 +104,8 @@ def turn(client: Any, uri: str, event: Event) -> Iterator[Turn]:
         live = [other for other in others if not _is_over(other, uri)]
         if not live:
             break
-        _ours.discard(holder)
         client.delete_run(own.run_id)
+        _ours.discard(holder)
         if time.monotonic() > gives_up:
             raise KineflowError(
                 f"{_words(live[0])} is under way",
