@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import chdir
@@ -242,35 +243,52 @@ def promote(
     version: Annotated[str | None, typer.Option(help="Version; the candidate by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
     other_data: Annotated[
-        bool, typer.Option("--other-data", help="Compare with a champion that was evaluated on other data.")
+        bool,
+        typer.Option("--other-data", help="Compare with a champion that was evaluated on other data, or otherwise."),
     ] = False,
+    first: Annotated[
+        bool, typer.Option("--first", help="Where there is no champion any more, do not compare with the last one.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="For the history.", metavar="TEXT")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with a JSON object.")] = False,
 ) -> None:
-    """Make a version the champion if it passes the gate that it was registered with."""
+    """Make a version the champion if the policy of its model holds and its files are those that were registered."""
 
     def work() -> None:
         from kineflow.registry.promotion import promote as promoted
 
         _require_records()
-        result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
-        _say("\n".join(result.reasons))
+        result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data, first=first, why=why)
+        if as_json:
+            _say(json.dumps(result.plain(), indent=1))
+        else:
+            _say("\n".join([*(f"note: {note}" for note in result.notes), *result.reasons]))
+            _say(f"policy: {result.policy.read_from}")
         if result.version == result.champion:  # the champion already
             return
         if not result.allowed:
             raise KineflowError(f"{name} version {result.version} is not promoted", remedy="see the reasons above")
-        _say(f"{name} version {result.version} {'is the champion' if result.applied else 'would become the champion'}")
+        if not as_json:
+            would = "is the champion" if result.applied else "would become the champion"
+            _say(f"{name} version {result.version} {would}")
 
     _guarded(work)
 
 
 @app.command()
-def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> None:
-    """Make the previous champion the champion again."""
+def rollback(
+    name: Annotated[str, typer.Argument(help="Registered model.")],
+    why: Annotated[str, typer.Option(help="For the history.", metavar="TEXT")] = "",
+) -> None:
+    """Make the previous champion the champion again; the one that is left is no candidate any more."""
 
     def work() -> None:
         from kineflow.registry.promotion import rollback as rolled_back
 
         _require_records()
-        result = rolled_back(name)
+        result = rolled_back(name, why=why)
+        for note in result.notes:
+            _say(f"note: {note}")
         _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")
 
     _guarded(work)
@@ -318,6 +336,47 @@ def lineage(
                 )
             again = f"kineflow run {origins.run['recipe']} --params {origins.run['params']}"
             _say(f"\nbrought back: {os.path.relpath(restored)}; there, this has nothing to do: {again}")
+
+    _guarded(work)
+
+
+@app.command()
+def history(
+    name: Annotated[str, typer.Argument(help="Registered model.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer with a list of JSON objects, all that is known.")
+    ] = False,
+) -> None:
+    """Say which versions were promoted, refused and rolled back: when, by whom and why."""
+
+    def work() -> None:
+        from kineflow.registry.history import history as told
+        from pipelines.show import show_history
+
+        _require_records()
+        events = told(name)
+        if as_json:
+            _say(json.dumps([event.plain() for event in events], indent=1))
+        else:
+            show_history(name, events)
+
+    _guarded(work)
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3.")],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 5000,
+    timeout: Annotated[int, typer.Option(min=1, help="Most seconds for a request.")] = 60,
+) -> None:
+    """Answer to videos over HTTP, with MLflow's server; of what is stored with the model, no code is run."""
+
+    def work() -> None:
+        from pipelines.serve import serve as served
+
+        _require_records()
+        served(model, host=host, port=port, timeout_sec=timeout)
 
     _guarded(work)
 

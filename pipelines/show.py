@@ -19,6 +19,7 @@ from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
 
 if TYPE_CHECKING:
+    from kineflow.registry.history import Event
     from kineflow.sets.garbage import Garbage
 
 _TOP1 = "/top1"
@@ -142,3 +143,19 @@ def _command(*words: str) -> str:
 
 def _relative(path: Path) -> str:
     return os.path.relpath(path)
+
+
+def show_history(name: str, events: Sequence[Event]) -> None:
+    """Print what was decided about a registered model, latest first."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not events:
+        console.print(f"no version of {name} was promoted, refused or rolled back yet")
+    for event in events:
+        state = "" if event.state == "done" else f", {event.state}"
+        instead = f" in place of version {event.champion}" if event.champion and event.action != "refusal" else ""
+        console.print(
+            f"{event.at}  {event.action}{state}: version {event.version}{instead}, by {event.by}", markup=False
+        )
+        for words in (event.why, *event.reasons):
+            if words:
+                console.print(f"    {words}", markup=False)

@@ -51,7 +51,7 @@ def write_outputs(
         lineage=lineage | ({"run": run_id} if run_id else {}),
     )
     with atomic_folder(folder) as partial:
-        write_evaluation(partial, evaluation, version=version)
+        write_evaluation(partial, evaluation, version=version, protocol=protocol)
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:
