@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import chdir
 from enum import StrEnum
@@ -223,18 +224,41 @@ def synth(
 @app.command()
 def compare(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Ids of runs, or their beginnings; the latest by default.")
+        list[str] | None,
+        typer.Argument(help="Ids of runs, or their beginnings: what differs between them; by default the latest."),
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="How many of the latest runs to show.")] = 10,
+    where: Annotated[
+        str,
+        typer.Option(help="Of which runs, as MLflow searches: \"tags.recipe = 'd3d'\".", metavar="FILTER"),
+    ] = "",
+    html: Annotated[Path | None, typer.Option(help="Write a page too.", metavar="FILE")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with a JSON object.")] = False,
 ) -> None:
-    """Compare runs by what their evaluations measured."""
+    """Compare runs: figures on the same clips by the same protocol; of named ones also parameters, classes, cost.
+
+    Named runs, --html and --json look at the answers to single clips: differences have intervals, by group where groups
+    are known.
+    """
 
     def work() -> None:
-        from kineflow.tracking.compare import compare as compared
-        from pipelines.show import show_runs
+        from kineflow.comparison.comparison import compare as compared
+        from kineflow.comparison.page import write_page
+        from kineflow.comparison.records import find_runs
+        from pipelines.show_comparison import show_closely, show_list
 
         require_records()
-        show_runs(compared(runs or [], limit=last))
+        closely = bool(runs or html or as_json)
+        comparison = compared(find_runs(runs or [], where=where, limit=last), closely=closely)
+        if as_json:
+            _say(json.dumps(comparison.plain(), indent=1))
+        elif runs:
+            show_closely(comparison)
+        else:
+            show_list(comparison)
+        if html:
+            write_page(html, comparison)
+            typer.echo(f"wrote {html}", err=as_json)
 
     guarded(work)
 
