@@ -45,7 +45,7 @@ class Gate(Params):
     """Highest expected calibration error; null asks for none."""
 
     max_latency_ms: float | None = Field(default=None, gt=0)
-    """Longest time for the input example on the CPU that registered the model, median of three; null asks for none."""
+    """Longest time for the input example on the machine that registered it, median of three; null asks for none."""
 
     max_size_mb: float | None = Field(default=None, gt=0)
     """Most megabytes of weights; null asks for none."""
@@ -175,7 +175,7 @@ def _beyond_bounds(candidate: Measured, gate: Gate) -> list[str]:
         ("size of the weights", candidate.size_mb, gate.max_size_mb, " MB"),
     ):
         if most is not None and value is None:
-            faults.append(f"{what} is not known, and at most {most:.4g}{unit} is asked for: register the model again")
+            faults.append(f"{what} is not known, and at most {most:.4g}{unit} is asked for: train and register anew")
         elif most is not None and value is not None and value > most + _ROUNDING:
             faults.append(f"{what} is {value:.4g}{unit}, and at most {most:.4g}{unit} is asked for")
     return faults
