@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kineflow.registry.measured import PER_CLASS, Measured
-from kineflow.registry.paired import Paired
+from kineflow.registry.paired import FIGURES, Paired
 from kineflow.storage.config import Params
 
 _ROUNDING = 1e-9  # 0.82 - 0.80 is a gain of 0.02, whatever binary fractions say
@@ -52,6 +52,14 @@ class Gate(Params):
 
     lineage: tuple[str, ...] = ()
     """Tags that the version must have, e.g. ``[git.commit, dvc.data.md5]``."""
+
+    @model_validator(mode="after")
+    def _there_is_such_a_test(self) -> Self:
+        if self.test != "none" and self.primary_metric not in FIGURES:
+            raise ValueError(
+                f"test: {self.test} is of {', '.join(FIGURES)}; for {self.primary_metric!r} set test: none"
+            )
+        return self
 
 
 @dataclass(frozen=True)

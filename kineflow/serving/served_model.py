@@ -26,6 +26,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -178,7 +179,8 @@ def save_video_model(
     require_classes(card)
     takes_flow = flow_source(card) is not None
     tried = pd.DataFrame({"video": [example or example_video(card)]}) if with_example else None
-    with _no_bytecode():  # MLflow imports the stored file to try the example
+    with _no_bytecode(), warnings.catch_warnings():  # MLflow imports the stored file to try the example
+        warnings.filterwarnings("ignore", ".*input example was not provided")
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("video_pyfunc.py")),
