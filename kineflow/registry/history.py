@@ -97,12 +97,20 @@ def history(name: str, *, root: Path | None = None) -> list[Event]:
         return events_of(client, name)
 
 
-def events_of(client: Any, name: str, *, under_way: bool = False) -> list[Event]:
-    """As :func:`history`, with a client; those under way alone where asked for. Runs that others wrote are left out."""
+def events_of(client: Any, name: str, *, under_way: bool = False, moves_only: bool = False) -> list[Event]:
+    """As :func:`history`, with a client. Runs that others wrote are left out.
+
+    Args:
+        client: Of the store.
+        name: Of the registered model.
+        under_way: Only what has not ended.
+        moves_only: No refusals.
+    """
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return []
     query = f"tags.`{_MODEL}` = '{name}'" + (" AND attributes.status = 'RUNNING'" if under_way else "")
+    query += f" AND tags.`{_ACTION}` != 'refusal'" if moves_only else ""
     runs = client.search_runs(
         [experiment.experiment_id], query, order_by=["attributes.start_time DESC"], max_results=MOST_EVENTS
     )

@@ -31,14 +31,12 @@ def paired_gain(candidate: Outcomes, champion: Outcomes, figure: str, level: flo
 
     Args:
         candidate, champion: Their answers.
-        figure: What is compared.
+        figure: One of :data:`FIGURES`.
         level: Confidence level of the interval, in (0, 1).
 
     Returns:
         The gain; or why there is none, in words.
     """
-    if figure not in FIGURES:
-        return f"there is one of {', '.join(FIGURES)} only; choose one, or set test: none"
     at = {(clip, label): row for row, (clip, label) in enumerate(_keys(champion))}
     rows = [(row, at[key]) for row, key in enumerate(_keys(candidate)) if key in at]
     if len(rows) < FEWEST_IN_COMMON and len(rows) < max(len(candidate), len(champion)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kineflow.registry.measured import PER_CLASS, Measured
-from kineflow.registry.paired import Paired
+from kineflow.registry.paired import FIGURES, Paired
 from kineflow.storage.config import Params
 
 _ROUNDING = 1e-9  # 0.82 - 0.80 is a gain of 0.02, whatever binary fractions say
@@ -45,13 +45,21 @@ class Gate(Params):
     """Highest expected calibration error; null asks for none."""
 
     max_latency_ms: float | None = Field(default=None, gt=0)
-    """Longest time for the input example on the CPU that registered the model, median of three; null asks for none."""
+    """Longest time for the input example on the machine that registered it, median of three; null asks for none."""
 
     max_size_mb: float | None = Field(default=None, gt=0)
     """Most megabytes of weights; null asks for none."""
 
     lineage: tuple[str, ...] = ()
     """Tags that the version must have, e.g. ``[git.commit, dvc.data.md5]``."""
+
+    @model_validator(mode="after")
+    def _there_is_such_a_test(self) -> Self:
+        if self.test != "none" and self.primary_metric not in FIGURES:
+            raise ValueError(
+                f"test: {self.test} is of {', '.join(FIGURES)}; for {self.primary_metric!r} set test: none"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -175,7 +183,7 @@ def _beyond_bounds(candidate: Measured, gate: Gate) -> list[str]:
         ("size of the weights", candidate.size_mb, gate.max_size_mb, " MB"),
     ):
         if most is not None and value is None:
-            faults.append(f"{what} is not known, and at most {most:.4g}{unit} is asked for: register the model again")
+            faults.append(f"{what} is not known, and at most {most:.4g}{unit} is asked for: train and register anew")
         elif most is not None and value is not None and value > most + _ROUNDING:
             faults.append(f"{what} is {value:.4g}{unit}, and at most {most:.4g}{unit} is asked for")
     return faults

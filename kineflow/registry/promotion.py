@@ -118,9 +118,10 @@ def promote(
     check_name(name)
     uri, project = tracking_uri(root), current_project() if root is None else root
     client = connect(uri, must_exist=True)
-    with store_errors(uri), store_lock(uri):
+    with store_errors(uri):
         candidate = _version(client, name, version, uri)
-        mended = tuple(cut_short(client, uri, name)) if dry_run else mend(client, uri, name)
+        with store_lock(uri):
+            mended = tuple(cut_short(client, uri, name)) if dry_run else mend(client, uri, name)
         policy = (
             policy_of(name, client.get_registered_model(name).tags, project) if gate is None else Policy(gate, GIVEN)
         )
@@ -138,9 +139,10 @@ def promote(
         )  # fmt: skip
         if dry_run or not decision.allowed:
             if not dry_run:
-                record(client, uri, replace(event, action="refusal"))
+                with store_lock(uri):
+                    record(client, uri, replace(event, action="refusal"))
             return Promotion(name, number, before, decision, applied=False, policy=policy, notes=notes)
-        with turn(client, uri, event) as mine:
+        with store_lock(uri), turn(client, uri, event) as mine:
             now = promoting.champion()
             if _number(now) != before:  # while this one was looked at, another was promoted
                 before = _number(now)
@@ -177,8 +179,9 @@ def rollback(name: str, *, by: str | None = None, why: str = "", root: Path | No
     check_name(name)
     uri = tracking_uri(root)
     client = connect(uri, must_exist=True)
-    with store_errors(uri), store_lock(uri):
-        mended = mend(client, uri, name)
+    with store_errors(uri):
+        with store_lock(uri):
+            mended = mend(client, uri, name)
         champion, previous = _pair(client, name, uri)
         standing = standing_of(client, previous, uri)
         with checked_bundle(standing.version) as bundle:
@@ -187,7 +190,7 @@ def rollback(name: str, *, by: str | None = None, why: str = "", root: Path | No
             "rollback", name, str(previous.version), str(champion.version), by=redact(by or _user()), why=why,
             shown=standing.plain(),
         )  # fmt: skip
-        with turn(client, uri, event) as mine:
+        with store_lock(uri), turn(client, uri, event) as mine:
             champion, again = _pair(client, name, uri)
             if (str(champion.version), str(again.version)) != (event.champion, event.version):
                 raise KineflowError(

@@ -123,13 +123,13 @@ def register_student(
     with store_errors(uri), store_lock(uri):
         existing = _find_version(client, name, digest, evaluation)
         if existing is None:
-            with _run(client, uri, run_id, name) as belongs_to, _described(bundle, facts, outcomes) as files:
+            with _run(client, uri, run_id, name) as belongs_to, _described(facts, outcomes) as files:
                 version = _create_version(
                     client, bundle, files, belongs_to, name=name, facts=facts, measured=evaluation, example=example
                 )
         else:
             version = str(existing.version)
-            with _described(bundle, facts, outcomes) as files:
+            with _described(facts, outcomes) as files:
                 _complete(client, existing, facts, files)
         client.set_registered_model_tag(name, POLICY_TAG, policy)
         client.set_registered_model_alias(name, CANDIDATE, version)
@@ -153,7 +153,8 @@ def _create_version(
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    from kineflow.serving.served_model import save_video_model
+    from kineflow.serving.served_model import latency_ms, save_video_model
+    from kineflow.serving.trial import example_video
 
     logged = client.create_logged_model(
         client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, model_type="video"
@@ -162,7 +163,9 @@ def _create_version(
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "model"
             identity = Model(model_id=logged.model_id, model_uuid=logged.model_id, run_id=run_id)
-            save_video_model(local, bundle, mlflow_model=identity, example=example)
+            video = example or example_video(load_card(bundle))
+            save_video_model(local, bundle, mlflow_model=identity, example=video)
+            facts = {**facts, LATENCY_TAG: f"{latency_ms(local, video):.4g}"}
             client.log_model_artifacts(logged.model_id, str(local))
             client.log_model_artifacts(logged.model_id, str(files))
     except BaseException:
@@ -192,13 +195,8 @@ def _create_version(
 
 
 @contextmanager
-def _described(bundle: Path, facts: dict[str, str], outcomes: Outcomes | None) -> Iterator[Path]:
-    """A folder of what is kept beside the model's own files, whose digest and latency are added to the facts."""
-    from kineflow.models.bundle import load_bundle
-    from kineflow.serving.trial import example_latency_ms, example_video
-
-    network, card = load_bundle(bundle)
-    facts[LATENCY_TAG] = f"{example_latency_ms(network, card, example_video(card)):.4g}"
+def _described(facts: dict[str, str], outcomes: Outcomes | None) -> Iterator[Path]:
+    """A folder of what is kept beside the model's own files, whose digest is added to the facts."""
     with tempfile.TemporaryDirectory() as folder:
         if outcomes is not None:
             outcomes.save(Path(folder) / OUTCOMES_FILE)
@@ -211,7 +209,7 @@ def _complete(client: Any, version: Any, facts: Mapping[str, str], files: Path) 
     if OUTCOMES_TAG in facts and OUTCOMES_TAG not in version.tags and "model_id" in version.tags:
         client.log_model_artifacts(version.tags["model_id"], str(files))
         client.set_model_version_tag(version.name, version.version, OUTCOMES_TAG, facts[OUTCOMES_TAG])
-    for tag in (PROTOCOL_TAG, CARD_TAG, SIZE_TAG, LATENCY_TAG):
+    for tag in (PROTOCOL_TAG, CARD_TAG, SIZE_TAG):
         if tag in facts and tag not in version.tags:
             client.set_model_version_tag(version.name, version.version, tag, facts[tag])
 

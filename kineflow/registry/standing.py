@@ -90,8 +90,8 @@ def champion_of(client: Any, name: str, store: str) -> Standing | None:
     champion = aliased(client, name, CHAMPION)
     if champion is not None:
         return standing_of(client, champion, store)
-    for event in events_of(client, name):
-        if event.state == "done" and event.action != "refusal":
+    for event in events_of(client, name, moves_only=True):
+        if event.state == "done":
             return _remembered(event.model, event.version, event.shown, store)
     promoted = [each for each in client.search_model_versions(f"name = '{name}'") if each.tags.get(_PROMOTED_TAG)]
     latest = max(promoted, key=lambda each: str(each.tags[_PROMOTED_TAG]), default=None)  # before there was a history

@@ -150,7 +150,7 @@ def mend(client: Any, uri: str, name: str) -> tuple[str, ...]:
 
 def open_events(client: Any, name: str) -> list[Event]:
     """Promotions and rollbacks of a model that have begun and not ended, the latest first."""
-    return [event for event in events_of(client, name, under_way=True) if event.action != "refusal"]
+    return events_of(client, name, under_way=True, moves_only=True)
 
 
 def cut_short(client: Any, uri: str, name: str) -> list[str]:

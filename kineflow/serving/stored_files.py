@@ -108,14 +108,23 @@ def checked_bundle(version: StoredVersion) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="kineflow-model-") as folder:
         bundle = Path(folder)
-        with translate_full_disk(bundle):
-            place = _place_of_bundle(version)
-            for name, most_bytes in LARGEST_FILES.items():
-                fetch(version, f"{place}/{name}", bundle, most_bytes)
+        fetch_bundle(version, bundle)
         _check(version, WEIGHTS_TAG, weights_digest(bundle))
         if CARD_TAG in version.tags:  # versions of earlier releases have none
             _check(version, CARD_TAG, sha256_of(bundle / CARD_FILE))
         yield bundle
+
+
+def fetch_bundle(version: StoredVersion, folder: Path) -> None:
+    """Download weights and card of a version into ``folder``, whatever they are: their digests are not compared.
+
+    Raises:
+        KineflowError: They are missing, or too large; or the disk is full.
+    """
+    with translate_full_disk(folder):
+        place = _place_of_bundle(version)
+        for name, most_bytes in LARGEST_FILES.items():
+            fetch(version, f"{place}/{name}", folder, most_bytes)
 
 
 def fetch(version: StoredVersion, path: str, folder: Path, most_bytes: int) -> Path:

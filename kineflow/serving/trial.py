@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +12,6 @@ from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.serving.predict import predict_video
 from kineflow.storage.errors import KineflowError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _SIDE_PX = 64
 _REMEDY = "train it again: such a model has learnt nothing, or its weights were lost"
@@ -50,16 +44,6 @@ def try_bundle(bundle: Path) -> None:
     one, other = (predict_video(video, network, card, clips=1) for video in (example_video(card), _noise(card)))
     if len(card.classes) > 1 and np.array_equal(one, other):
         raise KineflowError("two different videos get the same answer, to the last bit", where=where, remedy=_REMEDY)
-
-
-def example_latency_ms(network: nn.Module, card: ModelCard, video: bytes) -> float:
-    """Time to answer to one video, decoding included, on the network's device: the median of three, in milliseconds."""
-    times = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        predict_video(video, network, card, clips=1)
-        times.append((time.perf_counter() - begun) * 1000)
-    return statistics.median(times)
 
 
 def _noise(card: ModelCard) -> bytes:

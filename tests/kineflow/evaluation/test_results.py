@@ -99,7 +99,7 @@ def test_the_promotion_policy_can_read_the_folder(folder):
 def test_the_gate_finds_groups_beside_the_answers(tmp_path):
     write_evaluation(tmp_path, evaluation(groups=("x", "x", "y", "y")), version="abc")
     found = outcomes_of(tmp_path, "student")
-    assert (found.groups, found.ranks.tolist()) == (("x", "x", "y", "y"), [0, 0, 0, 1])
+    assert (found.groups, found.ranks.tolist()) == (("x", "x", "y", "y"), [0, 0, 0, 2])
 
 
 def test_flat_metrics_name_models_and_fusions():

@@ -125,6 +125,8 @@ class TestRegister:
             "validation_status": "pending",
         }
         assert expected.items() <= stored.tags.items()
+        assert float(stored.tags["latency.example_ms"]) > 0
+        assert int(stored.tags["weights.bytes"]) == (bundle / "model.safetensors").stat().st_size
 
         logged = connect().get_logged_model(stored.tags["model_id"])
         assert (logged.status, logged.source_run_id) == ("READY", run.run_id)

@@ -7,6 +7,7 @@ from kineflow.evaluation.intervals import difference_interval, weighted_differen
 from kineflow.evaluation.scores import Scores
 from kineflow.registry.outcomes import Outcomes, outcomes_of
 from kineflow.registry.paired import Paired, paired_gain
+from kineflow.registry.policy import Gate
 from kineflow.storage.errors import KineflowError
 
 
@@ -70,8 +71,10 @@ def test_a_mean_over_classes_weighs_rare_classes_up() -> None:
     assert weighted_difference_interval(np.zeros(30)) == difference_interval(np.zeros(30))
 
 
-def test_figures_that_no_clip_has_a_share_in_are_refused() -> None:
-    assert "set test: none" in str(paired_gain(answers([True]), answers([True]), "auc", 0.95))
+def test_figures_that_no_clip_has_a_share_in_have_no_test() -> None:
+    with pytest.raises(ValueError, match="for 'auc' set test: none"):
+        Gate(primary_metric="auc")
+    assert Gate(primary_metric="auc", test="none").primary_metric == "auc"
 
 
 def test_answers_are_read_from_an_evaluation_and_survive_the_file(tmp_path: Path) -> None:
