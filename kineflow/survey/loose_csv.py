@@ -13,6 +13,7 @@ import io
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -91,6 +92,16 @@ def read_loose(source: Source, name: str, videos: Videos) -> LooseList:
         has_splits=any(_SPLITS.get(row.get("split", "").casefold()) in (Split.VAL, Split.TEST) for row, _ in rows),
         has_groups=len({group for row, _ in rows if (group := row.get("group"))}) > 1,
     )
+
+
+def share_found(source: Source, name: str, videos: Videos) -> float:
+    """Share of a list's paths that are there, as far as it can be read at all; nothing else of its rows is checked."""
+    paths = []
+    with suppress(KineflowError):
+        for row, _ in _rows(source, name):
+            paths.append(row["path"])
+    there = sum(videos.find(path, label="", classes=frozenset()).is_there for path in paths)
+    return there / len(paths) if paths else 0.0
 
 
 def common_folder(source: Source, name: str) -> str:

@@ -142,7 +142,16 @@ def survey_videos(wanted: Wanted) -> Surveyed:
     if choices.costs.is_busy:
         warnings.append("other programs are at work here; times are of this machine without them")
     return Surveyed(
-        wanted, found, tuple(seen), tuple(groups), tuple(odd), motion, folds, choices, machine, tuple(warnings)
+        wanted,
+        found,
+        tuple(seen),
+        tuple(groups),
+        tuple(odd),
+        motion,
+        folds,
+        choices,
+        machine,
+        (*found.notes, *warnings),
     )
 
 
