@@ -14,29 +14,35 @@ from kineflow.survey.survey_set import SeenClip
 _SPARE_SEC = 1.0  # as kineflow.video.store.part_of takes it
 
 
+COLUMNS = ("path", "label", "split", "group")
+TIMES = ("start", "end")
+FRAMES = ("start_frame", "end_frame")
+
+
 def write_clips(path: Path, clips: Sequence[SeenClip]) -> None:
     """Write the list that the layout ``csv`` reads.
 
-    Columns ``start`` and ``end`` (seconds) are there where some clip is a part of its video. A part whose file turned
-    out to be that part already, as Kinetics' often is, is listed as the whole file.
+    Columns for parts, in seconds or in numbers of frames, are there where some clip is such a part of its video. A part
+    whose file turned out to be that part already, as Kinetics' often is, is listed as the whole file.
     """
-    has_parts = any(_part(clip) != ("", "") for clip in clips)
+    rows = [row_of(clip) for clip in clips]
+    used = [columns for columns in (TIMES, FRAMES) if any(row.get(column) for row in rows for column in columns)]
+    header = (*COLUMNS, *(column for columns in used for column in columns))
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(("path", "label", "split", "group", *(("start", "end") if has_parts else ())))
-        for clip in clips:
-            row = clip.listed
-            label = "" if row.split is Split.UNLABELLED else row.label
-            times = _part(clip) if has_parts else ()
-            writer.writerow(harmless([row.source, label, str(row.split), row.group, *times]))
+        writer.writerow(header)
+        writer.writerows(harmless([row.get(column, "") for column in header]) for row in rows)
 
 
-def _part(clip: SeenClip) -> tuple[str, str]:
+def row_of(clip: SeenClip) -> dict[str, str]:
+    """The values of a clip by column, without those that say nothing."""
     row = clip.listed
-    if row.start_sec is None and row.end_sec is None:
-        return "", ""
+    label = "" if row.split is Split.UNLABELLED else row.label or ""
+    values = {"path": row.source, "label": label, "split": str(row.split), "group": row.group}
+    frames = (("start_frame", row.start_frame), ("end_frame", row.end_frame))
+    values |= {column: str(number) for column, number in frames if number is not None}
     lasts = (row.end_sec or 0.0) - (row.start_sec or 0.0)
-    if row.may_be_cut and 0 < clip.look.file_sec <= lasts + _SPARE_SEC:
-        return "", ""
-    start, end = ("" if at is None else f"{at:.10g}" for at in (row.start_sec, row.end_sec))
-    return start, end
+    if not (row.may_be_cut and 0 < clip.look.file_sec <= lasts + _SPARE_SEC):
+        times = (("start", row.start_sec), ("end", row.end_sec))
+        values |= {column: f"{at:.10g}" for column, at in times if at is not None}
+    return values

@@ -25,6 +25,7 @@ SMALL_PX = 64
 PAIRS = 3
 _JPEG_QUALITY = 75
 _SECONDS_WHEN_UNKNOWN = 2.0
+_USUAL_FPS = 25.0
 _ENDS_EARLY = 0.75  # of the length that is stated
 _ONE_COLOUR = 2.0
 _STILL = 0.05
@@ -97,8 +98,6 @@ def look_at(task: Task, source: Source) -> Look:
         return Look(problem=error.problem)
     except Exception as error:  # whatever a file makes a decoder do, other clips are looked at
         return Look(problem=f"{type(error).__name__}: {error}"[:200])
-    if in_seconds(task.listed, header.fps).part[2:] != (None, None):
-        return Look(header, problem="its part is told in numbers of frames, and the file states no frame rate")
     file_sec, (first, seconds) = header.seconds, _part_of(task, header)
     header = dataclasses.replace(header, seconds=seconds)
     return dataclasses.replace(_seen(task, header, frames, last_sec - first), file_sec=file_sec)
@@ -106,7 +105,7 @@ def look_at(task: Task, source: Source) -> Look:
 
 def _part_of(task: Task, header: Header) -> tuple[float, float]:
     """Beginning and length in seconds; a length that nobody states is 0."""
-    listed = in_seconds(task.listed, header.fps)
+    listed = _about_in_seconds(task.listed, header.fps or _USUAL_FPS)
     first = listed.start_sec or 0.0
     if header.seconds:
         stop = min(listed.end_sec or header.seconds, header.seconds)
@@ -114,12 +113,15 @@ def _part_of(task: Task, header: Header) -> tuple[float, float]:
     return first, (listed.end_sec or first) - first
 
 
-def in_seconds(listed: ListedClip, fps: float) -> ListedClip:
-    """A part that is told in numbers of frames, told in seconds; of a film that states its rate."""
-    if not fps or (listed.start_frame is None and listed.end_frame is None):
+def _about_in_seconds(listed: ListedClip, fps: float) -> ListedClip:
+    """Where to look for a part that is told in numbers of frames: at its mean rate, which is near enough for a look.
+
+    Ingest counts the frames themselves, and ``clips.csv`` has their numbers.
+    """
+    if listed.start_frame is None and listed.end_frame is None:
         return listed
     start, end = (None if number is None else number / fps for number in (listed.start_frame, listed.end_frame))
-    return dataclasses.replace(listed, start_sec=start, end_sec=end, start_frame=None, end_frame=None)
+    return dataclasses.replace(listed, start_sec=start, end_sec=end)
 
 
 def _wishes(task: Task, header: Header) -> list[Wish]:

@@ -23,6 +23,7 @@ def test_a_list_comes_back_as_it_was_written(tmp_path: Path) -> None:
         ListedClip("ü/b.mp4", None, Split.UNLABELLED, "h", "l:2"),
         ListedClip("c.mp4", "y", Split.TEST, "c", "l:3", start_sec=1.25, end_sec=12345.678),
         ListedClip("d.mp4", "y", Split.VAL, "d", "l:4", end_sec=3.0),
+        ListedClip("e.mp4", "y", Split.TRAIN, "e", "l:5", start_frame=0, end_frame=30),
     ]
     write_clips(tmp_path / "clips.csv", [seen(row) for row in rows])
     for row in rows:
@@ -30,8 +31,8 @@ def test_a_list_comes_back_as_it_was_written(tmp_path: Path) -> None:
         (tmp_path / row.source).touch()
     source = LocalSource(tmp_path)
     listing = list_clips("csv", open_lists(source, ""), source.names())
-    assert [(c.source, c.label, c.split, c.group, c.start_sec, c.end_sec) for c in listing.clips] == [
-        (c.source, c.label, c.split, c.group, c.start_sec, c.end_sec) for c in rows
+    assert [(c.source, c.label, c.split, c.group, c.part) for c in listing.clips] == [
+        (c.source, c.label, c.split, c.group, c.part) for c in rows
     ]
 
 
