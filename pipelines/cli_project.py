@@ -115,10 +115,10 @@ def _from_demo(folder: Path, recipe: str, paper: bool) -> None:
 
 def _from_videos(place: str, project: Path, recipe: str, folds: int | None, budget_sec: float) -> None:
     from kineflow.survey.survey import Wanted
-    from pipelines.chosen_params import FOLDS
+    from pipelines.chosen_params import FOLDS_RECIPE
     from pipelines.survey_project import survey_project
 
-    trains = recipe != FOLDS if recipe else None
+    trains = recipe != FOLDS_RECIPE if recipe else None
     made = survey_project(project, Wanted(place, folds, budget_sec, trains=trains), recipe)
     for line in _told(made):
         typer.echo(line)
@@ -127,7 +127,7 @@ def _from_videos(place: str, project: Path, recipe: str, folds: int | None, budg
 def _told(made: SurveyedProject) -> list[str]:
     """What a user should know at once; the rest is on the page."""
     from kineflow.survey.estimate import in_words
-    from pipelines.chosen_params import FOLDS, TRAINS
+    from pipelines.chosen_params import FOLDS_RECIPE, TRAINING_RECIPE
     from pipelines.survey_project import PAGE
 
     seen = made.surveyed
@@ -144,7 +144,7 @@ def _told(made: SurveyedProject) -> list[str]:
     lines += [f"  note: {warning}" for warning in seen.warnings]
     estimate = seen.choices.estimate
     parts = ", ".join(f"{part.what} {in_words(part.seconds)}" for part in estimate.parts)
-    what = "a run" if made.recipe in (FOLDS, TRAINS) else "what comes before training"
+    what = "a run" if made.recipe in (FOLDS_RECIPE, TRAINING_RECIPE) else "what comes before training"
     lines += [
         f"  on {seen.machine}:",
         f"  {what} takes about {in_words(estimate.seconds)} ({parts})",

@@ -1,12 +1,19 @@
-"""``clips.csv`` of a project: which clips there are, their class, split and group."""
+"""``clips.csv`` of a project: which clips there are, their class, split and group.
+
+It is made once, and is its user's from then on: what is added later is put after their rows, which stay byte for byte.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from pathlib import Path
+import io
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
 
+from kineflow.data.names import shown
 from kineflow.spec.split import Split
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.spreadsheet import harmless
 from kineflow.survey.survey_set import SeenClip
@@ -46,3 +53,56 @@ def row_of(clip: SeenClip) -> dict[str, str]:
         times = (("start", row.start_sec), ("end", row.end_sec))
         values |= {column: f"{at:.10g}" for column, at in times if at is not None}
     return values
+
+
+def with_rows(text: str, clips: Sequence[SeenClip], *, where: str) -> str:
+    """A list with rows for some clips after its own, in the order of its columns, its lines ended as they are.
+
+    Args:
+        text: Of the file.
+        clips: To add.
+        where: Path of the file.
+
+    Raises:
+        KineflowError: A clip needs a column that the list does not have.
+    """
+    if not clips:
+        return text
+    first = next(iter(_lines(text)), "")
+    end = "\r\n" if first.endswith("\r\n") else "\n"
+    header = [column.strip() for column in next(csv.reader([first.removeprefix("\ufeff")]), [])]
+    added = io.StringIO()
+    writer = csv.writer(added, lineterminator=end)
+    for clip in clips:
+        row = row_of(clip)
+        if row["group"] == PurePosixPath(row["path"]).with_suffix("").as_posix() and "group" not in header:
+            del row["group"]  # what the layout csv takes where there is no such column
+        if lacking := [column for column in row if column not in header]:
+            raise KineflowError(
+                f"no column {lacking[0]}, which the new clip {shown(row['path'])} needs",
+                where=where,
+                remedy=f"add {lacking[0]} to the header line, and a comma to each row",
+            )
+        writer.writerow(harmless([row.get(column, "") for column in header]))
+    return text + ("" if text.endswith(("\n", "\r")) else end) + added.getvalue()
+
+
+def without_rows(text: str, starts: Sequence[int], dropped: Collection[int]) -> str:
+    """A list without some of its rows.
+
+    Args:
+        text: Of the file.
+        starts: Numbers of the lines in which its rows begin, from 1, ascending.
+        dropped: Those of the rows that go.
+    """
+    lines = _lines(text)
+    gone: set[int] = set()
+    for start, stop in pairwise([*starts, len(lines) + 1]):
+        if start in dropped:
+            gone.update(range(start, stop))
+    return "".join(line for number, line in enumerate(lines, 1) if number not in gone)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, parted where :mod:`csv` counts them."""
+    return list(io.StringIO(text, newline=""))

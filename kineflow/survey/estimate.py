@@ -34,7 +34,7 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """One part of a run.
 
     Attributes:
@@ -57,7 +57,7 @@ class Estimate:
         memory_mb: Most that one process holds.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[RunPart, ...]
     memory_mb: float
 
     @property
@@ -66,7 +66,7 @@ class Estimate:
         return sum(part.seconds for part in self.parts)
 
 
-def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[Part, ...]:
+def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[RunPart, ...]:
     """Ingest and flow, on all cores; by what they cost elsewhere where nothing could be tried here."""
     return (
         _part("ingest", volume.source_pixels, costs.ingest_cpu_sec, _USUAL_INGEST, machine),
@@ -74,23 +74,23 @@ def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[Par
     )
 
 
-def _part(what: str, pixels: float, measured: float, usual: float, machine: Machine) -> Part:
+def _part(what: str, pixels: float, measured: float, usual: float, machine: Machine) -> RunPart:
     each = measured or usual
     how = f"{pixels:,.0f} million pixels, {each:.2g} CPU s each"
-    return Part(what, pixels * each / machine.cores, how if measured else f"{how} (not measured here)")
+    return RunPart(what, pixels * each / machine.cores, how if measured else f"{how} (not measured here)")
 
 
-def training(costs: Costs, steps: Steps) -> tuple[Part, ...]:
+def training(costs: Costs, steps: Steps) -> tuple[RunPart, ...]:
     """A teacher and three networks of the student's kind, two of which have the teacher look on."""
     students = steps.student * (1 + 2 * _DISTIL)
     teacher, three = TRAINING
     return (
-        Part(teacher, steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
-        Part(three, students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
+        RunPart(teacher, steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
+        RunPart(three, students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
     )
 
 
-def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tuple[Part, ...]:
+def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tuple[RunPart, ...]:
     """Describing all windows, and folds within folds over all families of descriptors.
 
     Args:
@@ -101,8 +101,8 @@ def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tupl
     """
     fits = _FITS_SEC[images] * windows
     return (
-        Part("descriptions", windows * costs.window_cpu_sec / machine.cores, f"{windows:,} windows"),
-        Part("selection", fits, "folds within folds"),
+        RunPart("descriptions", windows * costs.window_cpu_sec / machine.cores, f"{windows:,} windows"),
+        RunPart("selection", fits, "folds within folds"),
     )
 
 

@@ -34,6 +34,10 @@ _MOST_HEADS = 20  # list files looked into, of each kind
 _FAIR_SHARE = 0.5
 
 
+class NoLayoutError(KineflowError):
+    """What lies in a place is in no layout that is known."""
+
+
 @dataclass(frozen=True)
 class FoundClips:
     """The clips of a place.
@@ -172,12 +176,15 @@ _SIGNS: tuple[tuple[str, Callable[[_Seen], Iterator[_Names]]], ...] = (
 
 def holds_videos(place: str) -> bool:
     """Whether a place is one of videos or lists of them: an ``s3://`` prefix, a list file, a folder with a video."""
-    if is_remote(place):
+    if is_remote(place) or is_list(place):
         return True
-    if Path(place).is_file():
-        return place.lower().endswith(LIST_SUFFIXES)
     walked = (name for _, _, names in os.walk(place) for name in names)
     return any(name.lower().endswith(VIDEO_SUFFIXES) for name in walked)
+
+
+def is_list(place: str) -> bool:
+    """Whether a place is a list file, and not a folder."""
+    return place.lower().endswith(LIST_SUFFIXES) and (is_remote(place) or Path(place).is_file())
 
 
 def find_clips(place: str) -> FoundClips:
@@ -187,7 +194,8 @@ def find_clips(place: str) -> FoundClips:
         place: A folder, an ``s3://bucket/prefix``, or a list file (CSV, JSON, XML) beside or above its videos.
 
     Raises:
-        KineflowError: There is no such place, nothing there is a layout that is known, or its lists are malformed.
+        NoLayoutError: Nothing there is in a layout that is known.
+        KineflowError: There is no such place, or its lists are malformed.
     """
     seen = _Seen(*_opened(place))
     if not seen.names:
@@ -199,7 +207,7 @@ def find_clips(place: str) -> FoundClips:
             if not isinstance(found, str):
                 return dataclasses.replace(found, notes=(*passed_over, *_left_out(seen, found)))
             passed_over.append(f"not of layout {layout}{_in_brackets(names)}: {found}")
-    raise KineflowError(
+    raise NoLayoutError(
         "; ".join(["videos in no layout that is known, or none", *passed_over]),
         where=place,
         remedy="put them into a folder a class, or write a CSV with the columns path,label, and name that",

@@ -32,7 +32,7 @@ _STILL = 0.05
 
 
 @dataclass(frozen=True)
-class Task:
+class LookTask:
     """One clip to look at.
 
     Attributes:
@@ -54,10 +54,10 @@ class Task:
 
 def tasks_of(
     clips: Sequence[ListedClip], *, sample: frozenset[int], pair_fps: float, pair_px: int, most_pictures: int = 20_000
-) -> list[Task]:
+) -> list[LookTask]:
     """A task for every clip; those of ``sample`` give pairs of frames for motion."""
     return [
-        Task(
+        LookTask(
             number,
             clip.source,
             clip,
@@ -83,7 +83,7 @@ def read_headers(clips: Sequence[ListedClip], source: Source) -> list[Header]:
     return headers
 
 
-def look_at(task: Task, source: Source) -> Look:
+def look_at(task: LookTask, source: Source) -> Look:
     """Look at one clip; what is wrong with it is its ``problem``.
 
     Raises:
@@ -103,7 +103,7 @@ def look_at(task: Task, source: Source) -> Look:
     return dataclasses.replace(_seen(task, header, frames, last_sec - first), file_sec=file_sec)
 
 
-def _part_of(task: Task, header: Header) -> tuple[float, float]:
+def _part_of(task: LookTask, header: Header) -> tuple[float, float]:
     """Beginning and length in seconds; a length that nobody states is 0."""
     listed = _about_in_seconds(task.listed, header.fps or _USUAL_FPS)
     first = listed.start_sec or 0.0
@@ -124,7 +124,7 @@ def _about_in_seconds(listed: ListedClip, fps: float) -> ListedClip:
     return dataclasses.replace(listed, start_sec=start, end_sec=end)
 
 
-def _wishes(task: Task, header: Header) -> list[Wish]:
+def _wishes(task: LookTask, header: Header) -> list[Wish]:
     first, seconds = _part_of(task, header)
     seconds = seconds or _SECONDS_WHEN_UNKNOWN
     wishes = [Wish(first + seconds * (n + 0.5) / FRAMES, SMALL_PX) for n in range(FRAMES)]
@@ -136,7 +136,7 @@ def _wishes(task: Task, header: Header) -> list[Wish]:
     return wishes
 
 
-def _seen(task: Task, header: Header, frames: Sequence[tuple[Wish, np.ndarray]], last_sec: float) -> Look:
+def _seen(task: LookTask, header: Header, frames: Sequence[tuple[Wish, np.ndarray]], last_sec: float) -> Look:
     small = [frame for wish, frame in frames if not wish.grey]
     if not small:
         return Look(header, problem="no frame could be decoded")

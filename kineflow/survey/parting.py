@@ -52,16 +52,21 @@ def part_clips(clips: Sequence[SeenClip], *, found: FoundClips, folds: int | Non
     if folds != 0:
         folds = _folds(folds, labelled(seen), found.source.root)
     seen = _with_splits(seen, folds=folds, seed=seed)
-    own = labelled(seen)
-    warnings = (
-        _thin(own, folds) if folds else absences([label_of(c.listed) for c in own], [c.listed.split for c in own])
-    )
+    warnings = warnings_of(seen, folds)
     if found.has_groups:
         warnings += _crossing(seen)
     else:
         seen, told = _parted_at_splits(seen, groups)
         warnings += told
     return Parted(tuple(seen), tuple(groups), folds, tuple(warnings))
+
+
+def warnings_of(clips: Sequence[SeenClip], folds: int) -> list[str]:
+    """Classes that cannot be tested, or not everywhere: they lack groups for folds, or clips in a split."""
+    own = labelled(clips)
+    if folds:
+        return _thin(own, folds)
+    return absences([label_of(clip.listed) for clip in own], [clip.listed.split for clip in own])
 
 
 def apart(group: str, split: Split) -> str:

@@ -171,7 +171,7 @@ def survey_clips(
 
 def _side(
     headers: Sequence[Header], clips: int, fps: float, budget_sec: float, machine: Machine, crop: int
-) -> rules.Choice[int]:
+) -> rules.Chosen[int]:
     seconds = sum(header.seconds for header in headers) / len(headers)
     rate = fps or _median([header.fps for header in headers])
     sides = [header.short_side for header in headers]
@@ -185,7 +185,7 @@ def _trains(wanted: Wanted, found: FoundClips) -> bool:
         return wanted.folds == 0
     if wanted.trains is not None:
         return wanted.trains
-    return found.has_splits or sum(clip.label is not None for clip in found.listing.clips) >= rules.FEW_CLIPS
+    return found.has_splits or sum(clip.label is not None for clip in found.listing.clips) >= rules.FEWEST_FOR_A_SPLIT
 
 
 def _median(values: Sequence[float]) -> float:

@@ -26,7 +26,7 @@ def parted(rows: list[Row], *, folds: int | None, scenes: list[int]) -> Parted:
         look = Look(Header(25.0, 2.0, 64, 48, "h264"), fingerprint=Fingerprint.of(frames))
         clips.append(SeenClip(number, ListedClip(name, label, split, name, "l:1"), look))
     listing = Listing(("a", "b"), tuple(clip.listed for clip in clips))
-    found = FoundClips(LocalSource(Path(".")), "csv", "", listing, has_splits=folds == 0, has_groups=False)
+    found = FoundClips(LocalSource(Path()), "csv", "", listing, has_splits=folds == 0, has_groups=False)
     return part_clips(clips, found=found, folds=folds, seed=1)
 
 

@@ -1,0 +1,194 @@
+"""New videos of a project: which they are, and their class, group and split beside the clips that it has.
+
+What ``clips.csv`` says of its clips holds, whatever their folders, names and pictures say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kineflow.data.layouts.rows import ListedClip, Listing
+from kineflow.data.layouts.videos import VIDEO_SUFFIXES
+from kineflow.data.source import Source
+from kineflow.spec.split import Split
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.media import is_remote
+from kineflow.survey.found import FoundClips, NoLayoutError, find_clips, is_list
+from kineflow.survey.groups import Together, find_groups, given_groups
+from kineflow.survey.parting import Parted, apart, side_of, warnings_of
+from kineflow.survey.survey_set import SeenClip
+
+_AGREE = 0.5
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Additions:
+    """The clips of a project and those that are new.
+
+    Attributes:
+        found: All of them, those of ``clips.csv`` first; splits and groups of new ones as their list gives them.
+        old: How many are of ``clips.csv``.
+        missing: Those of them whose video is not there any more.
+    """
+
+    found: FoundClips
+    old: int
+    missing: tuple[ListedClip, ...]
+
+    @property
+    def new(self) -> tuple[ListedClip, ...]:
+        """The new ones."""
+        return self.found.listing.clips[self.old :]
+
+
+def find_additions(listed: Sequence[ListedClip], source: Source, place: str) -> Additions:
+    """The videos of a place that a project does not list, with the class that folders or a list give them.
+
+    A video without a class, as one that lies in no folder or is in no row, is unlabelled. So are all where folders and
+    lists give other classes than ``clips.csv`` has: then they mean something else.
+
+    Args:
+        listed: The clips of the project.
+        source: Of its videos.
+        place: Where to look: the source, a folder in it, or a list.
+
+    Raises:
+        KineflowError: The place is not in the source, or its lists are malformed.
+    """
+    names = frozenset(source.names())
+    notes: list[str] = []
+    try:
+        found = find_clips(place)
+        below = _below(source.root, found.source.root)
+    except NoLayoutError as error:
+        found, below = FoundClips(source, "csv", "", Listing((), ()), False, False), _below(source.root, place)
+        notes.append(f"{error.problem}: new videos have no class")
+    clips = [_placed_below(below, clip) for clip in found.listing.clips]
+    known = {clip.source for clip in listed}
+    if not _agrees(listed, clips):
+        clips = [_unlabelled(clip.source) for clip in clips]
+        notes.append(f"the layout {found.layout} gives other classes than clips.csv has: new videos have no class")
+    new = [clip for clip in clips if clip.source not in known]
+    if not is_list(place):
+        told = known | {clip.source for clip in new}
+        videos = sorted(name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and name.startswith(below))
+        new += [_unlabelled(name) for name in videos if name not in told]
+    every = (*listed, *new)
+    classes = tuple(sorted({clip.label for clip in every if clip.label is not None}))
+    return Additions(
+        dataclasses.replace(found, source=source, listing=Listing(classes, every), notes=tuple(notes)),
+        len(listed),
+        tuple(clip for clip in listed if clip.source not in names),
+    )
+
+
+def part_additions(clips: Sequence[SeenClip], *, additions: Additions, folds: int) -> Parted:
+    """Settle group and split of the new among some clips; the others keep theirs.
+
+    A new clip that is found to be of a recording that is there joins its group, and so its split: what is tested stays
+    apart from what is learnt from. A clip of another recording is for training, so that the clips that test stay those
+    that have judged the versions before; where its list says a split, it is of that one.
+
+    Args:
+        clips: That can be used, old and new.
+        additions: What is known of them.
+        folds: K; 0: the project trains on one split.
+    """
+    found = additions.found
+    together = given_groups(clips) if found.has_groups else find_groups(clips)
+    sides: dict[str, Counter[Split]] = {}
+    for row in found.listing.clips[: additions.old]:
+        sides.setdefault(row.group, Counter())[side_of(row.split)] += 1
+    settled = dict(enumerate(clips))
+    told: list[str] = []
+    for group in together:
+        old = [place for place in group.members if clips[place].number < additions.old]
+        name = Counter(clips[place].listed.group for place in old).most_common(1)[0][0] if old else group.name
+        for place in group.members:
+            if clips[place].number >= additions.old:
+                row = clips[place].listed
+                split = _split_of(row, sides.get(name, Counter()), found.has_splits, folds)
+                is_apart = bool(sides.get(name)) and side_of(split) not in sides[name]
+                if is_apart or (old and split in (Split.VAL, Split.TEST)):
+                    told.append(_joined(row.source, name, split, is_apart, group.reasons))
+                called = apart(name, split) if is_apart else name
+                sides.setdefault(called, Counter())[side_of(split)] += 1
+                settled[place] = dataclasses.replace(
+                    clips[place], listed=dataclasses.replace(row, split=split, group=called)
+                )
+    every = [settled[place] for place in range(len(clips))]
+    more = [f"and {len(told) - _SHOWN} more new clips like these"] if len(told) > _SHOWN else []
+    return Parted(
+        tuple(every), tuple(_explained(every, together)), folds, (*told[:_SHOWN], *more, *warnings_of(every, folds))
+    )
+
+
+def _split_of(row: ListedClip, there: Counter[Split], has_splits: bool, folds: int) -> Split:
+    if row.split is Split.UNLABELLED:
+        return row.split
+    if has_splits:
+        return Split.TRAIN if folds and row.split is Split.VAL else row.split
+    return there.most_common(1)[0][0] if there else Split.TRAIN
+
+
+def _joined(source: str, group: str, split: Split, is_apart: bool, reasons: Sequence[str]) -> str:
+    why = next((reason for reason in reasons if PurePosixPath(source).name in reason), "; ".join(reasons[:1]))
+    if is_apart:
+        return (
+            f"{source}, which is {split}, is like clips of another split ({why}): what is tested may be learnt from; "
+            "move or remove it where that is so"
+        )
+    return f"{source} joins the group {group}, and so {split} ({why})"
+
+
+def _explained(clips: Sequence[SeenClip], found: Sequence[Together]) -> Iterator[Together]:
+    """Groups as they are now, with what speaks for them."""
+    of_place = {place: group for group in found for place in group.members}
+    for group in given_groups(clips):
+        inside = {of_place[place].name: of_place[place] for place in group.members}
+        reasons = [reason for each in inside.values() if len(each.members) > 1 for reason in each.reasons]
+        yield dataclasses.replace(group, reasons=tuple(reasons) or ("as clips.csv has it",))
+
+
+def _agrees(listed: Sequence[ListedClip], clips: Sequence[ListedClip]) -> bool:
+    """Whether a layout gives most clips that are known the class that they have; true where it knows none of them."""
+    label_of = {clip.source: clip.label for clip in clips if clip.label is not None}
+    same = [label_of[clip.source] == clip.label for clip in listed if clip.label and clip.source in label_of]
+    return sum(same) >= _AGREE * len(same)
+
+
+def _unlabelled(name: str) -> ListedClip:
+    return ListedClip(name, None, Split.UNLABELLED, PurePosixPath(name).with_suffix("").as_posix(), name)
+
+
+def _placed_below(below: str, clip: ListedClip) -> ListedClip:
+    is_alone = clip.group == PurePosixPath(clip.source).with_suffix("").as_posix()
+    group = f"{below}{clip.group}" if is_alone else clip.group
+    return dataclasses.replace(clip, source=f"{below}{clip.source}", group=group)
+
+
+def _below(root: str, place: str) -> str:
+    """Where a place lies in a source: empty for the source itself, else a path that ends with ``/``.
+
+    Raises:
+        KineflowError: It lies elsewhere.
+    """
+    if is_remote(root):
+        inside = f"{place}/".removeprefix(f"{root}/") if f"{place}/".startswith(f"{root}/") else None
+    else:
+        real, top = Path(place).resolve(), Path(root).resolve()
+        if not real.is_dir():
+            real = real.parent
+        inside = f"{real.relative_to(top).as_posix()}/" if not is_remote(place) and real.is_relative_to(top) else None
+    if inside is None:
+        raise KineflowError(
+            "new videos have to lie beside the others",
+            where=place,
+            remedy=f"put them, or a link to their folder, into {root} (ingestion.source)",
+        )
+    return inside.removeprefix("./")
