@@ -88,7 +88,7 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
         text = merged_into(recipe_params(recipe), settings, heading, name)
     folder.mkdir(parents=True, exist_ok=True)
     write_clips(folder / CLIPS_FILE, surveyed.clips)
-    write_page(folder / PAGE, surveyed, _rows(settings), recipe=recipe)
+    write_page(folder / PAGE, surveyed, rows_of(settings), recipe=recipe)
     make_project(folder, recipe, params=text)
     return SurveyedProject(folder, recipe, surveyed, tuple(settings))
 
@@ -105,7 +105,7 @@ def _without_training(surveyed: Surveyed, recipe: str) -> Surveyed:
     )
 
 
-def _rows(settings: Sequence[Setting]) -> list[tuple[str, str, str, str]]:
+def rows_of(settings: Sequence[Setting]) -> list[tuple[str, str, str, str]]:
     """For the page: those with a reason, one that two sections share once."""
     rows: dict[tuple[str, str, str], Setting] = {}
     for setting in settings:
