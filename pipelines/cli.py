@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
@@ -101,7 +101,7 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
-    from kineflow.tracking.lineage import version_of_source
+    from kineflow.tracking.lineage import version_of_inputs
     from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
     from pipelines.preflight import check_run
@@ -116,7 +116,8 @@ def run(
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
-        with pipeline_run(recipe, version_of_source(project, checked.values["ingestion"]["source"])) as run_id:
+        version = version_of_inputs(project, _places_read(checked.values["ingestion"]))
+        with pipeline_run(recipe, version) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
@@ -124,6 +125,12 @@ def run(
             _say(f" published  {published}")
 
     _guarded(work)
+
+
+def _places_read(ingestion: Mapping[str, Any]) -> list[str]:
+    """Where videos and lists are taken from."""
+    linked = [each["path"] for each in ingestion.get("linked_folders") or ()]
+    return [ingestion["source"], ingestion.get("annotations") or "", *linked]
 
 
 @app.command()

@@ -126,12 +126,6 @@ def update_project(
     project = _Project.at(folder)
     additions = find_additions(project.listing.clips, project.source, place or project.source.root)
     missing = tuple(dict.fromkeys(clip.source for clip in additions.missing))
-    if len(additions.missing) == additions.old:
-        raise KineflowError(
-            "none of the project's videos is there",
-            where=project.source.root,
-            remedy="see that the disk is there, and that ingestion.source names the place of the videos",
-        )
     pruned = prune and bool(missing)
     nothing = Update(project.folder, project.list_file, (), missing, pruned, notes=additions.found.notes)
     if not additions.new and not pruned:

@@ -58,9 +58,16 @@ def find_additions(listed: Sequence[ListedClip], source: Source, place: str) -> 
         place: Where to look: the source, a folder in it, or a list.
 
     Raises:
-        KineflowError: The place is not in the source, or its lists are malformed.
+        KineflowError: No video of the project is there any more, the place is not in the source, or its lists are
+            malformed.
     """
     names = frozenset(source.names())
+    if listed and all(clip.source not in names for clip in listed):
+        raise KineflowError(
+            "none of the project's videos is there",
+            where=source.root,
+            remedy="see that the disk is there, and that ingestion.source names the place of the videos",
+        )
     notes: list[str] = []
     try:
         found = find_clips(place)

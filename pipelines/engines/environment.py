@@ -34,7 +34,7 @@ def pipeline_run(recipe: str, data_version: str) -> Iterator[str]:
 
     Args:
         recipe: Its name.
-        data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_source`.
+        data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_inputs`.
     """
     before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE, DATA_VERSION)}
     run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
