@@ -201,9 +201,11 @@ def _told(made: SurveyedProject) -> list[str]:
     estimate = seen.choices.estimate
     parts = ", ".join(f"{part.what} {in_words(part.seconds)}" for part in estimate.parts)
     what = "a run" if made.recipe in (FOLDS_RECIPE, TRAINING_RECIPE) else "what comes before training"
+    by_clock = " by the clock where no other program runs" if seen.machine.is_busy else ""
     lines += [
         f"  on {seen.machine}:",
-        f"  {what} takes about {in_words(estimate.seconds)} ({parts})",
+        f"  {what} takes about {in_words(estimate.seconds)}{by_clock} ({parts}),",
+        *([f"  which is {in_words(estimate.cpu_seconds)} of CPU time"] if seen.machine.is_busy else []),
         f"  and {estimate.memory_mb / 1024:.1f} GB of memory",
         f"look at {made.folder / PAGE}, correct clips.csv and params.yaml where you know better, then: "
         f"kineflow run {made.recipe}",

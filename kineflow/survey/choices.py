@@ -117,7 +117,7 @@ def choose(
         rest: tuple[RunPart, ...] = choosing(costs, windows, bool(described.value.backbone), machine)
         memory = costs.peak_mb
     else:
-        rest = training(costs, steps.value) if step_sec else ()
+        rest = training(costs, steps.value, machine) if step_sec else ()
         memory = costs.peak_mb + cache.value
     return Choices(
         fps=fps,

@@ -153,7 +153,7 @@ def survey_clips(
             f"a run will take about {in_words(choices.estimate.seconds)}, more than the budget of "
             f"{in_words(wanted.budget_sec)}: the least that is of use does not fit"
         )
-    if choices.costs.is_busy:
+    if machine.is_busy or choices.costs.is_busy:
         warnings.append("other programs are at work here; times are of this machine without them")
     return Surveyed(
         wanted=wanted,
