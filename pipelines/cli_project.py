@@ -13,7 +13,7 @@ import typer
 from components.frontend.exits import exit_code
 from kineflow.data.names import printable, shown
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.project import PROJECT
+from kineflow.storage.project import PROJECT, project_around
 
 if TYPE_CHECKING:
     from pipelines.survey_project import SurveyedProject
@@ -79,7 +79,8 @@ def init(
         project = Path(named or os.environ.get(PROJECT) or ".")
         if update:
             _check_alone({"--recipe": recipe, "--paper": paper, "--folds": folds is not None}, "--update")
-            _update(project, place, _seconds_of(budget), prune, dry_run)
+            here = project if named or os.environ.get(PROJECT) else project_around(Path.cwd()) or project
+            _update(here, place, _seconds_of(budget), prune, dry_run)
             return
         _check_alone({"--prune": prune, "--dry-run": dry_run}, "a new project")
         if place and not _is_project(place) and holds_videos(place):

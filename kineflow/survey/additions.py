@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kineflow.data.layouts.rows import ListedClip, Listing
 from kineflow.data.layouts.videos import VIDEO_SUFFIXES
+from kineflow.data.names import shown
 from kineflow.data.source import Source
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
@@ -22,7 +23,8 @@ from kineflow.survey.groups import Together, find_groups, given_groups
 from kineflow.survey.parting import Parted, apart, side_of, warnings_of
 from kineflow.survey.survey_set import SeenClip
 
-_AGREE = 0.5
+_AS_CALLED = 0.5  # of known clips have the class that a layout gives them, or more: then it gives classes
+_CALLED_OTHERWISE = 0.8  # have one other class, or more: then that is what it is called
 _SHOWN = 3
 
 
@@ -49,8 +51,9 @@ class Additions:
 def find_additions(listed: Sequence[ListedClip], source: Source, place: str) -> Additions:
     """The videos of a place that a project does not list, with the class that folders or a list give them.
 
-    A video without a class, as one that lies in no folder or is in no row, is unlabelled. So are all where folders and
-    lists give other classes than ``clips.csv`` has: then they mean something else.
+    A video without a class, as one that lies in no folder or is in no row, is unlabelled. Where ``clips.csv`` calls the
+    clips of a folder otherwise, new ones are called so too; where it gives them several classes, the folder means
+    something else, and its new ones are unlabelled.
 
     Args:
         listed: The clips of the project.
@@ -69,22 +72,26 @@ def find_additions(listed: Sequence[ListedClip], source: Source, place: str) -> 
             remedy="see that the disk is there, and that ingestion.source names the place of the videos",
         )
     notes: list[str] = []
+    no_layout = ""
     try:
-        found = find_clips(place)
+        found = find_clips(place, linked=[str(folder) for folder in getattr(source, "linked", ())])
         below = _below(source.root, found.source.root)
     except NoLayoutError as error:
         found, below = FoundClips(source, "csv", "", Listing((), ()), False, False), _below(source.root, place)
-        notes.append(f"{error.problem}: new videos have no class")
+        no_layout = error.problem
     clips = [_placed_below(below, clip) for clip in found.listing.clips]
-    known = {clip.source for clip in listed}
-    if not _agrees(listed, clips):
-        clips = [_unlabelled(clip.source) for clip in clips]
-        notes.append(f"the layout {found.layout} gives other classes than clips.csv has: new videos have no class")
-    new = [clip for clip in clips if clip.source not in known]
+    new, doubtful = _called_as_known(listed, clips)
+    if doubtful:
+        notes.append(
+            f"what the layout {found.layout} calls {', '.join(map(shown, doubtful[:_SHOWN]))} has other classes in "
+            "clips.csv: new videos there have none"
+        )
     if not is_list(place):
-        told = known | {clip.source for clip in new}
+        told = {clip.source for clip in (*listed, *new)}
         videos = sorted(name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and name.startswith(below))
         new += [_unlabelled(name) for name in videos if name not in told]
+    if no_layout and new:
+        notes.append(f"{no_layout}: new videos have no class")
     every = (*listed, *new)
     classes = tuple(sorted({clip.label for clip in every if clip.label is not None}))
     return Additions(
@@ -162,11 +169,35 @@ def _explained(clips: Sequence[SeenClip], found: Sequence[Together]) -> Iterator
         yield dataclasses.replace(group, reasons=tuple(reasons) or ("as clips.csv has it",))
 
 
-def _agrees(listed: Sequence[ListedClip], clips: Sequence[ListedClip]) -> bool:
-    """Whether a layout gives most clips that are known the class that they have; true where it knows none of them."""
-    label_of = {clip.source: clip.label for clip in clips if clip.label is not None}
-    same = [label_of[clip.source] == clip.label for clip in listed if clip.label and clip.source in label_of]
-    return sum(same) >= _AGREE * len(same)
+def _called_as_known(listed: Sequence[ListedClip], clips: Sequence[ListedClip]) -> tuple[list[ListedClip], list[str]]:
+    """New clips with the class that known ones have which a layout calls alike; and what it calls some of no class."""
+    called = {clip.source: clip.label for clip in clips if clip.label is not None}
+    known: dict[str, Counter[str]] = {label: Counter() for label in called.values()}
+    for clip in listed:
+        if clip.label is not None and clip.source in called:
+            known[called[clip.source]][clip.label] += 1
+    total = sum(map(Counter.total, known.values()))
+    are_classes = sum(count[label] for label, count in known.items()) >= _AS_CALLED * total
+    class_of = {label: _class_of(label, count, are_classes) for label, count in known.items()}
+    listed_already = {clip.source for clip in listed}
+    new = [clip for clip in clips if clip.source not in listed_already]
+    doubtful = {clip.label for clip in new if clip.label is not None and not class_of[clip.label]}
+    return [_with_class(clip, class_of) for clip in new], sorted(doubtful)
+
+
+def _with_class(clip: ListedClip, class_of: Mapping[str, str]) -> ListedClip:
+    if clip.label is None:
+        return clip
+    label = class_of[clip.label]
+    return dataclasses.replace(clip, label=label) if label else _unlabelled(clip.source)
+
+
+def _class_of(label: str, known: Counter[str], are_classes: bool) -> str:
+    """The class of new clips that a layout gives one; empty where that tells none."""
+    if not known:
+        return label if are_classes else ""
+    name, count = known.most_common(1)[0]
+    return name if count >= (_AS_CALLED if name == label else _CALLED_OTHERWISE) * known.total() else ""
 
 
 def _unlabelled(name: str) -> ListedClip:

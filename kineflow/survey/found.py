@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -187,17 +187,18 @@ def is_list(place: str) -> bool:
     return place.lower().endswith(LIST_SUFFIXES) and (is_remote(place) or Path(place).is_file())
 
 
-def find_clips(place: str) -> FoundClips:
+def find_clips(place: str, *, linked: Sequence[str] = ()) -> FoundClips:
     """The clips of a place, by whatever layout it has.
 
     Args:
         place: A folder, an ``s3://bucket/prefix``, or a list file (CSV, JSON, XML) beside or above its videos.
+        linked: Folders elsewhere that links in a local folder may lead into.
 
     Raises:
         NoLayoutError: Nothing there is in a layout that is known.
         KineflowError: There is no such place, or its lists are malformed.
     """
-    seen = _Seen(*_opened(place))
+    seen = _Seen(*_opened(place, linked))
     if not seen.names:
         raise KineflowError("nothing lies there", where=place, remedy="name the folder of the videos")
     passed_over: list[str] = []
@@ -286,14 +287,14 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
 
-def _opened(place: str) -> tuple[Source, str]:
+def _opened(place: str, linked: Sequence[str]) -> tuple[Source, str]:
     """The source, and the name of the list file in it where the place is one."""
     if not place.lower().endswith(LIST_SUFFIXES) or (not is_remote(place) and Path(place).is_dir()):
-        return open_source(place), ""
+        return open_source(place, linked=linked), ""
     if is_remote(place):
         path = PurePosixPath(place.removeprefix(S3_SCHEME))
         return open_source(f"{S3_SCHEME}{path.parent}"), path.name
     file = Path(place)
     if not file.is_file():
         raise KineflowError("no such file", where=place, remedy="name a list of videos, or their folder")
-    return open_source(str(file.parent)), file.name
+    return open_source(str(file.parent), linked=linked), file.name

@@ -52,12 +52,20 @@ def test_what_is_not_listed_is_new_and_has_a_class_where_its_folder_says_one(tmp
 
 
 def test_folders_that_mean_something_else_give_no_class(tmp_path: Path) -> None:
-    source = videos(tmp_path, "monday/1.mp4", "monday/2.mp4", "tuesday/3.mp4")
+    source = videos(tmp_path, "monday/1.mp4", "monday/2.mp4", "monday/3.mp4", "tuesday/4.mp4")
     additions = find_additions([old("monday/1.mp4"), old("monday/2.mp4", "b")], source, str(tmp_path))
     assert [(clip.source, clip.label, clip.split) for clip in additions.new] == [
-        ("tuesday/3.mp4", None, Split.UNLABELLED)
-    ]
-    assert "gives other classes than clips.csv has" in additions.found.notes[0]
+        ("monday/3.mp4", None, Split.UNLABELLED), ("tuesday/4.mp4", None, Split.UNLABELLED)
+    ]  # fmt: skip
+    assert "'monday', 'tuesday'" in additions.found.notes[0]
+
+
+def test_a_class_is_called_as_the_project_calls_it(tmp_path: Path) -> None:
+    source = videos(tmp_path, "a/1.mp4", "a/2.mp4", "b/3.mp4", "b/4.mp4", "b/5.mp4", "b/6.mp4")
+    listed = [old("a/1.mp4", "wave"), old("b/3.mp4", "b"), old("b/4.mp4", "b"), old("b/5.mp4", "wave")]
+    additions = find_additions(listed, source, str(tmp_path))
+    assert {clip.source: clip.label for clip in additions.new} == {"a/2.mp4": "wave", "b/6.mp4": "b"}
+    assert additions.found.notes == ()
 
 
 def test_a_folder_of_the_source_or_a_list_may_be_named_and_nothing_beside_it(tmp_path: Path) -> None:
