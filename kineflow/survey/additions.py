@@ -217,7 +217,8 @@ def _below(root: str, place: str) -> str:
         KineflowError: It lies elsewhere.
     """
     if is_remote(root):
-        inside = f"{place}/".removeprefix(f"{root}/") if f"{place}/".startswith(f"{root}/") else None
+        named = f"{place.rstrip('/')}/"
+        inside = named.removeprefix(f"{root}/") if named.startswith(f"{root}/") else None
     else:
         real, top = Path(place).resolve(), Path(root).resolve()
         if not real.is_dir():
