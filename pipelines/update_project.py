@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from kineflow.survey.additions import Additions, find_additions, part_additions
 from kineflow.survey.clips_csv import with_rows, without_rows
 from kineflow.survey.survey import Surveyed, Wanted, survey_clips
 from kineflow.survey.survey_set import SeenClip
-from pipelines.chosen_params import FOLDS_RECIPE, TRAINING_RECIPE, Setting, plain_yaml, settings_of
+from pipelines.chosen_params import FOLDS_RECIPE, Setting, plain_yaml, settings_of
 from pipelines.engines.workspace import PARAMS_FILE
+from pipelines.project import recipe_of
 from pipelines.survey_project import PAGE, rows_of
 
 _OF_THE_PROJECT = frozenset({("", "seed"), ("ingestion", "annotations"), ("selection", "folds")})
@@ -88,15 +89,20 @@ class _Project:
         root = settings.source if is_remote(settings.source) else str((folder / settings.source).resolve())
         linked = [str((folder / each.path).resolve()) for each in settings.linked_folders]
         source = open_source(root, endpoint_url=settings.endpoint_url, linked=linked)
+        if list_file.is_symlink():
+            raise KineflowError(
+                "the list is a link, and would be replaced by a file",
+                where=list_file,
+                remedy="where DVC has made the link: dvc unprotect",
+            )
         text = list_file.read_bytes()
         listing = list_clips("csv", open_lists(source, str(list_file)), source.names(), root=root)
         return cls(folder, values, settings, source, list_file, text, listing)
 
-    @property
+    @cached_property
     def recipe(self) -> str:
-        if "selection" in self.values:
-            return FOLDS_RECIPE
-        return TRAINING_RECIPE if {"teacher", "student", "distillation"} <= self.values.keys() else "params.yaml"
+        """Whose parameters it has; empty where that cannot be told."""
+        return recipe_of(self.folder / PARAMS_FILE)
 
     @property
     def folds(self) -> int:
@@ -147,7 +153,7 @@ def update_project(
     )
     if update.changes and not dry_run:
         as_they_are = [_as_it_is(setting, project.values) for setting in settings]
-        page = render(surveyed, rows_of(as_they_are), recipe=project.recipe)
+        page = render(surveyed, rows_of(as_they_are), recipe=project.recipe or PARAMS_FILE)
         _write(project, _new_text(project, new, additions if pruned else None), page)
     return update
 
