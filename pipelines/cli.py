@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
@@ -107,7 +108,7 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
-    from kineflow.tracking.lineage import version_of_source
+    from kineflow.tracking.lineage import version_of_inputs
     from kineflow.tracking.parent import record_parent
     from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
@@ -129,7 +130,7 @@ def run(
         def told(run_id: str) -> None:
             record_parent(run_id, lambda: record_of(recipe, chosen, checked.values, project, outcome))
 
-        version = version_of_source(project, checked.values["ingestion"]["source"])
+        version = version_of_inputs(project, _places_read(checked.values["ingestion"]))
         with pipeline_run(recipe, version, told) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
@@ -138,6 +139,12 @@ def run(
             _say(f" published  {published}")
 
     guarded(work)
+
+
+def _places_read(ingestion: Mapping[str, Any]) -> list[str]:
+    """Where videos and lists are taken from."""
+    linked = [each["path"] for each in ingestion.get("linked_folders") or ()]
+    return [ingestion["source"], ingestion.get("annotations") or "", *linked]
 
 
 @app.command()
