@@ -154,20 +154,33 @@ def serve(
 
 
 def predict(
-    video: Annotated[Path, typer.Argument(help="A video file.")],
+    videos: Annotated[
+        list[str],
+        typer.Argument(help="Videos: files, folders, patterns, s3://bucket/key or s3://bucket/prefix.", metavar="VIDEO…"),
+    ],
     model: Annotated[
-        str, typer.Option(help="models:/NAME@champion, models:/NAME/3, or the folder of a bundle, here or on s3://.")
+        str,
+        typer.Option(
+            help="models:/NAME (its champion, else its candidate), models:/NAME@ALIAS, models:/NAME/3, "
+            "models:/NAME/latest, runs:/RUN_ID, or the folder of a bundle, here or on s3://."
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write a table; - is standard output.", metavar="FILE")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write JSON; - is standard output.", metavar="FILE")
+    ] = None,
 ) -> None:
-    """Say what happens in a video."""
+    """Say what happens in videos."""
 
     def work() -> None:
-        from pipelines.predict import top_classes
+        from kineflow.registry.named_model import IN_RECORDS
+        from pipelines.predict import predict_videos
 
-        if model.startswith("models:/"):
+        if model.startswith(IN_RECORDS):
             require_records()
-        for name, score in top_classes(video, model, top):
-            typer.echo(f"{score:6.1%}  {name}")
+        predict_videos(videos, model, top=top, csv_file=csv_file, json_file=json_file, say=typer.echo)
 
     guarded(work)

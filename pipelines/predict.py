@@ -1,8 +1,24 @@
-"""What happens in a video, by a registered model, or a bundle in a folder or on S3."""
+"""What happens in videos, by a registered model, that of a run, or a bundle in a folder or on S3."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kineflow.storage.errors import KineflowError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kineflow.models.card import ModelCard
+    from kineflow.serving.answers import Answer
+    from kineflow.serving.named_videos import NamedVideo
+
+STDOUT = Path("-")
+
+_MISTAKE = 2
 
 
 def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
@@ -10,20 +26,129 @@ def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
 
     Args:
         video: A video file.
-        model: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a bundle: its folder, or ``s3://bucket/prefix``.
+        model: See :func:`kineflow.registry.named_model.named_bundle`.
         top: How many classes.
 
     Raises:
         KineflowError: The video or the model cannot be read.
     """
-    from kineflow.models.bundle import load_bundle
-    from kineflow.models.remote_bundle import local_bundle
-    from kineflow.serving.predict import predict_video
-    from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
+    network, card = loaded(model)
+    return list(_top(video, network, card, top))
 
-    registered = model.startswith(MODEL_PREFIX)
-    with checked_bundle(find_version(model)) if registered else local_bundle(model) as folder:
+
+def predict_videos(
+    named: Sequence[str],
+    model: str,
+    *,
+    top: int,
+    csv_file: Path | None,
+    json_file: Path | None,
+    say: Callable[[str], None],
+) -> None:
+    """Answer to every video that is named; one that cannot be read is an answer with its reason.
+
+    Args:
+        named: See :func:`kineflow.serving.named_videos.find_videos`.
+        model: See :func:`kineflow.registry.named_model.named_bundle`; it is loaded once.
+        top: How many classes of each.
+        csv_file, json_file: Where the answers are written to; ``-`` is standard output, None nowhere. They are whole at
+            any time, also where the run is interrupted.
+        say: Takes the lines for people.
+
+    Raises:
+        KineflowError: The model cannot be read, or a video could not: all others are answered first.
+    """
+    from kineflow.serving.answers import KeptAnswers, answers_csv, write_json
+    from kineflow.serving.named_videos import find_videos
+    from kineflow.storage.progress import track
+
+    check_outputs(csv_file, json_file)
+    videos = find_videos(named)
+    talks = STDOUT not in (csv_file, json_file)
+    kept = KeptAnswers(_file(csv_file), _file(json_file))
+    network, card = loaded(model)
+    tracked = track(videos, total=len(videos), what=f"predict {card.name}", unit="video")
+    try:
+        for video in tracked if len(videos) > 1 else videos:
+            answer = _answered(video, network, card, top)
+            kept.add(answer)
+            if talks and len(videos) > 1:
+                say(answer.line())
+    finally:
+        kept.write()
+        if csv_file == STDOUT:
+            answers_csv(kept.answers, sys.stdout)
+        if json_file == STDOUT:
+            write_json(sys.stdout, [answer.plain() for answer in kept.answers])
+    if talks and len(videos) == 1:
+        for label, score in kept.answers[0].top:
+            say(f"{score:6.1%}  {label}")
+    failed = [answer for answer in kept.answers if answer.error]
+    if failed and len(videos) == 1:
+        raise KineflowError(failed[0].error, where=failed[0].path, remedy="pass a whole video file, such as H.264 mp4")
+    if failed:
+        raise KineflowError(
+            f"{len(failed)} of {len(videos)} videos have no answer, the first of them {failed[0].path}: "
+            f"{failed[0].error}",
+            remedy="the reasons stand beside their names; all others are answered",
+        )
+
+
+def loaded(model: str) -> tuple[nn.Module, ModelCard]:
+    """A model's network, in evaluation mode, and its card.
+
+    Raises:
+        KineflowError: There is no such model, or it cannot classify.
+    """
+    from kineflow.models.bundle import load_bundle
+    from kineflow.registry.named_model import named_bundle
+    from kineflow.serving.predict import require_classes
+
+    with named_bundle(model) as folder:
         network, card = load_bundle(folder)
+    require_classes(card)
+    return network, card
+
+
+def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
+    """Check where the answers are to be written, before any work.
+
+    Raises:
+        KineflowError: Both are standard output, or one is a folder.
+    """
+    if csv_file == json_file == STDOUT:
+        raise KineflowError("CSV and JSON cannot both go to standard output", remedy="name a file for one of them")
+    for path in filter(None, (_file(csv_file), _file(json_file))):
+        if path.is_dir():
+            raise KineflowError("a folder, where a file is to be written", where=path, remedy="name a file in it")
+
+
+def _file(path: Path | None) -> Path | None:
+    return None if path == STDOUT else path
+
+
+def _answered(video: NamedVideo, network: nn.Module, card: ModelCard, top: int) -> Answer:
+    from kineflow.data.names import printable
+    from kineflow.serving.answers import Answer
+    from kineflow.storage.disk import is_full_disk
+
+    name = printable(video.name)
+    try:
+        with video.fetch() as path:
+            return Answer(name, _top(path, network, card, top))
+    except KineflowError as error:
+        if error.exit_code != _MISTAKE:  # a full disk
+            raise
+        return Answer(name, error=error.problem)
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        return Answer(name, error=error.strerror or str(error))
+
+
+def _top(video: Path, network: nn.Module, card: ModelCard, top: int) -> tuple[tuple[str, float], ...]:
+    from kineflow.serving.predict import predict_video
+
     probabilities = predict_video(video, network, card)
     ranked = sorted(zip(card.classes, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
-    return ranked[:top]
+    return tuple(ranked[:top])

@@ -87,7 +87,7 @@ def predict_video(
     wanted, source = card.preprocessing, flow_source(card)
     device = next(network.parameters()).device
     with _as_file(video) as path, torch.inference_mode():
-        index = _index(path, max_frames, max_pixels, max_video_pixels)
+        index = readable_index(path, max_frames, max_pixels, max_video_pixels)
         n_frames = _frames_to_see(index, wanted.fps, path, max_frames, max_video_pixels)
         spec = ClipSpec(wanted.frames, wanted.stride_frames, wanted.short)
         laid_out = uniform_clips(max(1, n_frames - 1), spec, clips)  # [clips, T]
@@ -97,26 +97,39 @@ def predict_video(
         if source is None:
             reading = _read_frames(path, index, needs, wanted, max_frames=max_frames, max_pixels=max_pixels)
         else:
-            reading = _read_with_flow(path, index, needs, source, wanted.fps, device, max_flow_pixels)
+            reading = read_with_flow(path, index, needs, source, wanted.fps, device, max_flow_pixels)
         logits = []
         with closing(reading):
             for window, needed, (frames, flow_frames) in zip(windows, needs, reading, strict=True):
                 clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=n_frames)[:, 0]
-                logits.append(_answer(network, clip.to(device), card))
+                logits.append(window_logits(network, clip.to(device), card))
         every = torch.cat(logits).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
         scores = aggregate_views(every[None], before_softmax=wanted.segments > 0)[0]
     probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
+    require_numbers(probabilities, card)
+    return probabilities
+
+
+def require_numbers(probabilities: NDArray[np.float32], card: ModelCard) -> None:
+    """Check an answer.
+
+    Raises:
+        KineflowError: It holds something that is no number.
+    """
     if not np.isfinite(probabilities).all():
         raise KineflowError(
             "the network's answer is not a number",
             where=f"model {card.name!r}",
             remedy="train it again with a lower learning rate: its weights have grown without bounds",
         )
-    return probabilities
 
 
-def _answer(network: nn.Module, clip: torch.Tensor, card: ModelCard) -> torch.Tensor:
-    """Logits [1, K] of a clip [1, C, T, crop, crop], on the CPU."""
+def window_logits(network: nn.Module, clip: torch.Tensor, card: ModelCard) -> torch.Tensor:
+    """Logits [1, K] of a clip [1, C, T, crop, crop], on the CPU.
+
+    Raises:
+        KineflowError: The network cannot take it, or is not the card's.
+    """
     try:
         logits: torch.Tensor = network(clip).float().cpu()
     except (RuntimeError, ValueError, IndexError) as error:  # a layer met a shape that it is not for; or no memory
@@ -175,7 +188,7 @@ def _read_frames(
     max_frames: int,
     max_pixels: int,
 ) -> Reading:
-    size = _size_to_read(index, wanted, max(len(needed.frames) for needed in needs))
+    size = size_to_read(index.height, index.width, wanted, max(len(needed.frames) for needed in needs))
     numbers = numbers_at(index.timeline, 0, index.frames, wanted.fps) if wanted.fps else None
     for needed in needs:
         there = needed.frames if numbers is None else numbers[needed.frames]
@@ -183,7 +196,7 @@ def _read_frames(
         yield frames, None
 
 
-def _size_to_read(index: VideoIndex, wanted: Preprocessing, frames: int) -> tuple[int, int] | None:
+def size_to_read(height: int, width: int, wanted: Preprocessing, frames: int) -> tuple[int, int] | None:
     """Width and height to scale a video's frames to as they are decoded; None where they may be held as they are.
 
     (Then they are scaled afterwards, all at once, by the same function as the frames of clip sets.)
@@ -191,7 +204,6 @@ def _size_to_read(index: VideoIndex, wanted: Preprocessing, frames: int) -> tupl
     Raises:
         KineflowError: A window of so many frames would still take too much memory.
     """
-    height, width = index.height, index.width
     if wanted.fit == "squash":
         to = (wanted.crop, wanted.crop)
     else:
@@ -205,7 +217,7 @@ def _size_to_read(index: VideoIndex, wanted: Preprocessing, frames: int) -> tupl
     return None if is_held else (to[1], to[0])
 
 
-def _read_with_flow(
+def read_with_flow(
     path: Path,
     index: VideoIndex,
     needs: Sequence[Needed],
@@ -214,7 +226,11 @@ def _read_with_flow(
     device: torch.device,
     max_flow_pixels: int | None,
 ) -> Reading:
-    """Frames and flow of the same size, both of the video as it would be ingested."""
+    """Frames and flow of the same size, both of the video as it would be ingested, of each window in turn.
+
+    Raises:
+        KineflowError: The video shows no motion, or its flow is past ``max_flow_pixels``.
+    """
     from kineflow.flow.flow_of_video import as_ingested, flow_of_windows, flow_size
 
     width, height = flow_size(index, source.short_side, fps)
@@ -261,7 +277,14 @@ def _as_file(video: Path | bytes) -> Iterator[Path]:
         yield path
 
 
-def _index(path: Path, max_frames: int, max_pixels: int, max_video_pixels: int | None) -> VideoIndex:
+def readable_index(
+    path: Path, max_frames: int = MAX_FRAMES, max_pixels: int = MAX_PIXELS, max_video_pixels: int | None = None
+) -> VideoIndex:
+    """The facts of a video that can be read whole, within bounds.
+
+    Raises:
+        KineflowError: It cannot be.
+    """
     most, size = max_frames, ""
     if max_video_pixels is not None:
         with suppress(KineflowError), open_video(path, max_pixels=max_pixels) as (_, stream):  # said below

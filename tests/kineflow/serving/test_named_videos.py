@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from kineflow.serving.named_videos import find_videos
+from kineflow.storage.errors import KineflowError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.mp4", "a/one.AVI", "a/two.mkv", "a/notes.txt", ".hidden/x.mp4", "odd.dat"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def names(*named: str) -> list[str]:
+    return [video.name for video in find_videos(named)]
+
+
+def test_folders_patterns_and_files_are_found_once_and_in_order(folder: Path) -> None:
+    assert names(str(folder)) == [f"{folder}/{name}" for name in ("a/one.AVI", "a/two.mkv", "b.mp4")]
+    assert names(f"{folder}/**/*.m*") == [f"{folder}/a/two.mkv", f"{folder}/b.mp4"]
+    assert names(f"{folder}/odd.dat", f"{folder}/b.mp4", str(folder))[:2] == [f"{folder}/odd.dat", f"{folder}/b.mp4"]
+    assert len(names(f"{folder}/b.mp4", str(folder))) == 3
+
+
+def test_what_is_no_video_keeps_its_place_with_a_reason(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    found = find_videos([f"{folder}/*.mov", f"{folder}/empty", f"{folder}/b.mp4"])
+    assert [bool(video.error) for video in found] == [True, True, False]
+    with pytest.raises(KineflowError, match="no file matches"), found[0].fetch():
+        pass
+
+
+def test_an_address_with_a_password_is_not_told() -> None:
+    [video] = find_videos(["s3://ann:secretword@bucket/clips"])
+    assert "secretword" not in video.name + video.error
+    assert video.error
+
+
+def test_a_name_with_brackets_that_exists_is_no_pattern(folder: Path) -> None:
+    (folder / "clip[1].mp4").touch()
+    assert names(f"{folder}/clip[1].mp4") == [f"{folder}/clip[1].mp4"]
