@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -156,7 +157,9 @@ def serve(
 def predict(
     videos: Annotated[
         list[str],
-        typer.Argument(help="Videos: files, folders, patterns, s3://bucket/key or s3://bucket/prefix.", metavar="VIDEO…"),
+        typer.Argument(
+            help="Videos: files, folders, patterns, s3://bucket/key or s3://bucket/prefix.", metavar="VIDEO…"
+        ),
     ],
     model: Annotated[
         str,
@@ -172,15 +175,40 @@ def predict(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write JSON; - is standard output.", metavar="FILE")
     ] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Let a window slide over each video, and say what happens when.")
+    ] = False,
+    step: Annotated[
+        float | None,
+        typer.Option(help="Seconds from one window to the next; half a window by default.", metavar="SECONDS"),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Least score of a window that counts for a segment.")
+    ] = 0.5,
+    annotated: Annotated[
+        Path | None,
+        typer.Option("--video", help="Write the video with its timeline on the pictures.", metavar="OUT.mp4"),
+    ] = None,
 ) -> None:
     """Say what happens in videos."""
 
     def work() -> None:
         from kineflow.registry.named_model import IN_RECORDS
         from pipelines.predict import predict_videos
+        from pipelines.predict_timeline import predict_timelines
 
+        if not timeline and (step is not None or annotated is not None):
+            raise KineflowError("--step and --video are of a timeline", remedy="add --timeline")
+        if step is not None and not 0 < step < math.inf:
+            raise KineflowError(f"a step of {step} seconds", where="--step", remedy="give seconds above 0")
         if model.startswith(IN_RECORDS):
             require_records()
-        predict_videos(videos, model, top=top, csv_file=csv_file, json_file=json_file, say=typer.echo)
+        if timeline:
+            predict_timelines(
+                videos, model, step_sec=step, threshold=threshold, csv_file=csv_file, json_file=json_file,
+                annotated=annotated, say=typer.echo,
+            )  # fmt: skip
+        else:
+            predict_videos(videos, model, top=top, csv_file=csv_file, json_file=json_file, say=typer.echo)
 
     guarded(work)

@@ -65,7 +65,7 @@ def predict_videos(
     check_outputs(csv_file, json_file)
     videos = find_videos(named)
     talks = STDOUT not in (csv_file, json_file)
-    kept = KeptAnswers(_file(csv_file), _file(json_file))
+    kept = KeptAnswers(written_file(csv_file), written_file(json_file))
     network, card = loaded(model)
     tracked = track(videos, total=len(videos), what=f"predict {card.name}", unit="video")
     try:
@@ -118,13 +118,19 @@ def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
     """
     if csv_file == json_file == STDOUT:
         raise KineflowError("CSV and JSON cannot both go to standard output", remedy="name a file for one of them")
-    for path in filter(None, (_file(csv_file), _file(json_file))):
+    for path in filter(None, (written_file(csv_file), written_file(json_file))):
         if path.is_dir():
             raise KineflowError("a folder, where a file is to be written", where=path, remedy="name a file in it")
 
 
-def _file(path: Path | None) -> Path | None:
+def written_file(path: Path | None) -> Path | None:
+    """None for standard output, which is no file."""
     return None if path == STDOUT else path
+
+
+def is_of_one_video(error: KineflowError) -> bool:
+    """Whether an error is about one video, and not about what all of them need: a full disk."""
+    return error.exit_code == _MISTAKE
 
 
 def _answered(video: NamedVideo, network: nn.Module, card: ModelCard, top: int) -> Answer:
@@ -137,7 +143,7 @@ def _answered(video: NamedVideo, network: nn.Module, card: ModelCard, top: int) 
         with video.fetch() as path:
             return Answer(name, _top(path, network, card, top))
     except KineflowError as error:
-        if error.exit_code != _MISTAKE:  # a full disk
+        if not is_of_one_video(error):
             raise
         return Answer(name, error=error.problem)
     except OSError as error:

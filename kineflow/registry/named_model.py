@@ -113,7 +113,7 @@ def _bundle_of_run(model: str, root: Path | None) -> Iterator[Path]:
                 raise KineflowError(
                     f"it has registered no model, and {error.problem}" if not artifact else error.problem,
                     where=model,
-                    remedy="name a registered model, or the folder of a bundle: outputs/train_student/model or the like",
+                    remedy="name a registered model, or the folder of a bundle, outputs/train_student/model etc.",
                 ) from None
         yield Path(folder)
 

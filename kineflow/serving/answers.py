@@ -80,9 +80,13 @@ def whole(path: Path) -> Iterator[TextIO]:
     Raises:
         KineflowError: The disk is full.
     """
-    with translate_full_disk(path.parent), atomic_file(path) as partial:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
+    with (
+        translate_full_disk(path.parent),
+        atomic_file(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream
+        stream.flush()
 
 
 class KeptAnswers:

@@ -1,8 +1,8 @@
 """What happens when in a long video: a window slides over it, and the network is asked about each.
 
 A window is prepared, and answered, as by :func:`kineflow.serving.predict.predict_video` and the test protocol
-(:func:`kineflow.evaluation.protocol.score_clips`): of a clip as long as one window all three give the same. The video is
-decoded once, from front to back, so memory does not grow with its length. A network that takes flow has the video
+(:func:`kineflow.evaluation.protocol.score_clips`): of a clip as long as one window all three give the same. The video
+is decoded once, from front to back, so memory does not grow with its length. A network that takes flow has the video
 ingested into a temporary file first, and every flow frame computed once.
 """
 
@@ -100,9 +100,7 @@ def scored(window: Window, network: nn.Module, card: ModelCard) -> Scored:
     return Scored(window.start_sec, window.end_sec, probabilities)
 
 
-def windows_of_stream(
-    container: Any, stream: Any, wanted: Preprocessing, step_sec: float | None
-) -> Iterator[Window]:
+def windows_of_stream(container: Any, stream: Any, wanted: Preprocessing, step_sec: float | None) -> Iterator[Window]:
     """The windows of a video that was opened, as its frames come; for a network without flow.
 
     Raises:
