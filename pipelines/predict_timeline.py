@@ -46,6 +46,7 @@ def predict_timelines(
     Raises:
         KineflowError: The model cannot be read, or a video could not: all others are answered first.
     """
+    from kineflow.data.names import printable
     from kineflow.serving.answers import write_json
     from kineflow.serving.named_videos import find_videos
     from kineflow.serving.timeline_tables import VideoTimeline, windows_csv, write_timelines
@@ -59,7 +60,7 @@ def predict_timelines(
     talks = STDOUT not in (csv_file, json_file)
     try:
         for video in videos:
-            of_video = VideoTimeline(video.name, threshold)
+            of_video = VideoTimeline(printable(video.name), threshold)
             timelines.append(of_video)
             try:
                 with video.fetch() as path:

@@ -1,4 +1,4 @@
-"""A registered model behind MLflow's server: written anew from its checked bundle, so that no stored code is run."""
+"""A registered model behind a server: written anew from its checked bundle, so that no stored code is run."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
     Raises:
         KineflowError: There is no such model, its files are not those that were registered, or the server fails.
     """
+    from kineflow.serving.app import MODEL_FOLDER, TIMEOUT_SEC
     from kineflow.serving.served_model import write_local_model
 
     quiet_mlflow()
@@ -33,12 +34,11 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
         local = Path(folder) / "model"
         write_local_model(model, local)
         command = [
-            sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(local), "--env-manager", "local",
-            "--host", host, "--port", str(port), "--timeout", str(timeout_sec),
+            sys.executable, "-m", "uvicorn", "--factory", "kineflow.serving.app:application",
+            "--host", host, "--port", str(port),
         ]  # fmt: skip
-        # MLflow starts programs that lie beside this interpreter.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        server = subprocess.Popen(command, env={**os.environ, "PATH": path}, start_new_session=True)
+        environment = {**os.environ, MODEL_FOLDER: str(local), TIMEOUT_SEC: str(timeout_sec)}
+        server = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
             code = server.wait()
         finally:

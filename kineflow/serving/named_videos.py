@@ -71,7 +71,7 @@ def _find(name: str) -> Iterator[NamedVideo]:
         elif Path(name).is_dir():
             yield from _below(name)
         elif not Path(name).exists() and glob.has_magic(name):
-            matches = sorted(glob.iglob(name, recursive=True))
+            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207, a pattern may be absolute
             for match in matches:
                 if not Path(match).is_dir():
                     yield NamedVideo(match)

@@ -57,9 +57,15 @@ LIMITS = {
     "max_video_bytes": 64 * 1024 * 1024,
     "max_video_frames": 18_000,  # ten minutes at 30 frames per second
     "max_frame_pixels": 4096 * 2304,
-    "max_video_pixels": 2**34,  # of all frames of a video: ten minutes of 1280x720 px at 30 frames per second
+    "max_video_pixels": 2**34,  # of a request, shared by its videos: ten minutes of 1280x720 px at 30 frames per second
     "max_flow_pixels": 100_000_000,  # of a video, for networks that take flow: ten windows of 64 frames of 455x256
+    "max_seconds": 600,  # after which no further video of a request is begun
 }
+
+# A small file may hold hours of black, which take as long to decode as anything else. What is decoded is bounded by its
+# bytes too: 16 s of 1920x1080 px at 30 frames per second, and a hundred times what a usual video has for every byte.
+_PIXELS_OF_ANY_VIDEO = 2**30
+_PIXELS_A_BYTE = 2**14
 
 _LOG = logging.getLogger(__name__)
 _BUNDLE = "bundle"
@@ -102,26 +108,33 @@ class VideoClassifier(PythonModel):
         Raises:
             MlflowException: A video cannot be used, with its place and the reason (HTTP status 400).
         """
-        topk = int((params or {}).get("topk", TOPK))
+        topk = _whole_number((params or {}).get("topk", TOPK))
         videos = _videos(model_input)
-        if topk < 1:
-            raise MlflowException.invalid_parameter_value(f"topk must be at least 1, not {topk}")
         if len(videos) > self.limits["max_videos"]:
             raise MlflowException.invalid_parameter_value(
                 f"{len(videos)} videos in one request; at most {self.limits['max_videos']} are taken"
             )
-        return pd.DataFrame([self._row(number, video, topk) for number, video in enumerate(videos)])
+        begun, rows = time.monotonic(), []
+        share = self.limits["max_video_pixels"] // max(1, len(videos))
+        for number, video in enumerate(videos):
+            if number and time.monotonic() - begun > self.limits["max_seconds"]:
+                raise MlflowException.invalid_parameter_value(
+                    f"{number} of {len(videos)} videos took the {self.limits['max_seconds']} s that a request may take"
+                )
+            rows.append(self._row(number, video, topk, share))
+        return pd.DataFrame(rows)
 
-    def _row(self, number: int, video: Any, topk: int) -> dict[str, Any]:
+    def _row(self, number: int, video: Any, topk: int, max_pixels: int) -> dict[str, Any]:
         try:
+            content = _checked(video, self.limits["max_video_bytes"])
             probabilities = predict_video(
-                _checked(video, self.limits["max_video_bytes"]),
+                content,
                 self.network,
                 self.card,
                 clips=self.limits["clips"],
                 max_frames=self.limits["max_video_frames"],
                 max_pixels=self.limits["max_frame_pixels"],
-                max_video_pixels=self.limits["max_video_pixels"],
+                max_video_pixels=min(max_pixels, _PIXELS_OF_ANY_VIDEO + _PIXELS_A_BYTE * _size(content)),
                 max_flow_pixels=self.limits["max_flow_pixels"],
             )
         except KineflowError as error:  # its place is a temporary file, which tells a client nothing
@@ -288,10 +301,22 @@ def _checked(video: Any, max_bytes: int) -> bytes | Path:
         raise KineflowError(f"bytes are expected, not {type(content).__name__}")
     if isinstance(content, Path) and not content.is_file():
         raise KineflowError(f"no such file: {content}")
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    size = _size(content)
     if not 0 < size <= max_bytes:
         raise KineflowError(f"{size} bytes; 1 to {max_bytes} are taken")
     return content
+
+
+def _size(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _whole_number(topk: Any) -> int:
+    if isinstance(topk, bool) or not isinstance(topk, int | np.integer):
+        raise MlflowException.invalid_parameter_value("topk must be a whole number")
+    if topk < 1:
+        raise MlflowException.invalid_parameter_value(f"topk must be at least 1, not {topk}")
+    return int(topk)
 
 
 def _from_base64(text: str) -> bytes:
