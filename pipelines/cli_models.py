@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -138,12 +139,14 @@ def history(
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3.")],
+    model: Annotated[
+        str, typer.Argument(help="models:/NAME, models:/NAME@champion, models:/NAME/3 or models:/NAME/latest.")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 5000,
     timeout: Annotated[int, typer.Option(min=1, help="Most seconds for a request.")] = 60,
 ) -> None:
-    """Answer to videos over HTTP, with MLflow's server; of what is stored with the model, no code is run."""
+    """Answer to videos over HTTP, in MLflow's protocol; of what is stored with the model, no code is run."""
 
     def work() -> None:
         from pipelines.serve import serve as served
@@ -189,21 +192,35 @@ def predict(
         Path | None,
         typer.Option("--video", help="Write the video with its timeline on the pictures.", metavar="OUT.mp4"),
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Answer as it comes: to a growing file, rtsp:// or http:// stream or camera."),
+    ] = False,
 ) -> None:
     """Say what happens in videos."""
 
     def work() -> None:
         from kineflow.registry.named_model import IN_RECORDS
         from pipelines.predict import predict_videos
+        from pipelines.predict_follow import predict_follow
         from pipelines.predict_timeline import predict_timelines
 
-        if not timeline and (step is not None or annotated is not None):
+        if not timeline and (annotated is not None or (step is not None and not follow)):
             raise KineflowError("--step and --video are of a timeline", remedy="add --timeline")
+        if follow and (timeline or len(videos) != 1):
+            raise KineflowError(
+                "--follow takes one video, and makes its timeline itself", remedy="leave the others out"
+            )
         if step is not None and not 0 < step < math.inf:
             raise KineflowError(f"a step of {step} seconds", where="--step", remedy="give seconds above 0")
         if model.startswith(IN_RECORDS):
             require_records()
-        if timeline:
+        if follow:
+            predict_follow(
+                videos[0], model, step_sec=step, csv_file=csv_file, json_file=json_file, say=typer.echo,
+                warn=partial(typer.echo, err=True),
+            )  # fmt: skip
+        elif timeline:
             predict_timelines(
                 videos, model, step_sec=step, threshold=threshold, csv_file=csv_file, json_file=json_file,
                 annotated=annotated, say=typer.echo,

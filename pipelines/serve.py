@@ -18,7 +18,8 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
     """Serve until the server ends or is stopped.
 
     Args:
-        model: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+        model: ``models:/NAME`` (its champion, else its candidate), ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or
+            ``models:/NAME/latest``.
         host: Address to listen at.
         port: Port to listen at.
         timeout_sec: Most seconds for a request.
@@ -26,13 +27,14 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
     Raises:
         KineflowError: There is no such model, its files are not those that were registered, or the server fails.
     """
+    from kineflow.registry.named_model import exact_version
     from kineflow.serving.app import MODEL_FOLDER, TIMEOUT_SEC
     from kineflow.serving.served_model import write_local_model
 
     quiet_mlflow()
     with tempfile.TemporaryDirectory(prefix="kineflow-serve-") as folder:
         local = Path(folder) / "model"
-        write_local_model(model, local)
+        write_local_model(exact_version(model), local)
         command = [
             sys.executable, "-m", "uvicorn", "--factory", "kineflow.serving.app:application",
             "--host", host, "--port", str(port),

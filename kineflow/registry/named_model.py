@@ -44,7 +44,7 @@ def named_bundle(model: str, *, root: Path | None = None) -> Iterator[Path]:
         KineflowError: There is no such model, or its files are not those that were registered.
     """
     if model.startswith(MODEL_PREFIX):
-        with checked_bundle(find_version(_exact(model, root), root=root)) as bundle:
+        with checked_bundle(find_version(exact_version(model, root=root), root=root)) as bundle:
             yield bundle
     elif model.startswith(RUN_PREFIX):
         with _bundle_of_run(model, root) as bundle:
@@ -54,8 +54,12 @@ def named_bundle(model: str, *, root: Path | None = None) -> Iterator[Path]:
             yield bundle
 
 
-def _exact(model: str, root: Path | None) -> str:
-    """``models:/NAME`` and ``models:/NAME/latest`` as names of one version; others as they are."""
+def exact_version(model: str, *, root: Path | None = None) -> str:
+    """``models:/NAME`` and ``models:/NAME/latest`` as the name of one version, told as a log line; others as they are.
+
+    Raises:
+        KineflowError: There is no such model, or the store cannot be used.
+    """
     name, _, number = model.removeprefix(MODEL_PREFIX).rstrip("/").partition("/")
     if "@" in name or number not in ("", _LATEST):
         return model

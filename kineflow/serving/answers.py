@@ -67,6 +67,11 @@ def write_rows(stream: TextIO, header: Sequence[str], rows: Iterable[Sequence[ob
     writer.writerows(harmless(row) for row in rows)
 
 
+def write_row(stream: TextIO, row: Sequence[object]) -> None:
+    """One more row of such a table."""
+    csv.writer(stream, lineterminator="\n").writerow(harmless(row))
+
+
 def write_json(stream: TextIO, content: Any) -> None:
     """Content as indented JSON, and a line end."""
     json.dump(content, stream, indent=1, ensure_ascii=False)
