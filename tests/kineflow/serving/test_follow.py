@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_slow_network_drops_whole_windows_and_counts_frames(stream: Path) -> N
     assert sum(answer.dropped_frames for answer in answers) > 0
     assert max(answer.late_sec for answer in answers) < 2.0
     spans = [(round(each.window.start_sec * 25), round(each.window.end_sec * 25)) for each in answers]
-    gaps = [max(0, later[0] - before[1]) for before, later in zip(spans, spans[1:], strict=False)]
+    gaps = [max(0, later[0] - before[1]) for before, later in itertools.pairwise(spans)]
     assert [answer.dropped_frames for answer in answers[1:]] == gaps
 
 
