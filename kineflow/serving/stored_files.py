@@ -108,14 +108,14 @@ def checked_bundle(version: StoredVersion) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="kineflow-model-") as folder:
         bundle = Path(folder)
-        fetch_bundle(version, bundle)
+        _fetch_bundle(version, bundle)
         _check(version, WEIGHTS_TAG, weights_digest(bundle))
         if CARD_TAG in version.tags:  # versions of earlier releases have none
             _check(version, CARD_TAG, sha256_of(bundle / CARD_FILE))
         yield bundle
 
 
-def fetch_bundle(version: StoredVersion, folder: Path) -> None:
+def _fetch_bundle(version: StoredVersion, folder: Path) -> None:
     """Download weights and card of a version into ``folder``, whatever they are: their digests are not compared.
 
     Raises:

@@ -32,8 +32,17 @@ class Finding:
 
 
 def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Groups of which clips lie in more than one split: a test on them would be a test on training material."""
-    return _straddling(clips, "group", "group")
+    """Groups of which clips lie in more than one split: a test on them would be a test on training material.
+
+    Unlabelled clips are training material as those of train are, and may be of the same groups.
+    """
+    used_for = clips["split"].astype(object).replace({"unlabelled": "train"})
+    astray = clips[used_for.groupby(clips["group"]).transform("nunique") > 1]
+    phrases = [
+        f"group {group!r} in {', '.join(members['split'].unique())}"
+        for group, members in astray.groupby("group", sort=False)
+    ]
+    return Finding(_enumerate(phrases), _ids(astray))
 
 
 def contents_in_several_splits(clips: pd.DataFrame) -> Finding:
@@ -165,16 +174,6 @@ def _naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Findin
             values.setdefault(str(source), []).append(str(value))
         named = [f"{printable(source)} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
         phrases.append(" = ".join(named[:_COPIES_NAMED]))
-    return Finding(_enumerate(phrases), _ids(astray))
-
-
-def _straddling(clips: pd.DataFrame, column: str, what: str) -> Finding:
-    splits = clips.groupby(column)["split"].transform("nunique")
-    astray = clips[splits > 1]
-    phrases = [
-        f"{what} {key!r} in {', '.join(members['split'].unique())}"
-        for key, members in astray.groupby(column, sort=False)
-    ]
     return Finding(_enumerate(phrases), _ids(astray))
 
 

@@ -47,7 +47,9 @@ def test_nothing_is_found_in_a_good_manifest_or_an_empty_one():
 
 def test_groups_across_splits():
     finding = findings.groups_in_several_splits(altered(group=["g1", "g1", "g2", "g1", "g2"]))
-    assert finding == Finding("group 'g1' in train, val, group 'g2' in train, unlabelled", ("a", "b", "c", "d", "e"))
+    assert finding == Finding("group 'g1' in train, val", ("a", "b", "d"))  # what has no label teaches, as train does
+    finding = findings.groups_in_several_splits(altered(group=["g1", "g2", "g2", "g3", "g3"]))
+    assert finding == Finding("group 'g3' in val, unlabelled", ("d", "e"))
 
 
 def test_contents_across_splits_are_not_copies_within_one():
