@@ -65,10 +65,10 @@ def share_interval(right: NDArray[Any], groups: Groups = None) -> Interval:
     """Interval of the share of clips that are right.
 
     Args:
-        right: bool ``[N]``, N at least 1.
+        right: bool ``[N]``, N at least 1; or by how many of several models each is answered rightly, in [0, 1].
         groups: Of the clips, ``N``; None: clips are independent.
     """
-    independent = wilson_interval(int(right.sum()), len(right))
+    independent = wilson_interval(float(right.sum()), len(right))
     if groups is None or not groups_repeat(groups):
         return independent
     by_group = _bootstrap(right.astype(np.float64), groups)
@@ -82,10 +82,10 @@ def difference_interval(differences: Values, groups: Groups = None) -> Interval:
     """Interval of the mean difference of two models on the same clips.
 
     Args:
-        differences: ``[N]`` of -1, 0 and 1: right less right; N at least 1.
+        differences: ``[N]`` in [-1, 1]: right less right; N at least 1.
         groups: Of the clips, ``N``; None: clips are independent.
     """
-    independent = _paired(int((differences > 0).sum()), int((differences < 0).sum()), len(differences))
+    independent = _paired(float(differences.clip(0).sum()), float((-differences).clip(0).sum()), len(differences))
     if groups is None or not groups_repeat(groups):
         return independent
     by_group = _bootstrap(differences, groups)
@@ -95,7 +95,7 @@ def difference_interval(differences: Values, groups: Groups = None) -> Interval:
     return _wider(independent, by_group)
 
 
-def _paired(better: int, worse: int, total: int) -> Interval:
+def _paired(better: float, worse: float, total: int) -> Interval:
     if not better and not worse:
         # No difference was seen: a share of clips below this may differ all the same, either way.
         unseen = wilson_interval(0, total)[1]

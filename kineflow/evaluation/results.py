@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from kineflow.evaluation.curves import Curves
+from kineflow.evaluation.label_efficiency import LabelEfficiency
 from kineflow.evaluation.metrics import (
     Gain,
     Summary,
@@ -41,6 +42,8 @@ from kineflow.storage.spreadsheet import harmless
 
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
+FOLDS = "folds"
+"""In place of a split: every labelled clip, judged by a model of a fold that held it out."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Evaluation:
         trivial: Scores of trivial baselines (:mod:`kineflow.evaluation.baselines`), whose names are apart from models'.
         groups: Of the scored clips, in their order; empty: not known, and intervals take clips as independent.
         student_on_val: The student's scores of ``val``, where they were asked for.
+        label_efficiency: What the student is worth with fewer labels, where that was tried.
 
     Raises:
         KineflowError: Names are double, reserved or unknown, or the scores are not of the same clips.
@@ -105,6 +109,7 @@ class Evaluation:
     trivial: tuple[Scores, ...] = ()
     groups: tuple[str, ...] = ()
     student_on_val: Scores | None = None
+    label_efficiency: LabelEfficiency | None = None
 
     def __post_init__(self) -> None:
         check_names([model.name for model in self.models] + [scores.model for scores in self.imported])
@@ -223,6 +228,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         | {"student_gain": dataclasses.asdict(evaluation.gain(student, scores))}
         for scores in evaluation.trivial
     }
+    if evaluation.label_efficiency:
+        metrics["label_efficiency"] = dataclasses.asdict(evaluation.label_efficiency)
     split, classes = evaluation.models[0].scores.split, len(evaluation.classes)
     metrics["data"] = {
         "split": split,

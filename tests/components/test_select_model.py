@@ -48,6 +48,7 @@ def test_every_labelled_clip_is_judged_by_folds_beside_trivial_baselines(made, t
     assert {"blend", "motion", "flow", "motion and flow and direction", "baselines"} <= metrics.keys()
     assert "appearance" not in metrics  # there is no backbone
     assert {"class prior", "motion energy"} <= metrics["baselines"].keys()
+    assert metrics["label_efficiency"]["points"][-1]["top1"] == metrics["blend"]["top1"]
     assert "blend is the mean of" in result.summary
     assert "6 clips" in (out / "report.html").read_text()
 
