@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from kineflow.evaluation.choice import ModelChoice
 from kineflow.evaluation.curves import Curves
 from kineflow.evaluation.label_efficiency import LabelEfficiency
 from kineflow.evaluation.metrics import (
@@ -95,6 +96,7 @@ class Evaluation:
         trivial: Scores of trivial baselines (:mod:`kineflow.evaluation.baselines`), whose names are apart from models'.
         groups: Of the scored clips, in their order; empty: not known, and intervals take clips as independent.
         student_on_val: The student's scores of ``val``, where they were asked for.
+        choice: How the student was chosen on ``val``; None where it was named.
         label_efficiency: What the student is worth with fewer labels, where that was tried.
 
     Raises:
@@ -109,6 +111,7 @@ class Evaluation:
     trivial: tuple[Scores, ...] = ()
     groups: tuple[str, ...] = ()
     student_on_val: Scores | None = None
+    choice: ModelChoice | None = None
     label_efficiency: LabelEfficiency | None = None
 
     def __post_init__(self) -> None:
@@ -238,6 +241,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         "student": evaluation.student,
         "version": version,
     }
+    if evaluation.choice:
+        metrics["data"]["chosen_on_val"] = {"clips": evaluation.choice.clips, "loss": dict(evaluation.choice.losses)}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     _write_csv(
         folder / PER_CLASS_FILE,
