@@ -9,7 +9,6 @@ import numpy as np
 
 from kineflow.selection.blending import Candidate, Model, fit_blend, fit_family, folds_of, rank_families, temperature_of
 from kineflow.selection.described import Described, Labels, Matrix
-from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 
 
@@ -115,21 +114,3 @@ def judge_by_folds(
             single[family][held_out] = model.scores(held)
         made.append(Fold(train, held_out, choice))
     return Judged(blend, single, tuple(made))
-
-
-def require_groups(described: Described, classes: Sequence[str]) -> None:
-    """Check that every class can be in training and judged at once.
-
-    Raises:
-        KineflowError: There is one class, or the clips of one are all of one group.
-    """
-    if len(classes) < 2:
-        raise KineflowError("the labelled clips have one class", remedy="add clips of a second class")
-    groups = np.array(described.groups)
-    few = [name for index, name in enumerate(classes) if len(set(groups[described.labels == index])) < 2]
-    if few:
-        raise KineflowError(
-            f"the clips of {len(few)} classes are of one group or none, first {few[0]!r}: whatever learnt them "
-            "could not be judged on another",
-            remedy="add clips of these classes from other recordings, or correct the column `group` of the list",
-        )

@@ -27,7 +27,8 @@ from kineflow.models.clip_descriptor import ClipDescriptor, channels_of_groups
 from kineflow.selection.blending import Model, folds_of
 from kineflow.selection.described import Described, Matrix
 from kineflow.selection.description import check_same_network, read_described
-from kineflow.selection.judging import Choice, choose, judge_by_folds, require_groups
+from kineflow.selection.groups import require_groups
+from kineflow.selection.judging import Choice, choose, judge_by_folds
 from kineflow.selection.label_shares import judged_by_share, shares_by_folds
 from kineflow.selection.settings import SelectSettings
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -97,8 +98,8 @@ def select(
     tested = [clip for clip in known if clip.split is Split.TEST]
     if not learnt_from:
         raise KineflowError("there is no labelled clip to learn from", remedy="give some clips a label and split train")
+    require_groups([(clip.label, clip.group) for clip in learnt_from], clip_set.classes)
     clips = read_described(features, learnt_from, clip_set, blocks)
-    require_groups(clips, clip_set.classes)
     how = {"members": settings.members, "folds": settings.folds, "seed": seed}
     with one_thread():
         choice = choose(clips, families, settings.strengths, **how)

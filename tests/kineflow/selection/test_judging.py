@@ -3,8 +3,7 @@ import pytest
 
 from kineflow.selection.blending import fit_blend, fit_family, folds_of, rank_families
 from kineflow.selection.described import Described
-from kineflow.selection.judging import choose, judge_by_folds, require_groups
-from kineflow.storage.errors import KineflowError
+from kineflow.selection.judging import choose, judge_by_folds
 from tests.kineflow.selection.planted import FAMILIES, HOW, accuracy, described
 
 
@@ -62,12 +61,6 @@ def test_the_same_seed_chooses_the_same():
     first, second = (choose(clips, FAMILIES, (0.1, 1.0), **HOW) for _ in range(2))
     assert [each.name for each in first.members] == [each.name for each in second.members]
     np.testing.assert_array_equal(first.model.linear.weight, second.model.linear.weight)
-
-
-def test_a_class_of_one_group_cannot_be_judged():
-    clips = described(1.0, clips=8, per_group=8)
-    with pytest.raises(KineflowError, match=r"one group or none, first 'a'[\s\S]*other recordings"):
-        require_groups(clips, ("a", "b"))
 
 
 @pytest.mark.parametrize("groups", [["a", "a", "b", "b", *"cdefghijklmn"], ["a", "b", "b", "a"] * 4])
