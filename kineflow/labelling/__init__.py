@@ -1,0 +1,1 @@
+"""Which clips somebody should look at, and what they answered."""
