@@ -47,7 +47,7 @@ class ModelChoice:
         )
 
 
-def choose_model(on_val: Sequence[Scores], groups: Groups = None) -> ModelChoice:
+def choose_on_val(on_val: Sequence[Scores], groups: Groups = None) -> ModelChoice:
     """Choose the model of the lowest cross entropy, or the first one that is within one standard error of it.
 
     Args:
@@ -61,10 +61,9 @@ def choose_model(on_val: Sequence[Scores], groups: Groups = None) -> ModelChoice
     losses = {scores.model: _cross_entropy(scores) for scores in on_val}
     means = {name: float(loss.mean()) for name, loss in losses.items()}
     best = losses[min(means, key=lambda name: means[name])]
-    level = (
-        name for name, loss in losses.items() if float((loss - best).mean()) <= standard_error(loss - best, groups)
-    )
-    return ModelChoice(next(level), means, len(best))
+    behind = {name: loss - best for name, loss in losses.items()}
+    winner = next(name for name, by in behind.items() if float(by.mean()) <= standard_error(by, groups))
+    return ModelChoice(winner, means, len(best))
 
 
 def _cross_entropy(scores: Scores) -> NDArray[np.float64]:

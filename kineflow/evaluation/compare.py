@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from kineflow.evaluation.baselines.trivial import trivial_baselines
-from kineflow.evaluation.choice import choose_model
+from kineflow.evaluation.choice import choose_on_val
 from kineflow.evaluation.curves import read_curves
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
@@ -92,7 +92,7 @@ def compare_models(
     choice = None
     if settings.choose_among:
         candidates = [on_val[name] for name in settings.choose_among]
-        choice = choose_model(candidates, [clip.group for clip in compared_on_val])
+        choice = choose_on_val(candidates, [clip.group for clip in compared_on_val])
         student = choice.winner
     by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
