@@ -71,6 +71,9 @@ def describe(
         clips: Usable ones.
         media: Where the descriptions are put.
         settings: Windows, and how they are read.
+
+    Raises:
+        KineflowError: The store that holds the clips fails. A clip that cannot be read is listed with the reason.
     """
     window = dataclasses.replace(card.preprocessing, fps=clip_set.fps)
     source = FeatureSource(weights_digest(bundle), card.name, "vector", window, flow_source_of(flow_set, clip_set))
@@ -98,10 +101,21 @@ def describe(
         workers=settings.workers,
         device="cuda" if torch.cuda.is_available() else "cpu",
     )
+    unreadable: dict[str, str] = {}
     for path, rows in zip(waiting, track(found, total=len(waiting), what="describe"), strict=True):
+        if isinstance(rows, str):
+            unreadable[path] = rows
+            _LOG.warning("  ! %s is left out: %s", waiting[path].clip_id, rows)
+            continue
         write_features(media.store.work_path(path), rows)
         media.store.publish(path)
-    return Descriptions(source, entries, len(waiting), time.monotonic() - start)
+    entries = tuple(
+        FeatureEntry(entry.clip_id, "", 0, Status.UNREADABLE, unreadable[entry.path])
+        if entry.path in unreadable
+        else entry
+        for entry in entries
+    )
+    return Descriptions(source, entries, len(waiting) - len(unreadable), time.monotonic() - start)
 
 
 def read_described(
