@@ -135,10 +135,11 @@ def _sees(card: ModelCard) -> list[tuple[str, str]]:
     whole = (
         "the whole frame, squeezed" if wanted.fit == "squash" else f"the middle of a short side of {wanted.short_side}"
     )
+    step = "every frame" if wanted.stride_frames == 1 else f"one of {wanted.stride_frames} frames"
     lasts = f", {wanted.frames * wanted.stride_frames / wanted.fps:.2g} s" if wanted.fps else ""
     return [
         ("input", f"{wanted.modality}{', flow computed from the video' if reads_flow(wanted.modality) else ''}"),
-        ("window", f"{wanted.frames} time steps, every {wanted.stride_frames}. frame at {rate}{lasts}"),
+        ("window", f"{wanted.frames} time steps, {step} at {rate}{lasts}"),
         ("picture", f"{wanted.crop} × {wanted.crop} px: {whole}"),
         ("network", f"{card.architecture} ({', '.join(f'{k} {v}' for k, v in card.hyperparameters.items())})"),
     ]
