@@ -17,6 +17,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project, project_around, required_project
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
+from pipelines.cli_label import label
 from pipelines.cli_project import clean, init
 from pipelines.cli_weights import weights_app
 from pipelines.engines.outcome import Outcome
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(clean)
+app.command()(label)
 app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")
 app.add_typer(weights_app, name="weights")
@@ -281,8 +283,8 @@ def predict(
 
         if model.startswith("models:/"):
             _require_records()
-        for label, score in top_classes(video, model, top):
-            _say(f"{score:6.1%}  {label}")
+        for name, score in top_classes(video, model, top):
+            _say(f"{score:6.1%}  {name}")
 
     _guarded(work)
 

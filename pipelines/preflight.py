@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.storage.config import Params
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import KineflowError, raise_together
 from pipelines.dag.graph import Graph, Task, graph_of
 from pipelines.dag.params import load_cluster, load_params, local_inputs, schema_of
 
@@ -76,13 +76,7 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
             faults += look(plan, runs_here)
         except KineflowError as error:
             faults.append(error)
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        listed = "\n".join(f"  {str(fault).replace(chr(10), chr(10) + '  ')}" for fault in faults)
-        raise KineflowError(
-            f"{len(faults)} things stand in the way\n{listed}", where=params_file, remedy="mend them; nothing has run"
-        )
+    raise_together(faults, where=params_file, remedy="mend them; nothing has run")
     return Checked(dict(plan.values), tuple(plan.notices))
 
 

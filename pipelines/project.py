@@ -165,11 +165,21 @@ def remove_outputs(folders: Iterable[Path]) -> None:
         shutil.rmtree(folder)
 
 
+def recipe_of(params_file: Path) -> str:
+    """The recipe whose parameters a file holds: it has sections that no other recipe has; empty where several fit."""
+    fitting = _fitting(params_file)
+    return fitting[0] if len(fitting) == 1 else ""
+
+
 def _is_of(params_file: Path, recipe: str) -> bool:
     """Whether a parameter file is of a recipe: it has all of its sections, or some that no other recipe has."""
+    return _fitting(params_file) == [recipe] or set(given_keys(params_file)) == set(schema_of(graph_of(recipe)))
+
+
+def _fitting(params_file: Path) -> list[str]:
+    """Recipes that know all sections of a parameter file."""
     sections = set(given_keys(params_file))
-    fitting = [name for name in recipe_names() if sections <= set(schema_of(graph_of(name)))]
-    return fitting == [recipe] or sections == set(schema_of(graph_of(recipe)))
+    return [name for name in recipe_names() if sections <= set(schema_of(graph_of(name)))]
 
 
 def _set_up_dvc(folder: Path) -> None:

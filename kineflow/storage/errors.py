@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+_FAULTS_SHOWN = 20
 
 
 class KineflowError(Exception):
@@ -25,3 +28,19 @@ class KineflowError(Exception):
         prefix = f"{self.where}: " if self.where is not None else ""
         remedy = f"\n  → {self.remedy}" if self.remedy else ""
         return f"{prefix}{self.problem}{remedy}"
+
+
+def raise_together(faults: Sequence[KineflowError], *, where: str | Path, remedy: str) -> None:
+    """Raise what was found, if anything was: one mistake as it is, several as one message with all of them.
+
+    Args:
+        faults: What was found.
+        where: The file that they are about.
+        remedy: For several: what to do, or that nothing was done.
+    """
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        shown = "\n".join(f"  {str(fault).replace(chr(10), chr(10) + '  ')}" for fault in faults[:_FAULTS_SHOWN])
+        more = f"\n  and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
+        raise KineflowError(f"{len(faults)} things stand in the way\n{shown}{more}", where=where, remedy=remedy)

@@ -1,12 +1,23 @@
-"""What a page of ours may do in a browser: nothing but show itself."""
+"""What a page of ours may do in a browser: nothing but show itself; one of them runs the script written into it."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """Content security policy of every HTML page that is written: no script, no other file, no address. Names of clips,
 classes and models come from outside. Styles are inline, for a page is one file and colours are attributes."""
+
+
+def scripted_policy(script: str) -> str:
+    """The same for a page with this one script inline, and with videos beside it.
+
+    The script is allowed by its hash, so that nothing else runs that a name might carry in. Read from a disk a page has
+    no origin of its own, and its neighbours are ``file:``.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"{PAGE_POLICY}; script-src 'sha256-{digest}'; media-src 'self' file:"
 
 
 def data_uri(data: str | bytes, kind: str) -> str:

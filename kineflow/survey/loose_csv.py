@@ -82,7 +82,7 @@ def read_loose(source: Source, name: str, videos: Videos) -> LooseList:
         KineflowError: It is no such list, or a row has too few values, no path, an unknown split or a time that is
             none; file and line are named.
     """
-    rows = list(_rows(source, name))
+    rows = list(loose_rows(source, name))
     classes = frozenset(row["label"] for row, _ in rows if row.get("label"))
     clips = tuple(_clip(row, where, videos, classes) for row, where in rows)
     listing = Listing(tuple(sorted({clip.label for clip in clips if clip.label is not None})), clips)
@@ -99,7 +99,7 @@ def common_folder(source: Source, name: str) -> str:
     Raises:
         KineflowError: As :func:`read_loose`, or there is no such folder but ``/`` itself.
     """
-    paths = [row["path"] for row, _ in _rows(source, name)]
+    paths = [row["path"] for row, _ in loose_rows(source, name)]
     if not paths or not all(path.startswith("/") for path in paths):
         return ""
     folder = os.path.commonpath([str(Path(os.path.normpath(path)).parent) for path in paths])
@@ -112,7 +112,12 @@ def common_folder(source: Source, name: str) -> str:
     return folder
 
 
-def _rows(source: Source, name: str) -> Iterator[tuple[Mapping[str, str], str]]:
+def loose_rows(source: Source, name: str) -> Iterator[tuple[Mapping[str, str], str]]:
+    """The rows of a list as they stand: values by known column, without spaces round them, and file and line.
+
+    Raises:
+        KineflowError: There is no column of paths or none of labels, a row has too few values, or quotes are wrong.
+    """
     path = f"{source.root}/{name}"
     text = unicodedata.normalize("NFC", read_text(source, name))
     header = text.partition("\n")[0].rstrip("\r")
