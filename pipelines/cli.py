@@ -19,6 +19,7 @@ from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
 from pipelines.cli_label import label
 from pipelines.cli_project import clean, init
+from pipelines.cli_suggest import suggest
 from pipelines.cli_weights import weights_app
 from pipelines.engines.outcome import Outcome
 
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(clean)
+app.command()(suggest)
 app.command()(label)
 app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")
