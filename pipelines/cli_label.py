@@ -29,7 +29,7 @@ def label(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
 ) -> None:
-    """Take labels into the project's clips.csv: first labels, and corrections of those that are there.
+    """Take labels into the project's clips.csv: first ones, and corrections.
 
     A clip that gets its first label goes from the split unlabelled to train. Where anything is wrong, nothing is
     written.

@@ -1,8 +1,7 @@
-"""A browser for tests: headless Chromium, driven through a pipe by its DevTools protocol; nothing has to be installed."""
+"""A browser for tests: headless Chromium, driven through a pipe by its DevTools protocol."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import selectors
@@ -84,12 +83,9 @@ class Tab:
             self.ask("Input.dispatchKeyEvent", type="keyDown", **common, **text)
             self.ask("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def picture(self, path: Path, *, width: int, height: int, dark: bool = False) -> None:
-        """Write a PNG of the page in a window of this size, in px."""
+    def resize(self, width: int, height: int) -> None:
+        """Give the window a size, in px."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
     def _until(self, is_it: Any) -> dict[str, Any]:
         end = time.monotonic() + _SECONDS

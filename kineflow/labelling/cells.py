@@ -69,5 +69,5 @@ def _value(cell: str) -> str:
 
 def _written(value: str) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(harmless([value]))
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(harmless([value]))  # it quotes what its line ends are made of
+    return line.getvalue().removesuffix("\r\n")

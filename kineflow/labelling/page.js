@@ -11,6 +11,7 @@
   const KEYS = [..."123456789abcdefghijlnopqrtvwxyz"]; // without those that do something else: k m s u
   const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
   const MANY = 20; // classes, from which on one rather types than looks
+  const SHOWN = 6; // probabilities
   const LONGEST = 1000; // letters of a label, as the list's reader has it
   const STORE = `kineflow-label-${given.key}`;
 
@@ -172,7 +173,9 @@
         return made;
       }),
     );
-    byId("typed-label").textContent = classes().length > MANY ? "Find a class, or name another ( / )" : "Another class ( / )";
+    const isMany = classes().length > MANY;
+    byId("typed-label").textContent = isMany ? "Find a class, or name another ( / )" : "Another class ( / )";
+    if (isMany) byId("classes").before(byId("typed-label"), byId("typing"));
   }
 
   const shownClasses = () => [...byId("classes").children].filter((each) => !each.hidden);
@@ -233,7 +236,7 @@
     byId("back").disabled = number === 0;
     byId("next").disabled = number === questions.length - 1;
     byId("probabilities").replaceChildren(
-      ...question.probabilities.map(([name, value]) => {
+      ...question.probabilities.slice(0, SHOWN).map(([name, value]) => {
         const row = document.createElement("tr");
         row.insertCell().textContent = name;
         row.insertCell().textContent = percent(value);

@@ -75,11 +75,11 @@ def check_replaceable(folder: Path) -> None:
         raise KineflowError("a link or a file, where a folder is to be written", where=folder, remedy="name another")
     if not folder.exists():
         return
-    others = sorted(path.name for path in folder.iterdir() if path.name not in _OURS)
-    listed, page = folder / LIST_FILE, folder / PAGE_FILE
-    if others:
+    names = {path.name for path in folder.iterdir()}
+    written, listed = _digest_on(folder / PAGE_FILE), folder / LIST_FILE
+    if others := sorted(names if not written else names - _OURS):
         problem = f"the folder holds {others[0]!r}, which would be lost"
-    elif listed.is_file() and _sha256(listed.read_bytes()) != _digest_on(page):
+    elif listed.is_file() and _sha256(listed.read_bytes()) != written:
         problem = f"its {LIST_FILE} was changed, and the answers in it would be lost"
     else:
         return

@@ -59,9 +59,12 @@ class LooseList:
 def columns_of(header: str) -> dict[str, int]:
     """Place of each known column in the first line of a list, by the first of its names that is there.
 
-    Empty where the line names no path or no label: then it is no such list.
+    Empty where the line names no path or no label, or is no line of a CSV: then it is no such list.
     """
-    names = [_plain(cell) for cell in next(csv.reader([header], delimiter=_separator(header)), [])]
+    try:
+        names = [_plain(cell) for cell in next(csv.reader([header], delimiter=_separator(header)), [])]
+    except csv.Error:
+        return {}
     found = {
         column: next(names.index(alias) for alias in aliases if alias in names)
         for column, aliases in _NAMES.items()

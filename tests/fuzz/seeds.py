@@ -135,7 +135,9 @@ def good_lists() -> list[Files]:
         {"boxes.csv": boxes.encode()},
         {"curves.csv": b"step,name,value\n1,loss,0.5\n2,loss,0.25\n"},
         {"per_class.csv": b"model,class,clips,accuracy\nm,x,1,1.0\n", "metrics.json": json.dumps(metrics).encode()},
-    ]
+        {"answers.csv": b"path;label;start;end\r\na.mp4;run;;\r\n\"b,c.mp4\";walk;1,5;2\r\n",
+         "clips.csv": b"path,label,split,start,end\n\"a.mp4\",,unlabelled,,\n\"b,c.mp4\",run,train,1.5,2\n"},
+    ]  # fmt: skip
 
 
 def good_layouts() -> list[Files]:

@@ -61,6 +61,7 @@ def read_lists(folder: Path) -> None:
     from kineflow.evaluation.curves import read_curves
     from kineflow.evaluation.imported import read_imported
     from kineflow.evaluation.scores import Scores
+    from kineflow.labelling.relabel import label_list
     from kineflow.registry.measured import read_evaluation
 
     if (folder / "boxes.csv").exists():
@@ -69,6 +70,8 @@ def read_lists(folder: Path) -> None:
         read_curves(folder)
     elif (folder / "per_class.csv").exists():
         read_evaluation(folder, "m")
+    elif (folder / "answers.csv").exists():
+        label_list(folder / "clips.csv", folder / "answers.csv", root="/videos", new_classes=["walk"])
     else:
         like = Scores("m", ("a/1", "a/2"), np.array([0, 1]), ("x", "y"), np.zeros((2, 2), np.float32))
         read_imported(folder / "scores.csv", model="other", like=like, normalise="l2")
