@@ -86,7 +86,8 @@ def seen_by_selection(shown: Shown, descriptor: Path, model: Path, settings: Des
     described = read_described(features, clips, shown.clip_set, blocks_of(network))
     classifier = chosen.classifier
     assert isinstance(classifier, nn.Linear)
-    linear = Linear(classifier.weight.numpy().T.astype(np.float64), classifier.bias.numpy().astype(np.float64))
+    weight, bias = (tensor.detach().numpy().astype(np.float64) for tensor in (classifier.weight, classifier.bias))
+    linear = Linear(weight.T, bias)
     columns = described.columns(chosen.groups)
     whitening = joined([Whitening.of(described.columns([group]), described.row_weights) for group in chosen.groups])
     return Seen(
