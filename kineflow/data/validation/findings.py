@@ -32,8 +32,12 @@ class Finding:
 
 
 def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Groups of which clips lie in more than one split: a test on them would be a test on training material."""
-    return _straddling(clips, "group", "group")
+    """Groups of which clips lie in more than one split: a test on them would be a test on training material.
+
+    Clips without a label may be of a group of train or val: there labels are added one by one. Of test they may not:
+    students learn from them.
+    """
+    return _straddling(_apart(clips, clips["group"]), "group", "group")
 
 
 def contents_in_several_splits(clips: pd.DataFrame) -> Finding:
@@ -55,9 +59,14 @@ def frames_under_several_labels(clips: pd.DataFrame) -> Finding:
 
 
 def videos_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own."""
+    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own.
+
+    Parts without a label may be of a video of train or val, as in :func:`groups_in_several_splits`.
+    """
+    sharing_frames = contents_in_several_splits(clips).clip_ids
+    clips = _apart(clips, _video_key(clips))
     key = _video_key(clips)
-    sharing = key[clips["clip_id"].isin(contents_in_several_splits(clips).clip_ids)]
+    sharing = key[clips["clip_id"].isin(sharing_frames)]
     astray = clips[(clips.groupby(key)["split"].transform("nunique") > 1) & ~key.isin(sharing)]
     return _naming_sources(astray, key, "split")
 
@@ -115,6 +124,12 @@ def clips_per_class(clips: pd.DataFrame, *, classes: Iterable[str]) -> Mapping[s
 
 def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.Series:
     return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
+
+
+def _apart(clips: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
+    """The clips that have to be kept apart by a key: those without a label count beside test only."""
+    beside_test = (clips["split"] == "test").groupby(key).transform("any")
+    return clips[(clips["split"] != "unlabelled") | beside_test]
 
 
 def _sharing_frames(clips: pd.DataFrame, column: str) -> Finding:

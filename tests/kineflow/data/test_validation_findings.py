@@ -46,8 +46,18 @@ def test_nothing_is_found_in_a_good_manifest_or_an_empty_one():
 
 
 def test_groups_across_splits():
-    finding = findings.groups_in_several_splits(altered(group=["g1", "g1", "g2", "g1", "g2"]))
-    assert finding == Finding("group 'g1' in train, val, group 'g2' in train, unlabelled", ("a", "b", "c", "d", "e"))
+    finding = findings.groups_in_several_splits(altered(group=["g1", "g1", "g2", "g1", "g3"]))
+    assert finding == Finding("group 'g1' in train, val", ("a", "b", "d"))
+
+
+def test_clips_without_a_label_may_be_of_what_is_learnt_from_and_not_of_what_is_tested():
+    group = ["g1", "g1", "g2", "g3", "g2"]
+    assert findings.groups_in_several_splits(altered(group=group)) == Finding()
+    tested = altered(group=group, split=["train", "train", "test", "val", "unlabelled"])
+    finding = findings.groups_in_several_splits(tested)
+    assert finding == Finding("group 'g2' in test, unlabelled", ("c", "e"))
+    for split, found in (("val", Finding()), ("test", Finding("long.mp4 in test and unlabelled", ("p0", "p1")))):
+        assert findings.videos_in_several_splits(parts((split, 0, 30, "a"), ("unlabelled", 30, 40, None))) == found
 
 
 def test_contents_across_splits_are_not_copies_within_one():
