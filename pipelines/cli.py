@@ -106,9 +106,11 @@ def run(
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
     from kineflow.tracking.lineage import version_of_source
+    from kineflow.tracking.parent import record_parent
     from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
     from pipelines.preflight import check_run
+    from pipelines.run_record import record_of
     from pipelines.show import show_outcome
 
     def work() -> None:
@@ -120,7 +122,13 @@ def run(
         _prepare_tracking()
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
-        with pipeline_run(recipe, version_of_source(project, checked.values["ingestion"]["source"])) as run_id:
+        outcome: Outcome | None = None
+
+        def told(run_id: str) -> None:
+            record_parent(run_id, lambda: record_of(recipe, chosen, checked.values, project, outcome))
+
+        version = version_of_source(project, checked.values["ingestion"]["source"])
+        with pipeline_run(recipe, version, told) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
         show_outcome(outcome)
@@ -266,6 +274,52 @@ def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> 
         _require_records()
         result = rolled_back(name)
         _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")
+
+    _guarded(work)
+
+
+@app.command()
+def lineage(
+    model: Annotated[
+        str, typer.Argument(help="Registered model: NAME (its champion), NAME@ALIAS or NAME/VERSION.", metavar="MODEL")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Look whether all of it is there still, and compare every digest.")
+    ] = False,
+    checkout: Annotated[
+        Path | None,
+        typer.Option(help="Bring back code, parameters, lock, data and outputs of its run.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Say what a registered model came from: weights, teacher, clips, data, code, environment and run."""
+
+    def work() -> None:
+        from kineflow.registry.aliases import CHAMPION
+        from kineflow.registry.origins import origins_of
+        from kineflow.tracking.lineage import tree_digest
+        from pipelines.check_origins import check_origins
+        from pipelines.restore import restore
+
+        _require_records()
+        name, _, alias = model.removeprefix("models:/").partition("@")
+        name, _, version = name.partition("/")
+        origins = origins_of(name, version or None, alias or CHAMPION)
+        _say(origins.tree())
+        if check:
+            found = list(check_origins(origins, required_project()))
+            _say("\n".join(["", *map(str, found)]))
+            if wrong := sum(not each.is_right for each in found):
+                raise KineflowError(
+                    f"{wrong} of {len(found)} are not right", where=model, remedy="see the lines with ✗"
+                )
+        if checkout is not None:
+            restored = restore(origins, checkout, required_project())
+            if origins.code.get("source.digest") != tree_digest(restored):
+                _say(
+                    "\nnote: Kineflow's code is not what made it: what differs is done again; see kineflow.commit above"
+                )
+            again = f"kineflow run {origins.run['recipe']} --params {origins.run['params']}"
+            _say(f"\nbrought back: {os.path.relpath(restored)}; there, this has nothing to do: {again}")
 
     _guarded(work)
 

@@ -54,20 +54,28 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
     """The table of ``metrics.json``: one row a model, then fusions and trivial baselines, with 95 % intervals."""
     data = metrics["data"]
     table = Table(title=f"{data['split']}: {data['clips']} clips", title_justify="left", box=None, pad_edge=False)
-    columns = dict(_COLUMNS)
-    if data.get("classes", _MANY_CLASSES) < _MANY_CLASSES:
-        del columns["top5"]
-    if data.get("classes") != 2:
-        del columns["auc"]
-    for heading in ("model", "top-1", "95 % interval", *columns.values()):
+    headings, rows = result_rows(metrics)
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "model" else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def result_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of that table, as text."""
+    columns = dict(_COLUMNS)
+    if metrics["data"].get("classes", _MANY_CLASSES) < _MANY_CLASSES:
+        del columns["top5"]
+    if metrics["data"].get("classes") != 2:
+        del columns["auc"]
     models = {name: figures for name, figures in metrics.items() if name not in RESERVED_METRICS}
     trivial = {f"{name} (trivial)": figures for name, figures in metrics.get("baselines", {}).items()}
+    rows = []
     for name, figures in {**models, **metrics.get("fusion", {}), **trivial}.items():
         interval = f"{figures['top1_low']:.1%} – {figures['top1_high']:.1%}"
-        shares = (_share(figures, key) for key in columns)
-        table.add_row(name, f"{figures['top1']:.1%}", interval, *shares)
-    return table
+        rows.append([name, f"{figures['top1']:.1%}", interval, *(_share(figures, key) for key in columns)])
+    return ["model", "top-1", "95 % interval", *columns.values()], rows
 
 
 def _share(figures: Mapping[str, Any], key: str) -> str:
@@ -118,10 +126,10 @@ def _is_trivial(key: str) -> bool:
 
 
 def _runs_page() -> str:
-    """The tracking server's address, or the command that shows the project's own database, from any folder."""
+    """Where the tracking server shows runs, or the command that shows the project's own database, from any folder."""
     uri = tracking_uri()
     if database_file(uri) is None:
-        return mask_uri(uri)
+        return f"{mask_uri(uri).rstrip('/')}/#/experiments?workflowType=machine_learning"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 

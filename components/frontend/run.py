@@ -5,23 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from components.frontend.contract import Signature, Step, StepResult, module_of
+from components.frontend.cost import Meter
 from components.launch.launcher import requested_processes, run_on_processes
 from components.launch.worker import check_worker, is_main_process, is_worker
-from kineflow.sets.clip_set import MANIFEST_FILE
+from kineflow.sets.clip_set import MANIFEST_FILE, ClipSet, clips_digest
+from kineflow.spec.split import Split
 from kineflow.storage.config import parse_params
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import sha256_of
 from kineflow.storage.project import find_project
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from kineflow.tracking.tracker import NULL_TRACKER
 
 _MOST_SEED = 2**31 - 1  # what every generator takes, and a KFP number (a double) holds exactly
+_USED_FOR = {
+    Split.TRAIN: "training", Split.VAL: "validation", Split.TEST: "test", Split.UNLABELLED: "unlabelled"
+}  # fmt: skip
 _LOG = logging.getLogger("kineflow")
 
 
@@ -61,11 +65,12 @@ def execute(step: Step, given: Mapping[str, Any]) -> StepResult:
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
     with _tracked(step, given, signature, written) as tracker, translate_full_disk(written):
         _record_inputs(tracker, plain)
+        cost_so_far = Meter()
         result = step(**checked, **plain, **({"tracker": tracker} if signature.takes_tracker else {}))
         _LOG.info("%s: %s", given.get("name", step.__name__), result.summary)
         record = getattr(tracker, "record", None)
         if record:
-            record(result.metrics, result.artifacts, result.tags)
+            record({**result.metrics, **cost_so_far.figures()}, result.artifacts, result.tags)
     return result
 
 
@@ -87,10 +92,22 @@ def _check_lists(signature: Signature, given: Mapping[str, Any]) -> None:
 
 
 def _record_inputs(tracker: Any, given: Mapping[str, Any]) -> None:
+    """The clips of each split by what they are: for a tracker that keeps such facts."""
     log_dataset = getattr(tracker, "log_dataset", None)
-    manifest = given["clips"] / MANIFEST_FILE if "clips" in given else None
-    if log_dataset and manifest and manifest.is_file():
-        log_dataset("clips", version=sha256_of(manifest), source=str(given["clips"]))
+    if not log_dataset or "clips" not in given or not (given["clips"] / MANIFEST_FILE).is_file():
+        return
+    with suppress(KineflowError):  # the step itself says what is wrong with them
+        clip_set = ClipSet.load(given["clips"], with_unknown_labels=True)
+        for split, context in _USED_FOR.items():
+            clips = clip_set.usable(split)
+            if clips:
+                log_dataset(
+                    str(split),
+                    version=clips_digest(clips),
+                    source=str(given["clips"]),
+                    context=context,
+                    profile={"clips": len(clips), "groups": len({clip.group for clip in clips})},
+                )
 
 
 def _tracked(step: Step, given: Mapping[str, Any], signature: Signature, written: Path) -> AbstractContextManager[Any]:

@@ -28,6 +28,7 @@ from kineflow.registry.policy import Gate
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.project import current_project
 from kineflow.tracking.lineage import lineage_tags
+from kineflow.tracking.parent import link_model
 from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment
 from kineflow.tracking.store import connect, store_lock, tracking_uri
 
@@ -167,6 +168,7 @@ def _create_version(
         model_id=logged.model_id,
     )
     version = str(created.version)
+    link_model(client, run_id, logged.model_id)
     # By this tag MLflow's page of the model finds its way to the registered version.
     link = json.dumps([{"name": name, "version": version}])
     client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": link, WEIGHTS_TAG: facts[WEIGHTS_TAG]})

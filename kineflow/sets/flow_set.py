@@ -8,6 +8,8 @@ is a local folder, it holds JPEG planes as other tools write them (:mod:`kineflo
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +85,12 @@ class FlowSet(ByClip[FlowEntry]):
         """
         rows, root, (bound_px, params) = FLOW_FILES.load(folder, _facts)
         return cls(bound_px, by_clip(rows), root, params)
+
+
+def flow_digest(flow_set: FlowSet) -> str:
+    """Hex SHA-256 of which clips have flow, and of the names of its files, which are made from what decides them."""
+    rows = sorted((entry.clip_id, entry.path) for entry in flow_set.entries.values())
+    return hashlib.sha256(json.dumps([flow_set.bound_px, rows]).encode()).hexdigest()
 
 
 def _facts(described: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:

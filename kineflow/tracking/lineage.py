@@ -21,7 +21,13 @@ NOT_VERSIONED = "none"
 PACKAGES = ("torch", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")
 SOURCE_FOLDERS = ("kineflow", "components", "pipelines")
 
+GIT_COMMIT = "KINEFLOW_GIT_COMMIT"
+"""The commit, where there is no repository: set in images."""
+GIT_DIRTY = "KINEFLOW_GIT_DIRTY"
+"""``true`` or ``false``, beside the commit: what a run found at its start, for all of its steps."""
+
 _GIT_TIMEOUT_SEC = 20
+_WRITTEN_BY_RUNS = ("dvc.yaml", "dvc.lock", "digests.yaml")
 _FROM_ENVIRONMENT = {
     "dvc.stage": "DVC_STAGE",
     "dvc.experiment": "DVC_EXP_NAME",
@@ -83,13 +89,21 @@ def version_of_source(root: Path, source: str) -> str:
 
 
 def git_tags(root: Path) -> dict[str, str]:
-    """``git.commit`` and ``git.dirty``; ``KINEFLOW_GIT_COMMIT`` (set in images) where there is no repository."""
-    commit = _git(root, "rev-parse", "HEAD")
+    """``git.commit``, and ``git.dirty``: whether anything differs from it beside what runs themselves write.
+
+    What the environment says comes first where it says both, and where there is no repository.
+    """
+    given, said = os.environ.get(GIT_COMMIT), os.environ.get(GIT_DIRTY)
+    commit = given if given and said else _git(root, "rev-parse", "HEAD")
     if commit is None:
-        given = os.environ.get("KINEFLOW_GIT_COMMIT")
         return {"git.commit": given} if given else {}
-    changes = _git(root, "status", "--porcelain")
-    return {"git.commit": commit, "git.dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
+    tags = {"git.commit": commit, "mlflow.source.git.commit": commit}
+    return {**tags, "git.dirty": said if given and said else _is_dirty(root)}
+
+
+def _is_dirty(root: Path) -> str:
+    without = [f":(exclude,top,glob)**/{name}" for name in _WRITTEN_BY_RUNS]
+    return str(bool(_git(root, "status", "--porcelain", "--", ":/", *without))).lower()
 
 
 def _code_tags(root: Path) -> dict[str, str]:

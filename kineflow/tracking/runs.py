@@ -46,6 +46,8 @@ MAX_RUN_TAG_CHARS = 8000
 MAX_KEY_CHARS = 250
 MAX_DIGEST_CHARS = 36
 
+_TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
+"""Else MLflow asks whoever opens the experiment, and may show the view for language models."""
 _PER_REQUEST = 100
 _FORBIDDEN_IN_KEYS = re.compile(r"[^\w\-./ :]")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -111,8 +113,16 @@ class StepRun:
                 parent = Path(name).parent.as_posix()
                 self._client.log_artifact(self.run_id, str(named), artifact_path=None if parent == "." else parent)
 
-    def log_dataset(self, name: str, *, version: str, source: str, context: str = "training") -> None:
-        """Record that this run read a data set.
+    def log_dataset(
+        self,
+        name: str,
+        *,
+        version: str,
+        source: str,
+        context: str = "training",
+        profile: Mapping[str, int] | None = None,
+    ) -> None:
+        """Record that this run, and the pipeline run it is part of, read a data set.
 
         Args:
             name: Of the data set.
@@ -120,6 +130,7 @@ class StepRun:
                 in searches (``datasets.digest``), the whole is kept as a tag.
             source: Path or URI of the bytes.
             context: What it was used for.
+            profile: Counts of it.
         """
         from mlflow.entities import Dataset as DatasetEntity
         from mlflow.entities import DatasetInput, InputTag
@@ -130,14 +141,17 @@ class StepRun:
                 digest=version[:MAX_DIGEST_CHARS],
                 source_type="uri",
                 source=json.dumps({"uri": redact(source)}),
+                profile=json.dumps(dict(profile)) if profile else None,
             )
             tags = [InputTag("mlflow.data.context", context), InputTag("data.version", version[:500])]
-            self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
+            for run_id in filter(None, (self.run_id, self.parent_id)):
+                self._client.log_inputs(run_id, [DatasetInput(entity, tags)])
 
     def record(self, metrics: Mapping[str, float], artifacts: Mapping[str, Path], tags: Mapping[str, str]) -> None:
         """Keep a step's result (:class:`components.frontend.contract.StepResult`).
 
-        The parent run has the figures too, as ``<step>/<figure>``, so that pipeline runs compare in one table.
+        The parent run has the figures too, as ``<step>/<figure>``, so that pipeline runs compare in one table, and the
+        pages, as ``<step>/<name>``.
         """
         self.log_metrics(metrics)
         if self.parent_id is not None:
@@ -145,6 +159,9 @@ class StepRun:
         self.set_tags(tags)
         for name, path in artifacts.items():
             self.log_artifact(path, name)
+            if self.parent_id is not None and path.suffix == ".html":
+                parent = StepRun(self._client, self.uri, self.name, self.parent_id, self.experiment_id)
+                parent.log_artifact(path, f"{self.name}/{name}")
 
     def _summarise(self, parent_id: str, metrics: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
@@ -294,7 +311,8 @@ def find_or_create_experiment(client: Any, uri: str, name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         with suppress(MlflowException):  # made by another machine meanwhile
-            return str(client.create_experiment(name, artifact_location=artifact_location(uri, name)))
+            place = artifact_location(uri, name)
+            return str(client.create_experiment(name, artifact_location=place, tags=_TRAINING_VIEW))
         experiment = client.get_experiment_by_name(name)
     if experiment is None or experiment.lifecycle_stage != "active":
         raise KineflowError(

@@ -6,10 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.models.bundle import load_bundle
+from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.models.st_resnet import STResNet
+from kineflow.sets.flow_set import flow_digest
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.clips import Data, check_warped, fit_on_clips
@@ -111,7 +112,9 @@ def distil_student(
         work=work,
         tracker=tracker,
     )
-    card = with_flow_source(dataclasses.replace(card, lineage={**card.lineage, "teacher": teacher_card.name}), data)
+    learnt_from = {"teacher": teacher_card.name, "teacher_weights_sha256": weights_digest(teacher)}
+    learnt_from |= {"flow": flow_digest(data.flow_set)} if data.flow_set else {}
+    card = with_flow_source(dataclasses.replace(card, lineage={**card.lineage, **learnt_from}), data)
     return Trained(network, with_metrics(card, fitted), fitted)
 
 

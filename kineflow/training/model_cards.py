@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from kineflow.models.bundle import load_bundle
+from kineflow.models.bundle import load_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.sets.clip_set import ClipSet, clips_digest
-from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.flow_set import FlowSet, flow_digest
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.split import Split
@@ -24,10 +24,11 @@ from kineflow.training.settings import TrainSettings
 
 
 def with_flow_source(card: ModelCard, data: Data) -> ModelCard:
-    """The card, with what it takes to make the flow of any video as that of the flow set was made."""
-    if not reads_flow(card.preprocessing.modality):
+    """The card, with the digest of the flow set, and what it takes to make flow of any video as that was made."""
+    if data.flow_set is None or not reads_flow(card.preprocessing.modality):
         return card
-    return dataclasses.replace(card, flow=flow_source_of(data.flow_set, data.clip_set))
+    lineage = {**card.lineage, "flow": flow_digest(data.flow_set)}
+    return dataclasses.replace(card, flow=flow_source_of(data.flow_set, data.clip_set), lineage=lineage)
 
 
 def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | None:
@@ -73,7 +74,10 @@ def for_these_classes(
         short=settings.short,
         fps=clip_set.fps,
     )
-    return network, dataclasses.replace(card, name=name, classes=clip_set.classes, preprocessing=preprocessing)
+    lineage = {**card.lineage, "initial_weights_sha256": weights_digest(initial)}
+    return network, dataclasses.replace(
+        card, name=name, classes=clip_set.classes, preprocessing=preprocessing, lineage=lineage
+    )
 
 
 def _require_learnt(card: ModelCard, settings: TrainSettings) -> None:

@@ -109,7 +109,7 @@ def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Works
             *([{workspace.params: read_keys}] if read_keys else []),
         ],
         "outs": [path for name, path in written.items() if task.outputs[name] not in figures],
-        "metrics": [{path: {"cache": False}} for name, path in written.items() if task.outputs[name] in figures],
+        "metrics": [path for name, path in written.items() if task.outputs[name] in figures],
     }
     if workspace.folder != workspace.project:
         stage = {"wdir": os.path.relpath(workspace.project, workspace.folder), **stage}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project
 from kineflow.storage.stopping import signals_held
-from kineflow.tracking.lineage import DATA_VERSION
+from kineflow.tracking.lineage import DATA_VERSION, GIT_COMMIT, GIT_DIRTY, git_tags
 from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from kineflow.tracking.store import tracking_uri
@@ -29,33 +29,44 @@ _QUIET = {
 
 
 @contextmanager
-def pipeline_run(recipe: str, data_version: str) -> Iterator[str]:
+def pipeline_run(recipe: str, data_version: str, told: Callable[[str], object] = str) -> Iterator[str]:
     """Name the run for all its steps (the name is given), and close its record in the tracking store as it ended.
 
     Args:
         recipe: Its name.
         data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_source`.
+        told: Adds to the record, given the run's name, before it is closed.
     """
-    before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE, DATA_VERSION)}
-    run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
-    os.environ.update({RUN_ID: run_id, RECIPE: recipe, DATA_VERSION: data_version})
     project, is_closed = current_project(), False
+    before = {name: os.environ.get(name) for name in (RUN_ID, RECIPE, DATA_VERSION, GIT_COMMIT, GIT_DIRTY)}
+    run_id = before[RUN_ID] or uuid.uuid4().hex[:12]
+    os.environ.update({RUN_ID: run_id, RECIPE: recipe, DATA_VERSION: data_version, **_git_of(project)})
     try:
         with marked(Mark("pipeline", run_id), tracking_uri(project), project):
             try:
                 yield run_id
                 with signals_held():  # half of an import of MLflow could close nothing any more
+                    told(run_id)
                     _close(run_id, "FINISHED")
                     is_closed = True
             except BaseException as error:
                 with signals_held(), suppress(KineflowError):  # a store out of use must not hide why the run ended
                     if not is_closed:
+                        told(run_id)
                         _close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
             os.environ.update({name: value} if value else {})
+
+
+def _git_of(project: Path) -> dict[str, str]:
+    """What git says now, for all steps: while they run, people edit."""
+    tags = git_tags(project)
+    if "git.dirty" not in tags:
+        return {}
+    return {GIT_COMMIT: tags["git.commit"], GIT_DIRTY: tags["git.dirty"]}
 
 
 def _close(run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:

@@ -7,6 +7,7 @@ short is seen here, and what goes through to the end among the long tests: of th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from kineflow.tracking.store import prepare_store
 from pipelines.cluster.data_version import read_data_version
 from pipelines.dag.graph import graph_of
 from tests.pipelines.cluster_site import Site
+from tests.pipelines.conftest import Project
 from tests.secret_search import found_below, found_in
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,10 @@ PLANTED = {
 
 @pytest.fixture(scope="module")
 def first_run(project: Any) -> Any:
+    subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", "data"], cwd=project.folder, check=True)
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", *identity, *words], cwd=project.folder, check=True)
     done = project.kineflow("run", "d3d", env=PLANTED)
     assert done.code == 0, done.said
     return done
@@ -67,7 +73,14 @@ def test_runs_are_tracked_under_one_parent(project: Any, first_run: Any) -> None
     assert set(MODELS) <= set(steps)
     assert "evaluate/student/top1" in parent.data.metrics
     student = steps["student"]
-    assert [read.dataset.name for read in student.inputs.dataset_inputs] == ["clips"]
+    splits = {"train", "val", "test", "unlabelled"}
+    assert {read.dataset.name for read in student.inputs.dataset_inputs} == splits
+    assert {read.dataset.name for read in parent.inputs.dataset_inputs} == splits
+    assert parent.data.params["distillation.kd_weight"] == "0.3"
+    assert parent.data.metrics["student/cost/cpu_s"] > 0
+    assert "| student |" in parent.data.tags["mlflow.note.content"]
+    assert {run.data.tags["git.dirty"] for run in runs} == {"false"}  # though the run itself has written dvc.lock
+    assert len(parent.outputs.model_outputs) == 1
     assert student.data.params["distillation.kd_weight"] == "0.3"
     assert {"train/cross_entropy", "train/distillation", "val/top1"} <= set(student.data.metrics)
 
@@ -79,6 +92,29 @@ def test_the_student_is_registered_with_its_lineage(project: Any, first_run: Any
     assert str(version.version) == written["version"]
     assert version.tags["lineage.teacher"].startswith("teacher")
     assert version.tags["weights.sha256"] == written["weights_sha256"]
+
+
+def test_a_model_leads_back_to_what_made_it(project: Any, first_run: Any, tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    done = project.kineflow("lineage", "tiny@candidate", "--check", "--checkout", str(back))
+    assert done.code == 0, done.said
+    assert "✗" not in done.said
+    for made in ("teacher_weights_sha256: ", "initial_weights_sha256: ", "clips: ", "flow: ", "code: commit "):
+        assert f"✓ {made}" in done.said
+    again = Project(back).kineflow("run", "d3d")
+    assert (again.code, again.ran) == (0, []), again.said
+
+    card = (project.folder / "outputs" / "teacher" / "model" / "model.json").read_bytes()
+    md5 = hashlib.md5(card, usedforsecurity=False).hexdigest()
+    cached = project.folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    cached.rename(tmp_path / "away")
+    try:
+        done = project.kineflow("lineage", "tiny@candidate", "--check")
+    finally:
+        (tmp_path / "away").rename(cached)
+    assert done.code == 2, done.said
+    assert "✗ outputs/teacher/model: 1 of its files are not in the cache" in done.said
+    assert "✗ teacher_weights_sha256: " in done.said
 
 
 def test_a_change_of_parameters_does_again_what_reads_them_and_nothing_else(project: Any, first_run: Any) -> None:

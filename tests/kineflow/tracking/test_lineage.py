@@ -72,6 +72,21 @@ class TestGit:
         (tmp_path / "params.yaml").write_text("seed: 1")  # which the commit does not have
         assert git_tags(tmp_path)["git.dirty"] == "true"
 
+    def test_what_runs_write_is_no_difference(self, tmp_path: Path) -> None:
+        git(tmp_path, "init", "-q")
+        project = tmp_path / "videos" / "project"  # deep in a repository, which has others
+        other = tmp_path / "other" / "runs" / "tsn"
+        for folder in (project, other):
+            folder.mkdir(parents=True)
+        (project / "dvc.lock").write_text("1")
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", "one")
+        for path in (project / "dvc.lock", project / "digests.yaml", other / "dvc.yaml", other / "dvc.lock"):
+            path.write_text("2")
+        assert git_tags(project)["git.dirty"] == "false"
+        (tmp_path / "code.py").write_text("2")
+        assert git_tags(project)["git.dirty"] == "true"
+
     def test_says_nothing_without_a_repository(self, tmp_path: Path) -> None:
         assert git_tags(tmp_path) == {}
 

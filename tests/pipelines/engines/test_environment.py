@@ -1,12 +1,15 @@
 """How a run's record is closed."""
 
 import signal
+import subprocess
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.stopping import signals_stop
+from kineflow.tracking.lineage import git_tags
 from pipelines.engines import environment
 from pipelines.engines.environment import pipeline_run
 
@@ -21,6 +24,18 @@ def test_a_run_is_closed_as_it_ended(monkeypatch: pytest.MonkeyPatch, error: Bas
         if error:
             raise error
     assert closed == [status]
+
+
+def test_whether_files_differ_from_the_commit_is_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True)
+    monkeypatch.setattr(environment, "_close", lambda *_: None)
+    monkeypatch.setattr(environment, "current_project", lambda: tmp_path)
+    with pipeline_run("d3d", "none"):
+        (tmp_path / "edited").touch()
+        assert git_tags(tmp_path)["git.dirty"] == "false"
+    assert git_tags(tmp_path)["git.dirty"] == "true"
 
 
 def test_a_store_that_is_gone_does_not_hide_why_the_run_ended(monkeypatch: pytest.MonkeyPatch) -> None:
