@@ -43,7 +43,7 @@ def evaluate(
     """
     from kineflow.evaluation.compare import compare_models
     from kineflow.evaluation.metrics import confusion_of
-    from kineflow.evaluation.report.outputs import warnings_of, write_outputs
+    from kineflow.evaluation.report.outputs import tags_of, warnings_of, write_outputs
     from kineflow.evaluation.results import evaluation_metrics
     from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.flow_set import FlowSet
@@ -75,7 +75,7 @@ def evaluate(
         ),
         confusion=(list(compared.scores_of(compared.student).classes), counts),
         artifacts={"evaluation": evaluation, "report.html": report},
-        tags={"evaluation.data_version": version, "evaluation.split": params.split},
+        tags=tags_of(evaluation, version=version, split=params.split, protocol=params.protocol),
     )
 
 

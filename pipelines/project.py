@@ -51,6 +51,7 @@ Made from the videos that `params.yaml` names under `ingestion.source`, which ar
 correct `clips.csv` (class, split and group of each clip) and `params.yaml` where you know better. Then, from here or
 from folders below:
 
+    kineflow init --update    # new videos beside the others: rows for them, after yours
     kineflow check {recipe}   # every fault at once, before anything runs
     kineflow run {recipe}     # again after a change: only what would come out otherwise is done again
     kineflow suggest {recipe} # clips whose labels would teach most; `kineflow label answers.csv` takes them in

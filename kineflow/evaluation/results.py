@@ -6,6 +6,7 @@
     metrics.json              headline figures of every model and fusion, and what they were measured on
     per_class.csv             model, class, clips, accuracy, change_from_baseline
     confusion.csv             model, true, predicted, clips (pairs that occur)
+    groups.parquet            group of every clip, where groups are known
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from kineflow.storage.spreadsheet import harmless
 
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
+GROUPS_FILE = "groups.parquet"
 
 
 @dataclass(frozen=True)
@@ -201,16 +203,19 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> None:
+def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str, protocol: str = "") -> None:
     """Write the files of the module's picture into an existing folder.
 
     Args:
         folder: Where to.
         evaluation: What.
         version: Of the data, see :func:`clips_digest`.
+        protocol: How clips were scored, in words.
     """
     for model in evaluation.models:
         model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))
+    if evaluation.groups:
+        _write_groups(folder / GROUPS_FILE, evaluation.models[0].scores.clip_ids, evaluation.groups)
     metrics: dict[str, Any] = {model.name: headline(evaluation.summary_of(model.scores)) for model in evaluation.models}
     metrics["fusion"] = {
         fused.scores.model: headline(evaluation.summary_of(fused.scores))
@@ -230,6 +235,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         "classes": classes,
         "student": evaluation.student,
         "version": version,
+        "protocol": protocol,
     }
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     _write_csv(
@@ -242,6 +248,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         ("model", "true", "predicted", "clips"),
         (row for model in evaluation.models for row in _confusion_rows(model.scores)),
     )
+
+
+def _write_groups(path: Path, clip_ids: Sequence[str], groups: Sequence[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"clip_id": pa.array(clip_ids, pa.string()), "group": pa.array(groups, pa.string())}), path)
 
 
 def _class_rows(scores: Scores, evaluation: Evaluation) -> Iterable[tuple[str | int, ...]]:

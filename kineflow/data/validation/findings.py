@@ -34,10 +34,14 @@ class Finding:
 def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
     """Groups of which clips lie in more than one split: a test on them would be a test on training material.
 
-    Clips without a label may be of a group of train or val: there labels are added one by one. Of test they may not:
-    students learn from them.
+    Unlabelled clips are training material as those of train are, and may be of the same groups.
     """
-    return _straddling(_apart(clips, clips["group"]), "group", "group")
+    astray = clips[_used_for(clips).groupby(clips["group"]).transform("nunique") > 1]
+    phrases = [
+        f"group {group!r} in {', '.join(members['split'].unique())}"
+        for group, members in astray.groupby("group", sort=False)
+    ]
+    return Finding(_enumerate(phrases), _ids(astray))
 
 
 def contents_in_several_splits(clips: pd.DataFrame) -> Finding:
@@ -61,13 +65,11 @@ def frames_under_several_labels(clips: pd.DataFrame) -> Finding:
 def videos_in_several_splits(clips: pd.DataFrame) -> Finding:
     """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own.
 
-    Parts without a label may be of a video of train or val, as in :func:`groups_in_several_splits`.
+    Unlabelled parts may be of a video of train, as in :func:`groups_in_several_splits`.
     """
-    sharing_frames = contents_in_several_splits(clips).clip_ids
-    clips = _apart(clips, _video_key(clips))
     key = _video_key(clips)
-    sharing = key[clips["clip_id"].isin(sharing_frames)]
-    astray = clips[(clips.groupby(key)["split"].transform("nunique") > 1) & ~key.isin(sharing)]
+    sharing = key[clips["clip_id"].isin(contents_in_several_splits(clips).clip_ids)]
+    astray = clips[(_used_for(clips).groupby(key).transform("nunique") > 1) & ~key.isin(sharing)]
     return _naming_sources(astray, key, "split")
 
 
@@ -126,10 +128,9 @@ def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.
     return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
 
 
-def _apart(clips: pd.DataFrame, key: pd.Series) -> pd.DataFrame:
-    """The clips that have to be kept apart by a key: those without a label count beside test only."""
-    beside_test = (clips["split"] == "test").groupby(key).transform("any")
-    return clips[(clips["split"] != "unlabelled") | beside_test]
+def _used_for(clips: pd.DataFrame) -> pd.Series:
+    """The split of each clip; of one without a label, train."""
+    return clips["split"].astype(object).replace({"unlabelled": "train"})
 
 
 def _sharing_frames(clips: pd.DataFrame, column: str) -> Finding:
@@ -180,16 +181,6 @@ def _naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Findin
             values.setdefault(str(source), []).append(str(value))
         named = [f"{printable(source)} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
         phrases.append(" = ".join(named[:_COPIES_NAMED]))
-    return Finding(_enumerate(phrases), _ids(astray))
-
-
-def _straddling(clips: pd.DataFrame, column: str, what: str) -> Finding:
-    splits = clips.groupby(column)["split"].transform("nunique")
-    astray = clips[splits > 1]
-    phrases = [
-        f"{what} {key!r} in {', '.join(members['split'].unique())}"
-        for key, members in astray.groupby(column, sort=False)
-    ]
     return Finding(_enumerate(phrases), _ids(astray))
 
 
