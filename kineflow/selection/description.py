@@ -15,6 +15,7 @@ import torch
 from kineflow.evaluation.protocol import describe_clips
 from kineflow.models.bundle import weights_digest
 from kineflow.models.card import ModelCard
+from kineflow.models.clip_descriptor import ClipDescriptor
 from kineflow.models.network import VideoNetwork
 from kineflow.selection.described import Described
 from kineflow.selection.settings import DescribeSettings
@@ -55,7 +56,7 @@ def describe(
     card: ModelCard,
     bundle: Path,
     clip_set: ClipSet,
-    flow_set: FlowSet,
+    flow_set: FlowSet | None,
     clips: Sequence[Clip],
     media: SetMedia,
     settings: DescribeSettings,
@@ -67,7 +68,7 @@ def describe(
         card: Its card.
         bundle: Its folder.
         clip_set: Where the clips lie.
-        flow_set: Their flow.
+        flow_set: Their flow; None where the network reads none.
         clips: Usable ones.
         media: Where the descriptions are put.
         settings: Windows, and how they are read.
@@ -138,6 +139,15 @@ def read_described(
         blocks=blocks,
         classes=len(clip_set.classes),
     )
+
+
+def blocks_of(network: ClipDescriptor) -> dict[str, slice]:
+    """Columns of each group of descriptors."""
+    blocks, start = {}, 0
+    for group, size in network.sizes.items():
+        blocks[group] = slice(start, start + size)
+        start += size
+    return blocks
 
 
 def check_same_network(features: FeatureSet, bundle: Path) -> None:

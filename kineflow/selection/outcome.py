@@ -26,7 +26,7 @@ from kineflow.models.card import ModelCard
 from kineflow.models.clip_descriptor import ClipDescriptor, channels_of_groups
 from kineflow.selection.blending import Model, folds_of
 from kineflow.selection.described import Described, Matrix
-from kineflow.selection.description import check_same_network, read_described
+from kineflow.selection.description import blocks_of, check_same_network, read_described
 from kineflow.selection.groups import require_groups
 from kineflow.selection.judging import Choice, choose, judge_by_folds
 from kineflow.selection.label_shares import judged_by_share, shares_by_folds
@@ -85,7 +85,7 @@ def select(
         raise KineflowError(
             f"{card.architecture} describes no clips", where=descriptor, remedy="pass the output of pretrain_descriptor"
         )
-    blocks = _blocks(network)
+    blocks = blocks_of(network)
     families = [family for name in settings.families if set(family := tuple(name.split("+"))) <= set(blocks)]
     if not families:
         raise KineflowError(
@@ -141,15 +141,6 @@ def select(
         tuple(tested or learnt_from),
         tuple(member.name for member in choice.members),
     )
-
-
-def _blocks(network: ClipDescriptor) -> dict[str, slice]:
-    """Columns of each group."""
-    blocks, start = {}, 0
-    for group, size in network.sizes.items():
-        blocks[group] = slice(start, start + size)
-        start += size
-    return blocks
 
 
 def _network(described_by: ClipDescriptor, model: Model, classes: int) -> ClipDescriptor:
