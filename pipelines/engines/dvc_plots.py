@@ -28,8 +28,9 @@ def plots_of(graph: Graph, workspace: Workspace) -> list[dict[str, Any]]:
         folders = (workspace.outputs / task.name / output for task in tasks)
         return {os.path.relpath(folder / name, workspace.folder): column for folder in folders}
 
-    trained = [t for t in graph.tasks if t.outputs.get("model") == MODEL and METRICS in t.outputs.values()]
     judged = [t for t in graph.tasks if "evaluation" in t.outputs and CLASSIFICATION in t.outputs.values()]
+    measured = [t for t in graph.tasks if METRICS in t.outputs.values() and t not in judged]
+    trained = [t for t in measured if t.outputs.get("model") == MODEL]
     plots = []
     if trained:
         curves = files(trained, "model", CURVES_FILE, "value")
