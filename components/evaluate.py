@@ -68,11 +68,11 @@ def evaluate(
     )
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
     metrics = evaluation_metrics(compared)
+    words = [", ".join(f"{model.name} {metrics[f'{model.name}/top1']:.1%}" for model in compared.models)]
+    words += [compared.choice.sentence] if compared.choice else []
     return StepResult(
         metrics=metrics,
-        summary="; ".join(
-            [", ".join(f"{m.name} {metrics[f'{m.name}/top1']:.1%}" for m in compared.models), *warnings_of(compared)]
-        ),
+        summary="; ".join([*words, *warnings_of(compared)]),
         confusion=(list(compared.scores_of(compared.student).classes), counts),
         artifacts={"evaluation": evaluation, "report.html": report},
         tags=tags_of(evaluation, version=version, split=params.split, protocol=params.protocol),

@@ -161,6 +161,7 @@ def _training(surveyed: Surveyed, name: str) -> list[Setting]:
         Setting("evaluation", "clips_per_video", choices.views.value, choices.views.why),
         Setting("evaluation", "batch_size", 2 * choices.batch.value),
         Setting("evaluation", "student", "student"),
+        Setting("evaluation", "choose_among", ["plain", "distilled", "student"], "the best on val is registered"),
         Setting("evaluation", "baseline", "plain"),
         Setting("evaluation", "fusion", [{"models": ["teacher", "student"]}]),
         Setting("registration", "name", name),

@@ -22,6 +22,7 @@ from pipelines.cli_label import label
 from pipelines.cli_models import history, lineage, predict, promote, rollback, serve
 from pipelines.cli_project import clean, init
 from pipelines.cli_shared import guarded, require_records
+from pipelines.cli_suggest import suggest
 from pipelines.cli_weights import weights_app
 from pipelines.engines.outcome import Outcome
 
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(clean)
+app.command()(suggest)
 app.command()(label)
 app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")

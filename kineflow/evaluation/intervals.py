@@ -65,10 +65,10 @@ def share_interval(right: NDArray[Any], groups: Groups = None) -> Interval:
     """Interval of the share of clips that are right.
 
     Args:
-        right: bool ``[N]``, N at least 1.
+        right: bool ``[N]``, N at least 1; or by how many of several models each is answered rightly, in [0, 1].
         groups: Of the clips, ``N``; None: clips are independent.
     """
-    independent = wilson_interval(int(right.sum()), len(right))
+    independent = wilson_interval(float(right.sum()), len(right))
     if groups is None or not groups_repeat(groups):
         return independent
     by_group = _bootstrap(right.astype(np.float64), groups)
@@ -82,11 +82,11 @@ def difference_interval(differences: Values, groups: Groups = None, confidence: 
     """Interval of the mean difference of two models on the same clips.
 
     Args:
-        differences: ``[N]`` of -1, 0 and 1: right less right; N at least 1.
+        differences: ``[N]`` in [-1, 1]: right less right; N at least 1.
         groups: Of the clips, ``N``; None: clips are independent.
         confidence: Level, in (0, 1).
     """
-    independent = _paired(int((differences > 0).sum()), int((differences < 0).sum()), len(differences), confidence)
+    independent = _paired(_sum(differences), _sum(-differences), len(differences), confidence)
     return _by_group(differences, groups, independent, confidence)
 
 
@@ -118,7 +118,31 @@ def _of_draws(differences: Values, groups: Sequence[str], confidence: float) -> 
     return drawn
 
 
-def _paired(better: int, worse: int, total: int, confidence: float) -> Interval:
+def _sum(differences: Values) -> float:
+    return float(differences.clip(0).sum())
+
+
+def standard_error(values: Values, groups: Groups = None) -> float:
+    """Standard error of a mean; by group, and never below that of independent clips. Infinite for one clip or group.
+
+    Args:
+        values: ``[N]``, N at least 1.
+        groups: Of the clips, ``N``; None: clips are independent.
+    """
+    apart = values - values.mean()
+    each = [np.arange(len(values))]
+    if groups is not None and groups_repeat(groups):
+        each.append(np.unique(np.asarray(groups), return_inverse=True)[1])
+    errors = []
+    for places in each:
+        sums = np.bincount(places, apart)
+        if len(sums) < 2:
+            return math.inf
+        errors.append(math.sqrt(float((sums**2).sum()) * len(sums) / (len(sums) - 1)) / len(values))
+    return max(errors)
+
+
+def _paired(better: float, worse: float, total: int, confidence: float) -> Interval:
     if not better and not worse:
         # No difference was seen: a share of clips below this may differ all the same, either way.
         unseen = wilson_interval(0, total, confidence)[1]

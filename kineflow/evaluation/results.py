@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from kineflow.evaluation.choice import ModelChoice
 from kineflow.evaluation.curves import Curves
+from kineflow.evaluation.label_efficiency import LabelEfficiency
 from kineflow.evaluation.metrics import (
     Gain,
     Summary,
@@ -43,6 +45,8 @@ from kineflow.storage.spreadsheet import harmless
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
 GROUPS_FILE = "groups.parquet"
+FOLDS = "folds"
+"""In place of a split: every labelled clip, judged by a model of a fold that held it out."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Evaluation:
         trivial: Scores of trivial baselines (:mod:`kineflow.evaluation.baselines`), whose names are apart from models'.
         groups: Of the scored clips, in their order; empty: not known, and intervals take clips as independent.
         student_on_val: The student's scores of ``val``, where they were asked for.
+        choice: How the student was chosen on ``val``; None where it was named.
+        label_efficiency: What the student is worth with fewer labels, where that was tried.
 
     Raises:
         KineflowError: Names are double, reserved or unknown, or the scores are not of the same clips.
@@ -107,6 +113,8 @@ class Evaluation:
     trivial: tuple[Scores, ...] = ()
     groups: tuple[str, ...] = ()
     student_on_val: Scores | None = None
+    choice: ModelChoice | None = None
+    label_efficiency: LabelEfficiency | None = None
 
     def __post_init__(self) -> None:
         check_names([model.name for model in self.models] + [scores.model for scores in self.imported])
@@ -228,6 +236,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str, prot
         | {"student_gain": dataclasses.asdict(evaluation.gain(student, scores))}
         for scores in evaluation.trivial
     }
+    if evaluation.label_efficiency:
+        metrics["label_efficiency"] = dataclasses.asdict(evaluation.label_efficiency)
     split, classes = evaluation.models[0].scores.split, len(evaluation.classes)
     metrics["data"] = {
         "split": split,
@@ -237,6 +247,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str, prot
         "version": version,
         "protocol": protocol,
     }
+    if evaluation.choice:
+        metrics["data"]["chosen_on_val"] = {"clips": evaluation.choice.clips, "loss": dict(evaluation.choice.losses)}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     _write_csv(
         folder / PER_CLASS_FILE,

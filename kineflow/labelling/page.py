@@ -54,7 +54,7 @@ def write_labelling(folder: Path, questions: Questions, *, list_name: str) -> No
     asked = [*questions.suggested, *questions.suspected]
     if not asked:
         raise KineflowError("there is no clip to ask about", where=folder, remedy="give the list unlabelled clips")
-    _check_replaceable(folder)
+    check_replaceable(folder)
     columns, rows = _table(asked)
     with atomic_folder(folder) as partial:
         clips = _put_clips(asked, partial / CLIPS_FOLDER)
@@ -66,8 +66,12 @@ def write_labelling(folder: Path, questions: Questions, *, list_name: str) -> No
         (partial / PAGE_FILE).write_text(html, encoding="utf-8")
 
 
-def _check_replaceable(folder: Path) -> None:
-    """See that a folder holds nothing that somebody would miss."""
+def check_replaceable(folder: Path) -> None:
+    """See that a folder holds nothing that somebody would miss.
+
+    Raises:
+        KineflowError: It does.
+    """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise KineflowError("a link or a file, where a folder is to be written", where=folder, remedy="name another")
     if not folder.exists():

@@ -158,6 +158,18 @@ def test_the_weights_of_a_descriptor_are_looked_at_too(
         check_run("few_clips", project / "params.yaml", project)
 
 
+def test_a_class_of_one_group_is_named_before_few_clips_runs(project: Path) -> None:
+    rows = [f"{n}.mp4,{label},{split},{split if label == 'a' else n}" for n, (label, split) in enumerate(CLIPS)]
+    (project / "data" / "clips.csv").write_text("\n".join(["path,label,split,group", *rows]))
+    values = {"seed": 1, "ingestion": {"source": "data"}, "registration": {"name": "a"}}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    check_run("few_clips", project / "params.yaml", project)  # `train` and `val` are two groups
+    text = (project / "data" / "clips.csv").read_text()
+    (project / "data" / "clips.csv").write_text(text.replace("a,val,val", "a,val,train"))
+    with pytest.raises(KineflowError, match="the clips of 'a' are of one group or none"):
+        check_run("few_clips", project / "params.yaml", project)
+
+
 def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:
     (project / "w.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()

@@ -36,8 +36,7 @@ def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
 
     Unlabelled clips are training material as those of train are, and may be of the same groups.
     """
-    used_for = clips["split"].astype(object).replace({"unlabelled": "train"})
-    astray = clips[used_for.groupby(clips["group"]).transform("nunique") > 1]
+    astray = clips[_used_for(clips).groupby(clips["group"]).transform("nunique") > 1]
     phrases = [
         f"group {group!r} in {', '.join(members['split'].unique())}"
         for group, members in astray.groupby("group", sort=False)
@@ -64,10 +63,13 @@ def frames_under_several_labels(clips: pd.DataFrame) -> Finding:
 
 
 def videos_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own."""
+    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own.
+
+    Unlabelled parts may be of a video of train, as in :func:`groups_in_several_splits`.
+    """
     key = _video_key(clips)
     sharing = key[clips["clip_id"].isin(contents_in_several_splits(clips).clip_ids)]
-    astray = clips[(clips.groupby(key)["split"].transform("nunique") > 1) & ~key.isin(sharing)]
+    astray = clips[(_used_for(clips).groupby(key).transform("nunique") > 1) & ~key.isin(sharing)]
     return _naming_sources(astray, key, "split")
 
 
@@ -124,6 +126,11 @@ def clips_per_class(clips: pd.DataFrame, *, classes: Iterable[str]) -> Mapping[s
 
 def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.Series:
     return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
+
+
+def _used_for(clips: pd.DataFrame) -> pd.Series:
+    """The split of each clip; of one without a label, train."""
+    return clips["split"].astype(object).replace({"unlabelled": "train"})
 
 
 def _sharing_frames(clips: pd.DataFrame, column: str) -> Finding:

@@ -67,6 +67,8 @@ def tags_of(folder: Path, *, version: str, split: str, protocol: str) -> dict[st
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:
-    """What whoever reads one line should know: something trivial does as well, or one class gets nearly all answers."""
+    """What whoever reads one line should know: something trivial does as well, one class gets nearly all answers, or
+    whether more labels would help."""
     beaten = [against_trivial(evaluation)] if is_beaten(evaluation) else []
-    return [*beaten, *filter(None, [one_answer(evaluation.scores_of(evaluation.student))])]
+    labels = evaluation.label_efficiency.advice if evaluation.label_efficiency else ""
+    return [*beaten, *filter(None, [one_answer(evaluation.scores_of(evaluation.student)), labels])]

@@ -99,6 +99,11 @@ def test_other_parts_of_a_video_in_two_splits_are_told_apart_from_shared_frames(
     assert findings.videos_in_several_splits(parts(("train", 0, 30, "a"), ("test", 29, 40, "a"))) == Finding()
 
 
+def test_parts_without_a_label_may_be_of_a_video_of_train_and_of_no_other():
+    for split, found in (("train", Finding()), ("val", Finding("long.mp4 in val and unlabelled", ("p0", "p1")))):
+        assert findings.videos_in_several_splits(parts((split, 0, 30, "a"), ("unlabelled", 30, 40, None))) == found
+
+
 def test_two_labels_of_the_same_bytes_and_of_shared_frames():
     copies = altered(sha256=["same", "h2", "same", "h4", "same"])
     assert findings.contents_under_several_labels(copies) == Finding("a in jump = c in run", ("a", "c"))
