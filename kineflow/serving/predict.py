@@ -6,6 +6,7 @@ A network that takes flow gets it from the video itself, computed as the flow th
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from kineflow.data.transforms import resized_to
 from kineflow.data.windows import Needed, needed_of, prepare_windows
 from kineflow.evaluation.view_aggregation import aggregate_views
+from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.sampling import ClipSpec, uniform_clips
 from kineflow.spec.status import Status
 from kineflow.spec.video_bounds import MAX_FRAMES, MAX_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
+from kineflow.video.forward import picked_frames
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.opening import open_video
 from kineflow.video.resample import numbers_at, span_at
@@ -190,10 +193,21 @@ def _read_frames(
 ) -> Reading:
     size = size_to_read(index.height, index.width, wanted, max(len(needed.frames) for needed in needs))
     numbers = numbers_at(index.timeline, 0, index.frames, wanted.fps) if wanted.fps else None
-    for needed in needs:
-        there = needed.frames if numbers is None else numbers[needed.frames]
-        frames = read_frames(path, there.tolist(), size=size, max_frames=max_frames, max_pixels=max_pixels)
-        yield frames, None
+    there = [needed.frames if numbers is None else numbers[needed.frames] for needed in needs]
+    if _is_cheaper_forward(there, index):
+        unique, places = zip(*(np.unique(window, return_inverse=True) for window in there), strict=True)
+        for frames, place in zip(picked_frames(path, unique, size=size, max_pixels=max_pixels), places, strict=True):
+            yield frames[place], None
+        return
+    for window in there:
+        yield read_frames(path, window.tolist(), size=size, max_frames=max_frames, max_pixels=max_pixels), None
+
+
+def _is_cheaper_forward(windows: Sequence[Indices], index: VideoIndex) -> bool:
+    """Whether to decode the video once costs less than to seek each window: key frames are rare, or windows many."""
+    in_order = all(before[-1] <= later[-1] for before, later in itertools.pairwise(windows))
+    sought = sum(int(window[-1] - window[0]) + min(index.max_gop // 2, int(window[0])) for window in windows)
+    return in_order and len(windows) > 1 and sought > int(windows[-1][-1])
 
 
 def size_to_read(height: int, width: int, wanted: Preprocessing, frames: int) -> tuple[int, int] | None:

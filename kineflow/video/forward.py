@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from kineflow.spec.arrays import Indices
+from kineflow.spec.video_bounds import MAX_PIXELS
+from kineflow.storage.errors import KineflowError
+from kineflow.storage.media import Media
 from kineflow.video.geometry import Turn, pixel_aspect, square_size, turn_of, upright
-from kineflow.video.opening import decoded
+from kineflow.video.opening import decoded, open_video
 
 USUAL_FPS = 25.0
 """Where a video does not say its rate."""
@@ -57,21 +61,67 @@ def timed_frames(container: Any, stream: Any, size: tuple[int, int] | None = Non
     Yields:
         As :func:`kineflow.video.decode.iter_frames` has them, each with its time.
     """
-    usual_sec, aspect = 1 / stated_fps(stream), pixel_aspect(stream)
-    reformatter, turn, rotation = VideoReformatter(), Turn(), None
+    usual_sec, convert = 1 / stated_fps(stream), _converter(stream, size)
     stamp_before, sec = math.nan, -usual_sec
     for frame in decoded(container, stream):
+        stamp = math.nan if frame.pts is None else float(frame.pts * frame.time_base)
+        step = stamp - stamp_before
+        sec += step if 0 < step <= _LEAP_SEC else usual_sec
+        stamp_before = stamp if math.isfinite(stamp) else stamp_before + usual_sec
+        yield TimedFrame(sec, convert(frame))
+
+
+def picked_frames(
+    path: Media, windows: Sequence[Indices], *, size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames of several windows, one window after the other, of a video that is decoded once.
+
+    No more is held than the frames of a window and of those that begin before it ends; others are not converted.
+
+    Args:
+        path: Of the video.
+        windows: The frames of each, ascending; windows in the order in which they end.
+        size: See :func:`timed_frames`.
+        max_pixels: Most pixels in one picture.
+
+    Yields:
+        uint8 [len(window), H, W, 3].
+
+    Raises:
+        KineflowError: It cannot be read, or ends before the last window does.
+    """
+    last_use = {int(number): place for place, window in enumerate(windows) for number in window}
+    held: dict[int, NDArray[np.uint8]] = {}
+    ahead = 0
+    with open_video(path, max_pixels=max_pixels) as (container, stream):
+        convert = _converter(stream, size)
+        for number, frame in enumerate(decoded(container, stream)):
+            if number in last_use:
+                held[number] = convert(frame)
+            while ahead < len(windows) and windows[ahead][-1] <= number:
+                yield np.stack([held[int(wanted)] for wanted in windows[ahead]])
+                held = {kept: image for kept, image in held.items() if last_use[kept] > ahead}
+                ahead += 1
+            if ahead == len(windows):
+                return
+    raise KineflowError(f"ends before frame {windows[-1][-1]}", where=str(path), remedy="pass a whole video file")
+
+
+def _converter(stream: Any, size: tuple[int, int] | None) -> Callable[[Any], NDArray[np.uint8]]:
+    """Frames as :func:`kineflow.video.decode.read_frames` has them in RGB; of one size, the first one's for None."""
+    aspect, reformatter, turn, rotation = pixel_aspect(stream), VideoReformatter(), Turn(), None
+
+    def convert(frame: Any) -> NDArray[np.uint8]:
+        nonlocal size, turn, rotation
         size = size or square_size(frame.width, frame.height, aspect)
         if frame.rotation != rotation:
             rotation, turn = frame.rotation, turn_of(frame)
         picture = reformatter.reformat(
             frame, width=size[0], height=size[1], format="rgb24", interpolation="BICUBIC", threads=1
         )
-        stamp = math.nan if frame.pts is None else float(frame.pts * frame.time_base)
-        step = stamp - stamp_before
-        sec += step if 0 < step <= _LEAP_SEC else usual_sec
-        stamp_before = stamp if math.isfinite(stamp) else stamp_before + usual_sec
-        yield TimedFrame(sec, upright(picture.to_ndarray(channel_last=True), turn))
+        return upright(picture.to_ndarray(channel_last=True), turn)
+
+    return convert
 
 
 def at_rate(frames: Iterable[TimedFrame], fps: float, usual_sec: float) -> Iterator[TimedFrame]:

@@ -183,6 +183,20 @@ def test_a_tsn_bundle_predicts_on_a_file(brightening: Path, tmp_path: Path) -> N
         assert predict_video(brightening, network, card).sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("clips", "fps"), [(10, 0.0), (3, 0.0), (10, 60.0)])
+def test_to_seek_each_window_or_to_decode_once_makes_no_difference(
+    brightening: Path, monkeypatch: pytest.MonkeyPatch, clips: int, fps: float
+) -> None:
+    from kineflow.serving import predict
+
+    card = dataclasses.replace(CARD, preprocessing=dataclasses.replace(WANTED, fps=fps))
+    answers = []
+    for forward in (False, True):
+        monkeypatch.setattr(predict, "_is_cheaper_forward", lambda *_, so=forward: so)
+        answers.append(predict_video(brightening, Brightness(), card, clips=clips))
+    np.testing.assert_array_equal(*answers)
+
+
 class TestBounds:
     def test_a_model_without_classes(self, brightening: Path) -> None:
         with pytest.raises(KineflowError, match="'student' has no classes"):
@@ -199,6 +213,7 @@ class TestBounds:
     ) -> None:
         from kineflow.serving import predict
 
+        monkeypatch.setattr(predict, "_is_cheaper_forward", lambda *_: False)
         expected = predict_video(brightening, Brightness(), CARD, clips=3)
         sizes = []
 
