@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kineflow.serving.requests import Request as Asked
 from kineflow.serving.requests import bounded_message, read_request
 from kineflow.storage.errors import KineflowError
 
@@ -120,9 +121,8 @@ def _answer(classifier: Any, body: bytearray) -> Response:
     from starlette.responses import Response
 
     try:
-        asked = read_request(bytes(body))
-        body.clear()  # else it is held beside what is decoded from it
-        answers = classifier.predict(None, pd.DataFrame({"video": asked.videos}), asked.params)
+        asked = _read(body)
+        answers = classifier.predict(None, pd.DataFrame({"video": asked.videos}, dtype=object), asked.params)
     except KineflowError as error:
         return _refusal(_BAD, error.problem)
     except MlflowException as error:
@@ -130,6 +130,16 @@ def _answer(classifier: Any, body: bytearray) -> Response:
     except Exception as error:  # whatever it says may hold a piece of the request
         return _refusal(_FAILED, f"the model failed ({type(error).__name__})")
     return Response(json.dumps({"predictions": answers.to_dict("records")}), media_type=_JSON)
+
+
+def _read(body: bytearray) -> Asked:
+    """A request; nothing of its body is held any more but what is taken from it."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise KineflowError("the body is not UTF-8") from None
+    body.clear()
+    return read_request(text)
 
 
 def _refusal(status: int, message: str) -> Response:

@@ -68,6 +68,8 @@ def _find(name: str) -> Iterator[NamedVideo]:
     try:
         if is_remote(name):
             yield from _on_s3(name)
+        elif "://" in name:
+            yield NamedVideo(mask_uri(name), error="an address: --follow reads streams; download a file first")
         elif Path(name).is_dir():
             yield from _below(name)
         elif not Path(name).exists() and glob.has_magic(name):

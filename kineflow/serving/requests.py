@@ -37,7 +37,7 @@ class Request(NamedTuple):
     params: dict[str, Any]
 
 
-def read_request(body: bytes) -> Request:
+def read_request(body: str | bytes) -> Request:
     """Take a request apart.
 
     Raises:

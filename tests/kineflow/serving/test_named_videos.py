@@ -34,8 +34,9 @@ def test_what_is_no_video_keeps_its_place_with_a_reason(folder: Path) -> None:
         pass
 
 
-def test_an_address_with_a_password_is_not_told() -> None:
-    [video] = find_videos(["s3://ann:secretword@bucket/clips"])
+@pytest.mark.parametrize("name", ["s3://ann:secretword@bucket/clips", "rtsp://ann:secretword@host/1.mp4"])
+def test_an_address_with_a_password_is_not_told(name: str) -> None:
+    [video] = find_videos([name])
     assert "secretword" not in video.name + video.error
     assert video.error
 
