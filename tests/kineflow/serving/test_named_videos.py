@@ -4,6 +4,7 @@ import pytest
 
 from kineflow.serving.named_videos import find_videos
 from kineflow.storage.errors import KineflowError
+from tests.swift import Swift
 
 
 @pytest.fixture
@@ -44,3 +45,18 @@ def test_an_address_with_a_password_is_not_told(name: str) -> None:
 def test_a_name_with_brackets_that_exists_is_no_pattern(folder: Path) -> None:
     (folder / "clip[1].mp4").touch()
     assert names(f"{folder}/clip[1].mp4") == [f"{folder}/clip[1].mp4"]
+
+
+def test_objects_and_prefixes_on_s3(swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in swift.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = swift.make_bucket()
+    for key in ("day/a.mp4", "day/sub/b.mkv", "day/list.csv", "other/c.mp4"):
+        swift.client().put_object(Bucket=bucket, Key=key, Body=key.encode())
+    found = find_videos([f"s3://{bucket}/day", f"s3://{bucket}/other/c.mp4", f"s3://{bucket}/nothing"])
+    keys = ["day/a.mp4", "day/sub/b.mkv", "other/c.mp4", "nothing"]
+    assert [video.name for video in found] == [f"s3://{bucket}/{key}" for key in keys]
+    for video, key in zip(found[:3], keys, strict=False):
+        with video.fetch() as path:
+            assert path.read_bytes() == key.encode()
+    assert found[3].error

@@ -47,16 +47,18 @@ def clip_of(path: Path, frames: int, fps: float = 25.0) -> Path:
     return path
 
 
-def evaluated(path: Path, card: ModelCard) -> np.ndarray:
+def evaluated(path: Path, card: ModelCard, network: torch.nn.Module) -> np.ndarray:
     from kineflow.evaluation.protocol import score_clips
     from kineflow.sets.clip_set import Clip, ClipSet
     from kineflow.spec.split import Split
     from kineflow.spec.status import Status
 
     frames = len(read_frames(path))
-    clip = Clip("clip", path.name, "dark", "g", Split.TEST, frames, 25.0, 64, 48, 0, "0" * 64, Status.OK, "", "s")
-    clip_set = ClipSet(CLASSES, (clip,), str(path.parent))
-    scores = score_clips(Linear(), card, clip_set, None, Split.TEST, clips_per_video=10, batch_size=2)
+    clip = Clip(
+        "clip", path.name, card.classes[0], "g", Split.TEST, frames, 25.0, 64, 48, 0, "0" * 64, Status.OK, "", "s"
+    )
+    clip_set = ClipSet(card.classes, (clip,), str(path.parent))
+    scores = score_clips(network, card, clip_set, None, Split.TEST, clips_per_video=10, batch_size=2)
     return scores.probabilities()[0]
 
 
@@ -81,7 +83,7 @@ def test_on_a_clip_of_one_window_timeline_predict_and_evaluation_agree(
     path, card = clip_of(tmp_path / "clip.mp4", frames), card_of(**changes)
     [window] = timeline(path, Linear(), card)
     np.testing.assert_allclose(window.probabilities, predict_video(path, Linear(), card), atol=1e-6, rtol=0)
-    np.testing.assert_allclose(window.probabilities, evaluated(path, card), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(window.probabilities, evaluated(path, card, Linear()), atol=1e-6, rtol=0)
     assert window.start_sec == 0
     assert window.probabilities.max() < 0.95, "the network is not sure, so that a difference would show"
 
@@ -156,3 +158,15 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
 def test_a_clip_shorter_than_a_window_where_that_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KineflowError, match="spans 7 frames"):
         list(timeline(clip_of(tmp_path / "clip.mp4", 5), Linear(), card_of(short="error")))
+
+
+@pytest.mark.slow
+def test_a_trained_bundle_says_the_same_three_ways(bundle: Path, tmp_path: Path) -> None:
+    from kineflow.models.bundle import load_bundle
+
+    network, card = load_bundle(bundle)
+    path = clip_of(tmp_path / "clip.mp4", card.preprocessing.frames + 1)
+    [window] = timeline(path, network, card)
+    np.testing.assert_allclose(window.probabilities, predict_video(path, network, card), atol=1e-6, rtol=0)
+    scores = evaluated(path, card, network)
+    np.testing.assert_allclose(window.probabilities, scores, atol=1e-6, rtol=0)
