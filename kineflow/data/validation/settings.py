@@ -38,3 +38,26 @@ class ValidationSettings(Params):
 
     allow_duplicates_within_split: bool = False
     """Accept the same content twice within one split without a warning."""
+
+    look_at_contents: bool = True
+    """Decode every usable clip for the checks of what frames show: near copies, clips without motion, drift. The page's
+    distributions are of all clips then."""
+
+    copy_correlation: float = Field(0.85, ge=0.5, le=1)
+    """Two clips are near copies where the correlations of their scenes and of their movements are this at least."""
+
+    allow_near_copies: bool = False
+    """Near copies across splits or under two labels are a warning, and do not stop the run."""
+
+    min_change: float = Field(0.5, ge=0, le=255)
+    """Standard deviation over time, in grey levels of 255, that some part of a clip's picture must reach (a cell of
+    16x16); what stays below is frozen or black. A class of such clips stops the run, a single one is a warning. 0: any
+    clip will do."""
+
+    max_outlier_factor: float = Field(4.0, ge=1)
+    """Rates, shorter sides and durations of over so many times the median of all, or under its inverse, are a
+    warning."""
+
+    max_drift: float = Field(0.5, ge=0, le=1)
+    """Cliff's delta of brightness, motion, sharpness and frame rate, test against train and all against the last set
+    that was accepted; more is a warning where chance does not explain it. 1: any will do."""
