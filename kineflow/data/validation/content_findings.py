@@ -47,7 +47,7 @@ def copies_twice(clips: pd.DataFrame) -> Finding:
     with_harm = copies["clip_id"].isin(harmful).groupby(copies["copy_of"]).transform("any")
     harmless = copies[~with_harm]
     again = len(harmless) - harmless["copy_of"].nunique()
-    return Finding(f"{again} clips show what another shows" if again else "", ids_of(harmless))
+    return Finding(f"{again} of {len(harmless)} that are alike" if again else "", ids_of(harmless))
 
 
 def classes_without_motion(clips: pd.DataFrame, *, classes: Sequence[str], least: float) -> Finding:

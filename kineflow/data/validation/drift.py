@@ -2,8 +2,8 @@
 
 Clips of one group share light and camera, so a group counts once, with its median. The effect is Cliff's delta, how
 much more often a group of one set is above one of the other than below: 0 where they are alike, 1 or -1 where they do
-not overlap. Chance is judged by the Mann-Whitney test (normal, with ties), Bonferroni-corrected for the number of
-quantities.
+not overlap. Chance is judged by the Mann-Whitney test (normal, with ties), corrected for the number of quantities as
+Holm does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 QUANTITIES = {"brightness": "of 255", "motion": "grey levels/s", "sharpness": "", "fps": "frames/s"}
 """What is compared, and its unit."""
 
-_SIGNIFICANT = 0.01  # of all quantities together
+_SIGNIFICANT = 0.05  # of all quantities together
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,18 @@ def shifts(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[f
         first, second: See :func:`by_group`.
         most: Largest effect that is accepted, in [0, 1].
     """
-    found = []
+    compared: list[tuple[float, Shift]] = []
     for name in QUANTITIES:
         one, other = (np.asarray(values.get(name, ()), np.float64) for values in (first, second))
-        if not len(one) or not len(other):
-            continue
-        effect, chance = _compared(one, other)
-        if abs(effect) > most and chance * len(QUANTITIES) <= _SIGNIFICANT:
-            found.append(Shift(name, (float(np.median(one)), float(np.median(other))), effect))
-    return found
+        if len(one) and len(other):
+            effect, chance = _compared(one, other)
+            compared.append((chance, Shift(name, (float(np.median(one)), float(np.median(other))), effect)))
+    real = set()
+    for rank, (chance, shift) in enumerate(sorted(compared, key=lambda item: item[0])):
+        if chance * (len(compared) - rank) > _SIGNIFICANT:
+            break
+        real.add(shift)
+    return [shift for _, shift in compared if shift in real and abs(shift.effect) > most]
 
 
 def _compared(one: Any, other: Any) -> tuple[float, float]:

@@ -56,7 +56,7 @@ class Thumbnails:
 
 @dataclass(frozen=True)
 class ShownClip:
-    """One of two near copies: where it belongs, and its middle frame as a JPEG, None where it cannot be read."""
+    """One of two near copies: where it belongs (no label: empty), and its middle frame as a JPEG, if it can be read."""
 
     clip_id: str
     split: str
@@ -146,7 +146,7 @@ def _shown_pairs(clip_set: ClipSet, contents: Contents) -> tuple[tuple[ShownPair
 
 
 def _shown(clip_set: ClipSet, clip: Clip) -> ShownClip:
-    return ShownClip(clip.clip_id, str(clip.split), clip.label or "without a label", _picture(clip_set, clip))
+    return ShownClip(clip.clip_id, str(clip.split), clip.label or "", _picture(clip_set, clip))
 
 
 def _distribution(

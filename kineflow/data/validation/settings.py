@@ -49,10 +49,10 @@ class ValidationSettings(Params):
     allow_near_copies: bool = False
     """Near copies across splits or under two labels are a warning, and do not stop the run."""
 
-    min_change: float = Field(0.5, ge=0, le=255)
-    """Standard deviation over time, in grey levels of 255, that some part of a clip's picture must reach (a cell of
-    16x16); what stays below is frozen or black. A class of such clips stops the run, a single one is a warning. 0: any
-    clip will do."""
+    min_change: float = Field(1.5, ge=0, le=255)
+    """How much some part of a clip's picture must change within a tenth of a second, in grey levels of 255 (the mean of
+    a cell of 16x16, three times in a clip at least); what stays below is frozen or black. A class of such clips stops
+    the run, a single one is a warning. 0: any clip will do."""
 
     max_outlier_factor: float = Field(4.0, ge=1)
     """Rates, shorter sides and durations of over so many times the median of all, or under its inverse, are a
