@@ -1,8 +1,8 @@
 """How well near copies and clips that stand still are found among stored clips, and what looking at a clip costs.
 
 Run it as ``python benchmarks/near_duplicates.py [--quick]``. Copies of many kinds are planted of clips of three
-sets: synthetic ones (groups share a scene), surveillance clips (many of one camera), and pieces of two seconds of film and
-sport clips (pieces of one clip share scene and camera). Real ones are in ../shared/data; without them there is the
+sets: synthetic ones (groups share a scene), surveillance clips (many of one camera), and pieces of two seconds of film
+and sport clips (pieces of one clip share scene and camera). Real ones are in ../shared/data; without them there is the
 first set alone. A pair counts as found where both correlations reach the default of ``validation.copy_correlation``.
 
 Recall is the share of copies found as such of their original; a false pair is one of clips of two originals. CPU time

@@ -39,6 +39,7 @@ def validate(
             ``<report>.failed.html``.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
+    from kineflow.data.kept_contents import kept_file
     from kineflow.data.validation.accepted import Accepted, accepted_file, read_accepted, write_accepted
     from kineflow.data.validation.checks import one_line
     from kineflow.data.validation.contents import look_at_contents
@@ -48,9 +49,11 @@ def validate(
     from kineflow.data.validation.suite import manifest_frame, rules, run_suite, verdict
 
     clip_set = ClipSet.load(clips, with_unknown_labels=True)
-    contents = look_at_contents(clip_set, correlation=params.copy_correlation) if params.look_at_contents else None
-    digest, kept = _digest_of(clip_set), read_accepted(accepted_file(report))
-    before = [each for each in kept if each.clips != digest][:1]
+    contents = None
+    if params.look_at_contents:
+        contents = look_at_contents(clip_set, correlation=params.copy_correlation, kept=kept_file(report))
+    digest, accepted = _digest_of(clip_set), read_accepted(accepted_file(report))
+    before = [each for each in accepted if each.clips != digest][:1]
     checked = rules(clip_set, params, of_contents=contents is not None, before=before[0].quantities if before else None)
     frame = manifest_frame(clip_set, contents)
     result = run_suite(frame, checked)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -51,8 +51,8 @@ class ClipContent:
         motion: Mean absolute difference of two frames about a tenth of a second apart, in grey levels a second.
         sharpness: Of the frame in the middle as stored: standard deviation of its Laplacian by that of its grey; 0 of
             a frame of one level.
-        change: Within a pair of such frames, how much that cell of 16x16 changes which changes most, in grey levels; the
-            third highest of all pairs, for a cut and a coder's key frames are no motion. Around 1 of a frozen clip.
+        change: Within a pair of such frames, how much that cell of 16x16 changes which changes most, in grey levels;
+            the third highest of all pairs, for a cut and a coder's key frames are no motion. Around 1 of a frozen clip.
         scene: float32 [35] of length 1, or 0 of clips of one level.
         movement: float32 [245] of length 1, or 0 of clips that hardly move.
     """
@@ -107,15 +107,23 @@ def content_of(clip_set: ClipSet, clip: Clip) -> ClipContent:
     return ClipContent.of(grey[:_TIMES], pairs, middle, seconds_apart=gap / clip.fps)
 
 
-def contents_of(clip_set: ClipSet, clips: Sequence[Clip]) -> list[ClipContent | None]:
+def contents_of(
+    clip_set: ClipSet, clips: Sequence[Clip], known: Mapping[str, ClipContent] | None = None
+) -> list[ClipContent | None]:
     """:func:`content_of` each clip, those of one file once; None for those that cannot be read, of which the log tells.
 
     Clips are decoded in threads, as many as there are cores, and 16 at most.
+
+    Args:
+        clip_set: Where the clips are.
+        clips: Which.
+        known: Of some clips, by their path: they are not decoded.
     """
+    known = known or {}
     first = {clip.path: clip for clip in reversed(clips)}
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads, thread_name_prefix="look") as pool:
-        found = pool.map(lambda clip: _tried(clip_set, clip), first.values())
+        found = pool.map(lambda clip: _tried(clip_set, clip, known), first.values())
         looked: Iterable[ClipContent | str] = track(found, total=len(first), what="look at clips")
         try:
             by_path = dict(zip(first, looked, strict=True))
@@ -128,10 +136,11 @@ def contents_of(clip_set: ClipSet, clips: Sequence[Clip]) -> list[ClipContent | 
     return [None if isinstance(each := by_path[clip.path], str) else each for clip in clips]
 
 
-def _tried(clip_set: ClipSet, clip: Clip) -> ClipContent | str:
+def _tried(clip_set: ClipSet, clip: Clip, known: Mapping[str, ClipContent]) -> ClipContent | str:
     """Of a clip, or what is wrong with it."""
     try:
-        return content_of(clip_set, clip)
+        clip_set.locate(clip)  # a file that is gone is told, whatever is known of it
+        return known[clip.path] if clip.path in known else content_of(clip_set, clip)
     except (KineflowError, OSError) as error:
         return str(error)
 

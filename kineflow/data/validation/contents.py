@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kineflow.data.clip_contents import ClipContent, contents_of
+from kineflow.data.kept_contents import read_kept, write_kept
 from kineflow.data.near_copies import find_copies, likeness
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
@@ -45,18 +47,23 @@ class CopyPair:
     likeness: float
 
 
-def look_at_contents(clip_set: ClipSet, *, correlation: float) -> Contents:
+def look_at_contents(clip_set: ClipSet, *, correlation: float, kept: Path | None = None) -> Contents:
     """Decode the usable clips and find near copies among them.
 
     Args:
         clip_set: Validated or not: rows that make no sense are left out.
         correlation: Least one of near copies.
+        kept: File with what is known of clips, see :mod:`kineflow.data.kept_contents`; new ones are added to it.
     """
+    known = read_kept(kept) if kept else {}
     places = [place for place, clip in enumerate(clip_set.clips) if clip.status is Status.OK and is_sane(clip)]
     looks: list[ClipContent | None] = [None] * len(clip_set.clips)
-    found = contents_of(clip_set, [clip_set.clips[place] for place in places])
+    found = contents_of(clip_set, [clip_set.clips[place] for place in places], known)
     for place, look in zip(places, found, strict=True):
         looks[place] = look
+    new = {clip_set.clips[place].path: look for place, look in zip(places, found, strict=True) if look is not None}
+    if kept and not new.keys() <= known.keys():
+        write_kept(kept, known | new)
     return Contents(tuple(looks), tuple(find_copies(looks, correlation=correlation)))
 
 

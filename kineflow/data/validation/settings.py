@@ -34,14 +34,15 @@ class ValidationSettings(Params):
     """Accept parts of one video in several splits where they share no frame and have groups of their own."""
 
     looked_at: int = Field(200, ge=0, le=100_000)
-    """Clips that are decoded for the page's distributions of brightness and motion, and for its thumbnails; 0: none."""
+    """Clips that are decoded for the page's distributions of brightness and motion where ``look_at_contents`` does not
+    decode them all; 0: none, and no thumbnails either."""
 
     allow_duplicates_within_split: bool = False
     """Accept the same content twice within one split without a warning."""
 
     look_at_contents: bool = True
-    """Decode every usable clip for the checks of what frames show: near copies, clips without motion, drift. The page's
-    distributions are of all clips then."""
+    """Decode every usable clip, once in a project, for the checks of what frames show: near copies, clips without
+    motion, outliers, drift."""
 
     copy_correlation: float = Field(0.85, ge=0.5, le=1)
     """Two clips are near copies where the correlations of their scenes and of their movements are this at least."""

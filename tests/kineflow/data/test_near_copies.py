@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kineflow.data.clip_contents import ClipContent, contents_of
+from kineflow.data.kept_contents import read_kept, write_kept
 from kineflow.data.near_copies import find_copies, likeness
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
@@ -89,12 +90,30 @@ def test_light_motion_and_sharpness_are_in_their_units():
     assert content(flicker, fps=10).motion == pytest.approx(200)
 
 
+def test_what_clips_show_is_kept_by_their_names_and_a_damaged_file_is_nothing(tmp_path):
+    path, name = tmp_path / "kept.bin", f"clips/ab/{'ab' * 16}.mp4"
+    shown = content(film(0, 0))
+    write_kept(path, {name: shown, "a.mp4": shown})  # the second may hold something else tomorrow
+    (kept,) = read_kept(path).items()
+    assert kept[0] == name
+    assert likeness(kept[1], shown) == pytest.approx(1, abs=1e-6)
+    assert kept[1].change == pytest.approx(shown.change)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole.replace(b"contents 1", b"contents 0"), b"", whole[:-4] + b"\xff\xff\xff\xff"):
+        path.write_bytes(damaged)
+        assert read_kept(path) == {}
+    assert read_kept(tmp_path / "none") == {}
+
+
 def test_stored_clips_are_decoded_once_a_file_and_lost_ones_are_none(tmp_path, caplog):
     write_video(tmp_path / "a.mp4", np.repeat(film(0, 0)[..., None], 3, axis=3).astype(np.uint8), fps=25)
     row = Clip("a", "a.mp4", "x", "g", Split.TRAIN, FRAMES, 25.0, 64, 64, 0, "", Status.OK, "", "")
     clips = (row, dataclasses.replace(row, clip_id="b"), dataclasses.replace(row, clip_id="c", path="lost.mp4"))
-    first, second, lost = contents_of(ClipSet(("x",), clips, str(tmp_path)), clips)
+    clip_set = ClipSet(("x",), clips, str(tmp_path))
+    first, second, lost = contents_of(clip_set, clips)
     assert first is second
     assert likeness(first, content(film(0, 0))) > 0.98
     assert lost is None
     assert "1 of 3 clips could not be looked at, first c" in caplog.text
+    known = content(film(1, 1))
+    assert contents_of(clip_set, clips, {"a.mp4": known, "lost.mp4": known}) == [known, known, None]
