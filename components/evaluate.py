@@ -43,7 +43,7 @@ def evaluate(
     """
     from kineflow.evaluation.compare import compare_models
     from kineflow.evaluation.metrics import confusion_of
-    from kineflow.evaluation.report.outputs import warnings_of, write_outputs
+    from kineflow.evaluation.report.outputs import tags_of, warnings_of, write_outputs
     from kineflow.evaluation.results import evaluation_metrics
     from kineflow.sets.clip_set import ClipSet, clips_digest
     from kineflow.sets.flow_set import FlowSet
@@ -68,14 +68,14 @@ def evaluate(
     )
     counts = confusion_of(compared.scores_of(compared.student)).tolist()
     metrics = evaluation_metrics(compared)
+    words = [", ".join(f"{model.name} {metrics[f'{model.name}/top1']:.1%}" for model in compared.models)]
+    words += [compared.choice.sentence] if compared.choice else []
     return StepResult(
         metrics=metrics,
-        summary="; ".join(
-            [", ".join(f"{m.name} {metrics[f'{m.name}/top1']:.1%}" for m in compared.models), *warnings_of(compared)]
-        ),
+        summary="; ".join([*words, *warnings_of(compared)]),
         confusion=(list(compared.scores_of(compared.student).classes), counts),
         artifacts={"evaluation": evaluation, "report.html": report},
-        tags={"evaluation.data_version": version, "evaluation.split": params.split},
+        tags=tags_of(evaluation, version=version, split=params.split, protocol=params.protocol),
     )
 
 

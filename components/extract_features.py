@@ -43,13 +43,11 @@ def extract_features(
             be read.
     """
     from kineflow.sets.clip_set import ClipSet
-    from kineflow.sets.feature_set import FeatureSet
+    from kineflow.sets.feature_saving import save_features
     from kineflow.sets.flow_set import FlowSet
     from kineflow.sets.media import open_media
-    from kineflow.spec.status import Status
     from kineflow.storage.disk import translate_full_disk
     from kineflow.storage.errors import KineflowError
-    from kineflow.storage.files import atomic_folder
     from kineflow.training.feature_extraction import ClipsAndFlow, extract
     from kineflow.training.streams import load_image_network
 
@@ -74,19 +72,7 @@ def extract_features(
             batch_frames=params.batch_frames,
             workers=params.workers,
         )
-        good = [entry for entry in extracted.entries if entry.status is Status.OK]
-        if not good:
-            raise KineflowError(
-                f"no clip has features, for the first of them: {extracted.entries[0].reason}",
-                where=clips,
-                remedy="run extract_flow on these splits",
-            )
-        with atomic_folder(features) as partial:
-            paths = [entry.path for entry in good]
-            stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
-            entries = {entry.clip_id: entry for entry in extracted.entries}
-            FeatureSet(source, extracted.shape, entries, media_root).save(partial)
-
+        good, stored_bytes = save_features(features, source, extracted.shape, extracted.entries, media, clips=clips)
     time_steps, failed = sum(entry.time_steps for entry in good), len(extracted.entries) - len(good)
     return StepResult(
         metrics={

@@ -22,7 +22,8 @@ def register(
     """Register a model with its evaluation and its lineage.
 
     It becomes the new candidate. The same weights with the same evaluation data give the same version. Nothing is
-    promoted: that is ``kineflow promote NAME``, which asks for what is set here.
+    promoted: that is ``kineflow promote NAME``. What is set here is kept with the registered model, for all of its
+    versions, and is what promoting asks for outside of the project.
 
     Args:
         model: Bundle of the student.
@@ -34,11 +35,14 @@ def register(
     """
     from kineflow.models.card import load_card
     from kineflow.registry.measured import read_evaluation
+    from kineflow.registry.outcomes import outcomes_of
+    from kineflow.registry.page_of_version import keep_page
     from kineflow.registry.policy import not_above
     from kineflow.registry.registration import register_student
     from kineflow.storage.files import atomic_file
 
-    measured = read_evaluation(evaluation, load_card(model).name)
+    card = load_card(model)
+    measured = read_evaluation(evaluation, card.name)
     if params.above_baselines and (reasons := not_above(measured)):
         with atomic_file(registration) as partial:
             partial.write_text(json.dumps({"name": params.name, "refused": reasons}, indent=1) + "\n", encoding="utf-8")
@@ -49,9 +53,19 @@ def register(
         model,
         name=params.name,
         evaluation=measured,
+        outcomes=outcomes_of(evaluation, card.name),
         gate=params.gate,
         run_id=getattr(tracker, "run_id", None),
         tags=params.tags,
+    )
+    keep_page(
+        registered.name,
+        registered.version,
+        card=card,
+        measured=measured,
+        evaluation=evaluation,
+        intended_use=params.intended_use,
+        tracker=tracker,
     )
     content = dataclasses.asdict(registered) | {"model_uri": registered.model_uri}
     with atomic_file(registration) as partial:

@@ -51,7 +51,7 @@ def select_model(
         KineflowError: Descriptions are another network's, or a class has clips of one group only.
     """
     from kineflow.evaluation.metrics import confusion_of
-    from kineflow.evaluation.report.outputs import warnings_of, write_outputs
+    from kineflow.evaluation.report.outputs import tags_of, warnings_of, write_outputs
     from kineflow.evaluation.results import evaluation_metrics
     from kineflow.models.bundle import save_bundle
     from kineflow.selection.outcome import select
@@ -85,7 +85,7 @@ def select_model(
         summary="; ".join([chosen, *warnings_of(judged)]),
         confusion=(list(scores.classes), confusion_of(scores).tolist()),
         artifacts={"model": model, "evaluation": evaluation, "report.html": report},
-        tags={"evaluation.data_version": version, "evaluation.split": scores.split},
+        tags=tags_of(evaluation, version=version, split=scores.split, protocol=params.protocol(scores.split)),
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.models.bundle import WEIGHTS_FILE, weights_digest
-from kineflow.registry.origins import Origins, kept_file, registered_bundle
+from kineflow.registry.origins import Origins, kept_file
+from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
 from kineflow.sets.clip_set import CLIPSET_FILE, ClipSet, clips_digest
 from kineflow.sets.flow_set import FLOWSET_FILE, FlowSet, flow_digest
 from kineflow.spec.split import Split
@@ -45,7 +46,7 @@ def check_origins(origins: Origins, project: Path) -> Iterator[Checked]:
     """
     with tempfile.TemporaryDirectory(prefix="kineflow-origins-") as name:
         folder = Path(name)
-        yield _registered(origins, folder, project)
+        yield _registered(origins, project)
         yield _code(origins, project)
         cache = cache_of(project)
         yield _data(origins, cache)
@@ -56,12 +57,12 @@ def check_origins(origins: Origins, project: Path) -> Iterator[Checked]:
             yield from _outputs(origins, locked_outputs(lock), cache)
 
 
-def _registered(origins: Origins, folder: Path, project: Path) -> Checked:
+def _registered(origins: Origins, project: Path) -> Checked:
     try:
-        found = weights_digest(registered_bundle(origins, folder, root=project))
-    except (KineflowError, OSError) as error:
-        return Checked("registered files", False, getattr(error, "problem", str(error)))
-    return _same("registered files", found, origins.weights)
+        with checked_bundle(find_version(f"{MODEL_PREFIX}{origins.name}/{origins.version}", root=project)):
+            return Checked("registered files", True, origins.weights[:12])
+    except KineflowError as error:
+        return Checked("registered files", False, error.problem)
 
 
 def _code(origins: Origins, project: Path) -> Checked:
@@ -123,9 +124,3 @@ def _digests(folder: Path) -> list[str]:
     if (folder / FLOWSET_FILE).is_file():
         return [flow_digest(FlowSet.load(folder))]
     return []
-
-
-def _same(what: str, found: str, wanted: str) -> Checked:
-    if found == wanted:
-        return Checked(what, True, found[:12])
-    return Checked(what, False, f"their digest is {found[:12]}, and {wanted[:12] or 'none'} was registered")

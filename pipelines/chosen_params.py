@@ -15,9 +15,9 @@ from kineflow.spec.split import Split
 from kineflow.storage.media import is_remote
 from kineflow.survey.survey import Surveyed
 
-FOLDS = "few_clips"
+FOLDS_RECIPE = "few_clips"
 """The recipe that chooses among models by folds of groups."""
-TRAINS = "d3d"
+TRAINING_RECIPE = "d3d"
 """The recipe that trains a teacher and students on one split."""
 
 CLIPS_FILE = "clips.csv"
@@ -47,13 +47,13 @@ def settings_of(surveyed: Surveyed, recipe: str, name: str, project: Path) -> li
     Args:
         surveyed: What is known of it.
         project: Its folder; a source in it is named relative to it.
-        recipe: :data:`FOLDS` and :data:`TRAINS` get all sections; another the first three.
+        recipe: :data:`FOLDS_RECIPE` and :data:`TRAINING_RECIPE` get all sections; another the first three.
         name: Of the model that will be registered.
     """
     settings = [Setting("", "seed", surveyed.wanted.seed, "of splits, weights and batches"), *_data(surveyed, project)]
-    if recipe == FOLDS:
+    if recipe == FOLDS_RECIPE:
         return [*settings, *_selection(surveyed, name)]
-    return [*settings, *_training(surveyed, name)] if recipe == TRAINS else settings
+    return [*settings, *_training(surveyed, name)] if recipe == TRAINING_RECIPE else settings
 
 
 def text_of(settings: Sequence[Setting], heading: str) -> str:
@@ -161,6 +161,7 @@ def _training(surveyed: Surveyed, name: str) -> list[Setting]:
         Setting("evaluation", "clips_per_video", choices.views.value, choices.views.why),
         Setting("evaluation", "batch_size", 2 * choices.batch.value),
         Setting("evaluation", "student", "student"),
+        Setting("evaluation", "choose_among", ["plain", "distilled", "student"], "the best on val is registered"),
         Setting("evaluation", "baseline", "plain"),
         Setting("evaluation", "fusion", [{"models": ["teacher", "student"]}]),
         Setting("registration", "name", name),

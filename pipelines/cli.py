@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from components.frontend.exits import exit_code, say_progress
+from components.frontend.exits import say_progress
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project, project_around, required_project
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_flow import flow_app
 from pipelines.cli_label import label
+from pipelines.cli_models import history, lineage, predict, promote, rollback, serve
 from pipelines.cli_project import clean, init
+from pipelines.cli_shared import guarded, require_records
+from pipelines.cli_suggest import suggest
 from pipelines.cli_weights import weights_app
 from pipelines.engines.outcome import Outcome
 
@@ -47,11 +51,14 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(clean)
+app.command()(suggest)
 app.command()(label)
 app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")
 app.add_typer(weights_app, name="weights")
 app.command()(submit)
+for command in (promote, rollback, history, lineage, serve, predict):
+    app.command()(command)
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]
 ParamsFile = Annotated[
@@ -103,7 +110,7 @@ def run(
 ) -> None:
     """Run a recipe from videos to a registered model."""
     from kineflow.storage.client import split_uri
-    from kineflow.tracking.lineage import version_of_source
+    from kineflow.tracking.lineage import version_of_inputs
     from kineflow.tracking.parent import record_parent
     from pipelines.dag.params import demo_params
     from pipelines.engines.environment import pipeline_run
@@ -125,7 +132,7 @@ def run(
         def told(run_id: str) -> None:
             record_parent(run_id, lambda: record_of(recipe, chosen, checked.values, project, outcome))
 
-        version = version_of_source(project, checked.values["ingestion"]["source"])
+        version = version_of_inputs(project, _places_read(checked.values["ingestion"]))
         with pipeline_run(recipe, version, told) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
@@ -133,7 +140,13 @@ def run(
         if published:
             _say(f" published  {published}")
 
-    _guarded(work)
+    guarded(work)
+
+
+def _places_read(ingestion: Mapping[str, Any]) -> list[str]:
+    """Where videos and lists are taken from."""
+    linked = [each["path"] for each in ingestion.get("linked_folders") or ()]
+    return [ingestion["source"], ingestion.get("annotations") or "", *linked]
 
 
 @app.command()
@@ -150,7 +163,7 @@ def check(recipe: Recipe, params: ParamsFile = None) -> None:
             _say(f"note: {notice}")
         _say(f"{os.path.relpath(chosen)}: {len(checked.values)} sections, all valid for {recipe}")
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command(name="compile")
@@ -189,7 +202,7 @@ def compile_(
 
             _say(f"wrote {write_package(recipe, _checked(recipe, chosen), output or Path(f'{recipe}.yaml'))}")
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -214,133 +227,49 @@ def synth(
         made = make_dataset(folder or current_project() / "data", chosen, seed=seed, workers=workers)
         _say(f"{os.path.relpath(made.folder)}: {made.clips} clips, {'made' if made.made else 'there already'}")
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
 def compare(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Ids of runs, or their beginnings; the latest by default.")
+        list[str] | None,
+        typer.Argument(help="Ids of runs, or their beginnings: what differs between them; by default the latest."),
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="How many of the latest runs to show.")] = 10,
+    where: Annotated[
+        str,
+        typer.Option(help="Of which runs, as MLflow searches: \"tags.recipe = 'd3d'\".", metavar="FILTER"),
+    ] = "",
+    html: Annotated[Path | None, typer.Option(help="Write a page too.", metavar="FILE")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with a JSON object.")] = False,
 ) -> None:
-    """Compare runs by what their evaluations measured."""
+    """Compare runs: figures on the same clips by the same protocol; of named ones also parameters, classes, cost.
+
+    Named runs, --html and --json look at the answers to single clips: differences have intervals, by group where groups
+    are known.
+    """
 
     def work() -> None:
-        from kineflow.tracking.compare import compare as compared
-        from pipelines.show import show_runs
+        from kineflow.comparison.comparison import compare as compared
+        from kineflow.comparison.page import write_page
+        from kineflow.comparison.records import find_runs
+        from pipelines.show_comparison import show_closely, show_list
 
-        _require_records()
-        show_runs(compared(runs or [], limit=last))
+        require_records()
+        closely = bool(runs or html or as_json)
+        comparison = compared(find_runs(runs or [], where=where, limit=last), closely=closely)
+        if as_json:
+            _say(json.dumps(comparison.plain(), indent=1))
+        elif runs:
+            show_closely(comparison)
+        else:
+            show_list(comparison)
+        if html:
+            write_page(html, comparison)
+            typer.echo(f"wrote {html}", err=as_json)
 
-    _guarded(work)
-
-
-@app.command()
-def promote(
-    name: Annotated[str, typer.Argument(help="Registered model.")],
-    version: Annotated[str | None, typer.Option(help="Version; the candidate by default.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
-    other_data: Annotated[
-        bool, typer.Option("--other-data", help="Compare with a champion that was evaluated on other data.")
-    ] = False,
-) -> None:
-    """Make a version the champion if it passes the gate that it was registered with."""
-
-    def work() -> None:
-        from kineflow.registry.promotion import promote as promoted
-
-        _require_records()
-        result = promoted(name, version, dry_run=dry_run, other_data_allowed=other_data)
-        _say("\n".join(result.reasons))
-        if result.version == result.champion:  # the champion already
-            return
-        if not result.allowed:
-            raise KineflowError(f"{name} version {result.version} is not promoted", remedy="see the reasons above")
-        _say(f"{name} version {result.version} {'is the champion' if result.applied else 'would become the champion'}")
-
-    _guarded(work)
-
-
-@app.command()
-def rollback(name: Annotated[str, typer.Argument(help="Registered model.")]) -> None:
-    """Make the previous champion the champion again."""
-
-    def work() -> None:
-        from kineflow.registry.promotion import rollback as rolled_back
-
-        _require_records()
-        result = rolled_back(name)
-        _say(f"{name} version {result.version} is the champion again, in place of version {result.replaced}")
-
-    _guarded(work)
-
-
-@app.command()
-def lineage(
-    model: Annotated[
-        str, typer.Argument(help="Registered model: NAME (its champion), NAME@ALIAS or NAME/VERSION.", metavar="MODEL")
-    ],
-    check: Annotated[
-        bool, typer.Option("--check", help="Look whether all of it is there still, and compare every digest.")
-    ] = False,
-    checkout: Annotated[
-        Path | None,
-        typer.Option(help="Bring back code, parameters, lock, data and outputs of its run.", metavar="DIR"),
-    ] = None,
-) -> None:
-    """Say what a registered model came from: weights, teacher, clips, data, code, environment and run."""
-
-    def work() -> None:
-        from kineflow.registry.aliases import CHAMPION
-        from kineflow.registry.origins import origins_of
-        from kineflow.tracking.lineage import tree_digest
-        from pipelines.check_origins import check_origins
-        from pipelines.restore import restore
-
-        _require_records()
-        name, _, alias = model.removeprefix("models:/").partition("@")
-        name, _, version = name.partition("/")
-        origins = origins_of(name, version or None, alias or CHAMPION)
-        _say(origins.tree())
-        if check:
-            found = list(check_origins(origins, required_project()))
-            _say("\n".join(["", *map(str, found)]))
-            if wrong := sum(not each.is_right for each in found):
-                raise KineflowError(
-                    f"{wrong} of {len(found)} are not right", where=model, remedy="see the lines with ✗"
-                )
-        if checkout is not None:
-            restored = restore(origins, checkout, required_project())
-            if origins.code.get("source.digest") != tree_digest(restored):
-                _say(
-                    "\nnote: Kineflow's code is not what made it: what differs is done again; see kineflow.commit above"
-                )
-            again = f"kineflow run {origins.run['recipe']} --params {origins.run['params']}"
-            _say(f"\nbrought back: {os.path.relpath(restored)}; there, this has nothing to do: {again}")
-
-    _guarded(work)
-
-
-@app.command()
-def predict(
-    video: Annotated[Path, typer.Argument(help="A video file.")],
-    model: Annotated[
-        str, typer.Option(help="models:/NAME@champion, models:/NAME/3, or the folder of a bundle, here or on s3://.")
-    ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
-) -> None:
-    """Say what happens in a video."""
-
-    def work() -> None:
-        from pipelines.predict import top_classes
-
-        if model.startswith("models:/"):
-            _require_records()
-        for name, score in top_classes(video, model, top):
-            _say(f"{score:6.1%}  {name}")
-
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -371,7 +300,7 @@ def gc(
         gone = remove_garbage(project, garbage, cache=cache, wanted=wanted)
         _say(f"removed {len(gone.files)} files, {sum(gone.files.values()) / 1e6:.1f} MB")
 
-    _guarded(work)
+    guarded(work)
 
 
 def main() -> None:
@@ -411,31 +340,12 @@ def _checked(recipe: str, params: Path) -> dict[str, object]:
     return load_params(graph_of(recipe), params)
 
 
-def _require_records() -> None:
-    """Runs and models are those of a project, or of the server that is named; those of killed processes are closed.
-
-    Raises:
-        KineflowError: There is neither.
-    """
-    from kineflow.tracking.abandoned import close_abandoned
-
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        required_project()
-    close_abandoned()
-
-
 def _prepare_tracking() -> None:
     from kineflow.tracking.abandoned import close_abandoned
     from kineflow.tracking.store import prepare_store
 
     prepare_store()
     close_abandoned()
-
-
-def _guarded(work: Callable[[], None]) -> None:
-    code = exit_code(work)
-    if code:
-        raise typer.Exit(code)
 
 
 def _say(text: object) -> None:

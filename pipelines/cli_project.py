@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.frontend.exits import exit_code
+from kineflow.data.names import printable, shown
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.project import PROJECT
+from kineflow.storage.project import PROJECT, project_around
 
 if TYPE_CHECKING:
     from pipelines.survey_project import SurveyedProject
+    from pipelines.update_project import Update
 
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -50,11 +53,23 @@ def init(
     budget: Annotated[
         str, typer.Option(help="For videos: time that a run may take, as 90s, 30m, 2h.", metavar="TIME")
     ] = "30m",
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Add the videos that clips.csv of the project does not have to its end; its rows and the parameters "
+            "stay. VIDEOS may be left out.",
+        ),
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="With --update: remove the rows whose videos are not there any more.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --update: say what would be done.")] = False,
 ) -> None:
     """Make a project: a parameter file, DVC's folder, .gitignore, a README. Or add a recipe's parameters to one.
 
     From videos, it also writes clips.csv (class, split and group of each) and data.html (what the videos are, and why
-    the parameters are what they are); the videos themselves are only read.
+    the parameters are what they are); the videos themselves are only read. With --update, add new videos to a project.
     """
 
     def work() -> None:
@@ -62,6 +77,12 @@ def init(
 
         named = context.parent.params.get("project") if context.parent else None
         project = Path(named or os.environ.get(PROJECT) or ".")
+        if update:
+            _check_alone({"--recipe": recipe, "--paper": paper, "--folds": folds is not None}, "--update")
+            here = project if named or os.environ.get(PROJECT) else project_around(Path.cwd()) or project
+            _update(here, place, _seconds_of(budget), prune, dry_run)
+            return
+        _check_alone({"--prune": prune, "--dry-run": dry_run}, "a new project")
         if place and not _is_project(place) and holds_videos(place):
             if paper:
                 raise KineflowError("--paper is for UCF101's sizes", remedy="leave it out: sizes are chosen for videos")
@@ -115,19 +136,55 @@ def _from_demo(folder: Path, recipe: str, paper: bool) -> None:
 
 def _from_videos(place: str, project: Path, recipe: str, folds: int | None, budget_sec: float) -> None:
     from kineflow.survey.survey import Wanted
-    from pipelines.chosen_params import FOLDS
+    from pipelines.chosen_params import FOLDS_RECIPE
     from pipelines.survey_project import survey_project
 
-    trains = recipe != FOLDS if recipe else None
+    trains = recipe != FOLDS_RECIPE if recipe else None
     made = survey_project(project, Wanted(place, folds, budget_sec, trains=trains), recipe)
     for line in _told(made):
         typer.echo(line)
 
 
+def _check_alone(options: dict[str, object], what: str) -> None:
+    """See that none of some options is given."""
+    if given := [option for option, value in options.items() if value]:
+        raise KineflowError(
+            f"{given[0]} is not for {what}", remedy=f"leave {given[0]} out, or see kineflow init --help"
+        )
+
+
+def _update(project: Path, place: str, budget_sec: float, prune: bool, dry_run: bool) -> None:
+    from pipelines.update_project import update_project
+
+    done = update_project(project, place, budget_sec=budget_sec, prune=prune, dry_run=dry_run)
+    for line in _told_of_update(done, dry_run):
+        typer.echo(line)
+
+
+def _told_of_update(done: Update, dry_run: bool) -> list[str]:
+    from pipelines.survey_project import PAGE
+
+    would = "would be " if dry_run else ""
+    labels = Counter(clip.listed.label or "unlabelled" for clip in done.new)
+    of_each = ", ".join(f"{count} {printable(label)}" for label, count in sorted(labels.items()))
+    lines = [f"{len(done.new)} clips {would}added to {done.list_file} ({of_each})"] if done.new else []
+    if done.missing:
+        what = f"{would}removed" if done.pruned else "kept; --prune removes them"
+        lines.append(f"{len(done.missing)} videos are not there any more, e.g. {shown(done.missing[0])}: rows {what}")
+    lines += [f"  left out: {printable(each)}" for each in done.left_out]
+    lines += [f"  note: {printable(note)}" for note in done.notes]
+    if done.otherwise:
+        lines.append("  params.yaml is as it was; by all clips would be chosen now:")
+        lines += [f"    {printable(each)}" for each in done.otherwise]
+    if done.changes and not dry_run:
+        lines.append(f"look at {done.folder / PAGE}, correct the new rows where you know better, then run again")
+    return lines if done.changes else ["nothing new", *lines]
+
+
 def _told(made: SurveyedProject) -> list[str]:
     """What a user should know at once; the rest is on the page."""
     from kineflow.survey.estimate import in_words
-    from pipelines.chosen_params import FOLDS, TRAINS
+    from pipelines.chosen_params import FOLDS_RECIPE, TRAINING_RECIPE
     from pipelines.survey_project import PAGE
 
     seen = made.surveyed
@@ -141,13 +198,15 @@ def _told(made: SurveyedProject) -> list[str]:
     ]
     if seen.odd:
         lines.append(f"  {len(seen.odd)} odd files, {left_out} of them left out")
-    lines += [f"  note: {warning}" for warning in seen.warnings]
+    lines += [f"  note: {printable(warning)}" for warning in seen.warnings]
     estimate = seen.choices.estimate
     parts = ", ".join(f"{part.what} {in_words(part.seconds)}" for part in estimate.parts)
-    what = "a run" if made.recipe in (FOLDS, TRAINS) else "what comes before training"
+    what = "a run" if made.recipe in (FOLDS_RECIPE, TRAINING_RECIPE) else "what comes before training"
+    by_clock = " by the clock where no other program runs" if seen.machine.is_busy else ""
     lines += [
         f"  on {seen.machine}:",
-        f"  {what} takes about {in_words(estimate.seconds)} ({parts})",
+        f"  {what} takes about {in_words(estimate.seconds)}{by_clock} ({parts}),",
+        *([f"  which is {in_words(estimate.cpu_seconds)} of CPU time"] if seen.machine.is_busy else []),
         f"  and {estimate.memory_mb / 1024:.1f} GB of memory",
         f"look at {made.folder / PAGE}, correct clips.csv and params.yaml where you know better, then: "
         f"kineflow run {made.recipe}",

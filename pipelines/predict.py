@@ -16,19 +16,14 @@ def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
     Raises:
         KineflowError: The video or the model cannot be read.
     """
+    from kineflow.models.bundle import load_bundle
+    from kineflow.models.remote_bundle import local_bundle
     from kineflow.serving.predict import predict_video
+    from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
 
-    if model.startswith("models:/"):
-        from kineflow.serving.served_model import load_video_model
-
-        served = load_video_model(model).unwrap_python_model()
-        network, card = served.network, served.card
-    else:
-        from kineflow.models.bundle import load_bundle
-        from kineflow.models.remote_bundle import local_bundle
-
-        with local_bundle(model) as folder:
-            network, card = load_bundle(folder)
+    registered = model.startswith(MODEL_PREFIX)
+    with checked_bundle(find_version(model)) if registered else local_bundle(model) as folder:
+        network, card = load_bundle(folder)
     probabilities = predict_video(video, network, card)
     ranked = sorted(zip(card.classes, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
     return ranked[:top]

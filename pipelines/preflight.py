@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError, raise_together
 from pipelines.dag.graph import Graph, Task, graph_of
 from pipelines.dag.params import load_cluster, load_params, local_inputs, schema_of
+
+if TYPE_CHECKING:
+    from kineflow.data.layouts.rows import ListedClip
 
 _DEMO_DATA = "data"
 _SHOWN = 3
@@ -164,20 +166,37 @@ def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[Kineflow
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
     """What the lists name, and what steps will ask for of it."""
     from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.selection.settings import SelectSettings
 
     for task, key, _ in plan.sections(IngestSettings):
         values = plan.values[key]
         seed = next((plan.values[name] for name in task.sections.values() if name == "seed"), 0)
         for settings in _ingestions(values, plan):
-            listed = _listed(settings, seed, plan)
+            listed, where = _listed(settings, seed, plan), f"{key}.source {values['source']!r}"
+            splits = {clip.split.value for clip in listed}
             for split, asking in _splits_asked_for(plan).items():
-                if listed and not listed[split]:
+                if listed and split not in splits:
                     yield KineflowError(
                         f"no clip of split {split!r} is there, and {', '.join(asking)} will ask for some",
-                        where=f"{key}.source {values['source']!r}",
+                        where=where,
                         remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
                     )
+            if listed and any(plan.sections(SelectSettings)):
+                yield from _groups_for_folds(listed, where)
             return
+
+
+def _groups_for_folds(listed: Sequence[ListedClip], where: str) -> Iterator[KineflowError]:
+    """A class that folds of whole groups cannot judge."""
+    from kineflow.selection.groups import require_groups
+    from kineflow.spec.split import Split
+
+    labelled = [clip for clip in listed if clip.label is not None]
+    learnt_from = [(clip.label, clip.group) for clip in labelled if clip.split is not Split.TEST]
+    try:
+        require_groups(learnt_from, sorted({clip.label for clip in labelled if clip.label}), where=where)
+    except KineflowError as error:
+        yield error
 
 
 def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
@@ -195,8 +214,8 @@ def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
         yield settings.model_copy(update=paths)
 
 
-def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
-    """How many clips of each split are listed and there, by the lists alone.
+def _listed(settings: Any, seed: int, plan: _Plan) -> list[ListedClip]:
+    """The clips that are listed and there, by the lists alone.
 
     Raises:
         KineflowError: The source is empty, or a list missing or malformed.
@@ -214,7 +233,7 @@ def _listed(settings: Any, seed: int, plan: _Plan) -> Counter[str]:
     if absent:
         listed_names = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
         plan.notices.append(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
-    return Counter(clip.split.value for clip in clips if clip.source not in absent)
+    return [clip for clip in clips if clip.source not in absent]
 
 
 def _splits_asked_for(plan: _Plan) -> dict[str, list[str]]:

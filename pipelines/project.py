@@ -23,6 +23,7 @@ _DVC_SETTINGS = {
 }
 _GITIGNORE = """\
 /data/
+/labelling/
 /media/
 /outputs/
 /runs/**/outputs/
@@ -38,6 +39,7 @@ in `params.yaml`: its paths are relative to this folder. Commands work from here
 
     kineflow check {recipe}   # every fault at once, before anything runs
     kineflow run {recipe}     # again after a change: only what would come out otherwise is done again
+    kineflow suggest {recipe} # clips whose labels would teach most; `kineflow label answers.csv` takes them in
     kineflow compare          # runs side by side
     kineflow promote NAME     # the candidate becomes the champion, if the gate holds
     kineflow predict clip.mp4 --model models:/NAME@champion
@@ -49,8 +51,10 @@ Made from the videos that `params.yaml` names under `ingestion.source`, which ar
 correct `clips.csv` (class, split and group of each clip) and `params.yaml` where you know better. Then, from here or
 from folders below:
 
+    kineflow init --update    # new videos beside the others: rows for them, after yours
     kineflow check {recipe}   # every fault at once, before anything runs
     kineflow run {recipe}     # again after a change: only what would come out otherwise is done again
+    kineflow suggest {recipe} # clips whose labels would teach most; `kineflow label answers.csv` takes them in
     kineflow compare          # runs side by side
     kineflow promote NAME     # the candidate becomes the champion, if the gate holds
     kineflow predict clip.mp4 --model models:/NAME@champion

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.spec.output_files import METRICS_FILE
+from kineflow.storage.files import sha256_of
 from kineflow.survey.machine import this_machine
+from kineflow.tracking.evaluation_tags import EVALUATION_DIGEST
 from kineflow.tracking.parent import ParentRecord
 from pipelines.engines.outcome import Outcome
 from pipelines.engines.workspace import Workspace
@@ -42,6 +44,8 @@ def record_of(
     place = os.path.relpath(workspace.folder, workspace.project)
     tags = {"recipe": recipe, "params": workspace.params, "workspace": place, **_machine()}
     tags["env.packages.sha256"] = hashlib.sha256(packages.encode()).hexdigest()
+    if outcome and (evaluation := _evaluation(outcome)):
+        tags[EVALUATION_DIGEST] = sha256_of(evaluation / METRICS_FILE)
     return ParentRecord(values, tags, texts | {_PACKAGES: packages}, _description(recipe, workspace.params, outcome))
 
 
@@ -73,15 +77,20 @@ def _description(recipe: str, params: str, outcome: Outcome | None) -> str:
     lines = [f"`kineflow run {recipe} --params {params}`"]
     if outcome is None:
         return "\n".join([*lines, "", "It did not come to its end; the failed step says why."])
-    for outputs in outcome.outputs.values():
-        if "evaluation" in outputs:
-            lines += ["", *_results(json.loads((outputs["evaluation"] / METRICS_FILE).read_text(encoding="utf-8")))]
+    if evaluation := _evaluation(outcome):
+        lines += ["", *_results(json.loads((evaluation / METRICS_FILE).read_text(encoding="utf-8")))]
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered and registered.is_file():
         what = json.loads(registered.read_text(encoding="utf-8"))
         version = f"version {what['version']}" if "version" in what else "nothing: see the step register"
         lines += ["", f"Registered as **{what['name']}**: {version}."]
     return "\n".join([*lines, "", f"Done by this run: {', '.join(outcome.ran) or 'nothing, all was up to date'}."])
+
+
+def _evaluation(outcome: Outcome) -> Path | None:
+    """Folder of the evaluation, where the recipe has one and it came out."""
+    folders = [outputs["evaluation"] for outputs in outcome.outputs.values() if "evaluation" in outputs]
+    return next((folder for folder in folders if (folder / METRICS_FILE).is_file()), None)
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:

@@ -19,10 +19,9 @@ from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
 
 if TYPE_CHECKING:
+    from kineflow.registry.history import Event
     from kineflow.sets.garbage import Garbage
 
-_TOP1 = "/top1"
-_BEST_TRIVIAL = "best trivial"
 _COLUMNS = {"auc": "AUC", "top5": "top-5", "mean_class_accuracy": "mean class"}  # beside top-1 and its interval
 _MANY_CLASSES = 6  # of five, the best five are all
 
@@ -39,7 +38,7 @@ def show_outcome(outcome: Outcome) -> None:
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
         console.print(f"{named.get(task, task):>10}  {_relative(pages[task])}")
-    console.print(f"      runs  {_runs_page()}   (or: {_command('compare')})")
+    console.print(f"      runs  {runs_page()}   (or: {_command('compare')})")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
         registration = json.loads(registered.read_text())
@@ -99,33 +98,7 @@ def show_garbage(garbage: Garbage, store: Path) -> None:
     console.print(table if table.row_count else f"nothing is stored in {store}")
 
 
-def show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print one line a run, its figures as columns."""
-    console = Console(soft_wrap=True, highlight=False)
-    if not rows:
-        console.print("no runs yet; `kineflow run d3d` makes one")
-        return
-    keys = [key for row in rows for key in row if key.endswith(_TOP1) and key.count("/") == 1]  # no fusions
-    models = list(dict.fromkeys(key.removesuffix(_TOP1) for key in keys))
-    best_trivial = [max((row[key] for key in row if _is_trivial(key)), default=None) for row in rows]
-    facts = ("run", "started", "status")
-    table = Table(box=None, pad_edge=False)
-    for column in (*facts, *models, *([_BEST_TRIVIAL] if any(best_trivial) else [])):
-        table.add_column(column, justify="left" if column in facts else "right", no_wrap=column in facts)
-    for row, trivial in zip(rows, best_trivial, strict=True):
-        accuracies = [f"{row[model + _TOP1]:.1%}" if model + _TOP1 in row else "" for model in models]
-        accuracies += ["" if trivial is None else f"{trivial:.1%}"] if any(best_trivial) else []
-        table.add_row(row["id"], row["started"], row["status"].lower(), *accuracies)
-    console.print(table)
-    if models:
-        console.print(f"top-1 of each model; the rest: {_runs_page()}")
-
-
-def _is_trivial(key: str) -> bool:
-    return key.startswith("baselines/") and key.endswith(_TOP1)
-
-
-def _runs_page() -> str:
+def runs_page() -> str:
     """Where the tracking server shows runs, or the command that shows the project's own database, from any folder."""
     uri = tracking_uri()
     if database_file(uri) is None:
@@ -142,3 +115,19 @@ def _command(*words: str) -> str:
 
 def _relative(path: Path) -> str:
     return os.path.relpath(path)
+
+
+def show_history(name: str, events: Sequence[Event]) -> None:
+    """Print what was decided about a registered model, latest first."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not events:
+        console.print(f"no version of {name} was promoted, refused or rolled back yet")
+    for event in events:
+        state = "" if event.state == "done" else f", {event.state}"
+        instead = f" in place of version {event.champion}" if event.champion and event.action != "refusal" else ""
+        console.print(
+            f"{event.at}  {event.action}{state}: version {event.version}{instead}, by {event.by}", markup=False
+        )
+        for words in (event.why, *event.reasons):
+            if words:
+                console.print(f"    {words}", markup=False)

@@ -13,7 +13,16 @@ from kineflow.storage.errors import KineflowError
 from kineflow.survey.clips_csv import write_clips
 from kineflow.survey.estimate import TRAINING
 from kineflow.survey.survey import Surveyed, Wanted, survey_videos
-from pipelines.chosen_params import CLIPS_FILE, FOLDS, TRAINS, Setting, merged_into, plain_yaml, settings_of, text_of
+from pipelines.chosen_params import (
+    CLIPS_FILE,
+    FOLDS_RECIPE,
+    TRAINING_RECIPE,
+    Setting,
+    merged_into,
+    plain_yaml,
+    settings_of,
+    text_of,
+)
 from pipelines.dag.recipes import load_pipeline
 from pipelines.project import check_no_project, make_project, recipe_params
 
@@ -63,8 +72,8 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
         load_pipeline(recipe)
     _check_folds(wanted.folds, recipe)
     surveyed = survey_videos(wanted)
-    recipe = recipe or (FOLDS if surveyed.folds else TRAINS)
-    if recipe not in (FOLDS, TRAINS):
+    recipe = recipe or (FOLDS_RECIPE if surveyed.folds else TRAINING_RECIPE)
+    if recipe not in (FOLDS_RECIPE, TRAINING_RECIPE):
         surveyed = _without_training(surveyed, recipe)
     name = _model_name(surveyed.found.source.root, folder)
     settings = settings_of(surveyed, recipe, name, folder)
@@ -73,13 +82,13 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
         f"{surveyed.found.source.root}\non {surveyed.machine}; {PAGE} shows the clips.\n"
         f"`kineflow check {recipe}` says if they are valid."
     )
-    if recipe in (FOLDS, TRAINS):
+    if recipe in (FOLDS_RECIPE, TRAINING_RECIPE):
         text = text_of(settings, heading)
     else:
         text = merged_into(recipe_params(recipe), settings, heading, name)
     folder.mkdir(parents=True, exist_ok=True)
     write_clips(folder / CLIPS_FILE, surveyed.clips)
-    write_page(folder / PAGE, surveyed, _rows(settings), recipe=recipe)
+    write_page(folder / PAGE, surveyed, rows_of(settings), recipe=recipe)
     make_project(folder, recipe, params=text)
     return SurveyedProject(folder, recipe, surveyed, tuple(settings))
 
@@ -96,7 +105,7 @@ def _without_training(surveyed: Surveyed, recipe: str) -> Surveyed:
     )
 
 
-def _rows(settings: Sequence[Setting]) -> list[tuple[str, str, str, str]]:
+def rows_of(settings: Sequence[Setting]) -> list[tuple[str, str, str, str]]:
     """For the page: those with a reason, one that two sections share once."""
     rows: dict[tuple[str, str, str], Setting] = {}
     for setting in settings:
@@ -113,11 +122,11 @@ def _check_folds(folds: int | None, recipe: str) -> None:
         )
     if folds is not None and folds > MOST_FOLDS:
         raise KineflowError(f"{folds} folds", where="--folds", remedy=f"ask for {MOST_FOLDS} or fewer")
-    if folds is not None and recipe and (folds > 0) != (recipe == FOLDS):
+    if folds is not None and recipe and (folds > 0) != (recipe == FOLDS_RECIPE):
         raise KineflowError(
-            f"{recipe} {'judges by folds' if recipe == FOLDS else 'trains on one split'}",
+            f"{recipe} {'judges by folds' if recipe == FOLDS_RECIPE else 'trains on one split'}",
             where="--folds",
-            remedy=f"leave --folds out; {FOLDS} is the recipe for folds",
+            remedy=f"leave --folds out; {FOLDS_RECIPE} is the recipe for folds",
         )
 
 

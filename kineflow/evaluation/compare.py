@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from kineflow.evaluation.baselines.trivial import trivial_baselines
+from kineflow.evaluation.choice import choose_on_val
 from kineflow.evaluation.curves import read_curves
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
@@ -59,9 +60,13 @@ def compare_models(
         read_imported(Path(source.path), model=source.name, like=like, normalise=source.normalise)
         for source in settings.imported
     )
-    tuned = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
+    compared_on_val = clip_set.usable(Split.VAL)
+    if settings.choose_among:
+        check_clips(cards[0], compared_on_val, Split.VAL)
+    needed_on_val = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
+    needed_on_val |= set(settings.choose_among)
     student = settings.student or cards[0].name
-    needs_threshold = student not in tuned and _both_classes_in_val(clip_set, cards[0], split)
+    needs_threshold = student not in needed_on_val and _both_classes_in_val(clip_set, cards[0], split)
     models: list[Evaluated] = []
     on_val: dict[str, Scores] = {}
     for bundle in bundles:
@@ -77,13 +82,18 @@ def compare_models(
                 preprocessing=card.preprocessing,
             )
         )
-        if card.name in tuned:
+        if card.name in needed_on_val:
             on_val[card.name] = _scores(network, card, clip_set, stored_flow, Split.VAL, settings)
         elif card.name == student and needs_threshold:
             try:
                 on_val[card.name] = _scores(network, card, clip_set, stored_flow, Split.VAL, settings)
             except KineflowError as error:  # a threshold is worth no failed evaluation
                 _LOG.warning("  ! no threshold is chosen on val: %s", error)
+    choice = None
+    if settings.choose_among:
+        candidates = [on_val[name] for name in settings.choose_among]
+        choice = choose_on_val(candidates, [clip.group for clip in compared_on_val])
+        student = choice.winner
     by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
         models=tuple(models),
@@ -94,6 +104,7 @@ def compare_models(
         trivial=trivial_baselines(clip_set, like) if settings.baselines else (),
         groups=tuple(clip.group for clip in clips),
         student_on_val=on_val.get(student),
+        choice=choice,
     )
 
 
@@ -142,7 +153,8 @@ def _check(cards: list[ModelCard], settings: EvaluateSettings) -> None:
     check_names([*names, *(source.name for source in settings.imported)])
     fused = [name for fusion in settings.fusion for name in fusion.models]
     require_known(fused, [*names, *(source.name for source in settings.imported)], what="model")
-    require_known([name for name in (settings.student, settings.baseline) if name is not None], names, what="model")
+    named = [name for name in (settings.student, settings.baseline) if name is not None]
+    require_known([*named, *settings.choose_among], names, what="model")
     for card in cards:
         if card.classes != cards[0].classes:
             raise KineflowError(

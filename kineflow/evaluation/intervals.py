@@ -65,10 +65,10 @@ def share_interval(right: NDArray[Any], groups: Groups = None) -> Interval:
     """Interval of the share of clips that are right.
 
     Args:
-        right: bool ``[N]``, N at least 1.
+        right: bool ``[N]``, N at least 1; or by how many of several models each is answered rightly, in [0, 1].
         groups: Of the clips, ``N``; None: clips are independent.
     """
-    independent = wilson_interval(int(right.sum()), len(right))
+    independent = wilson_interval(float(right.sum()), len(right))
     if groups is None or not groups_repeat(groups):
         return independent
     by_group = _bootstrap(right.astype(np.float64), groups)
@@ -78,34 +78,81 @@ def share_interval(right: NDArray[Any], groups: Groups = None) -> Interval:
     return _wider(independent, by_group)
 
 
-def difference_interval(differences: Values, groups: Groups = None) -> Interval:
+def difference_interval(differences: Values, groups: Groups = None, confidence: float = CONFIDENCE) -> Interval:
     """Interval of the mean difference of two models on the same clips.
 
     Args:
-        differences: ``[N]`` of -1, 0 and 1: right less right; N at least 1.
+        differences: ``[N]`` in [-1, 1]: right less right; N at least 1.
         groups: Of the clips, ``N``; None: clips are independent.
+        confidence: Level, in (0, 1).
     """
-    independent = _paired(int((differences > 0).sum()), int((differences < 0).sum()), len(differences))
+    independent = _paired(_sum(differences), _sum(-differences), len(differences), confidence)
+    return _by_group(differences, groups, independent, confidence)
+
+
+def weighted_difference_interval(
+    differences: Values, groups: Groups = None, confidence: float = CONFIDENCE
+) -> Interval:
+    """As :func:`difference_interval`, of clips that do not count alike, as in a mean over classes.
+
+    Args:
+        differences: ``[N]``, right less right times what the clip counts, of mean 1; N at least 1.
+        groups: Of the clips, ``N``; None: clips are independent, and drawn anew one by one.
+        confidence: Level, in (0, 1).
+    """
+    alone = [str(number) for number in range(len(differences))]
+    return _by_group(differences, groups, _of_draws(differences, alone, confidence), confidence)
+
+
+def _by_group(differences: Values, groups: Groups, independent: Interval, confidence: float) -> Interval:
     if groups is None or not groups_repeat(groups):
         return independent
-    by_group = _bootstrap(differences, groups)
-    if by_group is None:
-        mean, room = float(differences.mean()), wilson_interval(0, len(set(groups)))[1]
-        by_group = max(-1.0, mean - room), min(1.0, mean + room)
-    return _wider(independent, by_group)
+    return _wider(independent, _of_draws(differences, groups, confidence))
 
 
-def _paired(better: int, worse: int, total: int) -> Interval:
+def _of_draws(differences: Values, groups: Sequence[str], confidence: float) -> Interval:
+    drawn = _bootstrap(differences, groups, confidence)
+    if drawn is None:
+        mean, room = float(differences.mean()), wilson_interval(0, len(set(groups)), confidence)[1]
+        drawn = max(-1.0, mean - room), min(1.0, mean + room)
+    return drawn
+
+
+def _sum(differences: Values) -> float:
+    return float(differences.clip(0).sum())
+
+
+def standard_error(values: Values, groups: Groups = None) -> float:
+    """Standard error of a mean; by group, and never below that of independent clips. Infinite for one clip or group.
+
+    Args:
+        values: ``[N]``, N at least 1.
+        groups: Of the clips, ``N``; None: clips are independent.
+    """
+    apart = values - values.mean()
+    each = [np.arange(len(values))]
+    if groups is not None and groups_repeat(groups):
+        each.append(np.unique(np.asarray(groups), return_inverse=True)[1])
+    errors = []
+    for places in each:
+        sums = np.bincount(places, apart)
+        if len(sums) < 2:
+            return math.inf
+        errors.append(math.sqrt(float((sums**2).sum()) * len(sums) / (len(sums) - 1)) / len(values))
+    return max(errors)
+
+
+def _paired(better: float, worse: float, total: int, confidence: float) -> Interval:
     if not better and not worse:
         # No difference was seen: a share of clips below this may differ all the same, either way.
-        unseen = wilson_interval(0, total)[1]
+        unseen = wilson_interval(0, total, confidence)[1]
         return -unseen, unseen
     adjusted, differing = (better - worse) / (total + 2), (better + worse + 1) / (total + 2)
-    half = _z(CONFIDENCE) * math.sqrt(max(0.0, differing - adjusted**2) / (total + 2))
+    half = _z(confidence) * math.sqrt(max(0.0, differing - adjusted**2) / (total + 2))
     return max(-1.0, adjusted - half), min(1.0, adjusted + half)
 
 
-def _bootstrap(values: Values, groups: Sequence[str]) -> Interval | None:
+def _bootstrap(values: Values, groups: Sequence[str], confidence: float = CONFIDENCE) -> Interval | None:
     """Percentiles of the mean over groups drawn anew, seeded; None where all draws are the same."""
     places = np.unique(np.asarray(groups), return_inverse=True)[1]
     sums, counts = np.bincount(places, values), np.bincount(places)
@@ -118,7 +165,7 @@ def _bootstrap(values: Values, groups: Sequence[str]) -> Interval | None:
     every = np.concatenate(means)
     if np.ptp(every) < 1e-12:
         return None
-    low, high = np.quantile(every, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(every, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 

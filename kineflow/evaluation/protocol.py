@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.indexed import MissingMediaError
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
@@ -48,6 +49,7 @@ from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
+from kineflow.storage.ranges import StorageError
 from kineflow.video.decode import read_frames
 
 
@@ -132,8 +134,10 @@ def describe_clips(
     batch_size: int,
     device: torch.device | str = "cpu",
     workers: int = 0,
-) -> Iterator[Tensor]:
+) -> Iterator[Tensor | str]:
     """What a network gives for the windows that cover each clip, float32 [V, D]; of a short clip they are fewer.
+
+    In the place of a clip that cannot be read it is the reason why.
 
     Args:
         network: Takes float32 ``[B, C, T, crop, crop]``; is moved to ``device`` and set to evaluation mode.
@@ -147,7 +151,7 @@ def describe_clips(
         workers: Processes that decode beside this one.
 
     Raises:
-        KineflowError: Flow is missing, or a clip cannot be read.
+        KineflowError: Flow is missing, or the store fails that holds the clips.
     """
     if not clips:
         return
@@ -157,7 +161,12 @@ def describe_clips(
     network.to(device).eval()
     read = _Reader(clip_set, flow_set, card.preprocessing)
     with torch.inference_mode():
-        yield from _outputs(network, _Windows(clips, laid_out, read, 1), batch_size, device, workers)
+        videos = _Windows(clips, laid_out, read, 1)
+        for loaded in _loaded(_Readable(videos), _videos_per_load(videos, batch_size), workers):
+            readable = [video for video in loaded if isinstance(video, Tensor)]
+            outputs = iter(_forward(network, readable, batch_size, device) if readable else ())
+            for video in loaded:
+                yield next(outputs) if isinstance(video, Tensor) else video
 
 
 def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
@@ -203,6 +212,24 @@ class _Windows(Dataset[Tensor]):
         return self.read(self.clips[item], self.windows[item], self.crops)
 
 
+class _Readable(Dataset[Tensor | str]):
+    """The same, and where a video cannot be read the reason why."""
+
+    def __init__(self, windows: _Windows) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, item: int) -> Tensor | str:
+        try:
+            return self.windows[item]
+        except (StorageError, MissingMediaError):
+            raise
+        except KineflowError as error:
+            return error.problem
+
+
 def _distinct(windows: Indices) -> tuple[Indices, Indices]:
     """Windows [V,T] without repeats, and where each is among them, [V]."""
     distinct, places = np.unique(windows, axis=0, return_inverse=True)
@@ -213,15 +240,28 @@ def _outputs(
     network: nn.Module, windows: _Windows, batch_size: int, device: torch.device | str, workers: int
 ) -> Iterator[Tensor]:
     """What the network gives for each video, [V·crops, K]; several share a pass, except as whole frames of any size."""
-    videos_per_load = 1
-    if windows.crops != "whole":
-        videos_per_load = math.ceil(batch_size / (max(map(len, windows.windows)) * windows.crops))
-    loader: DataLoader[Any] = DataLoader(windows, batch_size=videos_per_load, num_workers=workers, collate_fn=list)
-    for videos in loader:
-        views = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
-        parts = torch.split(torch.cat(views), batch_size)
-        logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
-        yield from torch.split(logits, [len(video) for video in views])
+    for videos in _loaded(windows, _videos_per_load(windows, batch_size), workers):
+        yield from _forward(network, videos, batch_size, device)
+
+
+def _videos_per_load(windows: _Windows, batch_size: int) -> int:
+    if windows.crops == "whole":
+        return 1
+    return math.ceil(batch_size / (max(map(len, windows.windows)) * windows.crops))
+
+
+def _loaded(videos: Dataset[Any], at_once: int, workers: int) -> Iterable[list[Any]]:
+    loader: DataLoader[Any] = DataLoader(videos, batch_size=at_once, num_workers=workers, collate_fn=list)
+    return loader
+
+
+def _forward(
+    network: nn.Module, videos: Sequence[Tensor], batch_size: int, device: torch.device | str
+) -> Sequence[Tensor]:
+    views = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
+    parts = torch.split(torch.cat(views), batch_size)
+    logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
+    return torch.split(logits, [len(video) for video in views])
 
 
 def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:

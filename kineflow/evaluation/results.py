@@ -6,6 +6,7 @@
     metrics.json              headline figures of every model and fusion, and what they were measured on
     per_class.csv             model, class, clips, accuracy, change_from_baseline
     confusion.csv             model, true, predicted, clips (pairs that occur)
+    groups.parquet            group of every clip, where groups are known
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from kineflow.evaluation.choice import ModelChoice
 from kineflow.evaluation.curves import Curves
+from kineflow.evaluation.label_efficiency import LabelEfficiency
 from kineflow.evaluation.metrics import (
     Gain,
     Summary,
@@ -41,6 +44,9 @@ from kineflow.storage.spreadsheet import harmless
 
 SCORES_FOLDER = "scores"
 CONFUSION_FILE = "confusion.csv"
+GROUPS_FILE = "groups.parquet"
+FOLDS = "folds"
+"""In place of a split: every labelled clip, judged by a model of a fold that held it out."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class Evaluation:
         trivial: Scores of trivial baselines (:mod:`kineflow.evaluation.baselines`), whose names are apart from models'.
         groups: Of the scored clips, in their order; empty: not known, and intervals take clips as independent.
         student_on_val: The student's scores of ``val``, where they were asked for.
+        choice: How the student was chosen on ``val``; None where it was named.
+        label_efficiency: What the student is worth with fewer labels, where that was tried.
 
     Raises:
         KineflowError: Names are double, reserved or unknown, or the scores are not of the same clips.
@@ -105,6 +113,8 @@ class Evaluation:
     trivial: tuple[Scores, ...] = ()
     groups: tuple[str, ...] = ()
     student_on_val: Scores | None = None
+    choice: ModelChoice | None = None
+    label_efficiency: LabelEfficiency | None = None
 
     def __post_init__(self) -> None:
         check_names([model.name for model in self.models] + [scores.model for scores in self.imported])
@@ -201,16 +211,19 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> None:
+def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str, protocol: str = "") -> None:
     """Write the files of the module's picture into an existing folder.
 
     Args:
         folder: Where to.
         evaluation: What.
         version: Of the data, see :func:`clips_digest`.
+        protocol: How clips were scored, in words.
     """
     for model in evaluation.models:
         model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))
+    if evaluation.groups:
+        _write_groups(folder / GROUPS_FILE, evaluation.models[0].scores.clip_ids, evaluation.groups)
     metrics: dict[str, Any] = {model.name: headline(evaluation.summary_of(model.scores)) for model in evaluation.models}
     metrics["fusion"] = {
         fused.scores.model: headline(evaluation.summary_of(fused.scores))
@@ -223,6 +236,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         | {"student_gain": dataclasses.asdict(evaluation.gain(student, scores))}
         for scores in evaluation.trivial
     }
+    if evaluation.label_efficiency:
+        metrics["label_efficiency"] = dataclasses.asdict(evaluation.label_efficiency)
     split, classes = evaluation.models[0].scores.split, len(evaluation.classes)
     metrics["data"] = {
         "split": split,
@@ -230,7 +245,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         "classes": classes,
         "student": evaluation.student,
         "version": version,
+        "protocol": protocol,
     }
+    if evaluation.choice:
+        metrics["data"]["chosen_on_val"] = {"clips": evaluation.choice.clips, "loss": dict(evaluation.choice.losses)}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     _write_csv(
         folder / PER_CLASS_FILE,
@@ -242,6 +260,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str) -> N
         ("model", "true", "predicted", "clips"),
         (row for model in evaluation.models for row in _confusion_rows(model.scores)),
     )
+
+
+def _write_groups(path: Path, clip_ids: Sequence[str], groups: Sequence[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"clip_id": pa.array(clip_ids, pa.string()), "group": pa.array(groups, pa.string())}), path)
 
 
 def _class_rows(scores: Scores, evaluation: Evaluation) -> Iterable[tuple[str | int, ...]]:

@@ -68,6 +68,8 @@ class EvaluateSettings(Params):
         fusion: Late fusions to report, each of other models.
         imported: Scores of other tools, such as IDT's, that fusions may name.
         student: Name of the model that the report is about; absent: the first one.
+        choose_among: Names of models, the simplest first. The one with the lowest loss on ``val`` becomes the student,
+            or the first whose loss is within one standard error of that. Empty: the student is the one named.
         baseline: Name of the model that it is compared with; absent: none.
         examples: Clips that the report shows.
         baselines: Score trivial baselines too (how often each class occurs, how much moves, one frame, length and size
@@ -86,6 +88,7 @@ class EvaluateSettings(Params):
     fusion: tuple[FusionSettings, ...] = ()
     imported: tuple[ImportedScores, ...] = ()
     student: str | None = None
+    choose_among: tuple[str, ...] = ()
     baseline: str | None = None
     examples: int = Field(8, ge=0, le=24)
     baselines: bool = True
@@ -100,6 +103,14 @@ class EvaluateSettings(Params):
             raise ValueError("fusion.weights must be numbers where scores are imported: there are none of val")
         if self.split != "test" and any(fusion.weights == "val" for fusion in self.fusion):
             raise ValueError("fusion.weights may be 'val' only where split is 'test'")
+        return self
+
+    @model_validator(mode="after")
+    def _choice_fits(self) -> EvaluateSettings:
+        if len(set(self.choose_among)) < len(self.choose_among):
+            raise ValueError("choose_among must name each model once")
+        if self.choose_among and self.split != "test":
+            raise ValueError("choose_among chooses on val, and so is for the split test")
         return self
 
     @property

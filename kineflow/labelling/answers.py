@@ -1,8 +1,8 @@
 """What somebody has answered: the CSV file that the page saves, or a list that was filled in by hand.
 
 The file comes from outside, and a spreadsheet may have written it anew: with a byte order mark, semicolons or tabs,
-other line ends, a comma in numbers. Of its columns ``path``, ``label``, ``start`` and ``end`` are read, by any usual
-name.
+other line ends, a comma in numbers. Of its columns ``path``, ``label``, ``start``, ``end``, ``start_frame`` and
+``end_frame`` are read, by any usual name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kineflow.data.layouts.checks import checked_path, checked_seconds
+from kineflow.data.layouts.checks import checked_frame, checked_path, checked_seconds
 from kineflow.data.source import LocalSource
 from kineflow.storage.errors import KineflowError
+from kineflow.survey.clips_csv import FRAMES, TIMES
 from kineflow.survey.loose_csv import loose_rows
 
 _MOST_BYTES = 2**26
@@ -29,6 +30,7 @@ class Answer:
         path: Of the video, below the source root.
         label: The class; empty: no answer.
         start_sec, end_sec: The part of the video, in seconds; None: its start or end.
+        start_frame, end_frame: The part in numbers of frames; None where it is told in seconds, or is all.
         names_part: Whether the file has columns for parts: else a path alone may name one.
         where: File and line, for messages.
     """
@@ -37,6 +39,8 @@ class Answer:
     label: str
     start_sec: float | None
     end_sec: float | None
+    start_frame: int | None
+    end_frame: int | None
     names_part: bool
     where: str
 
@@ -73,9 +77,11 @@ def read_answers(path: Path, *, root: str) -> tuple[list[Answer], list[KineflowE
 
 
 def _answer(row: Mapping[str, str], where: str, root: str) -> Answer:
-    start, end = (_seconds(row.get(column, ""), column, where) for column in ("start", "end"))
+    start, end = (_seconds(row.get(column, ""), column, where) for column in TIMES)
+    first, stop = (checked_frame(row[key], key, where=where) if row.get(key) else None for key in FRAMES)
     path = checked_path(row["path"], where=where, root=root)
-    return Answer(path, row["label"], start, end, "start" in row or "end" in row, where)
+    names_part = any(column in row for column in (*TIMES, *FRAMES))
+    return Answer(path, row["label"], start, end, first, stop, names_part, where)
 
 
 def _seconds(text: str, column: str, where: str) -> float | None:

@@ -22,6 +22,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 from kineflow.storage.page_policy import scripted_policy
 from kineflow.storage.spreadsheet import harmless
+from kineflow.survey.clips_csv import FRAMES, TIMES
 
 PAGE_FILE = "index.html"
 LIST_FILE = "clips.csv"
@@ -38,9 +39,9 @@ def write_labelling(folder: Path, questions: Questions, *, list_name: str) -> No
     """Write ``index.html``, ``clips.csv`` and ``clips/001.mp4`` …, whole or not at all.
 
     ``clips.csv`` has a row a clip: ``path``, ``label`` (empty, or the one that is suspected), where some clip is a part
-    of its video ``start`` and ``end`` in seconds, then ``clip_id``, ``suggestion`` (the most probable class),
-    ``probability`` and ``why``. The page saves a file of the same columns. Clips are links to the stored ones where the
-    file system allows.
+    of its video ``start`` and ``end`` in seconds, or ``start_frame`` and ``end_frame``, then ``clip_id``,
+    ``suggestion`` (the most probable class), ``probability`` and ``why``. The page saves a file of the same columns.
+    Clips are links to the stored ones where the file system allows.
 
     Args:
         folder: To write; one that was written before is replaced, if nobody has worked in it.
@@ -53,7 +54,7 @@ def write_labelling(folder: Path, questions: Questions, *, list_name: str) -> No
     asked = [*questions.suggested, *questions.suspected]
     if not asked:
         raise KineflowError("there is no clip to ask about", where=folder, remedy="give the list unlabelled clips")
-    _check_replaceable(folder)
+    check_replaceable(folder)
     columns, rows = _table(asked)
     with atomic_folder(folder) as partial:
         clips = _put_clips(asked, partial / CLIPS_FOLDER)
@@ -65,8 +66,12 @@ def write_labelling(folder: Path, questions: Questions, *, list_name: str) -> No
         (partial / PAGE_FILE).write_text(html, encoding="utf-8")
 
 
-def _check_replaceable(folder: Path) -> None:
-    """See that a folder holds nothing that somebody would miss."""
+def check_replaceable(folder: Path) -> None:
+    """See that a folder holds nothing that somebody would miss.
+
+    Raises:
+        KineflowError: It does.
+    """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise KineflowError("a link or a file, where a folder is to be written", where=folder, remedy="name another")
     if not folder.exists():
@@ -97,14 +102,16 @@ def _digest_on(page: Path) -> str:
 
 def _table(asked: Sequence[Question]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of the list."""
-    has_parts = any(each.start_sec is not None or each.end_sec is not None for each in asked)
-    columns = ["path", "label", *(["start", "end"] if has_parts else [])]
+    has_times = any(each.start_sec is not None or each.end_sec is not None for each in asked)
+    has_frames = any(each.start_frame is not None or each.end_frame is not None for each in asked)
+    columns = ["path", "label", *(TIMES if has_times else ()), *(FRAMES if has_frames else ())]
     rows = []
     for each in asked:
-        times = ["" if at is None else f"{at:.10g}" for at in (each.start_sec, each.end_sec)] if has_parts else []
+        times = ["" if at is None else f"{at:.10g}" for at in (each.start_sec, each.end_sec)] if has_times else []
+        frames = ["" if n is None else str(n) for n in (each.start_frame, each.end_frame)] if has_frames else []
         suggestion, probability = next(iter(_ranked(each)), ("", None))
         said = "" if probability is None else f"{probability:.3f}"
-        rows.append([each.path, each.label, *times, each.clip_id, suggestion, said, each.why])
+        rows.append([each.path, each.label, *times, *frames, each.clip_id, suggestion, said, each.why])
     return [*columns, "clip_id", "suggestion", "probability", "why"], rows
 
 

@@ -20,6 +20,7 @@ class Question:
         why: It is asked, in a short sentence.
         start_sec: Where the clip begins in its video, in seconds; None: at the video's start.
         end_sec: Where it ends; None: at the video's end.
+        start_frame, end_frame: The same in numbers of frames, where the list tells the part so.
     """
 
     clip_id: str
@@ -30,6 +31,8 @@ class Question:
     why: str
     start_sec: float | None
     end_sec: float | None
+    start_frame: int | None = None
+    end_frame: int | None = None
 
 
 @dataclass(frozen=True)

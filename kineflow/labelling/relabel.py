@@ -28,7 +28,7 @@ from kineflow.storage.spreadsheet import as_given
 
 _SHOWN = 10
 _BOM = "\ufeff"
-_Key = tuple[str, int, int | None]
+_Key = tuple[str, int, int | None, int | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,11 @@ def _matched(listed: _ReadList, answers: Sequence[Answer], faults: list[Kineflow
     by_path: dict[str, list[int]] = {}
     for place, clip in enumerate(listed.clips):
         path = checked_path(clip.source, where=clip.listed_at, root=listed.root)
-        by_part.setdefault(_key(path, clip.start_sec, clip.end_sec), []).append(place)
+        by_part.setdefault(_key(path, clip), []).append(place)
         by_path.setdefault(_composed(path), []).append(place)
     first: dict[int, Answer] = {}
     for answer in answers:
-        key = _key(answer.path, answer.start_sec, answer.end_sec)
+        key = _key(answer.path, answer)
         places = by_part.get(key, []) if answer.names_part else by_path.get(_composed(answer.path), [])
         if len(places) != 1:
             faults.append(_no_one_row(answer, len(places), is_listed=_composed(answer.path) in by_path))
@@ -233,9 +233,10 @@ def _look(label: str) -> str:
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", label).casefold())
 
 
-def _key(path: str, start_sec: float | None, end_sec: float | None) -> _Key:
+def _key(path: str, part: ListedClip | Answer) -> _Key:
     """What tells a clip of the list from the others: to the millisecond, for files round times."""
-    return _composed(path), round((start_sec or 0.0) * 1000), None if end_sec is None else round(end_sec * 1000)
+    end = None if part.end_sec is None else round(part.end_sec * 1000)
+    return _composed(path), round((part.start_sec or 0.0) * 1000), end, part.start_frame, part.end_frame
 
 
 def _composed(path: str) -> str:

@@ -22,11 +22,19 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
-WEIGHTS_TAG = "weights.sha256"
 DATA_TAG = "data.version"
 CLIPS_TAG = "data.clips"
 METRICS_TAG = "evaluation.metrics"
-GATE_TAG = "gate"
+PROTOCOL_TAG = "evaluation.protocol"
+OUTCOMES_TAG = "evaluation.outcomes.sha256"
+SIZE_TAG = "weights.bytes"
+LATENCY_TAG = "latency.example_ms"
+POLICY_TAG = "kineflow.policy"
+"""Of the registered model: what promoting any of its versions asks for."""
+APPLIED_TAG = "promotion.policy"
+"""Of a version: the policy by which it was promoted, and where that was read."""
+MAX_MODEL_TAG_CHARS = 5000
+"""Of a registered model's tag in MLflow's database."""
 NOT_THERE = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 """MLflow's codes for what is missing."""
 

@@ -36,12 +36,18 @@ class Measured:
         clips_digest: Hash of the clips and labels it was measured on.
         clips: How many they were.
         gains: What its top-1 is above each trivial baseline of the evaluation, by name.
+        protocol: How the clips were scored, in words; empty when not known.
+        latency_ms: Time for the input example on a CPU; None when not known.
+        size_mb: Megabytes (10^6) of weights; None when not known.
     """
 
     metrics: Mapping[str, float]
     clips_digest: str
     clips: int = 0
     gains: Mapping[str, GainOver] = field(default_factory=dict)
+    protocol: str = ""
+    latency_ms: float | None = None
+    size_mb: float | None = None
 
     @property
     def headline(self) -> dict[str, float]:
@@ -59,13 +65,7 @@ def read_evaluation(folder: Path, model: str) -> Measured:
     Raises:
         KineflowError: A file is missing or malformed, or the model was not evaluated.
     """
-    path = folder / METRICS_FILE
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise KineflowError(
-            f"no readable evaluation: {error}", where=path, remedy="run the evaluate step into this folder"
-        ) from None
+    content, path = _metrics(folder), folder / METRICS_FILE
     match content:
         case {"data": {"version": str(version), "clips": int(clips)}}:
             pass
@@ -81,7 +81,38 @@ def read_evaluation(folder: Path, model: str) -> Measured:
             remedy="pass the model's own evaluation, or evaluate it too",
         )
     metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
-    return Measured(metrics | _per_class(folder / PER_CLASS_FILE, model), version, clips, _gains(content, model, path))
+    figures, protocol = metrics | _per_class(folder / PER_CLASS_FILE, model), content["data"].get("protocol", "")
+    return Measured(figures, version, clips, _gains(content, model, path), str(protocol))
+
+
+def student_of(folder: Path) -> str:
+    """Name of the model that an evaluation is about.
+
+    Args:
+        folder: Output of the evaluate step.
+
+    Raises:
+        KineflowError: ``metrics.json`` is missing or malformed.
+    """
+    match _metrics(folder):
+        case {"data": {"student": str(student)}}:
+            return student
+        case _:
+            raise KineflowError(
+                "does not say which model it is about (data.student)",
+                where=folder / METRICS_FILE,
+                remedy=_EVALUATE_AGAIN,
+            )
+
+
+def _metrics(folder: Path) -> Any:
+    path = folder / METRICS_FILE
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise KineflowError(
+            f"no readable evaluation: {error}", where=path, remedy="run the evaluate step into this folder"
+        ) from None
 
 
 def _gains(content: Mapping[str, Any], model: str, path: Path) -> dict[str, GainOver]:

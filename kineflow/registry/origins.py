@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kineflow.registry.aliases import CHAMPION, CLIPS_TAG, DATA_TAG, NOT_THERE, WEIGHTS_TAG, check_name, store_errors
+from kineflow.registry.aliases import CHAMPION, CLIPS_TAG, DATA_TAG, NOT_THERE, check_name, store_errors
+from kineflow.serving.stored_files import WEIGHTS_TAG
 from kineflow.storage.credentials import mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import KIND_TAG, PIPELINE_TAG
@@ -124,21 +125,6 @@ def kept_file(origins: Origins, name: str, folder: Path, *, root: Path | None = 
         if name not in {each.path for each in client.list_artifacts(origins.run_id)}:
             return None
         return Path(client.download_artifacts(origins.run_id, name, str(folder)))
-
-
-def registered_bundle(origins: Origins, folder: Path, *, root: Path | None = None) -> Path:
-    """The bundle of the version, downloaded: weights and card; nothing of it is run.
-
-    Raises:
-        KineflowError: The store cannot be used, or has no such files.
-    """
-    import mlflow
-
-    uri = tracking_uri(root)
-    connect(uri, must_exist=True)
-    with store_errors(uri):
-        model = f"models:/{origins.name}/{origins.version}/artifacts/model"
-        return Path(mlflow.artifacts.download_artifacts(model, dst_path=str(folder), tracking_uri=uri))
 
 
 def _find(client: Any, name: str, version: str | None, alias: str) -> Any | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kineflow.registry.measured import PER_CLASS, Measured
+from kineflow.registry.paired import FIGURES, Paired
 from kineflow.storage.config import Params
 
 _ROUNDING = 1e-9  # 0.82 - 0.80 is a gain of 0.02, whatever binary fractions say
@@ -18,16 +19,47 @@ class Gate(Params):
     """What a candidate must show to become the champion."""
 
     primary_metric: str = "top1"
-    """Figure of the evaluation in which a candidate must beat the champion; higher is better."""
+    """Figure of the evaluation in which a candidate is compared with the champion; higher is better."""
+
+    test: Literal["better", "not_worse", "none"] = "better"
+    """Asked of the interval of the gain over the champion, from the answers of both to the same clips (of ``top1``,
+    ``top5`` and ``mean_class_accuracy``): ``better`` wants it above 0, ``not_worse`` above ``-margin``; ``none``
+    looks at the figures alone, and chance may decide."""
+
+    level: float = Field(default=0.95, ge=0.5, lt=1)
+    """Confidence level of that interval."""
+
+    margin: float = Field(default=0.0, ge=0, le=1)
+    """Loss that ``not_worse`` puts up with."""
 
     min_gain: float = Field(default=0.0, ge=0, le=1)
-    """By how much at least; with 0, a tie is enough."""
+    """Least gain over the champion, whatever its interval; ``not_worse`` does not ask for it."""
 
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """Lowest value allowed by figure, for the first champion too, e.g. ``{top1: 0.5}``."""
 
     per_class_floor: float | None = Field(default=None, ge=0, le=1)
     """Lowest share of clips right in any class; null asks for none."""
+
+    max_ece: float | None = Field(default=None, ge=0, le=1)
+    """Highest expected calibration error; null asks for none."""
+
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    """Longest time for the input example on the machine that registered it, median of three; null asks for none."""
+
+    max_size_mb: float | None = Field(default=None, gt=0)
+    """Most megabytes of weights; null asks for none."""
+
+    lineage: tuple[str, ...] = ()
+    """Tags that the version must have, e.g. ``[git.commit, dvc.data.md5]``."""
+
+    @model_validator(mode="after")
+    def _there_is_such_a_test(self) -> Self:
+        if self.test != "none" and self.primary_metric not in FIGURES:
+            raise ValueError(
+                f"test: {self.test} is of {', '.join(FIGURES)}; for {self.primary_metric!r} set test: none"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -38,28 +70,75 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-def decide(candidate: Measured, champion: Measured | None, gate: Gate, *, other_data_allowed: bool = False) -> Decision:
+def decide(
+    candidate: Measured,
+    champion: Measured | None,
+    gate: Gate,
+    *,
+    paired: Paired | None = None,
+    unpaired: str = "",
+    other_data_allowed: bool = False,
+) -> Decision:
     """Hold a candidate against the champion.
 
     Args:
         candidate: What the candidate has shown.
         champion: The same of the champion; None when there is none yet, and the floors alone decide.
         gate: What is asked for.
-        other_data_allowed: Compare figures even though they were measured on different clips.
+        paired: The gain over the champion on the same clips, with its interval.
+        unpaired: Why there is none.
+        other_data_allowed: Compare figures even though they were measured on different clips or by another protocol.
 
     Returns:
         A refusal with all its reasons, or a permission with those that speak for it.
     """
-    against = _below_floors(candidate, gate)
+    against = _beyond_bounds(candidate, gate)
     gain, faults = _gain(candidate, champion, gate)
     against += faults
-    if champion is not None and champion.clips_digest != candidate.clips_digest and not other_data_allowed:
-        against.append(
+    tested = ""
+    if champion is not None:
+        others = _other_data(candidate, champion)
+        if others and not other_data_allowed:
+            against += others
+        elif not faults:
+            tested, failed = _test(gate, paired, unpaired, on_other_data=bool(others))
+            against += failed
+    return Decision(False, tuple(against)) if against else Decision(True, tuple(filter(None, (gain, tested))))
+
+
+def _other_data(candidate: Measured, champion: Measured) -> list[str]:
+    different = []
+    if champion.clips_digest != candidate.clips_digest:
+        different.append(
             "the two were evaluated on different data "
             f"({candidate.clips_digest[:12]} and, the champion, {champion.clips_digest[:12]}): "
             "evaluate both on the same test clips"
         )
-    return Decision(False, tuple(against)) if against else Decision(True, (gain,))
+    if champion.protocol != candidate.protocol:
+        different.append(
+            f"the two were evaluated by different protocols ({candidate.protocol or 'not known'}; the champion, "
+            f"{champion.protocol or 'not known'}): evaluate both by the same"
+        )
+    return different
+
+
+def _test(gate: Gate, paired: Paired | None, unpaired: str, *, on_other_data: bool) -> tuple[str, list[str]]:
+    """What the paired test says, or why it refuses."""
+    if gate.test == "none":
+        return "", []
+    if paired is None:
+        if on_other_data:
+            return f"not tested: {unpaired}", []
+        return "", [f"no paired test of {gate.primary_metric}: {unpaired}"]
+    least = 0.0 if gate.test == "better" else -gate.margin
+    words = (
+        f"on {paired.clips} clips that both were asked about, {gate.primary_metric} gains {paired.value:+.1%}, from "
+        f"{paired.low:+.1%} to {paired.high:+.1%} at {gate.level:.3g}"
+    )
+    if paired.low > least:
+        return words, []
+    asked = "above 0" if gate.test == "better" else f"above {least:+.1%}"
+    return "", [f"{words}: that may be chance; an interval {asked} is asked for (test: {gate.test})"]
 
 
 def not_above(candidate: Measured) -> list[str]:
@@ -90,9 +169,24 @@ def _gain(candidate: Measured, champion: Measured | None, gate: Gate) -> tuple[s
     if held is None:
         return "", [f"the champion has no figure {name!r} to compare with"]
     comparison = f"{name} {value:.4g} against the champion's {held:.4g}"
-    if value - held < gate.min_gain - _ROUNDING:
-        return "", [f"{comparison}: a gain of {value - held:+.4g}, and {gate.min_gain:+.4g} is asked for"]
+    least = -gate.margin if gate.test == "not_worse" else gate.min_gain
+    if value - held < least - _ROUNDING:
+        return "", [f"{comparison}: a gain of {value - held:+.4g}, and {least:+.4g} is asked for"]
     return f"{comparison}: a gain of {value - held:+.4g}", []
+
+
+def _beyond_bounds(candidate: Measured, gate: Gate) -> list[str]:
+    faults = [*_below_floors(candidate, gate)]
+    for what, value, most, unit in (
+        ("ece", _finite(candidate, "ece"), gate.max_ece, ""),
+        ("latency of the input example", candidate.latency_ms, gate.max_latency_ms, " ms"),
+        ("size of the weights", candidate.size_mb, gate.max_size_mb, " MB"),
+    ):
+        if most is not None and value is None:
+            faults.append(f"{what} is not known, and at most {most:.4g}{unit} is asked for: train and register anew")
+        elif most is not None and value is not None and value > most + _ROUNDING:
+            faults.append(f"{what} is {value:.4g}{unit}, and at most {most:.4g}{unit} is asked for")
+    return faults
 
 
 def _below_floors(candidate: Measured, gate: Gate) -> list[str]:

@@ -11,21 +11,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kineflow.models.bundle import weights_digest
-from kineflow.models.card import load_card
+from kineflow.models.bundle import WEIGHTS_FILE, weights_digest
+from kineflow.models.card import CARD_FILE, load_card
 from kineflow.registry.aliases import (
     CANDIDATE,
     CLIPS_TAG,
     DATA_TAG,
-    GATE_TAG,
+    LATENCY_TAG,
     METRICS_TAG,
-    WEIGHTS_TAG,
+    OUTCOMES_TAG,
+    POLICY_TAG,
+    PROTOCOL_TAG,
+    SIZE_TAG,
     check_name,
     store_errors,
 )
 from kineflow.registry.measured import Measured
+from kineflow.registry.outcomes import OUTCOMES_FILE, Outcomes
 from kineflow.registry.policy import Gate
+from kineflow.registry.stated_policy import policy_text
+from kineflow.serving.stored_files import CARD_TAG, WEIGHTS_TAG
 from kineflow.storage.credentials import mask_uri, redact
+from kineflow.storage.files import sha256_of
 from kineflow.storage.project import current_project
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.parent import link_model
@@ -68,6 +75,7 @@ def register_student(
     *,
     name: str,
     evaluation: Measured,
+    outcomes: Outcomes | None = None,
     gate: Gate | None = None,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -82,7 +90,8 @@ def register_student(
         bundle: See :mod:`kineflow.models.bundle`.
         name: Of the registered model; made when it is not there.
         evaluation: What the model has shown.
-        gate: Kept with the version: what a promotion asks for when it is told nothing else.
+        outcomes: What it answered to each clip; without them it cannot be tested against another version.
+        gate: Kept with the registered model, for all of its versions: what a promotion asks for outside of a project.
         run_id: MLflow run that the model belongs to; one of its own is made when None.
         tags: Facts beside the lineage of the bundle, the code and the run.
         example: Bytes of a short video, stored as the input example; one is made when None.
@@ -95,7 +104,7 @@ def register_student(
     root = current_project() if root is None else root
     uri = tracking_uri(root)
     client = connect(uri)
-    digest = weights_digest(bundle)
+    digest, policy = weights_digest(bundle), policy_text(gate or Gate())
     facts = {
         **{f"lineage.{key}": value for key, value in load_card(bundle).lineage.items()},
         **{key: value for key, value in lineage_tags(root).items() if not key.startswith(("mlflow.", "env."))},
@@ -106,18 +115,23 @@ def register_student(
         DATA_TAG: evaluation.clips_digest,
         CLIPS_TAG: str(evaluation.clips),
         METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
-        GATE_TAG: json.dumps((gate or Gate()).model_dump(), sort_keys=True),
+        PROTOCOL_TAG: evaluation.protocol,
+        CARD_TAG: sha256_of(bundle / CARD_FILE),
+        SIZE_TAG: str((bundle / WEIGHTS_FILE).stat().st_size),
         "validation_status": "pending",
     }
     with store_errors(uri), store_lock(uri):
-        existing = _find_version(client, name, digest, evaluation.clips_digest)
+        existing = _find_version(client, name, digest, evaluation)
         if existing is None:
-            with _run(client, uri, run_id, name) as belongs_to:
+            with _run(client, uri, run_id, name) as belongs_to, _described(facts, outcomes) as files:
                 version = _create_version(
-                    client, bundle, belongs_to, name=name, facts=facts, measured=evaluation, example=example
+                    client, bundle, files, belongs_to, name=name, facts=facts, measured=evaluation, example=example
                 )
         else:
-            version = existing
+            version = str(existing.version)
+            with _described(facts, outcomes) as files:
+                _complete(client, existing, facts, files)
+        client.set_registered_model_tag(name, POLICY_TAG, policy)
         client.set_registered_model_alias(name, CANDIDATE, version)
     return Registration(
         name, version, existing is None, digest, evaluation.clips_digest, evaluation.headline, mask_uri(uri)
@@ -127,6 +141,7 @@ def register_student(
 def _create_version(
     client: Any,
     bundle: Path,
+    files: Path,
     run_id: str,
     *,
     name: str,
@@ -138,7 +153,8 @@ def _create_version(
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    from kineflow.serving.served_model import save_video_model
+    from kineflow.serving.served_model import latency_ms, save_video_model
+    from kineflow.serving.trial import example_video
 
     logged = client.create_logged_model(
         client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, model_type="video"
@@ -147,8 +163,11 @@ def _create_version(
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "model"
             identity = Model(model_id=logged.model_id, model_uuid=logged.model_id, run_id=run_id)
-            save_video_model(local, bundle, mlflow_model=identity, example=example)
+            video = example or example_video(load_card(bundle))
+            save_video_model(local, bundle, mlflow_model=identity, example=video)
+            facts = {**facts, LATENCY_TAG: f"{latency_ms(local, video):.4g}"}
             client.log_model_artifacts(logged.model_id, str(local))
+            client.log_model_artifacts(logged.model_id, str(files))
     except BaseException:
         client.finalize_logged_model(logged.model_id, "FAILED")
         raise
@@ -173,6 +192,26 @@ def _create_version(
     link = json.dumps([{"name": name, "version": version}])
     client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": link, WEIGHTS_TAG: facts[WEIGHTS_TAG]})
     return version
+
+
+@contextmanager
+def _described(facts: dict[str, str], outcomes: Outcomes | None) -> Iterator[Path]:
+    """A folder of what is kept beside the model's own files, whose digest is added to the facts."""
+    with tempfile.TemporaryDirectory() as folder:
+        if outcomes is not None:
+            outcomes.save(Path(folder) / OUTCOMES_FILE)
+            facts[OUTCOMES_TAG] = sha256_of(Path(folder) / OUTCOMES_FILE)
+        yield Path(folder)
+
+
+def _complete(client: Any, version: Any, facts: Mapping[str, str], files: Path) -> None:
+    """Give a version that an earlier release registered what it lacks; what it has stays."""
+    if OUTCOMES_TAG in facts and OUTCOMES_TAG not in version.tags and "model_id" in version.tags:
+        client.log_model_artifacts(version.tags["model_id"], str(files))
+        client.set_model_version_tag(version.name, version.version, OUTCOMES_TAG, facts[OUTCOMES_TAG])
+    for tag in (PROTOCOL_TAG, CARD_TAG, SIZE_TAG):
+        if tag in facts and tag not in version.tags:
+            client.set_model_version_tag(version.name, version.version, tag, facts[tag])
 
 
 def _log_figures(client: Any, run_id: str, model_id: str, measured: Measured) -> None:
@@ -201,11 +240,16 @@ def _run(client: Any, uri: str, run_id: str | None, name: str) -> Iterator[str]:
         client.set_terminated(own, status)
 
 
-def _find_version(client: Any, name: str, digest: str, clips_digest: str) -> str | None:
-    """The oldest version with these weights and this evaluation data."""
+def _find_version(client: Any, name: str, digest: str, measured: Measured) -> Any | None:
+    """The oldest version with these weights, evaluated on this data by this protocol."""
     query = f"name = '{name}' AND tags.`{WEIGHTS_TAG}` = '{digest}'"
-    versions = [each for each in client.search_model_versions(query) if each.tags.get(DATA_TAG) == clips_digest]
-    return min((str(each.version) for each in versions), key=int, default=None)
+    versions = [
+        each
+        for each in client.search_model_versions(query)
+        if each.tags.get(DATA_TAG) == measured.clips_digest
+        and each.tags.get(PROTOCOL_TAG, measured.protocol) == measured.protocol  # earlier releases kept none
+    ]
+    return min(versions, key=lambda each: int(each.version), default=None)
 
 
 def _run_tags(client: Any, run_id: str | None) -> dict[str, str]:

@@ -14,6 +14,9 @@ class RegistrationSettings(Gate):
     name: str = Field(pattern=NAME_PATTERN)
     """Of the registered model: letters, digits, ``.``, ``_`` and ``-``."""
 
+    intended_use: str = Field(default="", max_length=2000)
+    """What the model is for, and what not, in your words: the head of its page; empty: which classes it knows."""
+
     tags: dict[str, str] = Field(default_factory=dict)
     """Further facts to keep with the version."""
 

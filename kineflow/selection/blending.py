@@ -118,9 +118,13 @@ def fit_family(described: Described, candidate: Candidate) -> Model:
     return Model(candidate.family, _scaled(linear, 1 / candidate.temperature))
 
 
-def fit_blend(described: Described, candidates: Sequence[Candidate]) -> Model:
-    """The calibrated mean of several families, fitted on all of the clips, as one classifier over their columns."""
-    _, temperature = _calibrate(described, np.mean([candidate.logits for candidate in candidates], axis=0))
+def temperature_of(described: Described, candidates: Sequence[Candidate]) -> float:
+    """What calibrates the mean of several families: the temperature at which their folds' logits cost least."""
+    return _calibrate(described, np.mean([candidate.logits for candidate in candidates], axis=0))[1]
+
+
+def fit_blend(described: Described, candidates: Sequence[Candidate], temperature: float) -> Model:
+    """The mean of several families at a temperature, fitted on all of the clips: one classifier over their columns."""
     family = tuple(group for group in described.blocks if any(group in each.family for each in candidates))
     sizes = {group: described.blocks[group].stop - described.blocks[group].start for group in family}
     ends = dict(zip(family, np.cumsum(list(sizes.values())), strict=True))

@@ -15,6 +15,7 @@ import torch
 from kineflow.evaluation.protocol import describe_clips
 from kineflow.models.bundle import weights_digest
 from kineflow.models.card import ModelCard
+from kineflow.models.clip_descriptor import ClipDescriptor
 from kineflow.models.network import VideoNetwork
 from kineflow.selection.described import Described
 from kineflow.selection.settings import DescribeSettings
@@ -55,7 +56,7 @@ def describe(
     card: ModelCard,
     bundle: Path,
     clip_set: ClipSet,
-    flow_set: FlowSet,
+    flow_set: FlowSet | None,
     clips: Sequence[Clip],
     media: SetMedia,
     settings: DescribeSettings,
@@ -67,10 +68,13 @@ def describe(
         card: Its card.
         bundle: Its folder.
         clip_set: Where the clips lie.
-        flow_set: Their flow.
+        flow_set: Their flow; None where the network reads none.
         clips: Usable ones.
         media: Where the descriptions are put.
         settings: Windows, and how they are read.
+
+    Raises:
+        KineflowError: The store that holds the clips fails. A clip that cannot be read is listed with the reason.
     """
     window = dataclasses.replace(card.preprocessing, fps=clip_set.fps)
     source = FeatureSource(weights_digest(bundle), card.name, "vector", window, flow_source_of(flow_set, clip_set))
@@ -98,10 +102,21 @@ def describe(
         workers=settings.workers,
         device="cuda" if torch.cuda.is_available() else "cpu",
     )
+    unreadable: dict[str, str] = {}
     for path, rows in zip(waiting, track(found, total=len(waiting), what="describe"), strict=True):
+        if isinstance(rows, str):
+            unreadable[path] = rows
+            _LOG.warning("  ! %s is left out: %s", waiting[path].clip_id, rows)
+            continue
         write_features(media.store.work_path(path), rows)
         media.store.publish(path)
-    return Descriptions(source, entries, len(waiting), time.monotonic() - start)
+    entries = tuple(
+        FeatureEntry(entry.clip_id, "", 0, Status.UNREADABLE, unreadable[entry.path])
+        if entry.path in unreadable
+        else entry
+        for entry in entries
+    )
+    return Descriptions(source, entries, len(waiting) - len(unreadable), time.monotonic() - start)
 
 
 def read_described(
@@ -124,6 +139,15 @@ def read_described(
         blocks=blocks,
         classes=len(clip_set.classes),
     )
+
+
+def blocks_of(network: ClipDescriptor) -> dict[str, slice]:
+    """Columns of each group of descriptors."""
+    blocks, start = {}, 0
+    for group, size in network.sizes.items():
+        blocks[group] = slice(start, start + size)
+        start += size
+    return blocks
 
 
 def check_same_network(features: FeatureSet, bundle: Path) -> None:

@@ -7,10 +7,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kineflow.selection.blending import Model, fit_blend, fit_family, folds_of, rank_families
-from kineflow.selection.described import Described, Matrix
-from kineflow.storage.errors import KineflowError
+from kineflow.selection.blending import Candidate, Model, fit_blend, fit_family, folds_of, rank_families, temperature_of
+from kineflow.selection.described import Described, Labels, Matrix
 from kineflow.storage.progress import track
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What labelled clips chose.
+
+    Attributes:
+        model: The calibrated mean of the best families.
+        members: Those families, the best one first.
+        temperature: Of their mean.
+        single: The calibrated classifier of every family, the best one first.
+    """
+
+    model: Model
+    members: tuple[Candidate, ...]
+    temperature: float
+    single: dict[tuple[str, ...], Model]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A choice that was made without some of the clips.
+
+    Attributes:
+        learnt_from: Places of the clips that chose, [n].
+        held_out: Places of those that judge, [m].
+        choice: What was chosen.
+    """
+
+    learnt_from: Labels
+    held_out: Labels
+    choice: Choice
 
 
 @dataclass(frozen=True)
@@ -20,25 +51,12 @@ class Judged:
     Attributes:
         blend: [N, K], log probabilities of each judged clip.
         families: The same by family, each at the strength that the training clips chose.
+        folds: What was chosen in each.
     """
 
     blend: Matrix
     families: dict[tuple[str, ...], Matrix]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What labelled clips chose.
-
-    Attributes:
-        model: The calibrated mean of the best families.
-        members: Names of those families, the best one first.
-        single: The calibrated classifier of every family, the best one first.
-    """
-
-    model: Model
-    members: tuple[str, ...]
-    single: dict[tuple[str, ...], Model]
+    folds: tuple[Fold, ...]
 
 
 def choose(
@@ -61,10 +79,12 @@ def choose(
         seed: Decides the folds.
     """
     ranked = rank_families(described, families, strengths, folds=folds, seed=seed)
-    best = ranked[:members]
+    best = tuple(ranked[:members])
+    temperature = temperature_of(described, best)
     return Choice(
-        fit_blend(described, best),
-        tuple(candidate.name for candidate in best),
+        fit_blend(described, best, temperature),
+        best,
+        temperature,
         {candidate.family: fit_family(described, candidate) for candidate in ranked},
     )
 
@@ -84,6 +104,7 @@ def judge_by_folds(
     """
     blend = np.zeros((len(described), described.classes))
     single = {family: np.zeros_like(blend) for family in families}
+    made = []
     splits = list(folds_of(described, folds, seed))
     for train, held_out in track(splits, total=len(splits), what="folds", unit="fold"):
         choice = choose(described.subset(train), families, strengths, members=members, folds=folds, seed=seed + 1)
@@ -91,22 +112,5 @@ def judge_by_folds(
         blend[held_out] = choice.model.scores(held)
         for family, model in choice.single.items():
             single[family][held_out] = model.scores(held)
-    return Judged(blend, single)
-
-
-def require_groups(described: Described, classes: Sequence[str]) -> None:
-    """Check that every class can be in training and judged at once.
-
-    Raises:
-        KineflowError: There is one class, or the clips of one are all of one group.
-    """
-    if len(classes) < 2:
-        raise KineflowError("the labelled clips have one class", remedy="add clips of a second class")
-    groups = np.array(described.groups)
-    few = [name for index, name in enumerate(classes) if len(set(groups[described.labels == index])) < 2]
-    if few:
-        raise KineflowError(
-            f"the clips of {len(few)} classes are of one group or none, first {few[0]!r}: whatever learnt them "
-            "could not be judged on another",
-            remedy="add clips of these classes from other recordings, or correct the column `group` of the list",
-        )
+        made.append(Fold(train, held_out, choice))
+    return Judged(blend, single, tuple(made))

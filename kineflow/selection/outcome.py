@@ -18,15 +18,18 @@ from torch import nn
 from kineflow.evaluation.baselines.classifier import class_prior, fit_baseline, one_thread, probabilities_of
 from kineflow.evaluation.baselines.features import baseline_features
 from kineflow.evaluation.baselines.trivial import CLASS_PRIOR, trivial_baselines
-from kineflow.evaluation.results import Evaluated, Evaluation
+from kineflow.evaluation.label_efficiency import label_efficiency
+from kineflow.evaluation.results import FOLDS, Evaluated, Evaluation
 from kineflow.evaluation.scores import Scores
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.clip_descriptor import ClipDescriptor, channels_of_groups
 from kineflow.selection.blending import Model, folds_of
 from kineflow.selection.described import Described, Matrix
-from kineflow.selection.description import check_same_network, read_described
-from kineflow.selection.judging import Choice, choose, judge_by_folds, require_groups
+from kineflow.selection.description import blocks_of, check_same_network, read_described
+from kineflow.selection.groups import require_groups
+from kineflow.selection.judging import Choice, choose, judge_by_folds
+from kineflow.selection.label_shares import judged_by_share, shares_by_folds
 from kineflow.selection.settings import SelectSettings
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureSet
@@ -37,7 +40,6 @@ from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.training.model_cards import with_clips
 
-FOLDS = "folds"
 _LEAST_LOG = np.log(1e-12)
 
 
@@ -83,7 +85,7 @@ def select(
         raise KineflowError(
             f"{card.architecture} describes no clips", where=descriptor, remedy="pass the output of pretrain_descriptor"
         )
-    blocks = _blocks(network)
+    blocks = blocks_of(network)
     families = [family for name in settings.families if set(family := tuple(name.split("+"))) <= set(blocks)]
     if not families:
         raise KineflowError(
@@ -96,8 +98,8 @@ def select(
     tested = [clip for clip in known if clip.split is Split.TEST]
     if not learnt_from:
         raise KineflowError("there is no labelled clip to learn from", remedy="give some clips a label and split train")
+    require_groups([(clip.label, clip.group) for clip in learnt_from], clip_set.classes)
     clips = read_described(features, learnt_from, clip_set, blocks)
-    require_groups(clips, clip_set.classes)
     how = {"members": settings.members, "folds": settings.folds, "seed": seed}
     with one_thread():
         choice = choose(clips, families, settings.strengths, **how)
@@ -107,12 +109,16 @@ def select(
         like = _unscored(tested, clip_set, Split.TEST.value)
         blend, single = choice.model.scores(on_test), {f: model.scores(on_test) for f, model in choice.single.items()}
         trivial = trivial_baselines(clip_set, like, seed=seed)
+        with one_thread():
+            shares = judged_by_share(clips, choice, on_test, seed=seed)
     else:
         with one_thread():
             judged = judge_by_folds(clips, families, settings.strengths, **how)
+            shares = shares_by_folds(clips, judged.folds, seed=seed)
         like = _unscored(learnt_from, clip_set, FOLDS)
         blend, single = judged.blend, judged.families
         trivial = _baselines_by_folds(clip_set, learnt_from, clips, like, folds=settings.folds, seed=seed)
+    groups = tuple(clip.group for clip in (tested or learnt_from))
     evaluation = Evaluation(
         models=(
             _evaluated(settings.name, blend, like, choice.model, card),
@@ -125,24 +131,16 @@ def select(
         fusions=(),
         student=settings.name,
         trivial=trivial,
-        groups=tuple(clip.group for clip in (tested or learnt_from)),
+        groups=groups,
+        label_efficiency=label_efficiency(shares, groups),
     )
     return Outcome(
         _network(network, choice.model, len(clip_set.classes)),
         card,
         evaluation,
         tuple(tested or learnt_from),
-        choice.members,
+        tuple(member.name for member in choice.members),
     )
-
-
-def _blocks(network: ClipDescriptor) -> dict[str, slice]:
-    """Columns of each group."""
-    blocks, start = {}, 0
-    for group, size in network.sizes.items():
-        blocks[group] = slice(start, start + size)
-        start += size
-    return blocks
 
 
 def _network(described_by: ClipDescriptor, model: Model, classes: int) -> ClipDescriptor:
@@ -169,7 +167,7 @@ def _card(descriptor: ModelCard, choice: Choice, clip_set: ClipSet, features: Fe
         classes=clip_set.classes,
         hyperparameters={**descriptor.hyperparameters, "groups": "+".join(family)},
         preprocessing=_input_of(family, window, clip_set.fps),
-        lineage={**descriptor.lineage, "families": ", ".join(choice.members)},
+        lineage={**descriptor.lineage, "families": ", ".join(member.name for member in choice.members)},
         flow=features.source.flow if of_flow(family) else None,
     )
     return with_clips(card, clip_set)

@@ -1,6 +1,6 @@
 """A bundle as an MLflow model: raw video bytes in, class scores out. Imports MLflow, so import it where that is wanted.
 
-Over HTTP (``mlflow models serve -m models:/NAME@champion --env-manager local``) a video is a base64 string::
+Over HTTP (``kineflow serve models:/NAME@champion``) a video is a base64 string::
 
     curl -H 'Content-Type: application/json' http://localhost:5000/invocations \\
          -d '{"dataframe_records": [{"video": "AAAAIGZ0eXBpc29t…"}], "params": {"topk": 3}}'
@@ -22,15 +22,17 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import statistics
 import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
@@ -41,12 +43,12 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from mlflow.types.schema import Array, Map, Object, Property
 
 from kineflow.models.bundle import load_bundle
-from kineflow.models.card import ModelCard, load_card
+from kineflow.models.card import load_card
 from kineflow.serving.predict import CLIPS, flow_source, predict_video, require_classes
-from kineflow.storage.credentials import redact
+from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
+from kineflow.serving.trial import example_video
+from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.store import connect, tracking_uri
-from kineflow.video.encode import write_video
 
 TOPK = 5
 LIMITS = {
@@ -61,6 +63,7 @@ LIMITS = {
 
 _LOG = logging.getLogger(__name__)
 _BUNDLE = "bundle"
+_MLMODEL = "MLmodel"
 _REQUIREMENTS = (
     "mlflow",
     "torch",
@@ -157,6 +160,7 @@ def save_video_model(
     mlflow_model: Model | None = None,
     limits: Mapping[str, int] | None = None,
     example: bytes | None = None,
+    with_example: bool = True,
 ) -> None:
     """Write a bundle as an MLflow model: plain files and the bundle's safetensors, nothing pickled.
 
@@ -166,6 +170,7 @@ def save_video_model(
         mlflow_model: Identity under which a store knows the model.
         limits: Changes to :data:`LIMITS`.
         example: Bytes of a video, stored as the input example; a tiny one is made when None.
+        with_example: Store an input example, which MLflow tries.
 
     Raises:
         KineflowError: The bundle is damaged, has no classes, or takes flow and does not say how that was computed.
@@ -173,17 +178,35 @@ def save_video_model(
     card = load_card(bundle)
     require_classes(card)
     takes_flow = flow_source(card) is not None
-    with _no_bytecode():  # MLflow imports the stored file to try the example
+    tried = pd.DataFrame({"video": [example or example_video(card)]}) if with_example else None
+    with _no_bytecode(), warnings.catch_warnings():  # MLflow imports the stored file to try the example
+        warnings.filterwarnings("ignore", ".*input example was not provided")
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("video_pyfunc.py")),
             artifacts={_BUNDLE: str(bundle)},
             signature=video_signature(),
-            input_example=pd.DataFrame({"video": [example or example_video(card)]}),
+            input_example=tried,
             pip_requirements=list(_pinned(_REQUIREMENTS + _FLOW_REQUIREMENTS * takes_flow)),
             model_config={**LIMITS, **(limits or {})},
             mlflow_model=mlflow_model,
         )
+
+
+def latency_ms(folder: Path, video: bytes) -> float:
+    """Time that a model which :func:`save_video_model` wrote takes to answer to one video, decoding and flow included.
+
+    Returns:
+        Milliseconds on the device that it is served on, the median of three.
+    """
+    with _no_bytecode():
+        model, table = mlflow.pyfunc.load_model(str(folder)), pd.DataFrame({"video": [video]})
+        times = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            model.predict(table)
+            times.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(times)
 
 
 @contextmanager
@@ -197,65 +220,50 @@ def _no_bytecode() -> Iterator[None]:
 
 
 def load_video_model(uri: str, *, root: Path | None = None) -> Any:
-    """Load a stored model for prediction.
+    """Load a stored model for prediction. Nothing that is stored with it is run: only its bundle is taken.
 
     Args:
-        uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a folder.
+        uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a folder that :func:`save_video_model` wrote.
         root: The project's folder, where the SQLite store lies by default.
 
     Returns:
         An ``mlflow.pyfunc.PyFuncModel``; ``unwrap_python_model()`` gives the :class:`VideoClassifier`.
 
     Raises:
-        KineflowError: There is no such model.
+        KineflowError: There is no such model, or its files are not those that were registered.
     """
-    if not uri.startswith("models:/"):
-        with _no_bytecode():
-            return mlflow.pyfunc.load_model(uri)
-    store = tracking_uri(root)
-    client = connect(store, must_exist=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            source = _files_of(client, uri)
-            local = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=store)
-            return mlflow.pyfunc.load_model(local)
-    except MlflowException as error:
-        raise KineflowError(
-            f"cannot be loaded: {redact(error.message)}",
-            where=uri,
-            remedy="see the registered models and their aliases in MLflow",
-        ) from None
-
-
-def _files_of(client: Any, uri: str) -> str:
-    """Where a version's files lie; MLflow's own look-up asks a process-wide store, which may be another one."""
-    name, _, alias = uri.removeprefix("models:/").partition("@")
-    if alias:
-        version = str(client.get_model_version_by_alias(name, alias).version)
-    else:
-        name, _, version = name.partition("/")
-    if not version.isdecimal():
-        raise KineflowError("names no version", where=uri, remedy="write models:/NAME@ALIAS or models:/NAME/VERSION")
-    return str(client.get_model_version_download_uri(name, version))
-
-
-def example_video(card: ModelCard) -> bytes:
-    """A short H.264 mp4 of a bright square that moves over a dark ground: one clip long, at most 64 frames."""
-    wanted = card.preprocessing
-    side = 64
-    count = min((wanted.frames - 1) * wanted.stride_frames + wanted.flow_frames + 1, 64)
-
-    def frames() -> Iterator[np.ndarray]:
-        for number in range(count):
-            image = np.full((side, side, 3), 32, np.uint8)
-            left = number % (side - 16)
-            image[24:40, left : left + 16] = (224, 160, 64)
-            yield image
-
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "example.mp4"
-        write_video(path, frames(), fps=wanted.fps or 25.0, crf=30)
-        return path.read_bytes()
+        local = Path(folder) / "model"
+        write_local_model(uri, local, root=root)
+        with _no_bytecode():
+            return mlflow.pyfunc.load_model(str(local))
+
+
+def write_local_model(uri: str, folder: Path, *, root: Path | None = None) -> None:
+    """Write a stored model anew, by the code of this package: for servers that run what lies beside a bundle.
+
+    Args:
+        uri: As :func:`load_video_model`.
+        folder: Where to; must not exist.
+        root: The project's folder, where the SQLite store lies by default.
+
+    Raises:
+        KineflowError: There is no such model, or its files are not those that were registered.
+    """
+    if uri.startswith(MODEL_PREFIX):
+        version = find_version(uri, root=root)
+        identity = version.tags.get("model_id")
+        known = Model(model_id=identity, model_uuid=identity, run_id=version.tags.get("run_id")) if identity else None
+        with checked_bundle(version) as bundle:
+            save_video_model(folder, bundle, mlflow_model=known, with_example=False)
+        return
+    described = read_yaml(Path(uri) / _MLMODEL).get("flavors", {}).get("python_function", {})
+    kept = described.get("config", {}) if isinstance(described, Mapping) else {}
+    limits = {name: int(kept[name]) for name in LIMITS if isinstance(kept.get(name), int)}
+    bundles = [path for path in sorted((Path(uri) / "artifacts").glob("*")) if path.is_dir()]
+    if len(bundles) != 1:
+        raise KineflowError(f"{len(bundles)} bundles in a model", where=uri, remedy="give what save_video_model wrote")
+    save_video_model(folder, bundles[0], limits=limits, with_example=False)
 
 
 def _videos(given: Any) -> list[Any]:

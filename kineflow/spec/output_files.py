@@ -6,5 +6,5 @@ PER_CLASS_FILE = "per_class.csv"
 """Of an evaluation: model, class, clips, accuracy, change_from_baseline."""
 CURVES_FILE = "curves.csv"
 """Of a training, also kept in its model bundle: step, name, value."""
-RESERVED_METRICS = ("fusion", "data", "baselines")
+RESERVED_METRICS = ("fusion", "data", "baselines", "label_efficiency")
 """Keys of an evaluation's ``metrics.json`` that are no models."""

@@ -12,11 +12,11 @@ from kineflow.spec.preprocessing import Fit
 from kineflow.spec.tvl1 import Preset
 from kineflow.survey import rules
 from kineflow.survey.costs import LONGEST_SEC, Costs, Trial, measure_costs
-from kineflow.survey.estimate import START_SEC, Estimate, Part, Volume, before_training, choosing, training
+from kineflow.survey.estimate import START_SEC, Estimate, RunPart, Volume, before_training, choosing, training
 from kineflow.survey.facts import Header
 from kineflow.survey.machine import Machine
 from kineflow.survey.motion import Motion
-from kineflow.survey.rules import Choice, Descriptor, NetworkSize, Steps, Window
+from kineflow.survey.rules import Chosen, Descriptor, NetworkSize, Steps, Window
 from kineflow.survey.survey_set import SeenClip, quantile_of
 
 _STEPS_OF_D3D = 10
@@ -39,22 +39,22 @@ class Choices:
         costs: What was measured for it.
     """
 
-    fps: Choice[float]
-    short_side: Choice[int]
-    preset: Choice[Preset]
-    bound_px: Choice[float]
-    flow_std: Choice[float]
-    fit: Choice[Fit]
-    window: Choice[Window]
-    network: Choice[NetworkSize]
-    batch: Choice[int]
-    steps: Choice[Steps]
-    cache_mb: Choice[int]
-    flip: Choice[bool]
-    monitor: Choice[Literal["top1", "loss"]]
-    views: Choice[int]
-    descriptor: Choice[Descriptor]
-    workers: Choice[int]
+    fps: Chosen[float]
+    short_side: Chosen[int]
+    preset: Chosen[Preset]
+    bound_px: Chosen[float]
+    flow_std: Chosen[float]
+    fit: Chosen[Fit]
+    window: Chosen[Window]
+    network: Chosen[NetworkSize]
+    batch: Chosen[int]
+    steps: Chosen[Steps]
+    cache_mb: Chosen[int]
+    flip: Chosen[bool]
+    monitor: Chosen[Literal["top1", "loss"]]
+    views: Chosen[int]
+    descriptor: Chosen[Descriptor]
+    workers: Chosen[int]
     estimate: Estimate
     costs: Costs
 
@@ -64,8 +64,8 @@ def choose(
     motion: Motion,
     *,
     classes: Sequence[str],
-    fps: Choice[float],
-    side: Choice[int],
+    fps: Chosen[float],
+    side: Chosen[int],
     root: str,
     train_clips: int,
     val_clips: int,
@@ -106,7 +106,7 @@ def choose(
     step_sec = costs.step_sec * batch.value / trial_batch
 
     before = before_training(costs, volume_of(clips, side.value, fps.value), machine)
-    starts = Part("starting", START_SEC * (_STEPS_OF_FOLDS if folds else _STEPS_OF_D3D), "imports and bookkeeping")
+    starts = RunPart("starting", START_SEC * (_STEPS_OF_FOLDS if folds else _STEPS_OF_D3D), "imports and bookkeeping")
     left = budget_sec - sum(part.seconds for part in before) - starts.seconds
     steps = rules.steps(train_clips, batch.value, left, step_sec)
     stored_mb = side.value * side.value * aspect * 3 * median_sec * rate / 2**20
@@ -114,10 +114,10 @@ def choose(
     if folds:
         lasts = described.value.frames / rate
         windows = sum(min(_MOST_WINDOWS, max(1, math.ceil(clip.header.seconds / lasts))) for clip in clips)
-        rest: tuple[Part, ...] = choosing(costs, windows, bool(described.value.backbone), machine)
+        rest: tuple[RunPart, ...] = choosing(costs, windows, bool(described.value.backbone), machine)
         memory = costs.peak_mb
     else:
-        rest = training(costs, steps.value) if step_sec else ()
+        rest = training(costs, steps.value, machine) if step_sec else ()
         memory = costs.peak_mb + cache.value
     return Choices(
         fps=fps,
@@ -135,7 +135,7 @@ def choose(
         monitor=rules.monitor(val_clips),
         views=rules.views(median_sec, ((window.value.frames - 1) * window.value.stride_frames + 1) / rate),
         descriptor=described,
-        workers=Choice(machine.cores, str(machine)),
+        workers=Chosen(machine.cores, str(machine)),
         estimate=Estimate((*before, *rest, starts), memory),
         costs=costs,
     )

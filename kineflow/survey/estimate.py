@@ -34,18 +34,20 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """One part of a run.
 
     Attributes:
         what: It does.
-        seconds: It takes, by the clock.
+        seconds: It takes by the clock, where nothing else runs.
         how: That is known.
+        cpu_seconds: Of all threads together, which is so on a busy machine too; 0: as many as by the clock.
     """
 
     what: str
     seconds: float
     how: str
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Estimate:
         memory_mb: Most that one process holds.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[RunPart, ...]
     memory_mb: float
 
     @property
@@ -65,8 +67,13 @@ class Estimate:
         """Of all parts."""
         return sum(part.seconds for part in self.parts)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all parts."""
+        return sum(part.cpu_seconds or part.seconds for part in self.parts)
 
-def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[Part, ...]:
+
+def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[RunPart, ...]:
     """Ingest and flow, on all cores; by what they cost elsewhere where nothing could be tried here."""
     return (
         _part("ingest", volume.source_pixels, costs.ingest_cpu_sec, _USUAL_INGEST, machine),
@@ -74,23 +81,26 @@ def before_training(costs: Costs, volume: Volume, machine: Machine) -> tuple[Par
     )
 
 
-def _part(what: str, pixels: float, measured: float, usual: float, machine: Machine) -> Part:
+def _part(what: str, pixels: float, measured: float, usual: float, machine: Machine) -> RunPart:
     each = measured or usual
     how = f"{pixels:,.0f} million pixels, {each:.2g} CPU s each"
-    return Part(what, pixels * each / machine.cores, how if measured else f"{how} (not measured here)")
+    cpu = pixels * each
+    return RunPart(what, cpu / machine.cores, how if measured else f"{how} (not measured here)", cpu)
 
 
-def training(costs: Costs, steps: Steps) -> tuple[Part, ...]:
+def training(costs: Costs, steps: Steps, machine: Machine) -> tuple[RunPart, ...]:
     """A teacher and three networks of the student's kind, two of which have the teacher look on."""
-    students = steps.student * (1 + 2 * _DISTIL)
-    teacher, three = TRAINING
+    teacher = steps.teacher * costs.step_sec
+    students = steps.student * (1 + 2 * _DISTIL) * costs.step_sec
+    threads = 1 if machine.gpu else machine.cores
+    one, three = TRAINING
     return (
-        Part(teacher, steps.teacher * costs.step_sec, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s"),
-        Part(three, students * costs.step_sec, f"three of {steps.student:,} steps, two of them taught"),
+        RunPart(one, teacher, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s", teacher * threads),
+        RunPart(three, students, f"three of {steps.student:,} steps, two of them taught", students * threads),
     )
 
 
-def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tuple[Part, ...]:
+def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tuple[RunPart, ...]:
     """Describing all windows, and folds within folds over all families of descriptors.
 
     Args:
@@ -99,10 +109,10 @@ def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tupl
         images: Whether a network for images describes them too.
         machine: This one.
     """
-    fits = _FITS_SEC[images] * windows
+    fits, described = _FITS_SEC[images] * windows, windows * costs.window_cpu_sec
     return (
-        Part("descriptions", windows * costs.window_cpu_sec / machine.cores, f"{windows:,} windows"),
-        Part("selection", fits, "folds within folds"),
+        RunPart("descriptions", described / machine.cores, f"{windows:,} windows", described),
+        RunPart("selection", fits, "folds within folds"),
     )
 
 

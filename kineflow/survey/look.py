@@ -25,13 +25,14 @@ SMALL_PX = 64
 PAIRS = 3
 _JPEG_QUALITY = 75
 _SECONDS_WHEN_UNKNOWN = 2.0
+_USUAL_FPS = 25.0
 _ENDS_EARLY = 0.75  # of the length that is stated
 _ONE_COLOUR = 2.0
 _STILL = 0.05
 
 
 @dataclass(frozen=True)
-class Task:
+class LookTask:
     """One clip to look at.
 
     Attributes:
@@ -53,10 +54,10 @@ class Task:
 
 def tasks_of(
     clips: Sequence[ListedClip], *, sample: frozenset[int], pair_fps: float, pair_px: int, most_pictures: int = 20_000
-) -> list[Task]:
+) -> list[LookTask]:
     """A task for every clip; those of ``sample`` give pairs of frames for motion."""
     return [
-        Task(
+        LookTask(
             number,
             clip.source,
             clip,
@@ -82,7 +83,7 @@ def read_headers(clips: Sequence[ListedClip], source: Source) -> list[Header]:
     return headers
 
 
-def look_at(task: Task, source: Source) -> Look:
+def look_at(task: LookTask, source: Source) -> Look:
     """Look at one clip; what is wrong with it is its ``problem``.
 
     Raises:
@@ -97,16 +98,14 @@ def look_at(task: Task, source: Source) -> Look:
         return Look(problem=error.problem)
     except Exception as error:  # whatever a file makes a decoder do, other clips are looked at
         return Look(problem=f"{type(error).__name__}: {error}"[:200])
-    if in_seconds(task.listed, header.fps).part[2:] != (None, None):
-        return Look(header, problem="its part is told in numbers of frames, and the file states no frame rate")
     file_sec, (first, seconds) = header.seconds, _part_of(task, header)
     header = dataclasses.replace(header, seconds=seconds)
     return dataclasses.replace(_seen(task, header, frames, last_sec - first), file_sec=file_sec)
 
 
-def _part_of(task: Task, header: Header) -> tuple[float, float]:
+def _part_of(task: LookTask, header: Header) -> tuple[float, float]:
     """Beginning and length in seconds; a length that nobody states is 0."""
-    listed = in_seconds(task.listed, header.fps)
+    listed = _about_in_seconds(task.listed, header.fps or _USUAL_FPS)
     first = listed.start_sec or 0.0
     if header.seconds:
         stop = min(listed.end_sec or header.seconds, header.seconds)
@@ -114,15 +113,18 @@ def _part_of(task: Task, header: Header) -> tuple[float, float]:
     return first, (listed.end_sec or first) - first
 
 
-def in_seconds(listed: ListedClip, fps: float) -> ListedClip:
-    """A part that is told in numbers of frames, told in seconds; of a film that states its rate."""
-    if not fps or (listed.start_frame is None and listed.end_frame is None):
+def _about_in_seconds(listed: ListedClip, fps: float) -> ListedClip:
+    """Where to look for a part that is told in numbers of frames: at its mean rate, which is near enough for a look.
+
+    Ingest counts the frames themselves, and ``clips.csv`` has their numbers.
+    """
+    if listed.start_frame is None and listed.end_frame is None:
         return listed
     start, end = (None if number is None else number / fps for number in (listed.start_frame, listed.end_frame))
-    return dataclasses.replace(listed, start_sec=start, end_sec=end, start_frame=None, end_frame=None)
+    return dataclasses.replace(listed, start_sec=start, end_sec=end)
 
 
-def _wishes(task: Task, header: Header) -> list[Wish]:
+def _wishes(task: LookTask, header: Header) -> list[Wish]:
     first, seconds = _part_of(task, header)
     seconds = seconds or _SECONDS_WHEN_UNKNOWN
     wishes = [Wish(first + seconds * (n + 0.5) / FRAMES, SMALL_PX) for n in range(FRAMES)]
@@ -134,7 +136,7 @@ def _wishes(task: Task, header: Header) -> list[Wish]:
     return wishes
 
 
-def _seen(task: Task, header: Header, frames: Sequence[tuple[Wish, np.ndarray]], last_sec: float) -> Look:
+def _seen(task: LookTask, header: Header, frames: Sequence[tuple[Wish, np.ndarray]], last_sec: float) -> Look:
     small = [frame for wish, frame in frames if not wish.grey]
     if not small:
         return Look(header, problem="no frame could be decoded")

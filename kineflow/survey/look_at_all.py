@@ -15,11 +15,11 @@ import cv2
 from kineflow.data.source import Source, open_source
 from kineflow.storage.progress import track
 from kineflow.survey.facts import Look
-from kineflow.survey.look import Task, look_at
+from kineflow.survey.look import LookTask, look_at
 
 
 def look_at_all(
-    tasks: Sequence[Task], source: Source, *, workers: int, look: Callable[[Task], Look] | None = None
+    tasks: Sequence[LookTask], source: Source, *, workers: int, look: Callable[[LookTask], Look] | None = None
 ) -> list[Look]:
     """Look at clips, ``workers`` at a time, with progress.
 
@@ -44,7 +44,7 @@ def look_at_all(
 
 
 def _in_pools(
-    todo: dict[int, Task], source: Source, workers: int, look: Callable[[Task], Look]
+    todo: dict[int, LookTask], source: Source, workers: int, look: Callable[[LookTask], Look]
 ) -> Iterator[tuple[int, Look]]:
     """As many processes as asked. After a crash the next clips go one by one: the one that crashed is among them."""
     linked = [str(folder) for folder in getattr(source, "linked", ())]
@@ -82,5 +82,5 @@ def _start(root: str, linked: Sequence[str]) -> None:
     _SOURCE[:] = [open_source(root, linked=linked)]
 
 
-def _look(task: Task) -> Look:
+def _look(task: LookTask) -> Look:
     return look_at(task, _SOURCE[0])

@@ -9,14 +9,16 @@ A column of another name is left alone. Paths may be absolute, may lie below any
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from kineflow.data.layouts.checks import checked_path, checked_seconds
+from kineflow.data.layouts.plain import clip_of_row
 from kineflow.data.layouts.rows import ListedClip, Listing
 from kineflow.data.layouts.videos import Videos
 from kineflow.data.names import shown
@@ -32,6 +34,8 @@ _NAMES = {
     "group": ("group", "groupid", "recording", "session", "scene", "subject"),
     "start": ("start", "startsec", "starttime", "timestart", "begin"),
     "end": ("end", "endsec", "endtime", "timeend", "stop"),
+    "start_frame": ("startframe", "framestart", "firstframe"),
+    "end_frame": ("endframe", "frameend", "stopframe"),
 }
 _SPLITS = {
     **dict.fromkeys(("train", "training"), Split.TRAIN),
@@ -96,6 +100,16 @@ def read_loose(source: Source, name: str, videos: Videos) -> LooseList:
     )
 
 
+def share_found(source: Source, name: str, videos: Videos) -> float:
+    """Share of a list's paths that are there, as far as it can be read at all; nothing else of its rows is checked."""
+    paths = []
+    with suppress(KineflowError):
+        for row, _ in loose_rows(source, name):
+            paths.append(row["path"])
+    there = sum(videos.find(path, label="", classes=frozenset()).is_there for path in paths)
+    return there / len(paths) if paths else 0.0
+
+
 def common_folder(source: Source, name: str) -> str:
     """The folder that holds all videos of a list whose paths all begin with ``/``; empty of another list.
 
@@ -152,20 +166,9 @@ def loose_rows(source: Source, name: str) -> Iterator[tuple[Mapping[str, str], s
 
 def _clip(row: Mapping[str, str], where: str, videos: Videos, classes: frozenset[str]) -> ListedClip:
     video = videos.find(row["path"], label=row["label"], classes=classes)
-    source = video.source if video.is_there else checked_path(row["path"], where=where, root=videos.root)
-    split = _split_of(row, where)
-    start, end = (checked_seconds(row[key], key, where=where) if row.get(key) else None for key in ("start", "end"))
-    return ListedClip(
-        source=source,
-        label=None if split is Split.UNLABELLED else row["label"],
-        split=split,
-        group=row.get("group") or PurePosixPath(source).with_suffix("").as_posix(),
-        listed_at=where,
-        start_sec=start,
-        end_sec=end,
-        listed_as=row["path"] if source != row["path"] else "",
-        missing=video.missing,
-    )
+    clip = clip_of_row(row, video, _split_of(row, where), where=where, root=videos.root)
+    is_elsewhere = clip.source != row["path"]
+    return dataclasses.replace(clip, listed_as=row["path"] if is_elsewhere else "", missing=video.missing)
 
 
 def _split_of(row: Mapping[str, str], where: str) -> Split:

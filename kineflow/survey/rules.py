@@ -22,7 +22,7 @@ from kineflow.survey.motion import Motion
 
 T = TypeVar("T")
 
-FEW_CLIPS = 1000
+FEWEST_FOR_A_SPLIT = 1000
 """Fewer labelled clips are not parted into train, val and test: a test split of a fifth of 1,000 clips has an interval
 of ±6 points round 75 %, and one of 149 clips of ±15; folds by group test every clip once."""
 
@@ -46,14 +46,14 @@ _SIDED = re.compile(r"(?<![a-z])(left|right|clockwise|counterclockwise|anticlock
 
 
 @dataclass(frozen=True)
-class Choice(Generic[T]):
+class Chosen(Generic[T]):
     """A value, and why: the comment that stands beside it."""
 
     value: T
     why: str
 
 
-def target_fps(rates: Sequence[float], seconds: float, *, trains: bool) -> Choice[float]:
+def target_fps(rates: Sequence[float], seconds: float, *, trains: bool) -> Chosen[float]:
     """The rate to which clips are resampled: the 10th percentile of the rates, at most 15 or 10, or 16 frames a clip.
 
     Nine of ten clips then lose frames and none of their time, one of ten repeats some; a punch takes as many frames in
@@ -69,16 +69,16 @@ def target_fps(rates: Sequence[float], seconds: float, *, trains: bool) -> Choic
     fastest = _FASTEST_FPS if trains else _DESCRIBED_FPS
     known = sorted(rate for rate in rates if rate > 0)
     if not known:
-        return Choice(fastest, "no file states its rate")
+        return Chosen(fastest, "no file states its rate")
     slow, fast = _quantile(known, 0.1), _quantile(known, 0.9)
     most = max(fastest, _LEAST_FRAMES / seconds if seconds else 0.0)
     same = fast - slow <= _SAME_RATE * slow
     if same and fast <= most:
-        return Choice(0.0, f"as they are: all have {slow:.3g} fps")
+        return Chosen(0.0, f"as they are: all have {slow:.3g} fps")
     fps = max(1.0, float(math.floor(min(slow, most) + 0.5)))
     span = f"rates run from {known[0]:.3g} to {known[-1]:.3g}, nine of ten are {slow:.3g} or more"
     rates_are = f"all have {slow:.3g}" if same else span
-    return Choice(fps, f"{rates_are}; {most:.3g} say enough")
+    return Chosen(fps, f"{rates_are}; {most:.3g} say enough")
 
 
 def short_side(
@@ -89,7 +89,7 @@ def short_side(
     machine: Machine,
     cpu_sec_per_pixel: float,
     crop: int,
-) -> Choice[int]:
+) -> Chosen[int]:
     """Shorter side of stored clips: as large as the budget lets flow be computed, no larger than half of the videos.
 
     Flow costs what it has pixels. Measured per pixel of a pair: .3 to .5 µs of a CPU with ``fast``, .6 to 1.5 µs with
@@ -120,10 +120,10 @@ def short_side(
             why = f"flow at {side} px would take {cost / 60:.0f} min, more than a tenth of the budget"
             break
         chosen, why = side, "the largest"
-    return Choice(chosen, why)
+    return Chosen(chosen, why)
 
 
-def preset(motion: Motion) -> Choice[Preset]:
+def preset(motion: Motion) -> Chosen[Preset]:
     """``fast`` where 99.9 % of pixels move by up to 4 px, else ``capped``.
 
     Measured against the full rule (``opencv``) on frames of 128 px: where pixels move by 2 to 4 px, ``fast`` is .6 px
@@ -131,11 +131,11 @@ def preset(motion: Motion) -> Choice[Preset]:
     """
     fastest = motion.at(0.999)
     if fastest <= _SMALL_MOTION_PX:
-        return Choice("fast", f"99.9 % of pixels move by less than {fastest:.1f} px: up to 4 it is right")
-    return Choice("capped", f"one pixel of 1,000 moves by {fastest:.1f} px or more, where `fast` falls short (above 4)")
+        return Chosen("fast", f"99.9 % of pixels move by less than {fastest:.1f} px: up to 4 it is right")
+    return Chosen("capped", f"one pixel of 1,000 moves by {fastest:.1f} px or more, where `fast` falls short (above 4)")
 
 
-def flow_bound(motion: Motion, *, trains: bool) -> Choice[float]:
+def flow_bound(motion: Motion, *, trains: bool) -> Chosen[float]:
     """The bound of stored flow: the 99.9th percentile of |flow|, rounded up; the 99th for descriptors.
 
     Flow is kept in 8 bits, in steps of 2·bound/255: at the default of 20 px a step is .157 px, and most of the motion
@@ -144,27 +144,27 @@ def flow_bound(motion: Motion, *, trains: bool) -> Choice[float]:
     measured, the AUC of those of flow was .83 with a bound of 2 or of 8 px and .85 with 4.
     """
     if not motion.pairs:
-        return Choice(DEFAULT_BOUND_PX, "no motion could be measured; the default")
+        return Chosen(DEFAULT_BOUND_PX, "no motion could be measured; the default")
     share = 0.999 if trains else 0.99
     fastest = motion.at(share)
     bound = next((bound for bound in _BOUNDS_PX if bound >= fastest), _BOUNDS_PX[-1])
-    return Choice(
+    return Chosen(
         bound,
         f"{share:.1%} of |flow| is under {fastest:.2g} px, the median {motion.at(0.5):.2g}; an 8-bit step is "
         f"{2 * bound / 255:.2g} px",
     )
 
 
-def flow_std(motion: Motion, bound_px: float) -> Choice[float]:
+def flow_std(motion: Motion, bound_px: float) -> Chosen[float]:
     """By what stored flow is divided for a network: its spread in 8-bit levels, so that it comes out near 1.
 
     At least 8 levels, so that a still set does not blow up the codec's noise.
     """
     levels = motion.rms_px / bound_px * 127.5
-    return Choice(float(round(min(max(levels, 8.0), 64.0))), f"motion spreads by {levels:.0f} of 127 levels")
+    return Chosen(float(round(min(max(levels, 8.0), 64.0))), f"motion spreads by {levels:.0f} of 127 levels")
 
 
-def fit(motion: Motion, aspect: float) -> Choice[Fit]:
+def fit(motion: Motion, aspect: float) -> Chosen[Fit]:
     """``squash`` the whole frame into the square where the square in its middle holds under 80 % of the motion.
 
     Measured: the middle of wide (16:9) frames has 56 % of their pixels and 72 % of their motion, that of 4:3 frames
@@ -172,8 +172,8 @@ def fit(motion: Motion, aspect: float) -> Choice[Fit]:
     """
     share = motion.centre_share
     if share < _CENTRE_HOLDS:
-        return Choice("squash", f"the middle square holds {share:.0%} of the motion (frames are {aspect:.2f}:1)")
-    return Choice("crop", f"the middle square holds {share:.0%} of the motion (frames are {aspect:.2f}:1)")
+        return Chosen("squash", f"the middle square holds {share:.0%} of the motion (frames are {aspect:.2f}:1)")
+    return Chosen("crop", f"the middle square holds {share:.0%} of the motion (frames are {aspect:.2f}:1)")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Window:
     stride_frames: int
 
 
-def window(seconds: float, fps: float, machine: Machine) -> Choice[Window]:
+def window(seconds: float, fps: float, machine: Machine) -> Chosen[Window]:
     """Frames and stride of a window that lasts as long as nine of ten clips do, at most 2 s.
 
     A network on a CPU sees at most 16 frames (the demo has 12): time and memory of a training step go with them.
@@ -201,7 +201,7 @@ def window(seconds: float, fps: float, machine: Machine) -> Choice[Window]:
     frames = min(most, max(4, total // stride))
     frames -= frames % 2
     lasts = ((frames - 1) * stride + 1) / fps
-    return Choice(
+    return Chosen(
         Window(frames, stride), f"{lasts:.2g} s at {fps:.3g} fps; nine of ten clips last {seconds:.2g} s or more"
     )
 
@@ -221,7 +221,7 @@ class Descriptor:
     backbone: str
 
 
-def descriptor(seconds: float, fps: float, side: int) -> Choice[Descriptor]:
+def descriptor(seconds: float, fps: float, side: int) -> Chosen[Descriptor]:
     """A window of 1.6 s, or of the shortest clips, and the ImageNet network of a package where that is installed.
 
     Measured, 16 frames at 10 fps: motion and flow alone reached 81.2 %, and what the network for images sees of the
@@ -236,7 +236,7 @@ def descriptor(seconds: float, fps: float, side: int) -> Choice[Descriptor]:
     backbone = _IMAGENET if find_spec(row.package) else ""
     frames = max(4, min(_MOST_DESCRIBED, round(min(seconds or _DESCRIBED_SEC, _DESCRIBED_SEC) * fps)))
     looks = "ImageNet features too" if backbone else f"no ImageNet features: {row.package} is not installed"
-    return Choice(
+    return Chosen(
         Descriptor(frames, min(side, _MOST_CROP), backbone), f"{frames / fps:.2g} s at {fps:.3g} fps; {looks}"
     )
 
@@ -251,7 +251,7 @@ class NetworkSize:
     bn_momentum: float
 
 
-def network(machine: Machine, clips: int, side: int) -> Choice[NetworkSize]:
+def network(machine: Machine, clips: int, side: int) -> Chosen[NetworkSize]:
     """On a CPU the demo's network, on a GPU a whole S3D-G.
 
     Measured: on two cores a step of 16 clips (12 frames of 64 px) takes .2 s with the demo's network, of 71 thousand
@@ -259,12 +259,12 @@ def network(machine: Machine, clips: int, side: int) -> Choice[NetworkSize]:
     network reaches 84 %. Not measured: where the wider one begins to pay on a GPU; 5,000 clips is a guess.
     """
     if not machine.gpu:
-        return Choice(
+        return Chosen(
             NetworkSize(0.25, "Mixed3c", min(64, side), 0.1), "no GPU: the demo's network, 71 thousand weights"
         )
-    wide = clips >= 5 * FEW_CLIPS
+    wide = clips >= 5 * FEWEST_FOR_A_SPLIT
     size = NetworkSize(1.0 if wide else 0.5, "Mixed5c", min(112, side), 0.01)
-    return Choice(size, f"{machine.gpu}, {clips:,} clips: {'full' if wide else 'half'} width")
+    return Chosen(size, f"{machine.gpu}, {clips:,} clips: {'full' if wide else 'half'} width")
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class Steps:
     rounds: int
 
 
-def steps(clips: int, batch: int, seconds_left: float, step_sec: float) -> Choice[Steps]:
+def steps(clips: int, batch: int, seconds_left: float, step_sec: float) -> Chosen[Steps]:
     """100 passes over the labelled clips, or what the budget leaves; students take five steps for a teacher's three.
 
     Measured with 144 real clips: after 33 passes the flow teacher had 62.2 %, after 100, its best round chosen by loss,
@@ -294,51 +294,51 @@ def steps(clips: int, batch: int, seconds_left: float, step_sec: float) -> Choic
     why = f"{passes:.0f} passes over {clips:,} labelled clips" + (
         ", what the budget allows (100 are better: raise --budget)" if short else ""
     )
-    return Choice(Steps(teacher, student, rounds), why)
+    return Chosen(Steps(teacher, student, rounds), why)
 
 
-def batch(machine: Machine, mb_per_clip: float, clips: int) -> Choice[int]:
+def batch(machine: Machine, mb_per_clip: float, clips: int) -> Chosen[int]:
     """16 clips, or as many as half of the memory holds; 32 on a GPU where there are clips for 20 such batches."""
     memory = machine.gpu_memory_mb or machine.memory_mb
     most = 32 if machine.gpu else 16
     fits = 0.5 * memory / max(mb_per_clip, 1e-6)
     size = max((n for n in (2, 4, 8, 16, 32) if n <= most and n <= fits and (n <= 16 or clips >= 20 * n)), default=2)
-    return Choice(size, f"{mb_per_clip:.0f} MB a clip in training, {memory / 1024:.0f} GB free")
+    return Chosen(size, f"{mb_per_clip:.0f} MB a clip in training, {memory / 1024:.0f} GB free")
 
 
-def cache_mb(clip_mb: float, clips: int, machine: Machine) -> Choice[int]:
+def cache_mb(clip_mb: float, clips: int, machine: Machine) -> Chosen[int]:
     """Decoded clips kept in memory: all of them where a quarter of what is free holds them, else none.
 
     The batches of a round come in another order every time: half a cache would save little.
     """
     wanted = math.ceil(clip_mb * clips * 1.1)
     if wanted <= _CACHE_SHARE * machine.memory_mb:
-        return Choice(max(16, wanted), f"all {clips:,} clips, decoded: {wanted} MB")
-    return Choice(0, f"all clips decoded would take {wanted / 1024:.0f} GB, too much of {machine.memory_mb / 1024:.0f}")
+        return Chosen(max(16, wanted), f"all {clips:,} clips, decoded: {wanted} MB")
+    return Chosen(0, f"all clips decoded would take {wanted / 1024:.0f} GB, too much of {machine.memory_mb / 1024:.0f}")
 
 
-def flip(classes: Sequence[str]) -> Choice[bool]:
+def flip(classes: Sequence[str]) -> Chosen[bool]:
     """Mirror training clips, unless a class's name speaks of sides."""
     sided = [name for name in classes if _SIDED.search(name.replace("_", " "))]
     if sided:
-        return Choice(False, f"left and right may be different classes: {sided[0]}")
-    return Choice(True, "no class speaks of left or right; set false where they differ")
+        return Chosen(False, f"left and right may be different classes: {sided[0]}")
+    return Chosen(True, "no class speaks of left or right; set false where they differ")
 
 
-def monitor(val_clips: int) -> Choice[Literal["top1", "loss"]]:
+def monitor(val_clips: int) -> Chosen[Literal["top1", "loss"]]:
     """The best round by loss where val has under 200 clips.
 
     Measured: by accuracy on 36 clips, a round with loss 1.46 was kept over one with .49.
     """
     if val_clips < 200:
-        return Choice("loss", f"{val_clips} clips in val: a point of accuracy is less than one clip")
-    return Choice("top1", f"{val_clips} clips in val")
+        return Chosen("loss", f"{val_clips} clips in val: a point of accuracy is less than one clip")
+    return Chosen("top1", f"{val_clips} clips in val")
 
 
-def views(seconds: float, window_sec: float) -> Choice[int]:
+def views(seconds: float, window_sec: float) -> Chosen[int]:
     """Windows over which a video is scored: as many as cover the median clip, at most 10."""
     count = min(10, max(1, math.ceil(seconds / max(window_sec, 1e-6) - 0.25)))
-    return Choice(count, f"windows of {window_sec:.2g} s cover the median clip of {seconds:.2g} s")
+    return Chosen(count, f"windows of {window_sec:.2g} s cover the median clip of {seconds:.2g} s")
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

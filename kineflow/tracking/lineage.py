@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from kineflow.storage.errors import KineflowError
 DATA_FILE = "data.dvc"
 DATA_VERSION = "KINEFLOW_DATA_VERSION"
 NOT_VERSIONED = "none"
-"""What that variable holds in a run whose source is not the data that DVC knows."""
+"""What that variable holds in a run that reads other data than those that DVC knows."""
 PACKAGES = ("torch", "numpy", "av", "opencv-contrib-python-headless", "mlflow", "dvc", "kfp")
 SOURCE_FOLDERS = ("kineflow", "components", "pipelines")
 
@@ -69,12 +70,16 @@ def data_md5(root: Path) -> str | None:
     raise KineflowError("holds no output with an md5", where=path, remedy="make it with: dvc add data")
 
 
-def version_of_source(root: Path, source: str) -> str:
-    """The version of what a run reads: that of ``data.dvc`` where ``source`` is what it tracks, else ``none``.
+def version_of_inputs(root: Path, places: Iterable[str]) -> str:
+    """The version of what a run reads: that of ``data.dvc`` where it tracks all of it, else ``none``.
+
+    With lists beside the tracked videos, equal videos are other data when a row changes: then the digest of the clip
+    set tells versions apart, which is taken over both.
 
     Args:
         root: The project's folder.
-        source: Folder or URI, as a parameter file names it; a relative one lies in the project.
+        places: Folders, files or URIs, as a parameter file names them, of videos and of lists; relative ones lie in the
+            project, and empty ones are left out.
 
     Raises:
         KineflowError: As :func:`data_md5`.
@@ -84,7 +89,9 @@ def version_of_source(root: Path, source: str) -> str:
         return version or NOT_VERSIONED
     (output,) = read_yaml(path)["outs"]
     tracked = (root / str(output.get("path", ""))).resolve()
-    is_tracked = "://" not in source and (root / source).resolve().is_relative_to(tracked)
+    is_tracked = all(
+        "://" not in place and (root / place).resolve().is_relative_to(tracked) for place in places if place
+    )
     return version if is_tracked else NOT_VERSIONED
 
 

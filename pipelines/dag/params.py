@@ -188,6 +188,7 @@ def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
         values = checked.get(section, {})
         imported = {source["name"] for source in values.get("imported", [])}
         named = {f"{section}.{key}": [values[key]] for key in ("student", "baseline") if key in values}
+        named[f"{section}.choose_among"] = values.get("choose_among", [])
         named |= {
             f"{section}.fusion.{number}.models": [name for name in fusion["models"] if name not in imported]
             for number, fusion in enumerate(values.get("fusion", []))

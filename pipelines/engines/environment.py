@@ -34,7 +34,7 @@ def pipeline_run(recipe: str, data_version: str, told: Callable[[str], object] =
 
     Args:
         recipe: Its name.
-        data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_source`.
+        data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_inputs`.
         told: Adds to the record, given the run's name, before it is closed.
     """
     project, is_closed = current_project(), False

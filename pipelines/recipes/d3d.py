@@ -4,19 +4,29 @@
 
     ingest ─ validate ─ extract_flow ─┬─ teacher (flow) ─┬─ distilled (labelled clips) ─┐
                                       │                  └─ student (unlabelled too) ───┤
-    pretrain ─────────────────────────┴─ plain (RGB) ───────────────────────────────────┴─ evaluate ─ register
+    pretrain ─────────────────────────┴─ plain (RGB) ───────────────────────────────────┴─ evaluate ─ choose_model
+                                                                                                      └─ register
 
 The plain network and both students start from the same weights and take the same steps, so that what differs between
-them is the teacher.
+them is the teacher. Which of them is registered, ``val`` decides (``evaluation.choose_among``).
 """
 
 from kfp import dsl
 
-from components.frontend.kfp_components import distill, evaluate, ingest, pretrain, register, train, validate
+from components.frontend.kfp_components import (
+    choose_model,
+    distill,
+    evaluate,
+    ingest,
+    pretrain,
+    register,
+    train,
+    validate,
+)
 from pipelines.dag.fan_out import extract_flow
 
 
-@dsl.pipeline(name="d3d", description="Distil a flow teacher into an RGB student, and register the student.")
+@dsl.pipeline(name="d3d", description="Distil a flow teacher into RGB students, and register the best.")
 def d3d(
     seed: int,
     ingestion: dict,
@@ -62,10 +72,7 @@ def d3d(
         .outputs["model"]
         for name, use_unlabelled in (("distilled", False), ("student", True))
     }
-    scored = evaluate(
-        clips=clips,
-        flow=flow_set,
-        models=[taught_by, plain, students["distilled"], students["student"]],
-        params=evaluation,
-    )
-    register(model=students["student"], evaluation=scored.outputs["evaluation"], params=registration)
+    models = [taught_by, plain, students["distilled"], students["student"]]
+    figures = evaluate(clips=clips, flow=flow_set, models=models, params=evaluation).outputs["evaluation"]
+    winner = choose_model(models=models, evaluation=figures).outputs["model"]
+    register(model=winner, evaluation=figures, params=registration)

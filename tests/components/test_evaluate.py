@@ -14,6 +14,7 @@ from kineflow.evaluation.settings import EvaluateSettings
 from kineflow.models.bundle import save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.registry.measured import read_evaluation
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import write_flow
 from kineflow.sets.flow_set import FlowEntry, FlowSet
@@ -185,6 +186,22 @@ def test_one_model_alone_needs_neither_flow_nor_parameters(data, bundles, tmp_pa
     assert "Colour wheel of flow" not in (tmp_path / "report.html").read_text()
 
 
+def test_the_model_that_val_chooses_is_what_the_evaluation_is_about(data, bundles, tmp_path):
+    """Its figures are of test, beside those of every other model, and so are its gains over trivial baselines."""
+    trained = [bundles["plain"], bundles["student"]]
+    result = run(data, trained, tmp_path, choose_among=["student", "plain"], baseline=None, fusion=[])
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    best = metrics["data"]["student"]
+    assert metrics["data"]["chosen_on_val"]["loss"].keys() == {"student", "plain"}
+    assert metrics["data"] | {"split": "test", "clips": 6} == metrics["data"]
+    assert f"{best} was chosen: " in result.summary
+    assert f"{best} was chosen" in (tmp_path / "report.html").read_text()
+    measured = read_evaluation(tmp_path / "evaluation", best)
+    assert measured.gains["class prior"].value == pytest.approx(
+        measured.metrics["top1"] - metrics["baselines"]["class prior"]["top1"]
+    )
+
+
 def test_clips_of_another_rate_than_a_model_has_learnt_from_are_refused(data, bundles, tmp_path):
     dataclasses.replace(ClipSet.load(data / "clips"), fps=10.0).save(tmp_path / "clips")
     (tmp_path / "flow").symlink_to(data / "flow")
@@ -220,6 +237,7 @@ def test_scores_of_another_tool_enter_a_fusion(data, bundles, tmp_path):
     [
         ({"student": "studnet"}, r"unknown model 'studnet'\n.*'plain', 'student', 'teacher'"),
         ({"baseline": "rgb"}, "unknown model 'rgb'"),
+        ({"choose_among": ["plain", "d"]}, "unknown model 'd'"),
         ({"fusion": [{"models": ["plain", "flow"]}]}, "unknown model 'flow'"),
         ({"imported": [{"name": "idt", "path": "nowhere.csv"}]}, "not readable as CSV.*nowhere.csv"),
     ],

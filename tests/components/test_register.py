@@ -68,13 +68,15 @@ def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Pat
     version = connect().get_model_version("demo", "1")
     assert version.run_id == run.run_id
     assert version.tags["recipe"] == "d3d"
-    assert json.loads(version.tags["gate"]) == {
-        "primary_metric": "top1", "min_gain": 0.05, "floors": {"top1": 0.5}, "per_class_floor": None
-    }  # fmt: skip
+    kept = json.loads(connect().get_registered_model("demo").tags["kineflow.policy"])
+    assert (kept["min_gain"], kept["floors"], kept["test"]) == (0.05, {"top1": 0.5}, "better")
 
+    params = params.model_copy(update={"floors": {"top1": 0.9}})
     again = register(model=model, evaluation=evaluation, params=params, registration=written)
     assert "version 1 (registered before)" in again.summary
     assert json.loads(written.read_text())["created"] is False
+    kept = json.loads(connect().get_registered_model("demo").tags["kineflow.policy"])
+    assert kept["floors"] == {"top1": 0.9}, "the policy is that of the last run, not of a version's first registration"
 
 
 def test_a_model_that_was_not_evaluated_is_refused_and_nothing_is_written(

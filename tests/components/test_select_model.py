@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.feature_set import FeatureSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 
 pytestmark = pytest.mark.slow
@@ -48,6 +50,7 @@ def test_every_labelled_clip_is_judged_by_folds_beside_trivial_baselines(made, t
     assert {"blend", "motion", "flow", "motion and flow and direction", "baselines"} <= metrics.keys()
     assert "appearance" not in metrics  # there is no backbone
     assert {"class prior", "motion energy"} <= metrics["baselines"].keys()
+    assert metrics["label_efficiency"]["points"][-1]["top1"] == metrics["blend"]["top1"]
     assert "blend is the mean of" in result.summary
     assert "6 clips" in (out / "report.html").read_text()
 
@@ -82,6 +85,20 @@ def test_a_new_label_describes_nothing_again(made, tiny_data, tmp_path, caplog):
         assert new in result.summary
     with pytest.raises(KineflowError, match="'dark'"):
         select({**made, "clips": tmp_path / "clips"}, tmp_path)
+
+
+def test_a_stored_clip_that_cannot_be_read_is_listed_with_the_reason(made, tiny_data, tmp_path):
+    clip_set = ClipSet.load(tiny_data.clips)
+    shutil.copytree(clip_set.media_root, tmp_path / "media")
+    broken = clip_set.usable(Split.TRAIN)[0]
+    (tmp_path / "media" / broken.path).write_bytes(b"no video")
+    replace(clip_set, media_root=str(tmp_path / "media")).save(tmp_path / "clips")
+    given = {key: made[key] for key in ("flow", "descriptor")} | {"clips": tmp_path / "clips"}
+    result = execute(describe, {**given, "params": {}, "descriptions": tmp_path / "descriptions"})
+    entry = FeatureSet.load(tmp_path / "descriptions").entries[broken.clip_id]
+    assert entry.status is Status.UNREADABLE
+    assert entry.reason
+    assert result.metrics["failed"] == 1
 
 
 def test_descriptions_of_another_network_are_refused(made, tmp_path):

@@ -59,7 +59,10 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v["ingestion"].update(source="films"), "ingestion names 'films', which is not there"),
         (lambda v: v["ingestion"].update(annotations="lists"), "ingestion names 'lists', which is not there"),
         (lambda v: v["evaluation"].update(imported=[{"name": "idt", "path": "idt.csv"}]), "evaluation names 'idt.csv'"),
-        (lambda v: v["registration"].update(primary_metric="top9"), "registration.primary_metric: no evaluation gives"),
+        (
+            lambda v: v["registration"].update(primary_metric="top9", test="none"),
+            "registration.primary_metric: no evaluation gives",
+        ),
         (lambda v: v["registration"].update(floors={"recall": 0.5}), "registration.floors: no evaluation gives"),
         (lambda v: v["network"].update(checkpoint="empty.pth", sha256="0" * 64), "sha256 is e3b0c4"),
     ],
@@ -152,6 +155,18 @@ def test_the_weights_of_a_descriptor_are_looked_at_too(
     values["descriptor"] = {"backbone": "efficientnet_lite0-imagenet"}
     (project / "params.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(KineflowError, match="sha256 is"):
+        check_run("few_clips", project / "params.yaml", project)
+
+
+def test_a_class_of_one_group_is_named_before_few_clips_runs(project: Path) -> None:
+    rows = [f"{n}.mp4,{label},{split},{split if label == 'a' else n}" for n, (label, split) in enumerate(CLIPS)]
+    (project / "data" / "clips.csv").write_text("\n".join(["path,label,split,group", *rows]))
+    values = {"seed": 1, "ingestion": {"source": "data"}, "registration": {"name": "a"}}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    check_run("few_clips", project / "params.yaml", project)  # `train` and `val` are two groups
+    text = (project / "data" / "clips.csv").read_text()
+    (project / "data" / "clips.csv").write_text(text.replace("a,val,val", "a,val,train"))
+    with pytest.raises(KineflowError, match="the clips of 'a' are of one group or none"):
         check_run("few_clips", project / "params.yaml", project)
 
 

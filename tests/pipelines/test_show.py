@@ -6,36 +6,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.engines.outcome import Outcome
-from pipelines.show import results_table, show_outcome, show_runs
-
-
-def test_runs_fit_a_terminal_and_show_the_accuracy_of_each_model(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    row = {
-        "run": "d3d-0123",
-        "id": "0123456789ab",
-        "started": "2026-01-02 03:04",
-        "status": "FINISHED",
-        "data": "0" * 32,
-    }
-    figures = {f"{model}/{name}": 0.5 for model in ("plain", "student") for name in ("top1", "top5", "mean_class")}
-    show_runs([{**row, **figures, "fusion/plain and student/top1": 0.6}, row])
-    header, first, second, note = capsys.readouterr().out.splitlines()
-    assert header.split() == ["run", "started", "status", "plain", "student"]
-    assert first.split() == ["0123456789ab", "2026-01-02", "03:04", "finished", "50.0%", "50.0%"]
-    assert second.split() == ["0123456789ab", "2026-01-02", "03:04", "finished"]
-    assert "top-1" in note
-
-
-def test_runs_show_what_a_trivial_baseline_reaches(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"id": "0123456789ab", "started": "2026-01-02 03:04", "status": "FINISHED", "student/top1": 0.5}
-    show_runs([{**row, "baselines/class prior/top1": 0.25, "baselines/motion energy/top1": 0.625}, row])
-    header, first, second, _ = capsys.readouterr().out.splitlines()
-    assert header.split()[-3:] == ["student", "best", "trivial"]
-    assert first.split()[-2:] == ["50.0%", "62.5%"]
-    assert second.split()[-1] == "50.0%"
+from pipelines.show import results_table, show_outcome
 
 
 def printed(metrics, capsys):
@@ -55,11 +26,6 @@ def test_results_have_the_columns_that_fit_their_classes(capsys: pytest.CaptureF
     assert many[1].split() == ["model", "top-1", "95", "%", "interval", "top-5", "mean", "class"]
     old = printed({**metrics, "data": {"split": "test", "clips": 8}}, capsys)  # of a version before
     assert old[1:] == many[1:]
-
-
-def test_without_runs_it_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
-    show_runs([])
-    assert "kineflow run d3d" in capsys.readouterr().out
 
 
 def test_every_page_of_a_run_is_named_the_report_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.layouts.videos import Videos
 from kineflow.data.names import shown
+from kineflow.spec.video_bounds import MAX_FILE_FRAMES
 from kineflow.storage.errors import KineflowError
 
 MOST_SECONDS = 1e7
@@ -24,6 +25,7 @@ _MOST_LETTERS = 1000  # of a label
 _MOST_PATH_LETTERS = 4096
 _OTHERS_SHOWN = 3
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _OUTSIDE = "list only files below the source (ingestion.source), best with paths relative to it"
 
 
@@ -87,6 +89,21 @@ def checked_seconds(text: str, column: str, *, where: str) -> float:
             remedy="write seconds from the start of the video, such as 12.5",
         )
     return value
+
+
+def checked_frame(text: str, column: str, *, where: str) -> int:
+    """A number of a frame in a list.
+
+    Raises:
+        KineflowError: It is none: not written in digits, or more than any video has.
+    """
+    if not _WHOLE.fullmatch(text) or int(text) > MAX_FILE_FRAMES:
+        raise KineflowError(
+            f"{column} {shown(text)} is no number of a frame from 0 to {MAX_FILE_FRAMES:,}",
+            where=where,
+            remedy="count the frames of the video from 0",
+        )
+    return int(text)
 
 
 def settled(clips: Sequence[ListedClip], videos: Videos) -> tuple[ListedClip, ...]:

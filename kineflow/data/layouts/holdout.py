@@ -38,9 +38,9 @@ def hold_out(
     """Move whole groups from train to val, class by class; test is never touched.
 
     Of every class about ``val_share`` of its training groups go, at least one and never all; a class with a single
-    group keeps it. Groups that have parts of one video, or copies of it, are one group here: the lists do not say that
-    they belong together, and to part them would train on what is validated on. Lists that have a val split already are
-    returned as they are.
+    group keeps it, and a group with unlabelled clips stays, for these are learnt from. Groups that have parts of one
+    video, or copies of it, are one group here: the lists do not say that they belong together, and to part them would
+    train on what is validated on. Lists that have a val split already are returned as they are.
 
     Args:
         clips: As listed, or as stored.
@@ -59,12 +59,14 @@ def hold_out(
     for group, label in class_of_group.items():
         groups_of_class.setdefault(label, []).append(group)
 
+    learnt_from = {together[clip.group] for clip in clips if clip.split is Split.UNLABELLED}
     rng = np.random.default_rng(seed)
     held: set[str] = set()
     for label in sorted(groups_of_class):
         groups = groups_of_class[label]
         count = min(max(round(val_share * len(groups)), 1), len(groups) - 1)
-        held.update(groups[index] for index in rng.permutation(len(groups))[:count])
+        drawn = [groups[index] for index in rng.permutation(len(groups))]
+        held.update([group for group in drawn if group not in learnt_from][:count])
     return tuple(
         dataclasses.replace(clip, split=Split.VAL)
         if clip.split is Split.TRAIN and together[clip.group] in held

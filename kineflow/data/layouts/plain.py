@@ -1,10 +1,12 @@
-"""A plain CSV file: ``path,label,split[,group][,start,end]``, paths below the source root.
+"""A plain CSV file: ``path,label,split[,group][,start,end][,start_frame,end_frame]``, paths below the source root.
 
 ``split`` is train, val, test or unlabelled. A clip of the split unlabelled never keeps a label: one that is written
 there is dropped, so that labels can be held back by changing the split alone. A row of train (or of no split) with an
 empty label is unlabelled; val and test cannot be scored without labels, and need them. ``group`` defaults to the path
 without its suffix, so that parts of one video stay together. ``start`` and ``end`` are seconds from the start of the
-video; either may be empty. A cell that begins with ``'`` and would be a formula without it is read without it.
+video; ``start_frame`` and ``end_frame`` are numbers of its frames, from 0, the end exclusive, which of a video whose
+rate varies no seconds are. A row has one or the other, and any of them may be empty. A cell that begins with ``'`` and
+would be a formula without it is read without it.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from kineflow.data.layouts.checks import checked_path, checked_seconds
+from kineflow.data.layouts.checks import checked_frame, checked_path, checked_seconds
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
-from kineflow.data.layouts.videos import Videos
+from kineflow.data.layouts.videos import FoundVideo, Videos
 from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
@@ -24,7 +26,8 @@ from kineflow.storage.spreadsheet import as_given
 
 DEFAULT_NAME = "clips.csv"
 _REQUIRED = ("path", "label", "split")
-_OPTIONAL = ("group", "start", "end")
+_TIMES, _FRAMES = ("start", "end"), ("start_frame", "end_frame")
+_OPTIONAL = ("group", *_TIMES, *_FRAMES)
 
 
 _HOW_TO_LIST = (
@@ -53,12 +56,29 @@ def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  
 
 
 def _read_row(row: Mapping[str, str], where: str, videos: Videos) -> ListedClip:
-    video = videos.at(row["path"])
-    source = video.source if video.is_there else checked_path(row["path"], where=where, root=videos.root)
-    split = _split_of(row, where)
-    start_sec, end_sec = (
-        checked_seconds(row[column], column, where=where) if row.get(column) else None for column in ("start", "end")
-    )
+    return clip_of_row(row, videos.at(row["path"]), _split_of(row, where), where=where, root=videos.root)
+
+
+def clip_of_row(row: Mapping[str, str], video: FoundVideo, split: Split, *, where: str, root: str) -> ListedClip:
+    """The clip of a row of a CSV list.
+
+    Args:
+        row: Values by column; ``path`` and ``label`` are there.
+        video: What the path stands for.
+        split: Of the clip.
+        where: File and line.
+        root: Of the source, with which paths may begin.
+
+    Raises:
+        KineflowError: The path leads outside the source, a time or a number of a frame is none, or both are given.
+    """
+    source = video.source if video.is_there else checked_path(row["path"], where=where, root=root)
+    start_sec, end_sec = (checked_seconds(row[key], key, where=where) if row.get(key) else None for key in _TIMES)
+    start_frame, end_frame = (checked_frame(row[key], key, where=where) if row.get(key) else None for key in _FRAMES)
+    if any(row.get(key) for key in _TIMES) and any(row.get(key) for key in _FRAMES):
+        raise KineflowError(
+            "a part in seconds and in numbers of frames", where=where, remedy="leave one of the two empty"
+        )
     return ListedClip(
         source=source,
         label=None if split is Split.UNLABELLED else row["label"],
@@ -67,6 +87,8 @@ def _read_row(row: Mapping[str, str], where: str, videos: Videos) -> ListedClip:
         listed_at=where,
         start_sec=start_sec,
         end_sec=end_sec,
+        start_frame=start_frame,
+        end_frame=end_frame,
     )
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from kineflow.data.validation.drift import by_group, shifts
-from kineflow.data.validation.findings import Finding, enumerated, ids_of, naming_sources, video_key
+from kineflow.data.validation.findings import Finding, enumerated, ids_of, naming_sources, used_for, video_key
 from kineflow.spec.split import Split
 
-_JUDGED = (Split.VAL.value, Split.TEST.value)  # a figure is made of them
 _NORMAL_MADS = 4.5 * 1.4826  # of a normal distribution, 4.5 standard deviations
 
 
@@ -26,10 +25,9 @@ def unread(clips: pd.DataFrame) -> Finding:
 
 
 def copies_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Near copies of which one is in val or test and another in another split, ``unlabelled`` among them."""
+    """Near copies that lie in more than one split; unlabelled clips count as those of train."""
     copies = _copies(clips)
-    judged = copies["split"].isin(_JUDGED).groupby(copies["copy_of"]).transform("any")
-    astray = copies[judged & (copies.groupby("copy_of")["split"].transform("nunique") > 1)]
+    astray = copies[used_for(copies).groupby(copies["copy_of"]).transform("nunique") > 1]
     return naming_sources(astray, copies["copy_of"], "split")
 
 

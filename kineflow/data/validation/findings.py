@@ -32,8 +32,16 @@ class Finding:
 
 
 def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Groups of which clips lie in more than one split: a test on them would be a test on training material."""
-    return _straddling(clips, "group", "group")
+    """Groups of which clips lie in more than one split: a test on them would be a test on training material.
+
+    Unlabelled clips are training material as those of train are, and may be of the same groups.
+    """
+    astray = clips[used_for(clips).groupby(clips["group"]).transform("nunique") > 1]
+    phrases = [
+        f"group {group!r} in {', '.join(members['split'].unique())}"
+        for group, members in astray.groupby("group", sort=False)
+    ]
+    return Finding(enumerated(phrases), ids_of(astray))
 
 
 def contents_in_several_splits(clips: pd.DataFrame) -> Finding:
@@ -55,10 +63,13 @@ def frames_under_several_labels(clips: pd.DataFrame) -> Finding:
 
 
 def videos_in_several_splits(clips: pd.DataFrame) -> Finding:
-    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own."""
+    """Videos of which parts that share no frames lie in more than one split; the others are a finding of their own.
+
+    Unlabelled parts may be of a video of train, as in :func:`groups_in_several_splits`.
+    """
     key = video_key(clips)
     sharing = key[clips["clip_id"].isin(contents_in_several_splits(clips).clip_ids)]
-    astray = clips[(clips.groupby(key)["split"].transform("nunique") > 1) & ~key.isin(sharing)]
+    astray = clips[(used_for(clips).groupby(key).transform("nunique") > 1) & ~key.isin(sharing)]
     return naming_sources(astray, key, "split")
 
 
@@ -117,6 +128,11 @@ def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.
     return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
 
 
+def used_for(clips: pd.DataFrame) -> pd.Series:
+    """The split of each clip; of one without a label, train."""
+    return clips["split"].astype(object).replace({"unlabelled": "train"})
+
+
 def _sharing_frames(clips: pd.DataFrame, column: str) -> Finding:
     """Clips that share frames of a video with a clip that has another value in ``column``."""
     key = video_key(clips)
@@ -165,16 +181,6 @@ def naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Finding
             values.setdefault(str(source), []).append(str(value))
         named = [f"{printable(source)} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
         phrases.append(" = ".join(named[:_COPIES_NAMED]))
-    return Finding(enumerated(phrases), ids_of(astray))
-
-
-def _straddling(clips: pd.DataFrame, column: str, what: str) -> Finding:
-    splits = clips.groupby(column)["split"].transform("nunique")
-    astray = clips[splits > 1]
-    phrases = [
-        f"{what} {key!r} in {', '.join(members['split'].unique())}"
-        for key, members in astray.groupby(column, sort=False)
-    ]
     return Finding(enumerated(phrases), ids_of(astray))
 
 

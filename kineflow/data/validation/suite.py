@@ -167,7 +167,7 @@ def rules(
         ),
         Rule(
             "groups_in_one_split", "No group lies in two splits", critical,
-            "move all clips of a group to one split, or correct the groups",
+            "move all clips of a group to one split (unlabelled ones count as train), or correct the groups",
             (ours.ExpectNoGroupInSeveralSplits(),),
         ),
         Rule(

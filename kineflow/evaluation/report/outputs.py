@@ -10,7 +10,9 @@ from kineflow.evaluation.report.strips import example_clips, wheel_key
 from kineflow.evaluation.results import Evaluation, write_evaluation
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
-from kineflow.storage.files import atomic_folder
+from kineflow.spec.output_files import METRICS_FILE
+from kineflow.storage.files import atomic_folder, sha256_of
+from kineflow.tracking.evaluation_tags import EVALUATED, EVALUATION_DIGEST, EVALUATION_PROTOCOL, EVALUATION_SPLIT
 from kineflow.tracking.lineage import lineage_tags
 
 
@@ -51,10 +53,22 @@ def write_outputs(
         lineage=lineage | ({"run": run_id} if run_id else {}),
     )
     with atomic_folder(folder) as partial:
-        write_evaluation(partial, evaluation, version=version)
+        write_evaluation(partial, evaluation, version=version, protocol=protocol)
+
+
+def tags_of(folder: Path, *, version: str, split: str, protocol: str) -> dict[str, str]:
+    """Tags of the step's run: what the figures that it has written into ``folder`` are of."""
+    return {
+        EVALUATED: version,
+        EVALUATION_SPLIT: split,
+        EVALUATION_PROTOCOL: protocol,
+        EVALUATION_DIGEST: sha256_of(folder / METRICS_FILE),
+    }
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:
-    """What whoever reads one line should know: something trivial does as well, or one class gets nearly all answers."""
+    """What whoever reads one line should know: something trivial does as well, one class gets nearly all answers, or
+    whether more labels would help."""
     beaten = [against_trivial(evaluation)] if is_beaten(evaluation) else []
-    return [*beaten, *filter(None, [one_answer(evaluation.scores_of(evaluation.student))])]
+    labels = evaluation.label_efficiency.advice if evaluation.label_efficiency else ""
+    return [*beaten, *filter(None, [one_answer(evaluation.scores_of(evaluation.student)), labels])]

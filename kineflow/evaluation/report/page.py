@@ -12,10 +12,10 @@ import numpy as np
 
 from kineflow.evaluation.intervals import groups_repeat
 from kineflow.evaluation.metrics import Gain, confusion_of, per_class_accuracy, per_class_change
-from kineflow.evaluation.report import plots, ranking_plots
+from kineflow.evaluation.report import label_plot, plots, ranking_plots
 from kineflow.evaluation.report.curve_advice import advice
 from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
-from kineflow.evaluation.results import Evaluated, Evaluation, Fused
+from kineflow.evaluation.results import FOLDS, Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.two_classes import threshold_of
 from kineflow.storage.files import atomic_file
@@ -83,7 +83,7 @@ def render(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": _percent, "points": _points, "count": _count, "some": some_of, "uri": data_uri}
-    environment.filters["area"] = _area
+    environment.filters |= {"area": _area, "sentence": _sentence}
     student = evaluation.scores_of(evaluation.student)
     return environment.get_template("page.html.j2").render(
         policy=PAGE_POLICY,
@@ -93,6 +93,7 @@ def render(
         evaluation=evaluation,
         classes=evaluation.models[0].scores.classes,
         split=evaluation.models[0].scores.split,
+        by_folds=evaluation.models[0].scores.split == FOLDS,
         colours=_colours(evaluation),
         gain=_gain(evaluation.student, evaluation),
         model_rows=[_model_row(model, evaluation) for model in evaluation.models],
@@ -182,7 +183,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     bars += [_bar(scores, plots.TRIVIAL, evaluation) for scores in evaluation.trivial]
     compared_scores = [student] if compared is None or compared.model == student.model else [student, compared]
     curves = {model.name: model.curves for model in evaluation.models if model.curves}
-    classes = student.classes
+    classes, labels = student.classes, evaluation.label_efficiency
     return {
         "accuracy": plots.accuracy_bars(bars, chance=1 / len(classes)),
         "confusion": [(scores.model, plots.confusion(confusion_of(scores), classes)) for scores in compared_scores],
@@ -193,6 +194,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         "roc": ranking_plots.roc_and_precision(_with_colours_of_their_own(evaluation), colours)
         if len(classes) == 2 and 0 < student.labels.sum() < len(student)
         else None,
+        "labels": label_plot.label_curve(labels, colours[student.model], chance=1 / len(classes)) if labels else None,
         "calibration": [
             (scores.model, ranking_plots.calibration(scores, colours[scores.model])) for scores in compared_scores
         ],
@@ -240,6 +242,10 @@ def _described(example: Example, evaluation: Evaluation) -> dict[str, Any]:
 
 def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _area(value: float) -> str:

@@ -264,13 +264,16 @@ class TestPlainCsv:
             (f"a.mp4,run,train,{'9' * 5000},", "start '999"),
             ("a.mp4,run,train,-1,", "start '-1' is no time"),
             ("a.mp4,run,train,,soon", "end 'soon' is no time"),
-            ("a.mp4,run,train", "3 values where the header names 5"),
+            ("a.mp4,run,train,1,,2", "a part in seconds and in numbers of frames"),
+            ("a.mp4,run,train,,,-1", "start_frame '-1' is no number of a frame"),
+            ("a.mp4,run,train", "3 values where the header names 6"),
             ("ok.mp4,jump,test,,", "listed twice, first at .*clips.csv:2"),
             ('a.mp4,"run,train,,', "malformed CSV"),
         ],
     )
     def test_a_bad_row(self, tmp_path: Path, row: str, problem: str) -> None:
-        write(tmp_path, **{"clips.csv": f"path,label,split,start,end\nok.mp4,run,train,,\n{row}\n"})
+        row += "," * (row.count(",") == 4)
+        write(tmp_path, **{"clips.csv": f"path,label,split,start,end,start_frame\nok.mp4,run,train,,,\n{row}\n"})
         with pytest.raises(KineflowError, match=problem) as caught:
             listed(tmp_path, "csv")
         assert "clips.csv:3" in str(caught.value)
@@ -337,6 +340,13 @@ class TestHoldOut:
     def test_the_seed_decides(self) -> None:
         clips = tuple(clip("a", str(n), Split.TRAIN, n) for n in range(20))
         assert len({hold_out(clips, val_share=0.3, seed=seed) for seed in range(5)}) > 1
+
+    def test_a_group_with_unlabelled_clips_is_learnt_from(self) -> None:
+        clips = (*(clip("a", str(n), Split.TRAIN, n) for n in range(6)),
+                 *(clip(None, str(n), Split.UNLABELLED, n + 6) for n in range(5)))  # fmt: skip
+        for seed in range(8):
+            after = hold_out(clips, val_share=0.5, seed=seed)
+            assert {c.group for c in after if c.split is Split.VAL} == {"5"}
 
     def test_a_given_val_split_stays(self) -> None:
         clips = (*(clip("a", str(n), Split.TRAIN, n) for n in range(9)), clip("a", "v", Split.VAL, 9))

@@ -42,3 +42,43 @@ def test_a_file_called_as_its_class_tells_of_no_recording() -> None:
     assert source_names([f"run/run_clip_{number}.mp4" for number in range(4)], classes) == [""] * 4
     parts = [f"{stem}_{take}_clip{part}.mp4" for stem in stems for take in (1, 2) for part in (1, 2)]
     assert source_names(parts, classes) == [name.partition("_clip")[0] for name in parts]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["my_clip_{:03d}", "video ({})", "IMG_{:04d}", "GOPR{:04d}", "my clip {}", "fight-s{}", "a.part{:02d}", "{:03d}",
+     "cam_240101_{:06d}"],
+)  # fmt: skip
+@pytest.mark.parametrize("count", [5, 40, 300])
+def test_files_that_are_counted_alike_are_no_parts_of_one_recording(pattern: str, count: int) -> None:
+    names = [f"all/{pattern.format(120000 + n if '06d' in pattern else n)}.mp4" for n in range(1, count + 1)]
+    assert source_names(names) == [""] * count
+
+
+def test_a_count_of_the_clips_of_a_class_tells_of_no_recording() -> None:
+    names = [f"fights/brawl ({n}).mp4" for n in range(30)] + [f"calm/street ({n}).mp4" for n in range(30)]
+    assert source_names(names, ("fights", "calm")) == [""] * 60
+    both = [*names, *(f"calm/brawl ({n}).mp4" for n in range(30, 33))]  # of a recording with scenes of both
+    assert set(source_names(both, ("fights", "calm"))) == {"brawl", ""}
+    folders_of_recordings = [f"{who}/{who}_clip{n}.mp4" for who in ("ann", "bob") for n in range(10)]
+    assert set(source_names(folders_of_recordings, ("wave",))) == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("pattern", ["2024{0:02d}{1:02d}_12{2:02d}00", "VID_2024{0:02d}{1:02d}_{2}",
+                                     "2024-{0:02d}-{1:02d} ({2})", "2024-{0:02d}-{1:02d} 12-{2:02d}-00"])  # fmt: skip
+def test_a_date_is_no_recording(pattern: str) -> None:
+    names = [f"{pattern.format(month, day, take)}.mp4" for month in (1, 2) for day in range(1, 9) for take in range(3)]
+    assert source_names(names) == [""] * len(names)
+
+
+def test_what_cameras_call_every_file_is_no_recording() -> None:
+    names = [f"{camera}_{n:04d}.mp4" for camera in ("IMG", "DSC", "MOV", "MVI", "VID") for n in range(10)]
+    assert source_names(names) == [""] * 50
+
+
+def test_copies_of_one_moment_and_chapters_of_one_film_are_together() -> None:
+    assert source_names(["20240101_120000(1).mp4", "20240101_120000.mp4", "20240102_120000.mp4"]) == [
+        "20240101_120000", "20240101_120000", ""
+    ]  # fmt: skip
+    chapters = ["GX010042.MP4", "GX020042.MP4", "GOPR0001.MP4", "GP010001.MP4"]
+    assert source_names(chapters) == ["gx0042", "gx0042", "gopr0001", "gopr0001"]

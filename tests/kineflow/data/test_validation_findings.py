@@ -47,7 +47,9 @@ def test_nothing_is_found_in_a_good_manifest_or_an_empty_one():
 
 def test_groups_across_splits():
     finding = findings.groups_in_several_splits(altered(group=["g1", "g1", "g2", "g1", "g2"]))
-    assert finding == Finding("group 'g1' in train, val, group 'g2' in train, unlabelled", ("a", "b", "c", "d", "e"))
+    assert finding == Finding("group 'g1' in train, val", ("a", "b", "d"))  # what has no label teaches, as train does
+    finding = findings.groups_in_several_splits(altered(group=["g1", "g2", "g2", "g3", "g3"]))
+    assert finding == Finding("group 'g3' in val, unlabelled", ("d", "e"))
 
 
 def test_contents_across_splits_are_not_copies_within_one():
@@ -95,6 +97,11 @@ def test_other_parts_of_a_video_in_two_splits_are_told_apart_from_shared_frames(
     apart = parts(("train", 0, 30, "a"), ("test", 30, 40, "a"))
     assert findings.videos_in_several_splits(apart) == Finding("long.mp4 in train and test", ("p0", "p1"))
     assert findings.videos_in_several_splits(parts(("train", 0, 30, "a"), ("test", 29, 40, "a"))) == Finding()
+
+
+def test_parts_without_a_label_may_be_of_a_video_of_train_and_of_no_other():
+    for split, found in (("train", Finding()), ("val", Finding("long.mp4 in val and unlabelled", ("p0", "p1")))):
+        assert findings.videos_in_several_splits(parts((split, 0, 30, "a"), ("unlabelled", 30, 40, None))) == found
 
 
 def test_two_labels_of_the_same_bytes_and_of_shared_frames():

@@ -18,6 +18,7 @@ from kineflow.evaluation.results import (
 )
 from kineflow.evaluation.scores import Scores
 from kineflow.registry.measured import read_evaluation
+from kineflow.registry.outcomes import outcomes_of
 from kineflow.sets.clip_set import Clip, clips_digest
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
@@ -46,7 +47,7 @@ def rows(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    write_evaluation(tmp_path, evaluation(), version="abc")
+    write_evaluation(tmp_path, evaluation(), version="abc", protocol="1 window")
     return tmp_path
 
 
@@ -57,7 +58,9 @@ def test_metrics_hold_models_fusions_and_data(folder):
     assert (metrics["plain"]["top1"], metrics["student"]["top1"]) == (0.25, 0.75)
     assert metrics["fusion"]["student + plain"]["top1"] == 0.75
     assert metrics["fusion"]["student + plain"]["weights"] == {"student": 0.75, "plain": 0.25}
-    assert metrics["data"] == {"split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc"}
+    assert metrics["data"] == {
+        "split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc", "protocol": "1 window"
+    }  # fmt: skip
 
 
 def test_score_files_are_those_of_the_models(folder):
@@ -90,7 +93,13 @@ def test_confusion_rows_add_up_to_the_clips(folder):
 def test_the_promotion_policy_can_read_the_folder(folder):
     found = read_evaluation(folder, "student")
     assert (found.metrics["top1"], found.metrics["per_class/run"]) == (0.75, 0.5)
-    assert (found.clips_digest, found.clips) == ("abc", 4)
+    assert (found.clips_digest, found.clips, found.protocol) == ("abc", 4, "1 window")
+
+
+def test_the_gate_finds_groups_beside_the_answers(tmp_path):
+    write_evaluation(tmp_path, evaluation(groups=("x", "x", "y", "y")), version="abc")
+    found = outcomes_of(tmp_path, "student")
+    assert (found.groups, found.ranks.tolist()) == (("x", "x", "y", "y"), [0, 0, 0, 2])
 
 
 def test_flat_metrics_name_models_and_fusions():

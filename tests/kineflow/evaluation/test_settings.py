@@ -32,6 +32,8 @@ def test_a_fusion_may_name_weights_or_leave_them_to_val():
         ({"fusion": [{"models": ["a", "b"], "weights": [0, 0]}]}, "at least one above 0"),
         ({"fusion": [{"models": ["a", "b"], "weights": [1, -1]}]}, "greater than or equal to 0"),
         ({"fusion": [{"models": ["a", "b"]}, {"models": ["a", "b"], "weights": "val"}]}, "twice"),
+        ({"choose_among": ["a", "a"]}, "each model once"),
+        ({"split": "val", "choose_among": ["a", "b"]}, "for the split test"),
         ({"split": "val", "fusion": [{"models": ["a", "b"], "weights": "val"}]}, "only where split is 'test'"),
     ],
 )

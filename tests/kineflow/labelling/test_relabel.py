@@ -84,6 +84,12 @@ def test_parts_of_one_video_are_told_by_their_times(tmp_path: Path) -> None:
     assert (tmp_path / "clips.csv").read_text() == PARTS.replace(",,unlabelled", ",fight,train")
 
 
+def test_parts_of_one_video_are_told_by_their_frames(tmp_path: Path) -> None:
+    listed = "path,label,split,start_frame,end_frame\nv.mp4,,unlabelled,,30\nv.mp4,fight,train,30,60\n"
+    labelled(tmp_path, "path,label,start_frame,end_frame\nv.mp4,fight,,30\n", listed)
+    assert (tmp_path / "clips.csv").read_text() == listed.replace(",,unlabelled", ",fight,train")
+
+
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [

@@ -1,16 +1,23 @@
+import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from kineflow.models.bundle import weights_digest
+from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
+from kineflow.registry.history import history
 from kineflow.registry.measured import Measured
+from kineflow.registry.outcomes import Outcomes
 from kineflow.registry.policy import Gate
 from kineflow.registry.promotion import Promotion, promote, rollback
 from kineflow.registry.registration import register_student
+from kineflow.serving.served_model import load_video_model
+from kineflow.serving.trial import example_video, try_bundle
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
@@ -21,11 +28,18 @@ NAME = "demo"
 A, B = "a" * 64, "b" * 64
 
 SHOWN = (
-    Measured({"top1": 0.5, "per_class/left": 0.1}, A, 12),
-    Measured({"top1": 0.6, "per_class/left": 0.7}, A, 12),
-    Measured({"top1": 0.65, "per_class/left": 0.7}, A, 12),
-    Measured({"top1": 0.9}, B, 12),
+    Measured({"top1": 0.5, "per_class/left": 0.1}, A, 200),
+    Measured({"top1": 0.6, "per_class/left": 0.7}, A, 200),
+    Measured({"top1": 0.65, "per_class/left": 0.7}, A, 200),
+    Measured({"top1": 0.9}, B, 200),
 )
+
+
+def answers(shown: Measured) -> Outcomes:
+    """The first clips right, as many as ``top1`` says."""
+    right, count = round(shown.metrics["top1"] * shown.clips), shown.clips
+    names = tuple(f"{shown.clips_digest[:1]}{number}" for number in range(count))
+    return Outcomes(names, ("left",) * count, ("",) * count, np.repeat(np.int64([0, 1]), [right, count - right]))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +55,9 @@ def template(template_store: Path, bundles: list[Path], tmp_path_factory: pytest
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for bundle, shown in zip(bundles, SHOWN, strict=True):
-            register_student(bundle, name=NAME, evaluation=shown, gate=Gate(min_gain=0.02), root=root)
+            register_student(
+                bundle, name=NAME, evaluation=shown, outcomes=answers(shown), gate=Gate(min_gain=0.02), root=root
+            )
     return root
 
 
@@ -49,6 +65,21 @@ def template(template_store: Path, bundles: list[Path], tmp_path_factory: pytest
 def registered(template: Path, project: Path) -> Path:
     shutil.copyfile(template / "mlflow.db", project / "mlflow.db")
     return project
+
+
+@pytest.fixture
+def own_files(template: Path, registered: Path) -> Path:
+    """The artifact store of ``registered``, which a test may change."""
+    shutil.copytree(template / "mlartifacts", registered / "mlartifacts")
+    with sqlite3.connect(registered / "mlflow.db") as database:
+        for column in ("source", "storage_location"):
+            database.execute(f"UPDATE model_versions SET {column} = replace({column}, '{template}', '{registered}')")
+    return registered / "mlartifacts"
+
+
+def file_of(number: str, name: str) -> Path:
+    [path] = Path(connect().get_model_version_download_uri(NAME, number)).rglob(name)
+    return path
 
 
 def aliases() -> dict[str, str]:
@@ -67,8 +98,6 @@ class TestRegister:
     def test_a_version_can_be_loaded_and_leads_back_to_everything(
         self, project: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from kineflow.serving.served_model import example_video, load_video_model
-
         (project / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: data\n")
         monkeypatch.setenv("KINEFLOW_GIT_COMMIT", "c" * 40)
         with open_step_run("register", params={}, experiment="d3d", pipeline_run_id="p1") as run:
@@ -85,7 +114,7 @@ class TestRegister:
         expected = {
             "weights.sha256": weights_digest(bundle),
             "data.version": A,
-            "data.clips": "12",
+            "data.clips": "200",
             "dvc.data.md5": "0123456789abcdef0123456789abcdef.dir",
             "git.commit": "c" * 40,
             "run_id": run.run_id,
@@ -96,6 +125,8 @@ class TestRegister:
             "validation_status": "pending",
         }
         assert expected.items() <= stored.tags.items()
+        assert float(stored.tags["latency.example_ms"]) > 0
+        assert int(stored.tags["weights.bytes"]) == (bundle / "model.safetensors").stat().st_size
 
         logged = connect().get_logged_model(stored.tags["model_id"])
         assert (logged.status, logged.source_run_id) == ("READY", run.run_id)
@@ -167,7 +198,7 @@ class TestPromote:
         assert aliases() == {"candidate": "4"}
         assert "promoted_at" not in version("1").tags
 
-    def test_the_gate_it_was_registered_with_holds(self, registered: Path) -> None:
+    def test_the_gate_of_the_registered_model_holds(self, registered: Path) -> None:
         set_champion("2")
         assert promote(NAME, "3").allowed
         assert not promote(NAME, "3", gate=Gate(min_gain=0.1)).allowed
@@ -210,6 +241,203 @@ class TestPromote:
             promote(name, number)
 
 
+class TestPolicy:
+    """One for all versions of a model, read where it is promoted."""
+
+    def test_a_stricter_one_holds_for_versions_registered_before(self, registered: Path, bundles: list[Path]) -> None:
+        again = register_student(bundles[1], name=NAME, evaluation=SHOWN[1], gate=Gate(floors={"top1": 0.9}))
+        assert not again.created
+        for number in ("1", "2"):
+            made = set_champion(number)
+            assert "at least 0.9 is asked for" in made.reasons[0]
+        assert "champion" not in aliases()
+
+    @pytest.mark.parametrize("text", ["{", '{"min_gain": 7}', '{"floor": 1}', "[]"])
+    def test_one_that_cannot_be_read_is_a_refusal(self, registered: Path, text: str) -> None:
+        connect().set_registered_model_tag(NAME, "kineflow.policy", text)
+        with pytest.raises(KineflowError, match="the policy cannot be read"):
+            set_champion("1")
+
+    def test_none_is_a_refusal(self, registered: Path) -> None:
+        connect().delete_registered_model_tag(NAME, "kineflow.policy")
+        with pytest.raises(KineflowError, match="no policy says what a champion of 'demo' must show"):
+            set_champion("1")
+
+    def test_the_projects_own_comes_first_and_what_was_applied_is_kept(self, registered: Path) -> None:
+        (registered / "params.yaml").write_text(f"registration: {{name: {NAME}, floors: {{top1: 0.6}}}}\n")
+        assert not set_champion("1").allowed
+        made = set_champion("2")
+        assert made.applied
+        assert made.policy.read_from == "registration of params.yaml"
+        assert "differs from registration of params.yaml, which holds" in made.notes[0]
+        applied = json.loads(version("2").tags["promotion.policy"])
+        assert (applied["read_from"], applied["gate"]["floors"]) == ("registration of params.yaml", {"top1": 0.6})
+        kept = json.loads(connect().get_registered_model(NAME).tags["kineflow.policy"])
+        assert kept == applied["gate"]
+
+    def test_files_of_a_project_must_agree(self, registered: Path) -> None:
+        (registered / "params").mkdir()
+        for file, floor in (("params.yaml", 0.1), ("params/d3d.yaml", 0.2)):
+            (registered / file).write_text(f"registration: {{name: {NAME}, floors: {{top1: {floor}}}}}\n")
+        with pytest.raises(KineflowError, match=r"params.yaml and params/d3d.yaml ask for different things of 'demo'"):
+            promote(NAME, "1")
+        (registered / "params" / "d3d.yaml").write_text(f"registration: {{name: {NAME}, floor: 0.1}}\n")
+        with pytest.raises(KineflowError, match=r"registration.floor: unknown key"):
+            promote(NAME, "1")
+
+
+class TestFirst:
+    """There is a first champion once; who was the last is not forgotten with its alias or its version."""
+
+    @pytest.mark.parametrize("gone", ["alias", "version"])
+    def test_a_worse_one_does_not_follow_a_champion_that_is_gone(self, registered: Path, gone: str) -> None:
+        set_champion("2")
+        if gone == "alias":
+            connect().delete_registered_model_alias(NAME, "champion")
+        else:
+            connect().delete_model_version(NAME, "2")
+        made = set_champion("1")
+        assert not made.applied
+        assert "a gain of -0.1" in made.reasons[0]
+        assert "compared with version 2, the last champion" in made.reasons[-1]
+        better = set_champion("3")
+        assert better.applied, better.reasons
+        assert version("3").tags["promoted_from"] == "none"
+
+    def test_it_can_be_asked_for(self, registered: Path) -> None:
+        set_champion("2")
+        assert not set_champion("1", first=True).applied, "there is a champion"
+        connect().delete_registered_model_alias(NAME, "champion")
+        assert set_champion("1", first=True).applied
+
+    def test_one_of_before_there_was_a_history_counts_too(self, registered: Path) -> None:
+        connect().set_model_version_tag(NAME, "2", "promoted_at", "2020-01-01T00:00:00+00:00")
+        assert "last champion" in promote(NAME, "1").reasons[-1]
+
+
+class TestFiles:
+    def test_a_version_without_files_is_not_promoted(self, own_files: Path) -> None:
+        shutil.rmtree(own_files)
+        made = set_champion("1")
+        assert not made.applied
+        assert "version 1 cannot be used: its files" in made.reasons[0]
+
+    @pytest.mark.parametrize(("name", "tag"), [("model.safetensors", "weights.sha256"), ("model.json", "card.sha256")])
+    def test_other_files_than_those_registered_are_refused(self, own_files: Path, name: str, tag: str) -> None:
+        path = file_of("1", name)
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + b"\x7f" if name.startswith("model.s") else content.replace(b"left", b"lift"))
+        assert f"are not those that were registered: {tag}" in set_champion("1").reasons[0]
+        with pytest.raises(KineflowError, match="not those that were registered"):
+            load_video_model(f"models:/{NAME}/1")
+
+    def test_weights_of_zeros_are_not_promoted(self, project: Path, bundle: Path) -> None:
+        network, card = load_bundle(bundle)
+        for tensor in network.state_dict().values():
+            tensor.zero_()
+        save_bundle(project / "zeros", network, card)
+        register_student(project / "zeros", name=NAME, evaluation=SHOWN[0])
+        assert set_champion("1").reasons == ("version 1 cannot be used: all its weights are 0",)
+        network, card = load_bundle(bundle)
+        for name, tensor in network.state_dict().items():
+            if name.startswith("classifier"):
+                tensor.zero_()
+        assert any(name.startswith("classifier") for name in network.state_dict())
+        save_bundle(project / "constant", network, card)
+        with pytest.raises(KineflowError, match="two different videos get the same answer"):
+            try_bundle(project / "constant")
+
+    def test_no_code_of_the_store_is_run(self, own_files: Path) -> None:
+        from pipelines.predict import top_classes
+
+        trap = own_files / "ran"
+        for path in own_files.rglob("video_pyfunc.py"):
+            path.write_text(path.read_text() + f"\nimport pathlib; pathlib.Path({str(trap)!r}).touch()\n")
+        model = load_video_model(f"models:/{NAME}/1")
+        video = own_files / "video.mp4"
+        video.write_bytes(example_video(model.unwrap_python_model().card))
+        assert len(top_classes(video, f"models:/{NAME}/1", 3)) == 3
+        assert set_champion("1").applied
+        folder = connect().get_model_version_download_uri(NAME, "1")
+        load_video_model(folder)
+        assert not trap.exists()
+
+
+class TestHistory:
+    def test_every_promotion_refusal_and_rollback_is_there(self, registered: Path) -> None:
+        set_champion("2", by="ann", why="the first")
+        set_champion("1", by="bob")
+        promote(NAME, "3")
+        set_champion("3", by="ann")
+        rollback(NAME, by="eve", why="it is slow")
+        events = history(NAME)
+        kinds = [(event.action, event.version, event.champion, event.by, event.state) for event in events]
+        assert kinds == [
+            ("rollback", "2", "3", "eve", "done"),
+            ("promotion", "3", "2", "ann", "done"),
+            ("refusal", "1", "2", "bob", "done"),
+            ("promotion", "2", None, "ann", "done"),
+        ]
+        assert (events[0].why, events[3].why) == ("it is slow", "the first")
+        assert events[3].policy["gate"]["min_gain"] == 0.02
+        assert events[3].shown["metrics"] == {"top1": 0.6}
+        assert "a gain of -0.1" in events[2].reasons[0]
+        json.dumps([event.plain() for event in events])
+
+    def test_it_outlives_the_model(self, registered: Path) -> None:
+        set_champion("2")
+        connect().delete_registered_model(NAME)
+        assert [event.version for event in history(NAME)] == ["2"]
+
+
+class TestCutShort:
+    """A command that ends between two moves leaves a state that the next one names and mends."""
+
+    @pytest.mark.parametrize(
+        ("call", "after"),
+        [("set_registered_model_alias", 0), ("set_registered_model_alias", 1), ("set_terminated", 0)],
+    )
+    def test_a_promotion(self, registered: Path, monkeypatch: pytest.MonkeyPatch, call: str, after: int) -> None:
+        set_champion("1")
+        set_champion("2")
+        with monkeypatch.context() as patch:
+            cut_after(patch, call, after)
+            with pytest.raises(KineflowError, match="the store went away while aliases were moved"):
+                set_champion("3")
+        assert "of version 3 by" in promote(NAME, "3").notes[0], "a dry run tells and mends nothing"
+        made = set_champion("3")
+        assert "was cut short" in made.notes[0]
+        assert aliases() == {"candidate": "4", "champion": "3", "previous": "2"}
+        assert version("3").tags["promoted_from"] == "2"
+        assert [event.action for event in history(NAME) if event.state == "under way"] == []
+
+    def test_a_rollback(self, registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in ("1", "2", "3"):
+            set_champion(number)
+        with monkeypatch.context() as patch:
+            cut_after(patch, "set_registered_model_alias", 1)
+            with pytest.raises(KineflowError, match="the store went away"):
+                rollback(NAME)
+        promote(NAME, "4", dry_run=False)
+        assert aliases() == {"candidate": "4", "champion": "2", "previous": "1"}
+        assert version("3").tags["validation_status"] == "rolled back"
+
+
+def cut_after(patch: pytest.MonkeyPatch, call: str, after: int) -> None:
+    """Let a client's method fail as a lost connection does, after so many calls."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    calls, real = iter(range(100)), getattr(MlflowClient, call)
+
+    def cut(self: Any, *args: Any, **options: Any) -> Any:
+        if next(calls) >= after:
+            raise MlflowException("connection reset by peer")
+        return real(self, *args, **options)
+
+    patch.setattr(MlflowClient, call, cut)
+
+
 class TestRollback:
     def test_walks_back_through_the_champions(self, registered: Path) -> None:
         for number in ("1", "2", "3"):
@@ -222,6 +450,26 @@ class TestRollback:
         assert aliases() == {"candidate": "4", "champion": "1"}
         with pytest.raises(KineflowError, match="no champion before"):
             rollback(NAME)
+
+    def test_the_one_that_is_left_is_no_candidate_any_more(self, registered: Path, bundles: list[Path]) -> None:
+        set_champion("1")
+        register_student(bundles[1], name=NAME, evaluation=SHOWN[1], outcomes=answers(SHOWN[1]))
+        set_champion("2")
+        rollback(NAME)
+        assert aliases() == {"champion": "1"}
+        with pytest.raises(KineflowError, match="with alias 'candidate'"):
+            promote(NAME)
+        register_student(bundles[1], name=NAME, evaluation=SHOWN[1], outcomes=answers(SHOWN[1]))
+        assert "version 2 was rolled back at" in promote(NAME).reasons[0]
+        assert promote(NAME, "2").allowed, "who names it, means it"
+
+    def test_one_that_cannot_be_used_is_not_returned_to(self, own_files: Path) -> None:
+        set_champion("1")
+        set_champion("2")
+        file_of("1", "model.safetensors").unlink()
+        with pytest.raises(KineflowError, match=r"model.safetensors is missing"):
+            rollback(NAME)
+        assert aliases() == {"candidate": "4", "champion": "2", "previous": "1"}
 
     def test_needs_a_champion(self, registered: Path) -> None:
         for name in (NAME, "nobody"):

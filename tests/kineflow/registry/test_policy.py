@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kineflow.registry.measured import Measured, read_evaluation
+from kineflow.registry.paired import Paired
 from kineflow.registry.policy import Gate, decide
 from kineflow.storage.errors import KineflowError
 
@@ -16,6 +17,7 @@ METRICS = st.fixed_dictionaries(dict.fromkeys(NAMES, SHARES))
 EVALUATIONS = st.builds(Measured, METRICS, st.sampled_from(["v1", "v2"]))
 GATES = st.builds(
     Gate,
+    test=st.just("none"),
     primary_metric=st.sampled_from(["top1", "top5"]),
     min_gain=st.floats(0, 0.5),
     floors=st.dictionaries(st.sampled_from(["top1", "top5"]), SHARES),
@@ -74,7 +76,7 @@ class TestLaws:
 
     @given(EVALUATIONS, GATES)
     def test_the_first_champion_needs_the_floors_only(self, candidate: Measured, gate: Gate) -> None:
-        no_floors = Gate(primary_metric=gate.primary_metric, min_gain=gate.min_gain)
+        no_floors = Gate(test="none", primary_metric=gate.primary_metric, min_gain=gate.min_gain)
         assert decide(candidate, None, no_floors).allowed
         a_tie_is_enough = gate.model_copy(update={"min_gain": 0.0})
         assert decide(candidate, None, gate).allowed == decide(candidate, candidate, a_tie_is_enough).allowed
@@ -82,7 +84,7 @@ class TestLaws:
 
 class TestReasons:
     def test_a_gain_is_told(self) -> None:
-        decision = decide(shown(0.6), shown(0.5), Gate(min_gain=0.1))
+        decision = decide(shown(0.6), shown(0.5), Gate(test="none", min_gain=0.1))
         assert decision.allowed
         assert decision.reasons == ("top1 0.6 against the champion's 0.5: a gain of +0.1",)
 
@@ -91,13 +93,13 @@ class TestReasons:
         assert not decision.allowed
         assert "a gain of +0.05, and +0.1 is asked for" in decision.reasons[0]
 
-    def test_a_tie_is_enough_without_a_gain(self) -> None:
-        assert decide(shown(0.5), shown(0.5), Gate()).allowed
-        assert not decide(shown(0.4999), shown(0.5), Gate()).allowed
+    def test_a_tie_is_enough_where_nothing_is_tested(self) -> None:
+        assert decide(shown(0.5), shown(0.5), Gate(test="none")).allowed
+        assert not decide(shown(0.4999), shown(0.5), Gate(test="none")).allowed
 
     def test_binary_fractions_do_not_decide(self) -> None:
         assert 0.82 - 0.80 < 0.02
-        assert decide(shown(0.82), shown(0.80), Gate(min_gain=0.02)).allowed
+        assert decide(shown(0.82), shown(0.80), Gate(test="none", min_gain=0.02)).allowed
 
     def test_other_data_is_refused_unless_allowed(self) -> None:
         decision = decide(shown(0.9, "v2"), shown(0.5, "v1"), Gate())
@@ -125,6 +127,45 @@ class TestReasons:
 
     def test_a_floor_for_classes_needs_figures_of_classes(self) -> None:
         assert "no figures of single classes" in decide(shown(0.5), None, Gate(per_class_floor=0.1)).reasons[0]
+
+
+class TestPairs:
+    BETTER = Paired(0.05, 0.01, 0.09, 200)
+    PERHAPS = Paired(0.05, -0.01, 0.11, 200)
+
+    def test_a_gain_that_may_be_chance_is_refused(self) -> None:
+        assert decide(shown(0.55), shown(0.5), Gate(), paired=self.BETTER).allowed
+        decision = decide(shown(0.55), shown(0.5), Gate(), paired=self.PERHAPS)
+        assert not decision.allowed
+        assert "on 200 clips" in decision.reasons[0]
+        assert "from -1.0% to +11.0% at 0.95: that may be chance" in decision.reasons[0]
+
+    def test_not_worse_puts_up_with_a_margin(self) -> None:
+        tie = Paired(0.0, -0.015, 0.015, 200)
+        assert not decide(shown(0.5), shown(0.5), Gate(test="not_worse", margin=0.01), paired=tie).allowed
+        assert decide(shown(0.5), shown(0.5), Gate(test="not_worse", margin=0.02), paired=tie).allowed
+
+    def test_without_answers_nothing_is_promoted(self) -> None:
+        decision = decide(shown(0.9), shown(0.5), Gate(), unpaired="they were not kept")
+        assert decision.reasons == ("no paired test of top1: they were not kept",)
+
+    def test_another_protocol_is_other_data(self) -> None:
+        candidate = Measured({"top1": 0.9}, "v1", protocol="10 windows")
+        decision = decide(candidate, shown(0.5), Gate(), paired=self.BETTER)
+        assert "different protocols (10 windows; the champion, not known)" in decision.reasons[0]
+        assert decide(candidate, shown(0.5), Gate(), paired=self.BETTER, other_data_allowed=True).allowed
+
+    @pytest.mark.parametrize(
+        ("bounds", "fault"),
+        [
+            ({"max_ece": 0.1}, "ece is 0.2, and at most 0.1"),
+            ({"max_latency_ms": 10}, "latency of the input example is not known"),
+            ({"max_size_mb": 3}, "size of the weights is 4 MB, and at most 3 MB"),
+        ],
+    )
+    def test_bounds_hold_for_the_first_champion_too(self, bounds: dict[str, float], fault: str) -> None:
+        candidate = Measured({"top1": 0.9, "ece": 0.2}, "v1", size_mb=4.0)
+        assert fault in decide(candidate, None, Gate(**bounds)).reasons[0]
 
 
 class TestReadEvaluation:

@@ -21,7 +21,8 @@ from kineflow.models.card import ModelCard, load_card
 from kineflow.registry.measured import Measured
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video
-from kineflow.serving.served_model import LIMITS, example_video, load_video_model, save_video_model, scored_row
+from kineflow.serving.served_model import LIMITS, load_video_model, save_video_model, scored_row
+from kineflow.serving.trial import example_video
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError

@@ -104,6 +104,56 @@ def test_a_row_that_is_none_is_named(text: str, problem: str, tmp_path: Path) ->
         find(tmp_path, {"list.csv": text}, place="list.csv")
 
 
+FOLDERS = {"wave/a.mp4": "", "wave/b.mp4": "", "run/c.mp4": "", "run/d.mp4": ""}
+PUPILS = "name,class\nAnn,3b\nBob,3c\n"
+
+
+@pytest.mark.parametrize(
+    ("layout", "unrelated"),
+    [
+        ("csv", {"pupils.csv": PUPILS}),
+        ("something", {"train.json": '[{"template": "Dear {name}", "id": "7", "label": "letter"}]'}),
+        ("label_studio", {"tasks.json": '[{"data": {"text": "hello"}, "annotations": []}]'}),
+        ("cvat", {"map.xml": "<annotations><note>north</note></annotations>"}),
+    ],
+)
+def test_a_list_of_other_things_is_passed_over_and_told(layout: str, unrelated: dict[str, str], tmp_path: Path) -> None:
+    found = find(tmp_path, FOLDERS | unrelated)
+    assert found.layout == "folder"
+    assert len(found.listing.clips) == 4
+    (note,) = found.notes
+    assert f"not of layout {layout}" in note
+
+
+def test_the_list_that_names_the_videos_is_taken_among_others(tmp_path: Path) -> None:
+    files = {"a.csv": PUPILS, "b.csv": "file,label\nwave/a.mp4,x\nrun/c.mp4,y\n", "map.xml": "<annotations/>"}
+    found = find(tmp_path, FOLDERS | files)
+    assert (found.layout, found.lists, len(found.listing.clips)) == ("csv", "b.csv", 2)
+    assert "2 videos are in no row" in found.notes[-1]
+    cvat = find(tmp_path / "cvat", {**CVAT, "settings.xml": "<settings/>", "a.mp4": ""})
+    assert (cvat.layout, cvat.lists) == ("cvat", "annotations.xml")
+
+
+def test_official_lists_fit_a_part_of_their_videos(tmp_path: Path) -> None:
+    rows = "".join(f"wave,id{n},0,10,train\n" for n in range(50))
+    text = f"label,youtube_id,time_start,time_end,split\n{rows}"
+    assert find(tmp_path, {"train.csv": text, "wave/id3_000000_000010.mp4": ""}).layout == "kinetics"
+
+
+def test_a_malformed_list_of_the_videos_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match=r"list\.csv:3: unknown split 'holdout'"):
+        find(tmp_path, {**FOLDERS, "list.csv": "path,label,split\nwave/a.mp4,x,train\nrun/c.mp4,y,holdout\n"})
+
+
+def test_where_nothing_fits_each_try_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KineflowError) as error:
+        find(tmp_path, {"all/a.mp4": "", "all/b.mp4": "", "pupils.csv": PUPILS, "map.xml": "<annotations/>"})
+    for reason in ("cvat (map.xml)", "0 of 2 rows name a video that is there", "all videos with a class lie in one"):
+        assert reason in error.value.problem
+    named = find_clips(str(tmp_path / "pupils.csv"))  # what is named is meant
+    assert named.layout == "csv"
+
+
 def test_a_place_of_videos_is_told_from_one_for_a_project(tmp_path: Path) -> None:
     (tmp_path / "videos" / "a").mkdir(parents=True)
     (tmp_path / "videos" / "a" / "1.MP4").touch()

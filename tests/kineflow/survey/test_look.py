@@ -16,7 +16,7 @@ from kineflow.data.source import LocalSource
 from kineflow.spec.split import Split
 from kineflow.survey.facts import Look
 from kineflow.survey.found import find_clips
-from kineflow.survey.look import PAIRS, Task, in_seconds, look_at, read_headers, sampled, tasks_of
+from kineflow.survey.look import PAIRS, LookTask, look_at, read_headers, sampled, tasks_of
 from kineflow.survey.look_at_all import look_at_all
 from kineflow.video.encode import write_video
 
@@ -36,7 +36,7 @@ def listed(name: str, **values: float) -> ListedClip:
 
 def test_a_sound_clip_is_seen(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4")
-    look = look_at(Task(0, "a.mp4", listed("a.mp4"), pair_fps=5, pair_px=32), LocalSource(tmp_path))
+    look = look_at(LookTask(0, "a.mp4", listed("a.mp4"), pair_fps=5, pair_px=32), LocalSource(tmp_path))
     assert look.is_usable
     assert look.remark == ""
     assert look.header is not None
@@ -51,34 +51,33 @@ def test_a_part_is_looked_at_where_it_is(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4", seconds=6)
     source = LocalSource(tmp_path)
     first, last = (
-        look_at(Task(0, "a.mp4", part), source)
+        look_at(LookTask(0, "a.mp4", part), source)
         for part in (listed("a.mp4", end_sec=1.0), listed("a.mp4", start_frame=50, end_frame=60))
     )
     assert first.brightness + 50 < last.brightness
     assert last.header is not None
     assert last.header.seconds == pytest.approx(1.0)
-    assert in_seconds(listed("a.mp4", start_frame=50, end_frame=60), 10.0).start_sec == 5.0
 
 
-def test_frames_of_a_file_without_a_rate_are_no_seconds(tmp_path: Path) -> None:
+def test_frames_of_a_file_without_a_rate_are_looked_at_too(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4", seconds=0.05, fps=600)  # such a rate is a unit of time
-    look = look_at(Task(0, "a.mp4", listed("a.mp4", start_frame=0, end_frame=10)), LocalSource(tmp_path))
-    assert not look.is_usable
-    assert "states no frame rate" in look.problem
+    look = look_at(LookTask(0, "a.mp4", listed("a.mp4", start_frame=0, end_frame=10)), LocalSource(tmp_path))
+    assert look.is_usable
+    assert "no frame rate" in look.remark
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", b"\0" * 4000, b"half"])
 def test_a_file_that_is_no_video_is_a_problem_and_no_error(content: bytes, tmp_path: Path) -> None:
     whole = film(tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) // 3] if content == b"half" else content)
-    look = look_at(Task(0, "a.mp4", listed("a.mp4")), LocalSource(tmp_path))
+    look = look_at(LookTask(0, "a.mp4", listed("a.mp4")), LocalSource(tmp_path))
     assert not look.is_usable
     assert look.problem
 
 
 def test_a_still_film_of_one_colour_is_odd(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 20, fps=10, crf=18, gop=12)
-    assert "one colour" in look_at(Task(0, "a.mp4", listed("a.mp4")), LocalSource(tmp_path)).remark
+    assert "one colour" in look_at(LookTask(0, "a.mp4", listed("a.mp4")), LocalSource(tmp_path)).remark
 
 
 @pytest.mark.slow
@@ -94,7 +93,7 @@ def test_all_are_looked_at_in_their_order_and_a_missing_one_is_a_problem(tmp_pat
     assert "no such file" in looks[1].problem
 
 
-def crash_at_two(task: Task) -> Look:
+def crash_at_two(task: LookTask) -> Look:
     if task.number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return Look(remark=str(task.number))

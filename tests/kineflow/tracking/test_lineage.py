@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.lineage import data_md5, environment_tags, git_tags, lineage_tags, tree_digest, version_of_source
+from kineflow.tracking.lineage import data_md5, environment_tags, git_tags, lineage_tags, tree_digest, version_of_inputs
 
 DATA_DVC = "outs:\n- md5: {}\n  size: 10\n  nfiles: 2\n  hash: md5\n  path: data\n"
 
@@ -44,10 +44,19 @@ class TestDataVersion:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, tracked: bool
     ) -> None:
         (tmp_path / "data.dvc").write_text(DATA_DVC.format("a" * 32))
-        version = version_of_source(tmp_path, source)
+        version = version_of_inputs(tmp_path, [source, ""])
         assert version == ("a" * 32 if tracked else "none")
         monkeypatch.setenv("KINEFLOW_DATA_VERSION", version)
         assert ("dvc.data.md5" in lineage_tags(tmp_path)) == tracked
+
+    @pytest.mark.parametrize(
+        ("lists", "tracked"), [("data/lists", True), ("clips.csv", False), ("s3://bucket/lists", False)]
+    )
+    def test_is_none_where_a_list_lies_beside_the_tracked_videos(
+        self, tmp_path: Path, lists: str, tracked: bool
+    ) -> None:
+        (tmp_path / "data.dvc").write_text(DATA_DVC.format("a" * 32))
+        assert version_of_inputs(tmp_path, ["data", lists]) == ("a" * 32 if tracked else "none")
 
     @pytest.mark.parametrize("content", ["outs: []\n", "outs:\n- path: data\n", "wdir: .\n"])
     def test_refuses_a_file_without_a_hash(self, tmp_path: Path, content: str) -> None:

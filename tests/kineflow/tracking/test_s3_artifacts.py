@@ -15,7 +15,8 @@ from kineflow.registry.measured import Measured
 from kineflow.registry.promotion import promote
 from kineflow.registry.registration import register_student
 from kineflow.serving.predict import predict_video
-from kineflow.serving.served_model import example_video, load_video_model
+from kineflow.serving.served_model import load_video_model
+from kineflow.serving.trial import example_video
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 from tests.kineflow.tracking.test_servers import free_port, running

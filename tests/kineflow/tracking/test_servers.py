@@ -22,7 +22,8 @@ from kineflow.models.card import load_card
 from kineflow.registry.measured import Measured
 from kineflow.registry.promotion import promote
 from kineflow.registry.registration import register_student
-from kineflow.serving.served_model import example_video, load_video_model
+from kineflow.serving.served_model import load_video_model
+from kineflow.serving.trial import example_video
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 
@@ -34,7 +35,9 @@ SHOWN = Measured({"top1": 0.5}, "a" * 64, 12)
 
 
 @contextmanager
-def running(arguments: list[str], *, health: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    arguments: list[str], *, health: str, folder: Path, module: str = "mlflow"
+) -> Iterator[subprocess.Popen[bytes]]:
     """An MLflow server in ``folder``, up and answering; ended with all its processes."""
     environ = {
         **os.environ,
@@ -44,7 +47,7 @@ def running(arguments: list[str], *, health: str, folder: Path) -> Iterator[subp
     }
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
@@ -92,8 +95,12 @@ def test_a_registered_student_is_served(project: Path, bundle: Path) -> None:
     assert promote("demo", dry_run=False).applied
     video = base64.b64encode(example_video(load_card(bundle))).decode()
     port = free_port()
-    serve = ["models", "serve", "-m", "models:/demo@champion", "--env-manager", "local", "-p", str(port)]
-    with running(serve, health=f"http://127.0.0.1:{port}/health", folder=project):
+    for path in (project / "mlartifacts").rglob("video_pyfunc.py"):
+        path.write_text("raise SystemExit('code of the store was run')")
+    (project / ".dvc").mkdir()
+    serve = ["serve", "models:/demo@champion", "--port", str(port)]
+    health = f"http://127.0.0.1:{port}/health"
+    with running(serve, health=health, folder=project, module="pipelines.cli") as server:
         url = f"http://127.0.0.1:{port}/invocations"
         status, answer = post(url, {"dataframe_records": [{"video": video}], "params": {"topk": 2}})
         assert status == 200
@@ -106,6 +113,10 @@ def test_a_registered_student_is_served(project: Path, bundle: Path) -> None:
         status, answer = post(url, {"dataframe_split": {"columns": ["video"], "data": [[garbage]]}})
         assert status == 400
         assert "video 0: not readable as a video" in answer["message"]
+
+        server.terminate()
+        assert server.wait(60) == 143
+        assert not answers(health), "the server goes with the command"
 
 
 def test_a_server_that_dies_ends_no_training_and_learns_no_password(

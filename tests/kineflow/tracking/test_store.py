@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from kineflow.comparison.records import find_runs
 from kineflow.registry.promotion import promote
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking import store
-from kineflow.tracking.compare import compare
 from kineflow.tracking.store import (
     artifact_location,
     check_store,
@@ -213,7 +213,7 @@ def test_looking_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(KineflowError, match="nothing has been recorded yet"):
         connect(must_exist=True)
-    assert compare() == []
+    assert find_runs() == []
     with pytest.raises(KineflowError, match="nothing has been recorded yet"):
         promote("student")
     assert list(tmp_path.iterdir()) == []

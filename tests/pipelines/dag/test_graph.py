@@ -13,6 +13,7 @@ def test_the_recipe_names_its_tasks_by_meaning() -> None:
         "distilled": "distill",
         "student": "distill",
         "evaluate": "evaluate",
+        "choose-model": "choose_model",
         "register": "register",
     }
 

@@ -3,6 +3,7 @@
 import base64
 import html
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from kineflow.evaluation.fusion import fuse
+from kineflow.evaluation.label_efficiency import LabelledShare, label_efficiency
 from kineflow.evaluation.report.page import Example, render, write_report
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
@@ -159,6 +161,18 @@ def test_parts_without_content_are_left_out():
 
 
 @pytest.mark.slow
+def test_folds_are_called_so_and_fewer_labels_are_plotted():
+    found = evaluation(fusions=())
+    folds = [replace(model, scores=replace(model.scores, split="folds")) for model in found.models]
+    curve = label_efficiency([LabelledShare(share, 9, np.full(40, share)) for share in (0.5, 1.0)])
+    html = render(replace(found, models=tuple(folds), label_efficiency=curve), title="t")
+    text = words(html)
+    assert "3 models, 40 clips, each judged by a fold that held it out, 3 classes." in text
+    assert "Half of the labels gave 50.0%, all of them 100.0%: more labels are likely to help." in text
+    assert any(b"labelled clips learnt from" in svg for svg in decoded(html, "image/svg+xml"))
+    assert "More labels" not in words(render(found, title="t"))
+
+
 def test_top_5_is_for_many_classes_and_curves_of_thresholds_for_two():
     few, many = words(render(evaluation(), title="t")), words(render(evaluation(classes="abcdefgh"), title="t"))
     assert "top-5" not in few

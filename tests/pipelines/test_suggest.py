@@ -1,0 +1,54 @@
+"""``kineflow suggest``: which files of a run it reads, and what it says before it works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kineflow.labelling.asking import Asked
+from kineflow.labelling.looking import RunFiles
+from kineflow.labelling.questions import Questions
+from kineflow.storage.errors import KineflowError
+from pipelines.dag.graph import graph_of
+from pipelines.engines.workspace import Workspace
+from pipelines.suggest import Suggested, run_files, told
+
+pytestmark = pytest.mark.slow
+
+
+def files(recipe: str, project: Path, *made: str) -> RunFiles:
+    for output in made:
+        (project / "outputs" / output).mkdir(parents=True)
+    (project / "params.yaml").touch()
+    return run_files(graph_of(recipe), Workspace.of(recipe, project / "params.yaml", project))
+
+
+def test_of_few_clips_it_reads_the_blend_and_what_describes_clips(tmp_path: Path) -> None:
+    run = files("few_clips", tmp_path, "ingest/clips", "select-model/model", "select-model/evaluation/scores")
+    outputs = tmp_path / "outputs"
+    assert run.model == outputs / "select-model" / "model"
+    assert run.descriptor == outputs / "pretrain-descriptor" / "descriptor"
+    assert (run.flow, run.teacher) == (outputs / "extract-flow" / "flow", None)
+
+
+def test_of_d3d_it_reads_the_student_and_its_teacher(tmp_path: Path) -> None:
+    run = files("d3d", tmp_path, "ingest/clips", "student/model", "evaluate/evaluation/scores")
+    outputs = tmp_path / "outputs"
+    assert (run.model, run.teacher) == (outputs / "student" / "model", outputs / "teacher" / "model")
+    assert run.descriptor is None
+
+
+def test_without_a_run_it_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match="has not been run") as fault:
+        files("few_clips", tmp_path, "ingest/clips")
+    assert "kineflow run few_clips" in fault.value.remedy
+
+
+def test_it_says_what_could_not_be_judged_and_what_is_not_listed(tmp_path: Path) -> None:
+    questions = Questions(("a", "b"), (), (), "blend", "0")
+    said = "\n".join(told(Suggested(None, Asked(questions, 50, 20, 30, 100), 7), "few_clips"))
+    assert "0 of 50 clips without a label are suggested, of 20 that were looked at" in said
+    assert "the other 70 labelled clips were not judged" in said
+    assert "7 videos of the source are not in the list" in said
+    assert "nothing to ask" in said
