@@ -98,12 +98,12 @@ def content_of(clip_set: ClipSet, clip: Clip) -> ClipContent:
     media, last = clip_set.locate(clip), clip.frames - 1
     gap = max(1, min(round(clip.fps * _SECONDS_APART), last))
     even = np.minimum(((np.arange(_TIMES) + 0.5) / _TIMES * clip.frames).astype(int), last)
-    starts = np.minimum(even, max(0, last - gap))
+    starts = np.unique(np.minimum(even, max(0, last - gap)))  # of a short clip fewer than 16
     ends = np.minimum(starts + gap, last)
     wanted = np.concatenate([even, starts, ends]).tolist()
     grey = read_frames(media, wanted, pixel_format="gray", size=(_SIDE_PX, _SIDE_PX))
     middle = read_frames(media, [clip.frames // 2], pixel_format="gray")[0]
-    pairs = grey[_TIMES : 2 * _TIMES], grey[2 * _TIMES :]
+    pairs = grey[_TIMES : _TIMES + len(starts)], grey[_TIMES + len(starts) :]
     return ClipContent.of(grey[:_TIMES], pairs, middle, seconds_apart=gap / clip.fps)
 
 

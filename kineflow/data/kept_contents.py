@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from kineflow.data.clip_contents import ClipContent
 from kineflow.storage.files import atomic_file
@@ -33,18 +34,21 @@ def kept_file(output: Path) -> Path | None:
 
 def read_kept(path: Path) -> dict[str, ClipContent]:
     """What is kept, by path of the stored clip; nothing of a file that is missing, damaged or of another version."""
+    records: npt.NDArray[np.void] = np.zeros(0, _RECORD)
     try:
         if path.stat().st_size > len(_KIND) + _MOST * _RECORD.itemsize:
             return {}
         data = path.read_bytes()
-        records = np.frombuffer(data, _RECORD, offset=len(_KIND)) if data.startswith(_KIND) else []
+        if data.startswith(_KIND):
+            records = np.frombuffer(data, _RECORD, offset=len(_KIND))
     except (OSError, ValueError):
         return {}
     kept = {}
     for record in records:
         figures, scene, movement = record["figures"], record["scene"], record["movement"]
         if all(np.isfinite(each).all() for each in (figures, scene, movement)):
-            kept[record["path"].decode(errors="replace")] = ClipContent(*figures.tolist(), scene, movement)
+            named = dict(zip(_FIGURES, figures.tolist(), strict=True))
+            kept[record["path"].decode(errors="replace")] = ClipContent(**named, scene=scene, movement=movement)
     return kept
 
 
