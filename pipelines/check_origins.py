@@ -15,8 +15,9 @@ from kineflow.sets.clip_set import CLIPSET_FILE, ClipSet, clips_digest
 from kineflow.sets.flow_set import FLOWSET_FILE, FlowSet, flow_digest
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking.lineage import NOT_VERSIONED
 from pipelines.garbage import cache_of
-from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, missing_files
+from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, locked_sources, missing_files
 
 LOCK_FILE = "dvc.lock"
 _BY_DIGEST = ("clips", "flow", "_weights_sha256", "_parent")
@@ -49,9 +50,9 @@ def check_origins(origins: Origins, project: Path) -> Iterator[Checked]:
         yield _registered(origins, project)
         yield _code(origins, project)
         cache = cache_of(project)
-        yield _data(origins, cache)
-        yield _kept("params", kept_file(origins, "params.yaml", folder, root=project))
         lock = kept_file(origins, LOCK_FILE, folder, root=project)
+        yield _data(origins, lock, cache)
+        yield _kept("params", kept_file(origins, "params.yaml", folder, root=project))
         yield _kept("outputs", lock)
         if lock:
             yield from _outputs(origins, locked_outputs(lock), cache)
@@ -78,14 +79,18 @@ def _code(origins: Origins, project: Path) -> Checked:
     )
 
 
-def _data(origins: Origins, cache: Path) -> Checked:
+def _data(origins: Origins, lock: Path | None, cache: Path) -> Checked:
+    """The version of ``data.dvc``, whose files DVC keeps; else what the run has read, which nobody keeps."""
     version = origins.data.get("dvc.data.md5", "")
-    if not version or version == "none":
-        return Checked("data", False, "their version was not recorded: DVC does not track the source")
-    missing = missing_files(version, cache)
-    return Checked(
-        "data", not missing, f"{version}{f', {missing} files are not in the cache: dvc pull' if missing else ''}"
-    )
+    if version and version != NOT_VERSIONED:
+        missing = missing_files(version, cache)
+        words = f", {missing} files are not in the cache: dvc pull" if missing else ""
+        return Checked("data", not missing, f"{version}{words}")
+    read = locked_sources(lock) if lock else []
+    if not read:
+        return Checked("data", False, "their version was not recorded")
+    named = ", ".join(f"{source.path} was {source.md5}" for source in read)
+    return Checked("data", True, f"{named}; DVC does not keep them: see that they stay as they are")
 
 
 def _kept(what: str, file: Path | None) -> Checked:

@@ -18,11 +18,11 @@ _FOLDER = ".dir"
 
 @dataclass(frozen=True)
 class LockedOutput:
-    """An output of a stage.
+    """An output of a stage, or what it has read.
 
     Attributes:
         stage: Its name.
-        path: Of the output, as the lock has it.
+        path: As the lock has it.
         md5: By which DVC knows it; ends with ``.dir`` where it is a folder.
     """
 
@@ -37,13 +37,27 @@ def locked_outputs(lock: Path) -> list[LockedOutput]:
     Raises:
         KineflowError: It is no such file.
     """
+    return _entries(lock, "outs")
+
+
+def locked_sources(lock: Path) -> list[LockedOutput]:
+    """What stages have read that no stage has made: videos and lists, as they were.
+
+    Raises:
+        KineflowError: It is no such file.
+    """
+    made = {output.path for output in locked_outputs(lock)}
+    return [read for read in _entries(lock, "deps") if read.path not in made]
+
+
+def _entries(lock: Path, kind: str) -> list[LockedOutput]:
     try:
         stages: dict[str, Any] = read_yaml(lock)["stages"]
         return [
-            LockedOutput(str(name), str(out["path"]), str(out["md5"]))
+            LockedOutput(str(name), str(each["path"]), str(each["md5"]))
             for name, stage in stages.items()
-            for out in stage.get("outs", ())
-            if "md5" in out
+            for each in stage.get(kind, ())
+            if "md5" in each
         ]
     except (KeyError, TypeError, AttributeError):
         raise KineflowError("not a lock of DVC's", where=lock, remedy="run the recipe again") from None

@@ -115,7 +115,7 @@ def turn(client: Any, uri: str, event: Event) -> Iterator[Turn]:
         time.sleep(random.uniform(0.1, 0.6))
     mine = Turn(own, (), client, ends)
     try:
-        mine.mended = tuple(_mend(client, other) for other in reversed(others))
+        mine.mended = tuple(filter(None, (_mend(client, other) for other in reversed(others))))
         yield mine
         if mine.is_recorded:
             end(client, mine.event)
@@ -159,6 +159,10 @@ def cut_short(client: Any, uri: str, name: str) -> list[str]:
 
 
 def _mend(client: Any, event: Event) -> str:
+    """In words what was done; nothing where others have ended it since it was seen."""
+    run = client.get_run(event.run_id).info
+    if (run.status, run.lifecycle_stage) != ("RUNNING", "active"):
+        return ""
     champion = aliased(client, event.model, CHAMPION)
     if champion is not None and str(champion.version) == event.version:
         _carry_out(client, event, champion_moved=True)

@@ -14,6 +14,7 @@ from pipelines.dag.recipes import load_pipeline
 METRICS = "system.Metrics"
 CLASSIFICATION = "system.ClassificationMetrics"
 HTML = "system.HTML"
+MODEL = "system.Model"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task, grap
 from pipelines.dag.params import given_keys, load_params, local_inputs, schema_of
 from pipelines.dag.step_digest import task_digests
 from pipelines.engines.dvc_ignore import ignore_unreadable
+from pipelines.engines.dvc_plots import plots_of, write_templates
 from pipelines.engines.workspace import DVC_FILE, Workspace
 
 DIGESTS_FILE = "digests.yaml"
@@ -50,6 +51,7 @@ def write_dvc_files(recipe: str, workspace: Workspace) -> Path:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             with atomic_file(path) as partial:
                 partial.write_text(text, encoding="utf-8")
+    write_templates(workspace.project)
     graph = graph_of(recipe)
     schema, values = schema_of(graph), load_params(graph, workspace.params_file)
     sources = [name for key, kind in schema.items() for name in local_inputs(kind, values[key])]
@@ -66,8 +68,9 @@ def dvc_files(recipe: str, workspace: Workspace) -> dict[str, str]:
     values = load_params(graph, workspace.params_file)
     stages = {task.name: _stage(task, graph, values, workspace) for task in graph.tasks}
     digests = task_digests(graph, values, workspace.project)
+    content = {"stages": stages, "plots": plots_of(graph, workspace)}
     return {
-        DVC_FILE: _HEADER.format(recipe=recipe) + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120),
+        DVC_FILE: _HEADER.format(recipe=recipe) + yaml.safe_dump(content, sort_keys=False, width=120),
         DIGESTS_FILE: _DIGESTS_HEADER.format(recipe=recipe) + yaml.safe_dump(digests),
     }
 

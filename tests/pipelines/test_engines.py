@@ -62,6 +62,16 @@ def test_dvc_runs_every_task_and_shows_the_results(project: Any, first_run: Any)
         assert (project.folder / "outputs" / name).is_file()
 
 
+def test_dvc_draws_curves_and_confusion(project: Any, first_run: Any) -> None:
+    command = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
+    answer = json.loads(subprocess.run(command, cwd=project.folder, check=True, capture_output=True).stdout)
+    assert "errors" not in answer
+    curves, confusion = (answer["data"][name][0]["content"]["data"]["values"] for name in ("curves", "confusion"))
+    assert {row["filename"].split("/")[-3] for row in curves} == set(MODELS)
+    assert {"train/loss", "val/top1"} <= {row["name"] for row in curves}
+    assert {row["model"] for row in confusion} >= {"student"}
+
+
 def test_runs_are_tracked_under_one_parent(project: Any, first_run: Any) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     (experiment,) = client.search_experiments(filter_string="name = 'd3d'")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kineflow.storage.errors import KineflowError
-from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, missing_files
+from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, locked_sources, missing_files
 
 
 def put(cache: Path, content: bytes, suffix: str = "") -> str:
@@ -49,10 +49,15 @@ def test_a_hash_that_is_a_path_is_refused(tmp_path: Path) -> None:
         missing_files("../../etc/passwd", tmp_path)
 
 
-def test_the_outputs_of_all_stages_are_listed(tmp_path: Path) -> None:
+def test_what_stages_have_made_and_read_is_listed(tmp_path: Path) -> None:
     lock = tmp_path / "dvc.lock"
     lock.write_text("stages: {plain: {outs: [{path: outputs/plain/model, md5: ab.dir}]}, close: {cmd: x}}")
     assert locked_outputs(lock) == [LockedOutput("plain", "outputs/plain/model", "ab.dir")]
+    lock.write_text(
+        "stages: {ingest: {deps: [{path: /videos, md5: 12.dir}], outs: [{path: clips, md5: ab.dir}]},"
+        " plain: {deps: [{path: clips, md5: ab.dir}]}}"
+    )
+    assert locked_sources(lock) == [LockedOutput("ingest", "/videos", "12.dir")]
     lock.write_text("stages: [1]")
     with pytest.raises(KineflowError, match="not a lock"):
         locked_outputs(lock)
