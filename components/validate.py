@@ -9,8 +9,9 @@ from pathlib import Path
 from components.frontend.command import command
 from components.frontend.contract import DatasetInput, HtmlOutput, MeasuredResult, StepResult
 from kineflow.data.validation.settings import ValidationSettings
-from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.clip_set import ClipSet, clips_digest
 from kineflow.spec.split import Split
+from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 
@@ -25,7 +26,8 @@ def validate(
 ) -> MeasuredResult:
     """Stop the run when the clip set would spoil it.
 
-    It is held against a suite of Great Expectations.
+    It is held against a suite of Great Expectations, its clips against each other and against the last set that was
+    accepted, of which a small file beside ``report`` tells.
 
     Args:
         clips: Folder of the clip set.
@@ -37,19 +39,29 @@ def validate(
             ``<report>.failed.html``.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
+    from kineflow.data.kept_contents import kept_file
+    from kineflow.data.validation.accepted import Accepted, accepted_file, read_accepted, write_accepted
     from kineflow.data.validation.checks import one_line
+    from kineflow.data.validation.contents import look_at_contents
+    from kineflow.data.validation.drift import by_group
     from kineflow.data.validation.overview import overview_of
     from kineflow.data.validation.page import render_page
     from kineflow.data.validation.suite import manifest_frame, rules, run_suite, verdict
 
     clip_set = ClipSet.load(clips, with_unknown_labels=True)
-    checked = rules(clip_set, params)
-    result = run_suite(manifest_frame(clip_set), checked)
+    contents = None
+    if params.look_at_contents:
+        contents = look_at_contents(clip_set, correlation=params.copy_correlation, kept=kept_file(report))
+    digest, accepted = _digest_of(clip_set), read_accepted(accepted_file(report))
+    before = [each for each in accepted if each.clips != digest][:1]
+    checked = rules(clip_set, params, of_contents=contents is not None, before=before[0].quantities if before else None)
+    frame = manifest_frame(clip_set, contents)
+    result = run_suite(frame, checked)
     validation = verdict(checked, result)
     for check in validation.warnings:
         _LOG.warning("  ! %s (%s)", one_line(check), check.detail)
 
-    overview = overview_of(clip_set, most_looked_at=params.looked_at)
+    overview = overview_of(clip_set, most_looked_at=params.looked_at, contents=contents)
     page = failed_report(report) if validation.failed_critical else report
     with atomic_file(page) as partial:
         partial.write_text(render_page(clip_set, validation, result, overview), encoding="utf-8")
@@ -58,6 +70,9 @@ def validate(
         remedy = f"open {page.absolute()}: it shows every check and row"
         raise KineflowError(validation.message(), where=clips, remedy=remedy)
     failed_report(report).unlink(missing_ok=True)
+    if contents is not None:
+        quantities = by_group(frame[frame["status"] == Status.OK.value])
+        write_accepted(accepted_file(report), [Accepted.of(digest, quantities), *before])
 
     usable = {split: len(clip_set.usable(split)) for split in Split}
     return StepResult(
@@ -74,6 +89,10 @@ def validate(
         f"the others are warnings: see {report}",
         artifacts={"validation.html": report},
     )
+
+
+def _digest_of(clip_set: ClipSet) -> str:
+    return clips_digest(clip for clip in clip_set.usable() if isinstance(clip.sha256, str))
 
 
 def failed_report(report: Path) -> Path:

@@ -41,7 +41,7 @@ class Clips(TableMetricProvider):
         return clips
 
 
-class _FindsNothing(BatchExpectation):
+class FindsNothing(BatchExpectation):
     """Base: the finding over the usable clips must be empty."""
 
     metric_dependencies: ClassVar[tuple[str, ...]] = (_CLIPS,)
@@ -74,55 +74,55 @@ class _FindsNothing(BatchExpectation):
         return [RenderedStringTemplateContent(content_block_type="string_template", string_template=template)]
 
 
-class ExpectNoGroupInSeveralSplits(_FindsNothing):
+class ExpectNoGroupInSeveralSplits(FindsNothing):
     """Clips cut from one source lie in one split."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.groups_in_several_splits`."""
-        return findings.groups_in_several_splits(_usable(clips))
+        return findings.groups_in_several_splits(usable(clips))
 
 
-class ExpectNoContentInSeveralSplits(_FindsNothing):
+class ExpectNoContentInSeveralSplits(FindsNothing):
     """No frames of a video file, by its bytes, occur in two splits: neither the whole nor parts that overlap."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.contents_in_several_splits`."""
-        return findings.contents_in_several_splits(_usable(clips))
+        return findings.contents_in_several_splits(usable(clips))
 
 
-class ExpectNoContentUnderSeveralLabels(_FindsNothing):
+class ExpectNoContentUnderSeveralLabels(FindsNothing):
     """The same bytes have one label."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.contents_under_several_labels`."""
-        return findings.contents_under_several_labels(_usable(clips))
+        return findings.contents_under_several_labels(usable(clips))
 
 
-class ExpectNoFramesUnderSeveralLabels(_FindsNothing):
+class ExpectNoFramesUnderSeveralLabels(FindsNothing):
     """Parts of a video that overlap have one label."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.frames_under_several_labels`."""
-        return findings.frames_under_several_labels(_usable(clips))
+        return findings.frames_under_several_labels(usable(clips))
 
 
-class ExpectNoVideoInSeveralSplits(_FindsNothing):
+class ExpectNoVideoInSeveralSplits(FindsNothing):
     """All parts of a video file, by its bytes, lie in one split."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.videos_in_several_splits`."""
-        return findings.videos_in_several_splits(_usable(clips))
+        return findings.videos_in_several_splits(usable(clips))
 
 
-class ExpectNoContentTwiceInASplit(_FindsNothing):
+class ExpectNoContentTwiceInASplit(FindsNothing):
     """The same bytes do not occur twice within a split."""
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.contents_twice_in_a_split`."""
-        return findings.contents_twice_in_a_split(_usable(clips))
+        return findings.contents_twice_in_a_split(usable(clips))
 
 
-class ExpectEveryClassInSplits(_FindsNothing):
+class ExpectEveryClassInSplits(FindsNothing):
     """Each class has a clip in each of the given splits."""
 
     classes: list[str]
@@ -131,10 +131,10 @@ class ExpectEveryClassInSplits(_FindsNothing):
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.classes_missing`."""
-        return findings.classes_missing(_usable(clips), classes=self.classes, splits=self.splits)
+        return findings.classes_missing(usable(clips), classes=self.classes, splits=self.splits)
 
 
-class ExpectClassesToHaveClips(_FindsNothing):
+class ExpectClassesToHaveClips(FindsNothing):
     """Each class that occurs in the split has enough clips there."""
 
     classes: list[str]
@@ -144,10 +144,10 @@ class ExpectClassesToHaveClips(_FindsNothing):
 
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.classes_below`."""
-        return findings.classes_below(_usable(clips), classes=self.classes, split=self.split, minimum=self.minimum)
+        return findings.classes_below(usable(clips), classes=self.classes, split=self.split, minimum=self.minimum)
 
 
-class ExpectClassesToBeBalanced(_FindsNothing):
+class ExpectClassesToBeBalanced(FindsNothing):
     """The biggest class of the split is not too many times the smallest."""
 
     classes: list[str]
@@ -158,11 +158,11 @@ class ExpectClassesToBeBalanced(_FindsNothing):
     def find(self, clips: pd.DataFrame) -> Finding:
         """See :func:`findings.classes_unbalanced`."""
         return findings.classes_unbalanced(
-            _usable(clips), classes=self.classes, split=self.split, max_ratio=self.max_ratio
+            usable(clips), classes=self.classes, split=self.split, max_ratio=self.max_ratio
         )
 
 
-class ExpectFewClipsRejected(_FindsNothing):
+class ExpectFewClipsRejected(FindsNothing):
     """At most max_share of all clips were rejected on ingest."""
 
     max_share: float
@@ -173,5 +173,6 @@ class ExpectFewClipsRejected(_FindsNothing):
         return findings.rejected(clips, max_share=self.max_share)
 
 
-def _usable(clips: pd.DataFrame) -> pd.DataFrame:
+def usable(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips that were not rejected."""
     return clips[clips["status"] == "ok"]

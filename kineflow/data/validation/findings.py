@@ -36,12 +36,12 @@ def groups_in_several_splits(clips: pd.DataFrame) -> Finding:
 
     Unlabelled clips are training material as those of train are, and may be of the same groups.
     """
-    astray = clips[_used_for(clips).groupby(clips["group"]).transform("nunique") > 1]
+    astray = clips[used_for(clips).groupby(clips["group"]).transform("nunique") > 1]
     phrases = [
         f"group {group!r} in {', '.join(members['split'].unique())}"
         for group, members in astray.groupby("group", sort=False)
     ]
-    return Finding(_enumerate(phrases), _ids(astray))
+    return Finding(enumerated(phrases), ids_of(astray))
 
 
 def contents_in_several_splits(clips: pd.DataFrame) -> Finding:
@@ -53,7 +53,7 @@ def contents_under_several_labels(clips: pd.DataFrame) -> Finding:
     """Contents (by SHA-256) that have more than one label."""
     labelled = clips[clips["label"].notna()]
     astray = labelled[labelled.groupby("sha256")["label"].transform("nunique") > 1]
-    return _naming_sources(astray, labelled["sha256"], "label")
+    return naming_sources(astray, labelled["sha256"], "label")
 
 
 def frames_under_several_labels(clips: pd.DataFrame) -> Finding:
@@ -67,10 +67,10 @@ def videos_in_several_splits(clips: pd.DataFrame) -> Finding:
 
     Unlabelled parts may be of a video of train, as in :func:`groups_in_several_splits`.
     """
-    key = _video_key(clips)
+    key = video_key(clips)
     sharing = key[clips["clip_id"].isin(contents_in_several_splits(clips).clip_ids)]
-    astray = clips[(_used_for(clips).groupby(key).transform("nunique") > 1) & ~key.isin(sharing)]
-    return _naming_sources(astray, key, "split")
+    astray = clips[(used_for(clips).groupby(key).transform("nunique") > 1) & ~key.isin(sharing)]
+    return naming_sources(astray, key, "split")
 
 
 def contents_twice_in_a_split(clips: pd.DataFrame) -> Finding:
@@ -81,21 +81,21 @@ def contents_twice_in_a_split(clips: pd.DataFrame) -> Finding:
         f"{' = '.join(map(str, ids[:_COPIES_NAMED]))} ({split})"
         for (_, split, _), ids in twice.groupby(alike, sort=False, dropna=False)["clip_id"].agg(list).items()
     ]
-    return Finding(_enumerate(phrases), _ids(twice))
+    return Finding(enumerated(phrases), ids_of(twice))
 
 
 def classes_missing(clips: pd.DataFrame, *, classes: Sequence[str], splits: Sequence[str]) -> Finding:
     """Classes without a clip in one of ``splits``."""
     counts = clips_per_class(clips, classes=classes)
     absent = {split: [name for name in classes if counts[name].get(split, 0) == 0] for split in splits}
-    return Finding("; ".join(f"{split} lacks {_enumerate(names)}" for split, names in absent.items() if names))
+    return Finding("; ".join(f"{split} lacks {enumerated(names)}" for split, names in absent.items() if names))
 
 
 def classes_below(clips: pd.DataFrame, *, classes: Sequence[str], split: str, minimum: int) -> Finding:
     """Classes with some clips in ``split``, but fewer than ``minimum``."""
     sizes = _class_sizes(clips, classes, split)
     few = sizes[sizes < minimum]
-    return Finding(_enumerate([f"{name} has {count}" for name, count in few.items()]))
+    return Finding(enumerated([f"{name} has {count}" for name, count in few.items()]))
 
 
 def classes_unbalanced(clips: pd.DataFrame, *, classes: Sequence[str], split: str, max_ratio: float) -> Finding:
@@ -113,7 +113,7 @@ def rejected(clips: pd.DataFrame, *, max_share: float) -> Finding:
     if len(lost) <= max_share * len(clips):
         return Finding()
     kinds = ", ".join(f"{count} {status}" for status, count in lost["status"].value_counts().sort_index().items())
-    return Finding(f"{len(lost)} of {len(clips)} ({100 * len(lost) / len(clips):.1f} %): {kinds}", _ids(lost))
+    return Finding(f"{len(lost)} of {len(clips)} ({100 * len(lost) / len(clips):.1f} %): {kinds}", ids_of(lost))
 
 
 def clips_per_class(clips: pd.DataFrame, *, classes: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
@@ -128,19 +128,19 @@ def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.
     return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
 
 
-def _used_for(clips: pd.DataFrame) -> pd.Series:
+def used_for(clips: pd.DataFrame) -> pd.Series:
     """The split of each clip; of one without a label, train."""
     return clips["split"].astype(object).replace({"unlabelled": "train"})
 
 
 def _sharing_frames(clips: pd.DataFrame, column: str) -> Finding:
     """Clips that share frames of a video with a clip that has another value in ``column``."""
-    key = _video_key(clips)
+    key = video_key(clips)
     candidates = clips[clips.groupby(key)[column].transform("nunique") > 1]
     places: set[Any] = set()
     for _, members in candidates.groupby(key[candidates.index], sort=False):
         places |= _meeting(members, column)
-    return _naming_sources(clips[clips.index.isin(places)], key, column)
+    return naming_sources(clips[clips.index.isin(places)], key, column)
 
 
 def _meeting(members: pd.DataFrame, column: str) -> set[Any]:
@@ -167,12 +167,12 @@ def _meeting(members: pd.DataFrame, column: str) -> set[Any]:
     return meeting
 
 
-def _video_key(clips: pd.DataFrame) -> pd.Series:
+def video_key(clips: pd.DataFrame) -> pd.Series:
     """What tells whether clips are of one video file: its bytes, which are the clip's own where that is all of it."""
     return clips["video_sha256"].where(clips["video_sha256"].astype(bool), clips["sha256"])
 
 
-def _naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Finding:
+def naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Finding:
     """Clips of one video or content by the paths of their files and what they have in ``column``."""
     phrases = []
     for _, members in astray.groupby(key[astray.index], sort=False):
@@ -181,13 +181,15 @@ def _naming_sources(astray: pd.DataFrame, key: pd.Series, column: str) -> Findin
             values.setdefault(str(source), []).append(str(value))
         named = [f"{printable(source)} in {' and '.join(dict.fromkeys(held))}" for source, held in values.items()]
         phrases.append(" = ".join(named[:_COPIES_NAMED]))
-    return Finding(_enumerate(phrases), _ids(astray))
+    return Finding(enumerated(phrases), ids_of(astray))
 
 
-def _ids(clips: pd.DataFrame) -> tuple[str, ...]:
+def ids_of(clips: pd.DataFrame) -> tuple[str, ...]:
+    """Of clips, in their order."""
     return tuple(map(str, clips["clip_id"]))
 
 
-def _enumerate(phrases: Sequence[str]) -> str:
+def enumerated(phrases: Sequence[str]) -> str:
+    """The first phrases, and how many more there are."""
     more = f" and {len(phrases) - _NAMED} more" if len(phrases) > _NAMED else ""
     return ", ".join(phrases[:_NAMED]) + more

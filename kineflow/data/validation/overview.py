@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kineflow.data.clip_looks import look_at_all
+from kineflow.data.clip_contents import ClipContent
+from kineflow.data.clip_looks import ClipLook, look_at_all
+from kineflow.data.validation.contents import Contents, copy_pairs, is_sane
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
@@ -18,6 +20,7 @@ _BINS = 24
 _FEW_VALUES = 12  # so many are shown one by one
 _TAIL = 0.005  # on either side, in the outermost bins
 _MOST_CLASSES = 12
+_MOST_PAIRS = 24
 _EACH = 4  # thumbnails of a class in a split
 _HEIGHT_PX = 96
 _MOST_WIDTH_PX = 240
@@ -52,6 +55,25 @@ class Thumbnails:
 
 
 @dataclass(frozen=True)
+class ShownClip:
+    """One of two near copies: where it belongs (no label: empty), and its middle frame as a JPEG, if it can be read."""
+
+    clip_id: str
+    split: str
+    label: str
+    picture: bytes | None
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """Two near copies and how alike they are, see :func:`kineflow.data.near_copies.likeness`."""
+
+    first: ShownClip
+    second: ShownClip
+    likeness: float
+
+
+@dataclass(frozen=True)
 class Overview:
     """The page's pictures of a clip set.
 
@@ -60,30 +82,40 @@ class Overview:
         looked_at: How many clips brightness and motion are of.
         thumbnails: Of the first classes; empty where no frame could be read.
         classes_left_out: How many have no thumbnails, for there are many.
+        pairs: Near copies, those that matter most.
+        pairs_left_out: How many are not among them.
     """
 
     distributions: tuple[Distribution, ...]
     looked_at: int
     thumbnails: tuple[Thumbnails, ...]
     classes_left_out: int
+    pairs: tuple[ShownPair, ...] = ()
+    pairs_left_out: int = 0
 
 
-def overview_of(clip_set: ClipSet, *, most_looked_at: int, seed: int = 0) -> Overview:
+def overview_of(clip_set: ClipSet, *, most_looked_at: int, contents: Contents | None = None, seed: int = 0) -> Overview:
     """Look at usable clips; those that cannot be read are left out.
 
     Args:
         clip_set: What is to be shown.
         most_looked_at: Clips that are decoded for brightness and motion, drawn where there are more; 0: no clip is
             decoded, and there are no thumbnails.
+        contents: Of the clips, where they are known: brightness and motion are of all of them, and pictures of near
+            copies are shown.
         seed: Of the draws.
     """
-    usable = [clip for clip in clip_set.usable() if _is_sane(clip)]
+    usable = [clip for clip in clip_set.usable() if is_sane(clip)]
     rng = np.random.default_rng(seed)
-    drawn = usable
-    if len(usable) > most_looked_at:
-        drawn = [usable[place] for place in np.sort(rng.choice(len(usable), most_looked_at, replace=False))]
-    looked = zip(drawn, look_at_all(clip_set, drawn, what="look at clips for the data page"), strict=True)
-    looks = [(clip, look) for clip, look in looked if look is not None]
+    looks: list[tuple[Clip, ClipContent | ClipLook]]
+    if contents is not None:
+        looks = [(clip, look) for clip, look in zip(clip_set.clips, contents.looks, strict=True) if look is not None]
+    else:
+        drawn = usable
+        if len(usable) > most_looked_at:
+            drawn = [usable[place] for place in np.sort(rng.choice(len(usable), most_looked_at, replace=False))]
+        looked = zip(drawn, look_at_all(clip_set, drawn, what="look at clips for the data page"), strict=True)
+        looks = [(clip, look) for clip, look in looked if look is not None]
     seen = [clip for clip, _ in looks]
     distributions = [
         _distribution("Length", "s", usable, [clip.frames / clip.fps for clip in usable], clip_set.classes),
@@ -94,19 +126,27 @@ def overview_of(clip_set: ClipSet, *, most_looked_at: int, seed: int = 0) -> Ove
         _distribution("Brightness", "of 255", seen, [look.brightness for _, look in looks], clip_set.classes),
         _distribution("Motion", "grey levels/s", seen, [look.motion for _, look in looks], clip_set.classes),
     ]
-    thumbnails = _thumbnails(clip_set, usable, rng) if looks else ()
+    thumbnails = _thumbnails(clip_set, usable, rng) if looks and most_looked_at else ()
     return Overview(
         tuple(each for each in distributions if each is not None),
         len(looks),
         thumbnails,
         max(0, len(clip_set.classes) - _MOST_CLASSES) if thumbnails else 0,
+        *(_shown_pairs(clip_set, contents) if contents is not None else ((), 0)),
     )
 
 
-def _is_sane(clip: Clip) -> bool:
-    """Whether its row can be reckoned with: validation shows sets that are not what they should be."""
-    numbers = (clip.frames, clip.fps, clip.width, clip.height)
-    return all(isinstance(value, int | float) and 0 < value < 1e9 for value in numbers)
+def _shown_pairs(clip_set: ClipSet, contents: Contents) -> tuple[tuple[ShownPair, ...], int]:
+    pairs = copy_pairs(clip_set.clips, contents)
+    shown = tuple(
+        ShownPair(_shown(clip_set, pair.first), _shown(clip_set, pair.second), pair.likeness)
+        for pair in pairs[:_MOST_PAIRS]
+    )
+    return shown, len(pairs) - len(shown)
+
+
+def _shown(clip_set: ClipSet, clip: Clip) -> ShownClip:
+    return ShownClip(clip.clip_id, str(clip.split), clip.label or "", _picture(clip_set, clip))
 
 
 def _distribution(

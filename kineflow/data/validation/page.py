@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.validation.checks import Validation
+from kineflow.data.validation.checks import Severity, Validation
 from kineflow.data.validation.overview import Overview
 from kineflow.sets.clip_set import ClipSet
 from kineflow.spec.split import Split
@@ -46,7 +46,7 @@ def render_page(clip_set: ClipSet, validation: Validation, result: Any, overview
         document,
         template="validation.html.j2",
         policy=PAGE_POLICY,
-        checks=sorted(validation.checks, key=lambda check: check.passed),
+        checks=sorted(validation.checks, key=lambda check: (check.passed, check.severity is not Severity.CRITICAL)),
         validation=validation,
         overview=overview,
         splits=[

@@ -13,9 +13,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import great_expectations as gx
@@ -26,6 +25,9 @@ from great_expectations.expectations.row_conditions import Column
 
 from kineflow.data.validation import expectations as ours
 from kineflow.data.validation.checks import ROWS_SHOWN, Check, Severity, Validation
+from kineflow.data.validation.content_rules import content_rules
+from kineflow.data.validation.contents import CONTENT_COLUMNS, Contents
+from kineflow.data.validation.rule import Rule
 from kineflow.data.validation.settings import ValidationSettings
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.split import Split
@@ -38,19 +40,21 @@ _VALUES_NAMED = 5
 _LARGEST = 1e9  # fps or pixels: anything above, infinity too, is nonsense
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One check and the expectations that together decide it."""
+def rules(
+    clip_set: ClipSet,
+    limits: ValidationSettings,
+    *,
+    of_contents: bool = False,
+    before: Mapping[str, Sequence[float]] | None = None,
+) -> list[Rule]:
+    """The suite: every rule, in the order in which a reader wants to see it.
 
-    name: str
-    title: str
-    severity: Severity
-    detail: str
-    expectations: tuple[Any, ...]
-
-
-def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
-    """The suite: every rule, in the order in which a reader wants to see it."""
+    Args:
+        clip_set: What is to be validated.
+        limits: Where acceptable ends.
+        of_contents: With those on what frames show.
+        before: Of the last set that was accepted, see :func:`kineflow.data.validation.drift.by_group`.
+    """
     critical, warning = Severity.CRITICAL, Severity.WARNING
     classes, train = list(clip_set.classes), Split.TRAIN.value
     usable = Column("status") == Status.OK.value
@@ -59,11 +63,12 @@ def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
     listed = {Split.TRAIN, *(clip.split for clip in clip_set.clips)}
     required = [s for s in named if (clip_set.usable(Split.VAL) if s == Split.VAL else Split(s) in listed)]
 
+    columns = [*_COLUMNS, *(CONTENT_COLUMNS if of_contents else ())]
     every = [
         Rule(
             "columns", "The columns are those of a clip set", critical,
             "run the ingest step again: the manifest was written by something else",
-            (gxe.ExpectTableColumnsToMatchSet(column_set=list(_COLUMNS), exact_match=True),),
+            (gxe.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=True),),
         ),
         Rule(
             "types", "Every column holds its type", critical,
@@ -205,9 +210,10 @@ def rules(clip_set: ClipSet, limits: ValidationSettings) -> list[Rule]:
     if not limits.min_short_side:
         left_out.add("large_enough")
     if limits.allow_duplicates_within_split:
-        left_out.add("content_once_in_a_split")
+        left_out |= {"content_once_in_a_split", "copies_once"}
     if limits.allow_parts_in_several_splits:
         left_out.add("videos_in_one_split")
+    every += content_rules(classes, limits, before) if of_contents else []
     return [rule for rule in every if rule.name not in left_out]
 
 
@@ -247,11 +253,18 @@ def verdict(checked: Sequence[Rule], result: Any) -> Validation:
     return Validation(tuple(_check(rule, by_rule[rule.name]) for rule in checked))
 
 
-def manifest_frame(clip_set: ClipSet) -> pd.DataFrame:
-    """The manifest as a data frame of Python objects, so that a value of a wrong type is still seen as it is."""
+def manifest_frame(clip_set: ClipSet, contents: Contents | None = None) -> pd.DataFrame:
+    """The manifest as a data frame of Python objects, so that a value of a wrong type is still seen as it is.
+
+    Args:
+        clip_set: What is to be validated.
+        contents: Of its clips: columns beside those of the manifest; None: there are none.
+    """
     columns = {name: [getattr(clip, name) for clip in clip_set.clips] for name in _COLUMNS}
     for name in ("split", "status"):
         columns[name] = [value.value if isinstance(value, (Split, Status)) else value for value in columns[name]]
+    if contents is not None:
+        columns |= {name: contents.column(name) for name in CONTENT_COLUMNS}
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
 
 
