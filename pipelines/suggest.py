@@ -99,7 +99,8 @@ def run_files(graph: Graph, workspace: Workspace) -> RunFiles:
     if register is None:
         raise KineflowError(f"the recipe {graph.recipe} registers no model", remedy="name one that does, as few_clips")
     made, evaluation = register.paths("model")[0], register.paths("evaluation")[0]
-    trained, judged = tasks[made.task], tasks[evaluation.task]
+    judged = tasks[evaluation.task]
+    trained = _trained(tasks[made.task], tasks)
 
     def path(produced: Produced) -> Path:
         return output_path(workspace, tasks[produced.task], produced.output)
@@ -119,9 +120,14 @@ def run_files(graph: Graph, workspace: Workspace) -> RunFiles:
         flow=read_by(judged, "flow"),
         model=model,
         scores={file.stem: file for file in sorted((scores / SCORES_FOLDER).glob("*.parquet"))},
-        teacher=read_by(trained, "teacher"),
+        teacher=next(filter(None, (read_by(task, "teacher") for task in trained)), None),
         descriptor=read_by(judged, "descriptor"),
     )
+
+
+def _trained(task: Task, tasks: Mapping[str, Task]) -> list[Task]:
+    """The tasks that a model can be of: where one is chosen among several, theirs."""
+    return [tasks[each.task] for each in task.paths("models")] if "models" in task.inputs else [task]
 
 
 def told(done: Suggested, recipe: str) -> list[str]:

@@ -32,10 +32,10 @@ def test_of_few_clips_it_reads_the_blend_and_what_describes_clips(tmp_path: Path
     assert (run.flow, run.teacher) == (outputs / "extract-flow" / "flow", None)
 
 
-def test_of_d3d_it_reads_the_student_and_its_teacher(tmp_path: Path) -> None:
-    run = files("d3d", tmp_path, "ingest/clips", "student/model", "evaluate/evaluation/scores")
+def test_of_d3d_it_reads_the_model_that_was_chosen_and_the_students_teacher(tmp_path: Path) -> None:
+    run = files("d3d", tmp_path, "ingest/clips", "choose-model/model", "evaluate/evaluation/scores")
     outputs = tmp_path / "outputs"
-    assert (run.model, run.teacher) == (outputs / "student" / "model", outputs / "teacher" / "model")
+    assert (run.model, run.teacher) == (outputs / "choose-model" / "model", outputs / "teacher" / "model")
     assert run.descriptor is None
 
 
