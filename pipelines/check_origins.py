@@ -16,10 +16,10 @@ from kineflow.sets.flow_set import FLOWSET_FILE, FlowSet, flow_digest
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import NOT_VERSIONED
+from pipelines.engines.workspace import KEPT_AS, LOCK_FILE
 from pipelines.garbage import cache_of
 from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, locked_sources, missing_files
 
-LOCK_FILE = "dvc.lock"
 _BY_DIGEST = ("clips", "flow", "_weights_sha256", "_parent")
 
 
@@ -50,7 +50,7 @@ def check_origins(origins: Origins, project: Path) -> Iterator[Checked]:
         yield _registered(origins, project)
         yield _code(origins, project)
         cache = cache_of(project)
-        lock = kept_file(origins, LOCK_FILE, folder, root=project)
+        lock = kept_file(origins, KEPT_AS[LOCK_FILE], folder, root=project)
         yield _data(origins, lock, cache)
         yield _kept("params", kept_file(origins, "params.yaml", folder, root=project))
         yield _kept("outputs", lock)

@@ -13,9 +13,9 @@ from kineflow.registry.origins import Origins, kept_file
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 from kineflow.storage.project import media_folder
+from pipelines.engines.workspace import KEPT_AS
 from pipelines.garbage import cache_of
 
-_KEPT = ("dvc.yaml", "dvc.lock", "digests.yaml")
 _DVC = ".dvc"
 
 
@@ -72,7 +72,10 @@ def _restorable(origins: Origins, into: Path) -> str:
 
 def _write_kept(origins: Origins, restored: Path, project: Path) -> None:
     workspace = restored / origins.run["workspace"]
-    targets = {"params.yaml": restored / origins.run["params"], **{name: workspace / name for name in _KEPT}}
+    targets = {
+        "params.yaml": restored / origins.run["params"],
+        **{kept: workspace / name for name, kept in KEPT_AS.items()},
+    }
     with tempfile.TemporaryDirectory(prefix="kineflow-origins-") as name:
         for kept, target in targets.items():
             file = kept_file(origins, kept, Path(name), root=project)

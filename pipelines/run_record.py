@@ -17,10 +17,9 @@ from kineflow.survey.machine import this_machine
 from kineflow.tracking.evaluation_tags import EVALUATION_DIGEST
 from kineflow.tracking.parent import ParentRecord
 from pipelines.engines.outcome import Outcome
-from pipelines.engines.workspace import Workspace
+from pipelines.engines.workspace import KEPT_AS, Workspace
 from pipelines.show import result_rows
 
-_OF_WORKSPACE = ("dvc.yaml", "dvc.lock", "digests.yaml")
 _PARAMS = "params.yaml"
 _PACKAGES = "packages.txt"
 
@@ -38,7 +37,7 @@ def record_of(
         outcome: What came out; None of a run that failed.
     """
     workspace = Workspace.of(recipe, params_file, project)
-    files = {_PARAMS: params_file, **{name: workspace.folder / name for name in _OF_WORKSPACE}}
+    files = {_PARAMS: params_file, **{kept: workspace.folder / name for name, kept in KEPT_AS.items()}}
     packages = _packages()
     texts = {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.is_file()}
     place = os.path.relpath(workspace.folder, workspace.project)

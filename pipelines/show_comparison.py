@@ -13,7 +13,8 @@ from kineflow.comparison.words import best_trivial, classes_in_words, gain_in_wo
 from pipelines.show import runs_page
 
 _BEST_TRIVIAL, _JUDGED_BY = "best trivial", "judged by run"
-_FACTS = ("run", "recipe", "started", "status")
+_FACTS = ("run", "started")
+_RECIPE, _STATUS = "recipe", "status"
 _MOST_LETTERS = 40
 
 
@@ -57,16 +58,21 @@ def _figures(group: Together) -> Table:
     has_trivial = any(value is not None for value in trivial)
     taken = any(map(made_by_another, group.records))
     table = Table(box=None, pad_edge=False)
+    of_several = len({record.recipe for record in group.records}) > 1
+    went_wrong = any(record.status != "FINISHED" for record in group.records)
+    facts = (*_FACTS, *([_STATUS] if went_wrong else []), *([_RECIPE] if of_several else []))
     extra = [*([_BEST_TRIVIAL] if has_trivial else []), *([_JUDGED_BY] if taken else [])]
-    for column in (*_FACTS, *models, *extra):
-        is_fact = column in (*_FACTS, _JUDGED_BY)
-        table.add_column(column, justify="left" if is_fact else "right", no_wrap=is_fact)
+    for column in (*facts, *models, *extra):
+        is_fact = column in (*facts, _JUDGED_BY)
+        table.add_column(column, justify="left" if is_fact else "right", no_wrap=column != _BEST_TRIVIAL)
     for record, value in zip(group.records, trivial, strict=True):
         figures = record.judged.figures if record.judged else {}
         cells = [f"{figures[f'{model}/top1']:.1%}" if f"{model}/top1" in figures else "" for model in models]
         cells += ["" if value is None else f"{value:.1%}"] if has_trivial else []
         cells += [made_by_another(record)] if taken else []
-        table.add_row(record.id, record.recipe, record.started, record.status.lower(), *cells)
+        status = [record.status.lower()] if went_wrong else []
+        recipe = [record.recipe] if of_several else []
+        table.add_row(record.id, record.started, *status, *recipe, *cells)
     return table
 
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DVC_FILE = "dvc.yaml"
+LOCK_FILE = "dvc.lock"
 PARAMS_FILE = "params.yaml"
 RUNS = "runs"
+
+KEPT_AS = {DVC_FILE: "dvc.yaml.txt", LOCK_FILE: "dvc.lock.txt", "digests.yaml": "digests.yaml"}
+"""How a run's record calls the files of its workspace: DVC reads every ``dvc.yaml`` below a project."""
 
 _OF_RECIPE = re.compile(r"# The recipe (\w+)")
 _DIGITS = 8

@@ -24,6 +24,8 @@ def test_a_record_tells_what_ran_with_what_and_what_came_out(tmp_path: Path) -> 
     (tmp_path / "dvc.lock").write_text("stages: {}\n")
     record = record_of("tsn", params, {"seed": 1}, tmp_path, outcome(tmp_path))
     assert record.texts["params.yaml"] == "seed: 1 # mine\n"
+    assert record.texts["dvc.lock.txt"] == "stages: {}\n"
+    assert not {"dvc.yaml", "dvc.lock"} & record.texts.keys()  # DVC would read them, wherever below a project
     assert "pytest==" in record.texts["packages.txt"]
     assert len(record.tags["env.packages.sha256"]) == 64
     assert "| a/b | 75.0% | 50.0% – 90.0% | 0.800 | – |" in record.description.splitlines()

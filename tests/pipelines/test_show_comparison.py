@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from kineflow.comparison.comparison import compare
@@ -32,8 +34,15 @@ def test_a_table_fits_a_terminal_and_shows_the_accuracy_of_each_model(
     figures = {f"{model}/{name}": 0.5 for model in ("plain", "student") for name in ("top1", "top5", "mean_class")}
     heading, names, first, *_ = printed(capsys, run(1, {**figures, "fusion/plain and student/top1": 0.6}))
     assert heading == "test aaaaaaaaaaaa, ten clips:"
-    assert names.split() == ["run", "recipe", "started", "status", "plain", "student"]
-    assert first.split() == ["123456789abc", "d3d", "2026-01-02", "03:04", "finished", "50.0%", "50.0%"]
+    assert names.split() == ["run", "started", "plain", "student"]
+    assert first.split() == ["123456789abc", "2026-01-02", "03:04", "50.0%", "50.0%"]
+
+
+def test_what_is_the_same_of_all_runs_takes_no_room(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = dataclasses.replace(run(2), status="FAILED", recipe="tsn")
+    _, names, *rows = printed(capsys, run(1), failed)[:4]
+    assert names.split() == ["run", "started", "status", "recipe"]
+    assert [row.split()[-2:] for row in rows] == [["finished", "d3d"], ["failed", "tsn"]]
 
 
 def test_figures_of_other_clips_are_in_another_table(capsys: pytest.CaptureFixture[str]) -> None:
