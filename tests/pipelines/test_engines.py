@@ -66,6 +66,7 @@ def test_dvc_draws_curves_and_confusion(project: Any, first_run: Any) -> None:
     command = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
     answer = json.loads(subprocess.run(command, cwd=project.folder, check=True, capture_output=True).stdout)
     assert "errors" not in answer
+    assert set(answer["data"]) == {"curves", "confusion"}  # and none of a copy that a run has kept
     curves, confusion = (answer["data"][name][0]["content"]["data"]["values"] for name in ("curves", "confusion"))
     assert {row["filename"].split("/")[-3] for row in curves} == set(MODELS)
     assert {"train/loss", "val/top1"} <= {row["name"] for row in curves}
