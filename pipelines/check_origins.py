@@ -20,7 +20,8 @@ from pipelines.engines.workspace import KEPT_AS, LOCK_FILE
 from pipelines.garbage import cache_of
 from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, locked_sources, missing_files
 
-_BY_DIGEST = ("clips", "flow", "_weights_sha256", "_parent")
+_SETS, _WEIGHTS = ("clips", "flow"), ("_weights_sha256", "_parent")
+"""Names of a card's digests, and how such names end."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ def check_origins(origins: Origins, project: Path) -> Iterator[Checked]:
         yield _registered(origins, project)
         yield _code(origins, project)
         cache = cache_of(project)
-        lock = kept_file(origins, KEPT_AS[LOCK_FILE], folder, root=project)
+        lock = kept_file(origins, KEPT_AS[LOCK_FILE], folder)
         yield _data(origins, lock, cache)
-        yield _kept("params", kept_file(origins, "params.yaml", folder, root=project))
+        yield _kept("params", kept_file(origins, "params.yaml", folder))
         yield _kept("outputs", lock)
         if lock:
             yield from _outputs(origins, locked_outputs(lock), cache)
@@ -109,9 +110,7 @@ def _outputs(origins: Origins, outputs: list[LockedOutput], cache: Path) -> Iter
             with as_folder(output.md5, cache) as folder:
                 made |= dict.fromkeys(_digests(folder), output.path)
     wanted = {"judged on": origins.evaluated[0], "weights": origins.weights}
-    wanted |= {
-        key: value for key, value in origins.parents.items() if key in ("clips", "flow") or key.endswith(_BY_DIGEST)
-    }
+    wanted |= {key: value for key, value in origins.parents.items() if key in _SETS or key.endswith(_WEIGHTS)}
     for what, value in wanted.items():
         words = f"{value[:12]}, {f'made as {made[value]}' if value in made else 'which none of the outputs is'}"
         yield Checked(what, value in made, words)

@@ -73,7 +73,11 @@ def rollback(
 
 def lineage(
     model: Annotated[
-        str, typer.Argument(help="Registered model: NAME (its champion), NAME@ALIAS or NAME/VERSION.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Registered model: NAME (its champion, else its candidate), NAME@ALIAS, NAME/VERSION or NAME/latest.",
+            metavar="MODEL",
+        ),
     ],
     check: Annotated[
         bool, typer.Option("--check", help="Look whether all of it is there still, and compare every digest.")
@@ -86,23 +90,23 @@ def lineage(
     """Say what a registered model came from: weights, teacher, clips, data, code, environment and run."""
 
     def work() -> None:
-        from kineflow.registry.aliases import CHAMPION
+        from kineflow.registry.named_model import exact_version
         from kineflow.registry.origins import origins_of
+        from kineflow.serving.stored_files import MODEL_PREFIX, find_version
         from kineflow.tracking.lineage import tree_digest
         from pipelines.check_origins import check_origins
         from pipelines.restore import restore
 
         require_records()
-        name, _, alias = model.removeprefix("models:/").partition("@")
-        name, _, version = name.partition("/")
-        origins = origins_of(name, version or None, alias or CHAMPION)
+        found = find_version(exact_version(f"{MODEL_PREFIX}{model.removeprefix(MODEL_PREFIX)}"))
+        origins = origins_of(found.name, found.number)
         typer.echo(origins.tree())
         if check:
-            found = list(check_origins(origins, required_project()))
-            typer.echo("\n".join(["", *map(str, found)]))
-            if wrong := sum(not each.is_right for each in found):
+            checked = list(check_origins(origins, required_project()))
+            typer.echo("\n".join(["", *map(str, checked)]))
+            if wrong := sum(not each.is_right for each in checked):
                 raise KineflowError(
-                    f"{wrong} of {len(found)} are not right", where=model, remedy="see the lines with ✗"
+                    f"{wrong} of {len(checked)} are not right", where=model, remedy="see the lines with ✗"
                 )
         if checkout is not None:
             restored = restore(origins, checkout, required_project())

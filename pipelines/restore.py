@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,10 +14,12 @@ from kineflow.registry.origins import Origins, kept_file
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 from kineflow.storage.project import media_folder
-from pipelines.engines.workspace import KEPT_AS
+from pipelines.engines.dvc_stages import write_dvc_files
+from pipelines.engines.workspace import KEPT_AS, LOCK_FILE, Workspace
 from pipelines.garbage import cache_of
 
 _DVC = ".dvc"
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
 def restore(origins: Origins, into: Path, project: Path) -> Path:
@@ -43,8 +46,8 @@ def restore(origins: Origins, into: Path, project: Path) -> Path:
         _git(project, "clone", "--quiet", "--no-checkout", str(top), str(partial))
         _git(partial, "checkout", "--quiet", "--detach", commit)
         restored = partial / below
-        _write_kept(origins, restored, project)
         _share(restored, project, cache)
+        _write_kept(origins, restored)
         run_dvc_command(["checkout", "--quiet", "--force", "--allow-missing"], restored)
         if run_dvc_command(["remote", "list"], restored).strip():
             run_dvc_command(["pull", "--quiet", "--allow-missing"], restored)
@@ -57,11 +60,16 @@ def _restorable(origins: Origins, into: Path) -> str:
     remedy = "commit before you run: then a model can be brought back from its version"
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise KineflowError("in use", where=into, remedy="name a folder that is not there yet")
-    if not commit or origins.code.get("git.dirty") != "false":
+    if not _COMMIT.fullmatch(commit) or origins.code.get("git.dirty") != "false":
         raise KineflowError(
             "its run was not of a commit" if commit else "no commit was recorded", where=origins.name, remedy=remedy
         )
-    if not params or not origins.run.get("workspace") or ".." in Path(params).parts or Path(params).is_absolute():
+    if (
+        not params
+        or not {"recipe", "workspace"} <= origins.run.keys()
+        or ".." in Path(params).parts
+        or Path(params).is_absolute()
+    ):
         raise KineflowError(
             f"its parameter file is not known or lies outside of the project: {params or 'none'}",
             where=origins.name,
@@ -70,15 +78,13 @@ def _restorable(origins: Origins, into: Path) -> str:
     return commit
 
 
-def _write_kept(origins: Origins, restored: Path, project: Path) -> None:
-    workspace = restored / origins.run["workspace"]
-    targets = {
-        "params.yaml": restored / origins.run["params"],
-        **{kept: workspace / name for name, kept in KEPT_AS.items()},
-    }
+def _write_kept(origins: Origins, restored: Path) -> None:
+    """Parameters and lock as the run kept them. The stages are written anew: what they run never comes from a store."""
+    params, folder = restored / origins.run["params"], restored / origins.run["workspace"]
+    targets = {"params.yaml": params, KEPT_AS[LOCK_FILE]: folder / LOCK_FILE}
     with tempfile.TemporaryDirectory(prefix="kineflow-origins-") as name:
         for kept, target in targets.items():
-            file = kept_file(origins, kept, Path(name), root=project)
+            file = kept_file(origins, kept, Path(name))
             if file is None:
                 raise KineflowError(
                     f"its run did not keep {kept}", where=origins.name, remedy="run the recipe again, with DVC"
@@ -89,6 +95,7 @@ def _write_kept(origins: Origins, restored: Path, project: Path) -> None:
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+    write_dvc_files(origins.run["recipe"], Workspace(restored, folder, params))
 
 
 def _share(restored: Path, project: Path, cache: Path) -> None:

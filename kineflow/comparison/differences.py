@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from kineflow.comparison.records import Judged, RunRecord
 from kineflow.evaluation.results import GROUPS_FILE, SCORES_FOLDER
 from kineflow.registry.outcomes import Outcomes, outcomes_of
 from kineflow.registry.paired import Paired, paired_gain
+from kineflow.serving.stored_files import fetch, files_of_run
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.store import connect, tracking_uri
+from kineflow.tracking.store import tracking_uri
 
 LEVEL = 0.95
 _EVALUATION = "evaluation"
@@ -79,10 +80,9 @@ def changes(records: Sequence[RunRecord], *, root: Path | None = None) -> list[M
     """
     first, *others = records
     assert first.judged is not None
-    client = connect(tracking_uri(root), must_exist=True)
     found: list[ModelChange] = []
     with tempfile.TemporaryDirectory(prefix="kineflow-compare-") as name:
-        answers = _Answers(client, Path(name))
+        answers = _Answers(tracking_uri(root), Path(name))
         for other in others:
             assert other.judged is not None
             shared = [model for model in models_of(first.judged) if model in models_of(other.judged)]
@@ -116,8 +116,8 @@ def _shares(outcomes: Outcomes) -> Mapping[str, tuple[float, int]]:
 class _Answers:
     """Answers of models to single clips, downloaded once each."""
 
-    def __init__(self, client: Any, folder: Path) -> None:
-        self._client, self._folder = client, folder
+    def __init__(self, store: str, folder: Path) -> None:
+        self._store, self._folder = store, folder
         self._known: dict[tuple[str, str], Outcomes | None] = {}
 
     def of(self, judged: Judged, model: str) -> Outcomes | None:
@@ -127,31 +127,13 @@ class _Answers:
         return self._known[key]
 
     def _read(self, judged: Judged, model: str) -> Outcomes | None:
-        folder = self._folder / judged.run_id / _EVALUATION
-        scores = f"{_EVALUATION}/{SCORES_FOLDER}/{model}.parquet"
-        if not self._fetch(judged.run_id, scores):
-            return None
-        self._fetch(judged.run_id, f"{_EVALUATION}/{GROUPS_FILE}")
+        folder = self._folder / judged.run_id
+        (folder / SCORES_FOLDER).mkdir(parents=True, exist_ok=True)
+        of_run = files_of_run(judged.run_id, judged.files, self._store)
+        with suppress(KineflowError):  # evaluations of earlier releases have no groups
+            fetch(of_run, f"{_EVALUATION}/{GROUPS_FILE}", folder, _LARGEST_BYTES)
         try:
+            fetch(of_run, f"{_EVALUATION}/{SCORES_FOLDER}/{model}.parquet", folder / SCORES_FOLDER, _LARGEST_BYTES)
             return outcomes_of(folder, model)
         except KineflowError:
             return None
-
-    def _fetch(self, run_id: str, path: str) -> bool:
-        """Whether a file of a run is there, small enough, and has come."""
-        from mlflow.exceptions import MlflowException
-
-        target = self._folder / run_id / path
-        if target.exists():
-            return True
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            listed = self._client.list_artifacts(run_id, str(Path(path).parent))
-            sizes = {each.path: each.file_size or 0 for each in listed}
-            if sizes.get(path, _LARGEST_BYTES + 1) > _LARGEST_BYTES:
-                return False
-            # Some stores keep the folders of a path, some do not.
-            Path(self._client.download_artifacts(run_id, path, str(self._folder))).replace(target)
-        except (MlflowException, OSError):
-            return False
-        return True

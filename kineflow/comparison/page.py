@@ -8,7 +8,7 @@ from pathlib import Path
 from kineflow.comparison.comparison import Comparison
 from kineflow.comparison.words import best_trivial, classes_in_words, gain_in_words, made_by_another, model_columns
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY
+from kineflow.storage.page_policy import PAGE_POLICY, page_template
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
@@ -25,25 +25,18 @@ def write_page(path: Path, comparison: Comparison) -> None:
 
 def render(comparison: Comparison) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": lambda share: f"{100 * share:.1f}",
-        "gain": gain_in_words,
-        "classes": classes_in_words,
-        "columns": model_columns,
-        "trivial": best_trivial,
-        "made_by": made_by_another,
-        "whole": lambda figure: f"{figure:,.0f}",
-    }
-    return environment.get_template("page.html.j2").render(
+    return page_template(
+        Path(__file__).parent / "page.html.j2",
+        {
+            "percent": lambda share: f"{100 * share:.1f}",
+            "gain": gain_in_words,
+            "classes": classes_in_words,
+            "columns": model_columns,
+            "trivial": best_trivial,
+            "made_by": made_by_another,
+            "whole": lambda figure: f"{figure:,.0f}",
+        },
+    ).render(
         comparison=comparison,
         policy=PAGE_POLICY,
         style=(files("kineflow.evaluation.report") / "style.css").read_text(encoding="utf-8"),

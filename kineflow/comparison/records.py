@@ -29,6 +29,7 @@ class Judged:
         split: Which clips these were.
         figures: By name, ``<model>/<figure>``.
         run_id: MLflow's, of the step that judged.
+        files: URI of that step's files.
         made_by: Pipeline run that the step was part of.
     """
 
@@ -37,6 +38,7 @@ class Judged:
     split: str
     figures: Mapping[str, float]
     run_id: str
+    files: str
     made_by: str
 
     @property
@@ -161,6 +163,7 @@ def _judged(client: Any, experiments: list[str], run: Any) -> Judged | None:
         split=tags.get(EVALUATION_SPLIT, ""),
         figures={name: value for name, value in sorted(step.data.metrics.items()) if not name.startswith(_COST[1:])},
         run_id=step.info.run_id,
+        files=step.info.artifact_uri,
         made_by=tags.get(PIPELINE_TAG, ""),
     )
 

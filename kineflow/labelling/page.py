@@ -20,7 +20,7 @@ from typing import Any
 from kineflow.labelling.questions import Question, Questions
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
-from kineflow.storage.page_policy import scripted_policy
+from kineflow.storage.page_policy import page_template, scripted_policy
 from kineflow.storage.spreadsheet import harmless
 from kineflow.survey.clips_csv import FRAMES, TIMES
 
@@ -145,12 +145,7 @@ def _render(
     list_digest: str,
     list_name: str,
 ) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     script = (here / "page.js").read_text(encoding="utf-8")
     asked = [*questions.suggested, *questions.suspected]
     content: dict[str, Any] = {
@@ -168,7 +163,7 @@ def _render(
         ],
     }
     content["key"] = _sha256(json.dumps([list_name, content], sort_keys=True).encode())
-    return environment.get_template("page.html.j2").render(
+    return page_template(here / "page.html.j2").render(
         policy=scripted_policy(script),
         style=(here / "page.css").read_text(encoding="utf-8"),
         script=script,

@@ -22,7 +22,7 @@ from kineflow.registry.origins import Origins
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.output_files import PER_CLASS_FILE
 from kineflow.storage.files import inside
-from kineflow.storage.page_policy import PAGE_POLICY, data_uri
+from kineflow.storage.page_policy import PAGE_POLICY, page_template
 from kineflow.storage.spreadsheet import as_given
 
 _COLOUR = "#2f6fde"
@@ -55,17 +55,7 @@ def render(
         intended_use: In the words of whoever registered it; empty: what the card says of itself.
         report: Where the whole report of the evaluation is; empty where nobody knows.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["uri"] = data_uri
-    return environment.get_template("model_page.html.j2").render(
+    return page_template(Path(__file__).parent / "model_page.html.j2").render(
         name=f"{origins.name} version {origins.version}",
         model=f"models:/{origins.name}/{origins.version}",
         origins=origins,

@@ -13,7 +13,7 @@ from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.card import CARD_FILE
 from kineflow.models.remote_bundle import LARGEST_FILES, local_bundle
 from kineflow.registry.aliases import CANDIDATE, CHAMPION, NOT_THERE, aliased, check_name, store_errors
-from kineflow.serving.stored_files import MODEL_PREFIX, StoredVersion, checked_bundle, fetch, find_version, stored
+from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, fetch, files_of_run, find_version, stored
 from kineflow.storage.credentials import redact
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.store import connect, tracking_uri
@@ -108,7 +108,7 @@ def _bundle_of_run(model: str, root: Path | None) -> Iterator[Path]:
             with checked_bundle(stored(client, version, uri)) as bundle:
                 yield bundle
             return
-    of_run = StoredVersion(f"run {run_id},", "none", str(run.info.artifact_uri), uri, {})
+    of_run = files_of_run(run_id, str(run.info.artifact_uri), uri)
     with tempfile.TemporaryDirectory(prefix="kineflow-model-") as folder:
         for name in (CARD_FILE, WEIGHTS_FILE):
             try:

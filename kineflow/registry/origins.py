@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kineflow.registry.aliases import CHAMPION, CLIPS_TAG, DATA_TAG, NOT_THERE, check_name, store_errors
-from kineflow.serving.stored_files import WEIGHTS_TAG
-from kineflow.storage.credentials import mask_uri
+from kineflow.registry.aliases import CLIPS_TAG, DATA_TAG, NOT_THERE, store_errors
+from kineflow.serving.stored_files import MODEL_PREFIX, WEIGHTS_TAG, StoredVersion, fetch, files_of_run, find_version
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import KIND_TAG, PIPELINE_TAG
 from kineflow.tracking.store import connect, tracking_uri
 
 _CARD = "lineage."
+_MOST_BYTES = 64 * 2**20  # of a kept file
 _OF_CODE = ("git.", "source.", "kineflow.")
 
 
@@ -27,11 +27,12 @@ class Origins:
         weights: SHA-256 of its weights.
         evaluated: Digest of the clips and labels that it was judged on, and how many they were.
         parents: As its card says: weights it started from, its teacher, clips, flow.
-        run: Of the pipeline run: ``id``, ``recipe``, ``params`` (file), ``workspace``, ``status``, ``started``.
+        run: Of the pipeline run: ``pipeline.run_id``, ``recipe``, ``params`` (file), ``workspace``, ``status``, and
+            ``mlflow``, its id there.
         code: ``git.commit``, ``git.dirty``, ``source.digest``; ``kineflow.commit`` of another checkout.
         data: ``dvc.data.md5``, and the digest of each split of the clip set.
         environment: Versions and machine.
-        run_id: MLflow's id of the parent run; None where there is none.
+        files: Where the files of the pipeline run lie; None where there is no such run.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Origins:
     code: Mapping[str, str]
     data: Mapping[str, str]
     environment: Mapping[str, str]
-    run_id: str | None
+    files: StoredVersion | None
 
     def tree(self) -> str:
         """The origins as an indented text."""
@@ -61,83 +62,51 @@ class Origins:
         }
 
 
-def origins_of(name: str, version: str | None = None, alias: str = CHAMPION, *, root: Path | None = None) -> Origins:
+def origins_of(name: str, version: str, *, root: Path | None = None) -> Origins:
     """Look up what a version came from.
 
     Args:
         name: Of the registered model.
-        version: Its number; that with ``alias`` when None.
-        alias: Where no version is given.
+        version: Its number.
         root: The project's folder; the working folder when None.
 
     Raises:
         KineflowError: There is no such version, or the store cannot be used.
     """
-    check_name(name)
     uri = tracking_uri(root)
     client = connect(uri, must_exist=True)
+    tags = find_version(f"{MODEL_PREFIX}{name}/{version}", root=root).tags
     with store_errors(uri):
-        found = _find(client, name, version, alias)
-        if found is None:
-            which = f"version {version}" if version else f"alias {alias!r}"
-            raise KineflowError(
-                f"no registered model {name!r} with {which}", where=mask_uri(uri), remedy="name a version or an alias"
-            )
-        step = _run(client, found.run_id)
+        step = _run(client, client.get_model_version(name, version).run_id)
         parent = _run(client, step.data.tags.get("mlflow.parentRunId")) if step else None
-    tags = dict(found.tags)
-    told = {**_environment(step), **_environment(parent)}
     return Origins(
         name,
-        str(found.version),
+        version,
         tags.get(WEIGHTS_TAG, ""),
         (tags.get(DATA_TAG, ""), int(tags.get(CLIPS_TAG, 0))),
         {key.removeprefix(_CARD): value for key, value in tags.items() if key.startswith(_CARD)},
         _facts_of_run(parent, tags),
-        {
-            key: tags[key]
-            for key in sorted(tags)
-            if key.startswith(("git.", "source.", "kineflow.")) and key != KIND_TAG
-        },
+        {key: tags[key] for key in sorted(tags) if key.startswith(_OF_CODE) and key != KIND_TAG},
         {**_only(tags, "dvc.data.md5"), **_datasets(parent)},
-        told,
-        str(parent.info.run_id) if parent else None,
+        {**_environment(step), **_environment(parent)},
+        files_of_run(str(parent.info.run_id), str(parent.info.artifact_uri), uri) if parent else None,
     )
 
 
-def kept_file(origins: Origins, name: str, folder: Path, *, root: Path | None = None) -> Path | None:
-    """A file that the pipeline run kept, downloaded; None where it kept none of this name.
+def kept_file(origins: Origins, name: str, folder: Path) -> Path | None:
+    """A file that the pipeline run kept, downloaded; None where it kept none of this name, or one too large.
 
     Args:
         origins: Whose run.
         name: Of the file.
         folder: For the download.
-        root: The project's folder; the working folder when None.
-
-    Raises:
-        KineflowError: The store cannot be used.
     """
-    uri = tracking_uri(root)
-    if origins.run_id is None:
+    if origins.files is None:
         return None
-    client = connect(uri, must_exist=True)
-    with store_errors(uri):
-        if name not in {each.path for each in client.list_artifacts(origins.run_id)}:
-            return None
-        return Path(client.download_artifacts(origins.run_id, name, str(folder)))
-
-
-def _find(client: Any, name: str, version: str | None, alias: str) -> Any | None:
-    from mlflow.exceptions import MlflowException
-
     try:
-        if version is not None:
-            return client.get_model_version(name, version)
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in NOT_THERE:
-            return None
-        raise
+        return fetch(origins.files, name, folder, _MOST_BYTES)
+    except KineflowError:
+        return None
 
 
 def _run(client: Any, run_id: str | None) -> Any | None:

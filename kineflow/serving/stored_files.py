@@ -93,6 +93,17 @@ def stored(client: Any, version: Any, store: str) -> StoredVersion:
     return StoredVersion(version.name, str(version.version), source, store, dict(version.tags))
 
 
+def files_of_run(run_id: str, artifact_uri: str, store: str) -> StoredVersion:
+    """Where the files of a run lie, for :func:`fetch`.
+
+    Args:
+        run_id: MLflow's.
+        artifact_uri: Of the run's files.
+        store: URI of the tracking store.
+    """
+    return StoredVersion(f"run {run_id},", "none", artifact_uri, store, {})
+
+
 @contextmanager
 def checked_bundle(version: StoredVersion) -> Iterator[Path]:
     """Give a copy of a version's bundle, removed after the block, whose bytes are those that were registered.

@@ -1,9 +1,15 @@
-"""What a page of ours may do in a browser: nothing but show itself; one of them runs the script written into it."""
+"""How our pages are made, and what they may do in a browser: show themselves; one runs the script written into it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """Content security policy of every HTML page that is written: no script, no other file, no address. Names of clips,
@@ -24,3 +30,23 @@ def data_uri(data: str | bytes, kind: str) -> str:
     """Content as an address, so that a page is one file; ``kind`` is its media type."""
     raw = data.encode() if isinstance(data, str) else data
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+def page_template(path: Path, filters: Mapping[str, Callable[..., Any]] | None = None) -> Template:
+    """A template in which whatever comes from outside is escaped, and a name that is not given is an error.
+
+    Args:
+        path: Of the file.
+        filters: Beside ``uri``, which is :func:`data_uri`.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(path.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"uri": data_uri, **(filters or {})}
+    return environment.get_template(path.name)

@@ -11,7 +11,7 @@ import numpy as np
 
 from kineflow.spec.split import Split
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY, data_uri
+from kineflow.storage.page_policy import PAGE_POLICY, page_template
 from kineflow.survey.estimate import in_words
 from kineflow.survey.groups import Together
 from kineflow.survey.histogram import SERIES, histogram
@@ -48,16 +48,10 @@ def write_page(path: Path, surveyed: Surveyed, settings: Sequence[Row], *, recip
 
 def render(surveyed: Surveyed, settings: Sequence[Row], *, recipe: str) -> str:
     """The page of :func:`write_page` as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"words": in_words, "uri": data_uri}
     classes = [str(name) for name in surveyed.found.listing.classes]
     shown_groups = _shown_groups(surveyed)
-    return environment.get_template("page.html.j2").render(
+    return page_template(here / "page.html.j2", {"words": in_words}).render(
         policy=PAGE_POLICY,
         style=(here / "page.css").read_text(encoding="utf-8"),
         surveyed=surveyed,

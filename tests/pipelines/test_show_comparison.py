@@ -13,7 +13,7 @@ from pipelines.show_comparison import show_list
 
 def run(number: int, figures: dict[str, float] | None = None, *, clips: str = "a", made_by: str = "") -> RunRecord:
     identity = f"{number}23456789abc"
-    judged = Judged(clips * 64, "ten clips", "test", figures, "id", made_by or identity) if figures else None
+    judged = Judged(clips * 64, "ten clips", "test", figures, "id", "files", made_by or identity) if figures else None
     return RunRecord(identity, "d3d-0123", "d3d", "2026-01-02 03:04", "FINISHED", "0" * 32, "", judged=judged)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.attention.strips import TRUE, TUBE
 from kineflow.evaluation.report import plots
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY
+from kineflow.storage.page_policy import PAGE_POLICY, page_template
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,9 @@ def write_localisation_page(path: Path, report: Report) -> None:
 
 def render(report: Report) -> str:
     """The page of :func:`write_localisation_page` as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     here = Path(__file__).parent
     names = list(report.figures)
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": _percent, "uri": _uri}
-    return environment.get_template("page.html.j2").render(
+    return page_template(here / "page.html.j2", {"percent": _percent}).render(
         policy=PAGE_POLICY,
         style=(here.parent / "report" / "style.css").read_text(encoding="utf-8"),
         report=report,
@@ -109,7 +102,3 @@ def _css(colour: tuple[int, int, int]) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def _uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -19,7 +19,7 @@ from kineflow.evaluation.results import FOLDS, Evaluated, Evaluation, Fused
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.two_classes import threshold_of
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY, data_uri
+from kineflow.storage.page_policy import PAGE_POLICY, page_template
 
 _CONFUSED_PAIRS = 8
 _BEST_FEW = 5  # top-5 says something of more classes than that
@@ -76,16 +76,19 @@ def render(
     lineage: Mapping[str, str] | None = None,
 ) -> str:
     """The page of :func:`write_report` as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": _percent, "points": _points, "count": _count, "some": some_of, "uri": data_uri}
-    environment.filters |= {"area": _area, "sentence": _sentence}
     student = evaluation.scores_of(evaluation.student)
-    return environment.get_template("page.html.j2").render(
+    return page_template(
+        here / "page.html.j2",
+        {
+            "percent": _percent,
+            "points": _points,
+            "count": _count,
+            "some": some_of,
+            "area": _area,
+            "sentence": _sentence,
+        },
+    ).render(
         policy=PAGE_POLICY,
         dark=plots.for_dark,
         style=(here / "style.css").read_text(encoding="utf-8"),

@@ -13,7 +13,7 @@ from kineflow.evaluation.report import plots
 from kineflow.evaluation.report.page import some_of
 from kineflow.evaluation.report.probe_plot import ErrorLine, errors_by_stage
 from kineflow.storage.files import atomic_file
-from kineflow.storage.page_policy import PAGE_POLICY, data_uri
+from kineflow.storage.page_policy import PAGE_POLICY, page_template
 
 
 def write_probe_report(path: Path, probing: Probing, *, title: str, lineage: Mapping[str, str] | None = None) -> None:
@@ -32,16 +32,10 @@ def write_probe_report(path: Path, probing: Probing, *, title: str, lineage: Map
 
 def render(probing: Probing, *, title: str, lineage: Mapping[str, str] | None = None) -> str:
     """The page of :func:`write_probe_report` as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"px": _px, "interval": _interval, "some": some_of, "uri": data_uri}
     colours = _colours(probing)
     decoders = list(dict.fromkeys(decoder for _, decoder in probing.sites))
-    return environment.get_template("probe_page.html.j2").render(
+    return page_template(here / "probe_page.html.j2", {"px": _px, "interval": _interval, "some": some_of}).render(
         policy=PAGE_POLICY,
         dark=plots.for_dark,
         style=(here / "style.css").read_text(encoding="utf-8"),
