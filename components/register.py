@@ -27,7 +27,7 @@ def register(
 
     Args:
         model: Bundle of the student.
-        evaluation: DatasetInput of the evaluate step, in which the student has figures.
+        evaluation: Folder of the step evaluate, in which the student has figures.
         params: Name, and the gate of a later promotion.
         tracker: The model belongs to its run.
         registration: JSON file: name, version, model_uri, weights_sha256, data_version, metrics, store; or name and

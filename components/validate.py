@@ -72,7 +72,8 @@ def validate(
     failed_report(report).unlink(missing_ok=True)
     if contents is not None:
         quantities = by_group(frame[frame["status"] == Status.OK.value])
-        write_accepted(accepted_file(report), [Accepted.of(digest, quantities), *before])
+        if all(quantities.values()):  # against frames that nobody could read, nothing is to be held
+            write_accepted(accepted_file(report), [Accepted.of(digest, quantities), *before])
 
     usable = {split: len(clip_set.usable(split)) for split in Split}
     return StepResult(

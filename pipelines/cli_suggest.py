@@ -34,6 +34,7 @@ def suggest(
     def work() -> None:
         from kineflow.storage.project import required_project
         from pipelines.dag.params import demo_params
+        from pipelines.label import params_option
         from pipelines.suggest import suggest as suggested
         from pipelines.suggest import told
 
@@ -41,7 +42,7 @@ def suggest(
         chosen, folder = (params or demo_params(recipe)).absolute(), out.absolute()
         with chdir(project):  # paths of its parameters are below it
             done = suggested(recipe, chosen, project, clips=clips, pool=pool, folder=folder)
-        for line in told(done, recipe):
+        for line in told(done, recipe, params_option(params, project)):
             typer.echo(line)
 
     raise typer.Exit(exit_code(work))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from kineflow.storage.media import is_remote
 from pipelines.engines.workspace import PARAMS_FILE
 from pipelines.project import recipe_of
 
-_NEEDS_CSV = (
+NEEDS_CSV = (
     "make a project with a list from the videos, kineflow init VIDEOS, which writes clips.csv for every layout; "
     "or write one by hand, with layout: csv and annotations: clips.csv"
 )
@@ -61,7 +62,7 @@ def find_list(project: Path, *, params: Path | None, named: Path | None) -> Proj
         raise KineflowError(
             f"the layout {settings.layout!r} has no list that labels could be written into",
             where=chosen,
-            remedy=_NEEDS_CSV,
+            remedy=NEEDS_CSV,
         )
     if is_remote(settings.annotations or settings.source):
         raise KineflowError(
@@ -100,10 +101,17 @@ def told(listed: ProjectList, done: Relabelled, project: Path, *, dry_run: bool 
     if dry_run or not (labelled or corrected):
         return lines
     recipe = recipe_of(listed.params) if listed.params else ""
-    run = f"kineflow run {recipe or 'RECIPE'}"
+    run = f"kineflow run {recipe or 'RECIPE'}{params_option(listed.params, project)}"
     if tracked := _tracked_by(listed.path.resolve(), project.resolve()):
         return [*lines, f"DVC tracks it; record the change with: dvc add {tracked}", f"then: {run}"]
     return [*lines, f"then: {run}"]
+
+
+def params_option(params: Path | None, project: Path) -> str:
+    """How a command is told of a parameter file, where it is not the project's own."""
+    if params is None or params.resolve() == (project / PARAMS_FILE).resolve():
+        return ""
+    return f" --params {shlex.quote(os.path.relpath(params))}"
 
 
 def _tracked_by(path: Path, project: Path) -> str:

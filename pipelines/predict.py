@@ -114,10 +114,11 @@ def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
     """Check where the answers are to be written, before any work.
 
     Raises:
-        KineflowError: Both are standard output, or one is a folder.
+        KineflowError: Both are the same, or one is a folder.
     """
-    if csv_file == json_file == STDOUT:
-        raise KineflowError("CSV and JSON cannot both go to standard output", remedy="name a file for one of them")
+    if csv_file is not None and csv_file == json_file:
+        place = "standard output" if csv_file == STDOUT else str(csv_file)
+        raise KineflowError(f"CSV and JSON cannot both go to {place}", remedy="name a file for one of them")
     for path in filter(None, (written_file(csv_file), written_file(json_file))):
         if path.is_dir():
             raise KineflowError("a folder, where a file is to be written", where=path, remedy="name a file in it")

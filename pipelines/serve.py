@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.store import quiet_mlflow
+
+_GRACE_SEC = 10.0
 
 
 def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
@@ -44,8 +45,12 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
         try:
             code = server.wait()
         finally:
-            with suppress(ProcessLookupError):  # its own processes too
+            if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
+                try:
+                    server.wait(_GRACE_SEC)
+                except subprocess.TimeoutExpired:  # a request at work, which nothing can stop
+                    os.killpg(server.pid, signal.SIGKILL)
+                    server.wait()
     if code:
         raise KineflowError(f"the server ended with code {code}", where=model, remedy="see its messages above")

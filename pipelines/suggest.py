@@ -14,6 +14,7 @@ from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import Graph, Produced, Task, graph_of
 from pipelines.engines.dvc_stages import output_path
 from pipelines.engines.workspace import Workspace
+from pipelines.label import NEEDS_CSV
 
 if TYPE_CHECKING:
     from kineflow.labelling.asking import Asked
@@ -66,6 +67,12 @@ def suggest(recipe: str, params: Path, project: Path, *, clips: int, pool: int, 
     values = load_params(graph, params)
     run = run_files(graph, workspace)
     ingestion = _ingestion(graph, values)
+    if ingestion.layout != "csv":
+        raise KineflowError(
+            f"the layout {ingestion.layout!r} has no list that labels could be written into",
+            where=params,
+            remedy=NEEDS_CSV,
+        )
     listed = list_source(ingestion)
     names = {clip.source for clip in listed.listing.clips}
     unlisted = sum(name.lower().endswith(VIDEO_SUFFIXES) and name not in names for name in listed.source.names())
@@ -130,8 +137,14 @@ def _trained(task: Task, tasks: Mapping[str, Task]) -> list[Task]:
     return [tasks[each.task] for each in task.paths("models")] if "models" in task.inputs else [task]
 
 
-def told(done: Suggested, recipe: str) -> list[str]:
-    """What a user should know: what is asked, of how many clips, and what comes next."""
+def told(done: Suggested, recipe: str, option: str = "") -> list[str]:
+    """What a user should know: what is asked, of how many clips, and what comes next.
+
+    Args:
+        done: What was written.
+        recipe: Its name.
+        option: By which the next commands are told of the parameter file.
+    """
     asked, questions = done.asked, done.asked.questions
     looked = f", of {asked.seen:,} that were looked at" if asked.seen < asked.unlabelled else ""
     lines = [
@@ -139,7 +152,7 @@ def told(done: Suggested, recipe: str) -> list[str]:
         f"{len(questions.suspected)} labels look wrong, of {asked.judged:,} that {questions.model} was judged on",
     ]
     if left := asked.labelled - asked.judged:
-        lines.append(f"  the other {left:,} labelled clips were not judged: the model has learnt from them")
+        lines.append(f"  the other {left:,} labelled clips were not judged: learnt from, or relabelled since")
     if done.unlisted:
         lines.append(
             f"note: {done.unlisted:,} videos of the source are not in the list; listed without a label, they count"
@@ -150,7 +163,7 @@ def told(done: Suggested, recipe: str) -> list[str]:
     return [
         *lines,
         f"open {place}/index.html in a browser and answer, or fill in the column label of {place}/clips.csv",
-        f"then: kineflow label answers.csv, and kineflow run {recipe}",
+        f"then: kineflow label answers.csv{option}, and kineflow run {recipe}{option}",
     ]
 
 

@@ -120,7 +120,9 @@ def contents_of(
         known: Of some clips, by their path: they are not decoded.
     """
     known = known or {}
-    first = {clip.path: clip for clip in reversed(clips)}
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        first.setdefault(clip.path, clip)
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads, thread_name_prefix="look") as pool:
         found = pool.map(lambda clip: _tried(clip_set, clip, known), first.values())
@@ -132,7 +134,9 @@ def contents_of(
             raise
     problems = [f"{first[path].clip_id}: {each}" for path, each in by_path.items() if isinstance(each, str)]
     if problems:
-        _LOG.warning("  ! %d of %d clips could not be looked at, first %s", len(problems), len(clips), problems[0])
+        _LOG.warning(
+            "  ! %d of %d stored clips could not be looked at, first %s", len(problems), len(first), problems[0]
+        )
     return [None if isinstance(each := by_path[clip.path], str) else each for clip in clips]
 
 

@@ -118,6 +118,8 @@ class _Videos:
             why=why,
             start_sec=listed.start_sec,
             end_sec=listed.end_sec,
+            start_frame=listed.start_frame,
+            end_frame=listed.end_frame,
         )
 
 

@@ -88,7 +88,7 @@ def look_at(
     kept = [[clip.clip_id in common for clip in each.clips] for each in seen]
     there = [clip for clip in seen[0].clips if clip.clip_id in common]
     if left_out := len(clips) - len(there):
-        _LOG.info("%d clips could not be looked at: they have no flow", left_out)
+        _LOG.info("%d clips could not be looked at: they have no flow, or cannot be read", left_out)
     names = [load_card(bundle).name for bundle in bundles]
     return Clips(
         features=seen[0].features[kept[0]],

@@ -31,8 +31,8 @@ class Question:
     why: str
     start_sec: float | None
     end_sec: float | None
-    start_frame: int | None = None
-    end_frame: int | None = None
+    start_frame: int | None
+    end_frame: int | None
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _event_of(run: Any) -> Event | None:
             dict(policy),
             dict(shown),
             tags["at"],
-            _STATES.get(run.info.status, "cut"),
+            "done" if tags["action"] == "refusal" else _STATES.get(run.info.status, "cut"),  # it moves nothing
             run.info.run_id,
             tags["holder"],
             float(tags["until"]),

@@ -18,7 +18,7 @@ FEWEST_IN_COMMON = 20
 
 @dataclass(frozen=True)
 class Paired:
-    """A gain in [-1, 1], its interval, and on how many clips; whether these were taken by group."""
+    """A gain in [-1, 1], its interval, and on how many clips."""
 
     value: float
     low: float

@@ -15,6 +15,7 @@ from kineflow.registry.aliases import (
     LATENCY_TAG,
     METRICS_TAG,
     OUTCOMES_TAG,
+    PROMOTED_TAG,
     PROTOCOL_TAG,
     SIZE_TAG,
     aliased,
@@ -26,8 +27,6 @@ from kineflow.serving.stored_files import StoredVersion, fetch, stored
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.safe_json import parse_json
-
-_PROMOTED_TAG = "promoted_at"
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ def champion_of(client: Any, name: str, store: str) -> Standing | None:
     for event in events_of(client, name, moves_only=True):
         if event.state == "done":
             return _remembered(event.model, event.version, event.shown, store)
-    promoted = [each for each in client.search_model_versions(f"name = '{name}'") if each.tags.get(_PROMOTED_TAG)]
-    latest = max(promoted, key=lambda each: str(each.tags[_PROMOTED_TAG]), default=None)  # before there was a history
+    promoted = [each for each in client.search_model_versions(f"name = '{name}'") if each.tags.get(PROMOTED_TAG)]
+    latest = max(promoted, key=lambda each: str(each.tags[PROMOTED_TAG]), default=None)  # before there was a history
     return None if latest is None else standing_of(client, latest, store, holds_alias=False)
 
 

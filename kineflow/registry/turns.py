@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kineflow.registry.aliases import APPLIED_TAG, CANDIDATE, CHAMPION, PREVIOUS, aliased
+from kineflow.registry.aliases import APPLIED_TAG, CANDIDATE, CHAMPION, PREVIOUS, PROMOTED_TAG, aliased
 from kineflow.registry.history import Event, begin, describe, end, events_of
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.errors import KineflowError
@@ -99,12 +99,17 @@ def turn(client: Any, uri: str, event: Event) -> Iterator[Turn]:
         ends = time.monotonic() + TURN_SEC
         holder = f"{_machine()}:{os.getpid()}:{secrets.token_hex(8)}"
         _ours.add(holder)  # before others can see it
-        own = begin(client, uri, replace(event, holder=holder, until=time.time() + TURN_SEC))
-        others = [other for other in open_events(client, event.model) if other.run_id != own.run_id]
-        live = [other for other in others if not _is_over(other, uri)]
+        try:
+            own = begin(client, uri, replace(event, holder=holder, until=time.time() + TURN_SEC))
+            others = [other for other in open_events(client, event.model) if other.run_id != own.run_id]
+            live = [other for other in others if not _is_over(other, uri)]
+            if live:
+                client.delete_run(own.run_id)
+        except BaseException:
+            _ours.discard(holder)  # what is left of it is mended as any other's
+            raise
         if not live:
             break
-        client.delete_run(own.run_id)
         _ours.discard(holder)
         if time.monotonic() > gives_up:
             raise KineflowError(
@@ -186,7 +191,7 @@ def _carry_out(client: Any, event: Event, *, champion_moved: bool = False) -> No
         if event.champion is not None:
             client.set_registered_model_alias(name, PREVIOUS, event.champion)
         facts = {
-            "promoted_at": event.at,
+            PROMOTED_TAG: event.at,
             "promoted_by": event.by,
             FROM_TAG: event.champion or NONE,
             "validation_status": "passed",

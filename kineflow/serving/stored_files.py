@@ -150,9 +150,10 @@ def fetch(version: StoredVersion, path: str, folder: Path, most_bytes: int) -> P
     sizes = {name: size for name, is_folder, size in _listed(version, str(place.parent)) if not is_folder}
     if place.name not in sizes:
         raise KineflowError(f"{path} is missing from its files", where=version.label, remedy=_REGISTER_AGAIN)
-    if (sizes[place.name] or 0) > most_bytes:
+    size = sizes[place.name]
+    if size is None or size > most_bytes:
         raise KineflowError(
-            f"{path} has {sizes[place.name]} bytes; at most {most_bytes} are read",
+            f"{path} has {'an unknown number of' if size is None else size} bytes; at most {most_bytes} are read",
             where=version.label,
             remedy="check that this is a Kineflow model's",
         )

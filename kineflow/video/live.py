@@ -18,8 +18,7 @@ import av.error
 from kineflow.spec.video_bounds import MAX_PIXELS
 from kineflow.storage.credentials import mask_uri
 from kineflow.storage.errors import KineflowError
-from kineflow.video.film import film_of
-from kineflow.video.opening import opened
+from kineflow.video.opening import checked_film, opened
 
 _FORMATS = "rtsp,rtp,sdp,mpegts,flv,matroska,mov,mpjpeg,mjpeg,h264,hevc,ogg,avi"
 _PROTOCOLS = "rtsp,rtsps,rtp,srtp,rtmp,rtmps,http,https,tcp,udp,tls"
@@ -69,15 +68,11 @@ def open_live(
             timeout=idle_sec,
             metadata_errors="replace",
         ) as container:
-            stream = film_of(container)
-            context = stream.codec_context
-            if context.width * context.height > max_pixels:
-                raise KineflowError(f"pictures of more than {max_pixels} pixels", where=shown)
-            context.thread_count = 1
+            stream = checked_film(container, shown, max_pixels)
+            stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(max_pixels)}  # pictures that grow on the way
             yield container, stream
-    except KineflowError as error:
-        raise KineflowError(error.problem, where=shown, remedy=error.remedy) from None
-    except (av.error.FFmpegError, OSError, EOFError, ValueError) as error:
+    except (av.error.FFmpegError, EOFError) as error:
         cause = getattr(error, "strerror", None) or type(error).__name__
         raise KineflowError(
             f"cannot be read: {cause}", where=shown, remedy="check that it plays: ffplay ADDRESS"

@@ -71,7 +71,7 @@ def opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any
                 "threads": "1",
             },
         ) as container:
-            stream = _checked_film(container, path, max_pixels)
+            stream = checked_film(container, path, max_pixels)
             has_film = True
             stream.codec_context.thread_count = 1
             stream.codec_context.options = {"max_pixels": str(max_pixels)}
@@ -84,7 +84,12 @@ def opened(source: Any, path: Media, max_pixels: int) -> Iterator[tuple[Any, Any
         raise KineflowError(f"not readable as a video: {kind or cause}", where=str(path), remedy=_REMEDY) from None
 
 
-def _checked_film(container: Any, path: Media, max_pixels: int) -> Any:
+def checked_film(container: Any, path: Media | str, max_pixels: int) -> Any:
+    """The stream of a container's film, whose pictures have at most ``max_pixels`` as they are shown.
+
+    Raises:
+        KineflowError: There is no film, or its pictures are larger.
+    """
     try:
         stream = film_of(container)
         context = stream.codec_context

@@ -75,6 +75,12 @@ def test_what_was_answered_is_written_where_it_is_interrupted(
     assert [Path(row["path"]).name for row in csv.DictReader(table.open())] == ["a.mp4", "b.mp4"]
 
 
+def test_two_kinds_of_output_do_not_go_to_one_place(folder: Path, model: str) -> None:
+    for place in (folder / "out", Path("-")):
+        with pytest.raises(KineflowError, match="cannot both go to"):
+            predict_videos([str(folder / "a.mp4")], model, top=1, csv_file=place, json_file=place, say=print)
+
+
 def test_a_timeline_has_windows_segments_and_pictures(folder: Path, model: str) -> None:
     from kineflow.video.index import index_video
 

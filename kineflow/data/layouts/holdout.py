@@ -38,7 +38,8 @@ def hold_out(
     """Move whole groups from train to val, class by class; test is never touched.
 
     Of every class about ``val_share`` of its training groups go, at least one and never all; a class with a single
-    group keeps it, and a group with unlabelled clips stays, for these are learnt from. Groups that have parts of one
+    group keeps it, and a group with unlabelled clips stays, for these are learnt from: a class that has no others gets
+    no clips of val. Groups that have parts of one
     video, or copies of it, are one group here: the lists do not say that they belong together, and to part them would
     train on what is validated on. Lists that have a val split already are returned as they are.
 
@@ -87,7 +88,7 @@ def _joined(clips: Sequence[R], video_of: Callable[[R], str]) -> dict[str, str]:
 
     group_of_video: dict[str, str] = {}
     for clip in clips:
-        if clip.split is Split.TRAIN:
+        if clip.split in (Split.TRAIN, Split.UNLABELLED):
             one, other = first(group_of_video.setdefault(video_of(clip), clip.group)), first(clip.group)
             parent[max(one, other)] = min(one, other)
     return {group: first(group) for group in parent}

@@ -348,6 +348,14 @@ class TestHoldOut:
             after = hold_out(clips, val_share=0.5, seed=seed)
             assert {c.group for c in after if c.split is Split.VAL} == {"5"}
 
+    def test_what_shares_a_video_with_unlabelled_clips_is_learnt_from(self) -> None:
+        part = ListedClip("x.mp4", "a", Split.TRAIN, "t", "here")
+        others = tuple(clip("a", str(n), Split.TRAIN, n) for n in range(3))
+        rest = ListedClip("x.mp4", None, Split.UNLABELLED, "u", "here")
+        for seed in range(8):
+            after = hold_out((part, *others, rest), val_share=0.9, seed=seed)
+            assert after[0].split is Split.TRAIN
+
     def test_a_given_val_split_stays(self) -> None:
         clips = (*(clip("a", str(n), Split.TRAIN, n) for n in range(9)), clip("a", "v", Split.VAL, 9))
         assert hold_out(clips, val_share=0.5, seed=0) == clips

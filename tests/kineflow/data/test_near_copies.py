@@ -108,12 +108,13 @@ def test_what_clips_show_is_kept_by_their_names_and_a_damaged_file_is_nothing(tm
 def test_stored_clips_are_decoded_once_a_file_and_lost_ones_are_none(tmp_path, caplog):
     write_video(tmp_path / "a.mp4", np.repeat(film(0, 0)[..., None], 3, axis=3).astype(np.uint8), fps=25)
     row = Clip("a", "a.mp4", "x", "g", Split.TRAIN, FRAMES, 25.0, 64, 64, 0, "", Status.OK, "", "")
-    clips = (row, dataclasses.replace(row, clip_id="b"), dataclasses.replace(row, clip_id="c", path="lost.mp4"))
+    gone = [dataclasses.replace(row, clip_id=name, path=f"{name}.mp4") for name in "cd"]
+    clips = (row, dataclasses.replace(row, clip_id="b"), *gone)
     clip_set = ClipSet(("x",), clips, str(tmp_path))
-    first, second, lost = contents_of(clip_set, clips)
+    first, second, lost, _ = contents_of(clip_set, clips)
     assert first is second
     assert likeness(first, content(film(0, 0))) > 0.98
     assert lost is None
-    assert "1 of 3 clips could not be looked at, first c" in caplog.text
+    assert "2 of 3 stored clips could not be looked at, first c" in caplog.text
     known = content(film(1, 1))
-    assert contents_of(clip_set, clips, {"a.mp4": known, "lost.mp4": known}) == [known, known, None]
+    assert contents_of(clip_set, clips, {"a.mp4": known, "c.mp4": known}) == [known, known, None, None]

@@ -22,7 +22,7 @@ def questions(tiny_data) -> Questions:
         start, end = parts[number]
         probabilities = dict(zip(CLASSES, (0.1, 0.6, 0.2, 0.1), strict=True))
         why = "the model says '</script>'"
-        return Question(f"c/{number}", paths[number], videos[number], label, probabilities, why, start, end)
+        return Question(f"c/{number}", paths[number], videos[number], label, probabilities, why, start, end, None, None)
 
     return Questions(
         classes=CLASSES,

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
+from kineflow.registry import turns
 from kineflow.registry.history import history
 from kineflow.registry.measured import Measured
 from kineflow.registry.outcomes import Outcomes
@@ -410,6 +411,19 @@ class TestCutShort:
         assert aliases() == {"candidate": "4", "champion": "3", "previous": "2"}
         assert version("3").tags["promoted_from"] == "2"
         assert [event.action for event in history(NAME) if event.state == "under way"] == []
+
+    def test_before_anything_was_decided(self, registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from mlflow.exceptions import MlflowException
+
+        def gone(*_: Any) -> Any:
+            raise MlflowException("connection reset by peer")
+
+        monkeypatch.setattr(turns, "WAIT_SEC", 0.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(turns, "open_events", gone)
+            with pytest.raises(KineflowError):
+                set_champion("1")
+        assert set_champion("1").applied  # by the same process, which may live for days
 
     def test_a_rollback(self, registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in ("1", "2", "3"):

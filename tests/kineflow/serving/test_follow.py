@@ -16,6 +16,7 @@ from kineflow.serving.windows import Window
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
+from kineflow.video.live import open_live
 
 WANTED = Preprocessing("rgb", 4, 2, 36, 32, (128.0,) * 3, (64.0,) * 3)
 CARD = ModelCard("student", "tiny", {}, ("dark", "light"), WANTED)
@@ -143,6 +144,9 @@ def test_a_stream_over_http_is_read(stream: Path) -> None:
         for answer in follow(address, Brightness(), CARD, step_sec=0.2, say=lambda _: None):
             assert answer.window.probabilities.shape == (2,)
             break
+        too_large = open_live(address, is_over=lambda: False, idle_sec=5, max_pixels=10)
+        with pytest.raises(KineflowError, match="are more than 10 pixels"), too_large:
+            pass
     finally:
         server.shutdown()
         server.server_close()
