@@ -13,8 +13,8 @@ In Python::
 A string never names a file: whoever may send a request may not read the server's disk.
 
 A network that takes flow computes it from the video (:mod:`kineflow.flow.flow_of_video`), on the device that it runs on
-itself. A CPU core takes about 0.6 s for a million pixels of flow, and nine times as long where scenes are cut. ``kineflow
-serve`` gives up after 60 s a request unless its ``--timeout`` says otherwise.
+itself. A CPU core takes about 0.6 s for a million pixels of flow, and nine times as long where scenes are cut.
+``kineflow serve`` gives up after 60 s a request unless its ``--timeout`` says otherwise.
 """
 
 from __future__ import annotations
