@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NotRequired, TypedDict
@@ -31,8 +32,8 @@ class Sample(TypedDict):
 
     ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 flow
     [2, T, S, S], ``rgb_flow`` uint8 [3+2L, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled
-    clip. Field t of the flow leads from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other
-    in T.
+    clip; ``taught`` what a teacher has said of the clip, [K] or [D], where that was kept. Field t of the flow leads
+    from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other in T.
     """
 
     label: torch.Tensor
@@ -41,6 +42,7 @@ class Sample(TypedDict):
     flow: NotRequired[torch.Tensor]
     warped_flow: NotRequired[torch.Tensor]
     rgb_flow: NotRequired[torch.Tensor]
+    taught: NotRequired[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,38 @@ class ClipDataset(Dataset[Sample]):
         self.clip_set, self.clips, self.modalities = clip_set, list(clips), tuple(modalities)
         self.flow_set, self.geometry, self.may_flip = flow_set, geometry, may_flip
         self._cache = _DecodedClips(cache_bytes)
+        self._taught: torch.Tensor | None = None
         if any(map(reads_flow, self.modalities)):
             _require_flow(flow_set, self.clips)
 
     def __len__(self) -> int:
         return len(self.clips)
 
+    def has_fixed_views(self) -> bool:
+        """Whether a random sample of each clip is its centre sample, since there is nothing to draw."""
+        geometry = self.geometry
+        spec, square = geometry.spec, (geometry.crop, geometry.crop)
+        if self.may_flip or geometry.segments or geometry.jitter or geometry.stride_frames_max > spec.stride_frames:
+            return False
+        return all(
+            clip.frames - 1 <= spec.span_frames
+            and (
+                geometry.fit == "squash"
+                or transforms.resized_to(clip.height, clip.width, geometry.short_side) == square
+            )
+            for clip in self.clips
+        )
+
+    def showing(self, modalities: Sequence[Modality], *, taught: torch.Tensor | None = None) -> ClipDataset:
+        """Samples of the same clips that hold other modalities, and of ``taught`` [clips, …] the clip's row."""
+        other = copy.copy(self)
+        other.modalities, other._taught = tuple(modalities), taught
+        return other
+
     def __getitem__(self, key: int | SampleRef) -> Sample:
         rng = np.random.default_rng(key.seed) if isinstance(key, SampleRef) else None
-        clip = self.clips[key.clip if isinstance(key, SampleRef) else key]
+        place = key.clip if isinstance(key, SampleRef) else key
+        clip = self.clips[place]
         # Flow has one frame fewer than the clip has; the last frame is left out for RGB too, so that both
         # streams, alone or together, see the same windows.
         window = self._window(max(1, clip.frames - 1), rng)
@@ -123,6 +148,8 @@ class ClipDataset(Dataset[Sample]):
                 for part in (frames, flow_frames)
             ]
             sample[modality] = transforms.to_tensor(assemble(cuts[0], cuts[1], modality))
+        if self._taught is not None:
+            sample["taught"] = self._taught[place]
         return sample
 
     def _window(self, time_steps: int, rng: np.random.Generator | None) -> Indices:

@@ -128,7 +128,7 @@ class ClipDescriptor(VideoNetwork):
         images = rgb.transpose(1, 2).flatten(0, 1) * 255  # [B·T,3,H,W]
         images = (images - self.image_mean[:, None, None]) / self.image_std[:, None, None]
         with torch.no_grad():
-            maps = self.backbone.forward_features(images.contiguous(memory_format=torch.channels_last))
+            maps = self.backbone.forward_features(images)
             seen = self.backbone.forward_head(maps, pre_logits=True)
         return seen.reshape(rgb.shape[0], rgb.shape[2], -1)
 

@@ -82,7 +82,7 @@ class FrameNetwork(VideoNetwork):
         features = []
         with torch.no_grad():
             for stream, tap, batch in zip(self.streams.values(), self.sequence.taps, inputs, strict=True):
-                output = stream.forward_features(batch.contiguous(memory_format=torch.channels_last))  # [B·T,F,h,w]
+                output = stream.forward_features(batch)  # [B·T,F,h,w]
                 if tap == "vector":
                     output = stream.forward_head(output, pre_logits=True)  # [B·T,D]
                 features.append(output.reshape(clips.shape[0], clips.shape[2], *output.shape[1:]).contiguous())

@@ -149,6 +149,8 @@ def _create(
     in_channels: int,
     hyper: Mapping[str, Any],
 ) -> AnyNetwork:
+    from kineflow.models.memory_layout import lay_channels_last
+
     known = hyperparameters_of(name)
     if unknown := sorted(hyper.keys() - set(known)):
         raise KineflowError(
@@ -160,7 +162,9 @@ def _create(
             f"network {name!r} cannot have {num_classes} classes and {in_channels} input channels",
             remedy="give num_classes of at least 0 and in_channels of at least 1",
         )
-    return find(name)(num_classes=num_classes, in_channels=in_channels, **hyper)
+    network = find(name)(num_classes=num_classes, in_channels=in_channels, **hyper)
+    lay_channels_last(network)
+    return network
 
 
 def _register_of(name: str) -> Plugins[Any]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-import torch
 from torch import Tensor, nn
 
 from kineflow.models.consensus import Consensus, ConsensusName
@@ -124,7 +123,7 @@ class TSN(VideoNetwork):
             )
         x = x.reshape(batch, channels, snippets, self.snippet_frames, height, width)  # [B,C,n,L,H,W]
         images = x.permute(0, 2, 3, 1, 4, 5).flatten(2, 3).flatten(0, 1)  # [B·n,L·C,H,W]
-        maps = self.backbone.forward_features(images.contiguous(memory_format=torch.channels_last))  # [B·n,F,h,w]
+        maps = self.backbone.forward_features(images)  # [B·n,F,h,w]
         return maps.reshape(batch, snippets, *maps.shape[1:]).transpose(1, 2)  # [B,F,n,h,w]
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:

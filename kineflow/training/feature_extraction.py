@@ -145,7 +145,7 @@ def extract(
 def seen_by(backbone: ImageNetwork, tap: Tap, images: Tensor) -> Tensor:
     """Features of normalised images [N,C,S,S]: the map [N,F,h,w], or what the classifier sees [N,D]; no gradient."""
     with torch.inference_mode():
-        features: Tensor = backbone.forward_features(images.contiguous(memory_format=torch.channels_last))
+        features: Tensor = backbone.forward_features(images)
         if tap == "vector":
             features = backbone.forward_head(features, pre_logits=True)
         return features.contiguous()

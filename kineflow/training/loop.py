@@ -26,6 +26,7 @@ from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.best_round import BestRound
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
+from kineflow.training.kept_answers import keep_answers
 from kineflow.training.monitor import CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
 from kineflow.training.synchronised_norm import synchronised_norms
@@ -93,6 +94,7 @@ def fit(
             discard_incomplete(work / _LAST, needs=(work / _BEST, work / CURVES_FILE))
         processes.barrier()
         trainer = Trainer(task, settings, seed=seed, device=own_device)
+        train = keep_answers(trainer, train, batch_sampler, settings)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
         processes.barrier()  # the best round is written

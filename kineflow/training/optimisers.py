@@ -25,9 +25,9 @@ def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.op
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=rate, alpha=settings.alpha, eps=settings.eps)
         case "adam":
-            return torch.optim.Adam(groups, lr=rate)
+            return torch.optim.Adam(groups, lr=rate, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=rate)
+            return torch.optim.AdamW(groups, lr=rate, fused=True)
 
 
 def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from kineflow.data.dataset import Sample
 from kineflow.data.transforms import normalise
+from kineflow.models.folding import fold_norms
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
 from kineflow.storage.errors import KineflowError
@@ -121,7 +122,8 @@ class Distillation(Classification):
 
     Args:
         network: The student.
-        teacher: Network of another modality with as many classes (or features) as the student.
+        teacher: Network of another modality with as many classes (or features) as the student; its normalisations are
+            folded.
         teacher_preprocessing: How the teacher's modality is normalised.
         settings: λ, w and the layer.
         options: Of the loss of the labels, see :class:`Classification`.
@@ -139,6 +141,7 @@ class Distillation(Classification):
     ) -> None:
         super().__init__(network, preprocessing, **options)
         self.teacher = teacher.eval().requires_grad_(False)
+        fold_norms(self.teacher)
         self.teacher_preprocessing, self.settings = teacher_preprocessing, settings
 
     def train(self, mode: bool = True) -> Self:
@@ -149,31 +152,35 @@ class Distillation(Classification):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss``, and both terms before weighting."""
-        pre_logits = self.settings.layer == "features"
-        with torch.no_grad():
-            taught = self._head(self.teacher, network_input(batch, self.teacher_preprocessing), pre_logits)
-        logits, learnt = self._student(batch, pre_logits)
+        taught = batch["taught"] if "taught" in batch else self.taught(batch)
+        logits, learnt = self._student(batch)
         label_loss = self.label_loss(logits, batch["label"])
         distance = F.mse_loss(learnt, taught.to(learnt.dtype))
         loss = self.settings.ce_weight * label_loss + self.settings.kd_weight * distance
         return {"loss": loss, self.label_term: label_loss.detach(), "distillation": distance.detach()}
 
-    def _student(self, batch: Batch, pre_logits: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def taught(self, batch: Batch) -> torch.Tensor:
+        """What the teacher says of clips: logits [B, K], or pooled features [B, D]; without a gradient."""
+        network: Any = self.teacher
+        with torch.no_grad():
+            features = network.forward_features(network_input(batch, self.teacher_preprocessing))
+            answers: torch.Tensor = network.forward_head(features, pre_logits=self._of_features)
+        return answers
+
+    def _student(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         network: Any = self.network
         features = network.forward_features(self.inputs(batch))
         logits = network.forward_head(features)
-        return logits, network.forward_head(features, pre_logits=True) if pre_logits else logits
+        return logits, network.forward_head(features, pre_logits=True) if self._of_features else logits
 
-    @staticmethod
-    def _head(network: Any, clips: torch.Tensor, pre_logits: bool) -> torch.Tensor:
-        output: torch.Tensor = network.forward_head(network.forward_features(clips), pre_logits=pre_logits)
-        return output
+    @property
+    def _of_features(self) -> bool:
+        return self.settings.layer == "features"
 
 
 def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:
     """Normalised clips [B, C, T, S, S] of the modality that ``preprocessing`` names."""
-    values = normalise(batch[preprocessing.modality], preprocessing)
-    return values.contiguous(memory_format=torch.channels_last_3d)
+    return normalise(batch[preprocessing.modality], preprocessing)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

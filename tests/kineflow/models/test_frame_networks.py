@@ -135,7 +135,6 @@ def test_the_frames_of_all_clips_are_one_batch(name: str) -> None:
     assert [tuple(x.shape) for x in seen] == [
         (B * T, channels, SIDE, SIDE) for channels in ((3, 2) if name in TWO_INPUTS else (3,))
     ]
-    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
 
 
 @every_network

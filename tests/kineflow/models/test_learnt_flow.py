@@ -130,7 +130,7 @@ class TestRegistered:
 
     def test_a_bundle_gives_it_back(self, tmp_path) -> None:
         torch.manual_seed(0)
-        made = learnt_flow(num_classes=3, **self.HYPER).eval()
+        made = create_model("learnt_flow", num_classes=3, **self.HYPER).eval()
         preprocessing = Preprocessing("rgb", 5, 1, 32, 32, mean=(0.0,) * 3, std=(1.0,) * 3)
         save_bundle(
             tmp_path / "m", made, ModelCard("m", "learnt_flow", dict(self.HYPER), ("a", "b", "c"), preprocessing)
