@@ -189,6 +189,7 @@ def _run(surveyed: Surveyed, section: str) -> list[Setting]:
         Setting(section, "validate_every_steps", steps // choices.steps.value.rounds),
         Setting(section, "batch_size", choices.batch.value, choices.batch.why),
         Setting(section, "monitor", choices.monitor.value, choices.monitor.why),
+        Setting(section, "precision", choices.precision.value, choices.precision.why),
         Setting(section, "optimiser", optimiser, "the demo's"),
         Setting(section, "cache_mb", choices.cache_mb.value, choices.cache_mb.why),
     ]

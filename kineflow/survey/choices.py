@@ -32,7 +32,7 @@ class Choices:
 
     Attributes:
         fps, short_side, preset, bound_px, flow_std, fit: See :mod:`kineflow.survey.rules`.
-        window, network, batch, steps, cache_mb, flip, monitor, views: See there; of a recipe that trains.
+        window, network, batch, steps, precision, cache_mb, flip, monitor, views: See there; of a recipe that trains.
         descriptor: Of a recipe that chooses by folds.
         workers: Videos at a time.
         estimate: Time and memory.
@@ -49,6 +49,7 @@ class Choices:
     network: Chosen[NetworkSize]
     batch: Chosen[int]
     steps: Chosen[Steps]
+    precision: Chosen[Literal["auto", "bf16"]]
     cache_mb: Chosen[int]
     flip: Chosen[bool]
     monitor: Chosen[Literal["top1", "loss"]]
@@ -103,7 +104,10 @@ def choose(
               None if folds else size.value, described.value if folds else None, window.value, trial_batch)
     )  # fmt: skip
     batch = rules.batch(machine, costs.mb_per_clip or _MB_UNTRIED, train_clips)
+    precision = rules.precision(costs.bf16_speedup)
     step_sec = costs.step_sec * batch.value / trial_batch
+    if precision.value == "bf16":
+        step_sec /= costs.bf16_speedup
 
     before = before_training(costs, volume_of(clips, side.value, fps.value), machine)
     starts = RunPart("starting", START_SEC * (_STEPS_OF_FOLDS if folds else _STEPS_OF_D3D), "imports and bookkeeping")
@@ -117,7 +121,7 @@ def choose(
         rest: tuple[RunPart, ...] = choosing(costs, windows, bool(described.value.backbone), machine)
         memory = costs.peak_mb
     else:
-        rest = training(costs, steps.value, machine) if step_sec else ()
+        rest = training(step_sec, steps.value, machine) if step_sec else ()
         memory = costs.peak_mb + cache.value
     return Choices(
         fps=fps,
@@ -130,6 +134,7 @@ def choose(
         network=size,
         batch=batch,
         steps=steps,
+        precision=precision,
         cache_mb=cache,
         flip=rules.flip(classes),
         monitor=rules.monitor(val_clips),

@@ -65,6 +65,7 @@ class Costs:
         flow_cpu_sec: For one million stored pixels: solving, reading and writing.
         step_sec: A training step by the clock, of a machine that does nothing else.
         is_busy: Whether other programs were seen to be at work here.
+        bf16_speedup: How many times as fast a step is in bfloat16; 0 where it was not tried.
         window_cpu_sec: For describing a window.
         mb_per_clip: That a clip takes in a training step, over the network alone.
         peak_mb: Memory of a process that does all of it.
@@ -77,6 +78,7 @@ class Costs:
     mb_per_clip: float = 0.0
     peak_mb: float = 0.0
     is_busy: bool = False
+    bf16_speedup: float = 0.0
 
 
 def measure_costs(trial: Trial) -> Costs:
@@ -97,10 +99,11 @@ def _costs(trial: Trial) -> Costs:
         flow = _flow(trial, stored, Path(folder))
     del torch
     before = _peak_mb()
-    step, is_busy = _step(trial) if trial.network else (0.0, False)
+    step, is_busy, speedup = _step(trial) if trial.network else (0.0, False, 0.0)
     taken = _gpu_mb() or _peak_mb() - before
     described = _describe(trial.descriptor) if trial.descriptor else 0.0
-    return Costs(ingest, flow, step, described, max(taken, 1.0) / trial.batch if step else 0.0, _peak_mb(), is_busy)
+    per_clip = max(taken, 1.0) / trial.batch if step else 0.0
+    return Costs(ingest, flow, step, described, per_clip, _peak_mb(), is_busy, speedup)
 
 
 def _ingest(trial: Trial, folder: Path) -> tuple[float, list[Path]]:
@@ -149,8 +152,8 @@ def _flow(trial: Trial, stored: Sequence[Path], folder: Path) -> float:
     return (time.process_time() - started) / (pixels / 1e6) if pixels else 0.0
 
 
-def _step(trial: Trial) -> tuple[float, bool]:
-    """Seconds of one training step by the clock, the quickest of a few; and whether others use this machine.
+def _step(trial: Trial) -> tuple[float, bool, float]:
+    """Seconds of a training step by the clock, whether others use this machine, and what bfloat16 gains on a CPU.
 
     Threads that wait for each other are slower than one where other programs run: measured on two cores, 3 to 9 s in
     place of .2. What one thread takes in CPU time hardly changes then (.38 s), so it is divided among the cores.
@@ -158,6 +161,7 @@ def _step(trial: Trial) -> tuple[float, bool]:
     import torch
 
     from kineflow.models.registry import create_model
+    from kineflow.training.precision import multiplies_bf16
 
     assert trial.network is not None
     size, device = trial.network, torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -167,11 +171,11 @@ def _step(trial: Trial) -> tuple[float, bool]:
     optimiser = torch.optim.AdamW(network.parameters())
     clips = torch.randn(trial.batch, 3, trial.window.frames, size.crop, size.crop, device=device)
 
-    def quickest(clock: Callable[[], float]) -> float:
+    def quickest(clock: Callable[[], float], *, bf16: bool = device.type == "cuda") -> float:
         seconds = []
         for _ in range(_STEPS):
             started = clock()
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 loss = network(clips).float().square().mean()
             optimiser.zero_grad()
             loss.backward()
@@ -180,14 +184,17 @@ def _step(trial: Trial) -> tuple[float, bool]:
             seconds.append(clock() - started)
         return min(seconds[1:])  # the first one compiles and allocates
 
+    if device.type == "cuda":
+        return quickest(time.monotonic), False, 0.0
     cores = torch.get_num_threads()
-    if device.type == "cuda" or cores == 1:
-        return quickest(time.monotonic), False
     torch.set_num_threads(1)
     alone = quickest(time.process_time)
+    speedup = alone / quickest(time.process_time, bf16=True) if multiplies_bf16() else 0.0
     torch.set_num_threads(cores)
     together = quickest(time.monotonic)
-    return (together, False) if together < alone else (alone / (_EFFICIENCY * min(cores, _USED_CORES)), True)
+    if together < alone or cores == 1:
+        return together, False, speedup
+    return alone / (_EFFICIENCY * min(cores, _USED_CORES)), True, speedup
 
 
 def _describe(descriptor: Descriptor) -> float:

@@ -88,14 +88,14 @@ def _part(what: str, pixels: float, measured: float, usual: float, machine: Mach
     return RunPart(what, cpu / machine.cores, how if measured else f"{how} (not measured here)", cpu)
 
 
-def training(costs: Costs, steps: Steps, machine: Machine) -> tuple[RunPart, ...]:
+def training(step_sec: float, steps: Steps, machine: Machine) -> tuple[RunPart, ...]:
     """A teacher and three networks of the student's kind, two of which have the teacher look on."""
-    teacher = steps.teacher * costs.step_sec
-    students = steps.student * (1 + 2 * _DISTIL) * costs.step_sec
+    teacher = steps.teacher * step_sec
+    students = steps.student * (1 + 2 * _DISTIL) * step_sec
     threads = 1 if machine.gpu else machine.cores
     one, three = TRAINING
     return (
-        RunPart(one, teacher, f"{steps.teacher:,} steps of {costs.step_sec:.2g} s", teacher * threads),
+        RunPart(one, teacher, f"{steps.teacher:,} steps of {step_sec:.2g} s", teacher * threads),
         RunPart(three, students, f"three of {steps.student:,} steps, two of them taught", students * threads),
     )
 

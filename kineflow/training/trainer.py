@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kineflow.storage.errors import KineflowError
 from kineflow.training import processes
 from kineflow.training.optimisers import build_optimiser, build_schedule
+from kineflow.training.precision import reduced_precision
 from kineflow.training.settings import RunSettings
 from kineflow.training.tasks import Batch, Classification, Losses, on_device
 
@@ -148,15 +149,3 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         return self.task.loss(batch)
-
-
-def reduced_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """What convolutions and products are computed in, by :class:`RunSettings`'s ``precision``; None: all in float32.
-
-    CPUs have bfloat16 in place of float16.
-    """
-    if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-    if precision == "16" and device.type == "cuda":
-        return torch.float16
-    return None if precision == "32" else torch.bfloat16

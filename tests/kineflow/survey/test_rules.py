@@ -93,3 +93,8 @@ def test_a_batch_fits_into_memory() -> None:
     assert rules.batch(CPU, 24.0, 100).value == 16
     assert rules.batch(Machine(2, 500), 60.0, 100).value == 4
     assert rules.batch(GPU, 24.0, 5000).value == 32
+
+
+@pytest.mark.parametrize(("speedup", "precision"), [(0.0, "auto"), (0.8, "auto"), (1.1, "auto"), (3.0, "bf16")])
+def test_bfloat16_is_for_cpus_that_are_faster_in_it(speedup: float, precision: str) -> None:
+    assert rules.precision(speedup).value == precision

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kineflow.training.trainer import reduced_precision
+from kineflow.training.precision import reduced_precision
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,10 @@ def test_auto_is_bfloat16_on_a_gpu_that_has_it(monkeypatch, has_bf16):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
     assert reduced_precision("auto", torch.device("cuda")) == (torch.bfloat16 if has_bf16 else None)
     assert reduced_precision("auto", torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_a_cpu_that_imitates_bfloat16_is_warned_of(monkeypatch, caplog, capabilities):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    reduced_precision("bf16", torch.device("cpu"))
+    assert ("20 times slower" in caplog.text) == (not capabilities)
