@@ -14,6 +14,7 @@ import importlib
 TABLES = {
     "accuracy": "end-point error, and the difference to OpenCV 5",
     "cpu": "CPU time beside OpenCV 5",
+    "pareto": "error against CPU time: the presets, and OpenCV's methods",
     "gpu": "pairs a second on a GPU, against its ceilings",
     "warped": "what camera motion is left in warped flow",
     "storage": "bytes, error and read rate of ways to store flow",

@@ -22,7 +22,7 @@ flow_app = typer.Typer(help="Look at optical flow, and exchange it with other to
 def preview(
     video: Annotated[Path, typer.Argument(help="A video file.")],
     output: Annotated[Path, typer.Option(help="Where to write the preview.", metavar="FILE")] = Path("preview.mp4"),
-    preset: Annotated[str, typer.Option(help="TV-L1 parameters: opencv, cuda, capped or fast.")] = "capped",
+    preset: Annotated[str, typer.Option(help="TV-L1 parameters: opencv, cuda, capped, deep or fast.")] = "deep",
     warped: Annotated[bool, typer.Option(help="Show the flow without the camera's motion too.")] = True,
     people: Annotated[bool, typer.Option("--people", help="Find people; they do not count as background.")] = False,
     max_px: Annotated[float | None, typer.Option(help="Speed of full colour; by default from the clip.")] = None,

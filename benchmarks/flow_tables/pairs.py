@@ -71,7 +71,7 @@ def film_pairs(scale: float) -> Iterator[Pairs]:
         yield Pairs(f"film, {scene}, {first.shape[2]}x{first.shape[1]}", first, second, _channels_first(exact[None]))
 
 
-def rendered_pairs(clips: int, size_px: int) -> Iterator[Pairs]:
+def rendered_pairs(clips: int, size_px: int, seed: int = 0) -> Iterator[Pairs]:
     """Clips of the controlled benchmark, with exact flow: a textured actor before a moving background."""
     from kineflow.synth.dataset import make_dataset, truth_path
     from kineflow.synth.spec import GroupCounts, SynthSpec
@@ -80,7 +80,7 @@ def rendered_pairs(clips: int, size_px: int) -> Iterator[Pairs]:
     groups = GroupCounts(train=1, val=1, test=1, unlabelled=0)
     spec = SynthSpec(size_px=size_px, radius_px=size_px / 4.5, groups=groups, takes=1, camouflage=0.0)
     with tempfile.TemporaryDirectory() as folder:
-        make_dataset(Path(folder), spec, seed=0)
+        make_dataset(Path(folder), spec, seed=seed)
         for video in sorted(Path(folder).rglob("*.mp4"))[:clips]:
             frames = torch.from_numpy(read_frames(video, pixel_format="gray"))
             truth = load_truth(truth_path(Path(folder), video.relative_to(folder).as_posix()))

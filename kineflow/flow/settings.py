@@ -24,8 +24,9 @@ class FlowSettings(TVL1Params):
     """Which flow."""
 
     preset: Preset = "opencv"
-    """``opencv``: its DualTVL1; ``cuda``: its GPU version; ``capped``: at most 30 iterations a warp, for whole data
-    sets; ``fast``: few fixed iterations, for small frames that move by up to 4 px."""
+    """``opencv``: its DualTVL1; ``cuda``: its GPU version; ``capped``: at most 30 iterations a warp; ``deep``: fewer
+    warps on a deeper pyramid, a third of the time, for whole data sets; ``fast``: few fixed iterations, for small
+    frames that move by up to 4 px."""
 
     solver: SolverChoice = "auto"
     """What computes it, with one result: on a GPU ``triton`` or ``cluster`` (compute capability 9.0), on a CPU

@@ -10,7 +10,7 @@ from kineflow.storage.config import Params, parse_params
 from kineflow.storage.errors import KineflowError
 
 Border = Literal["zeros", "clamp"]
-Preset = Literal["opencv", "cuda", "capped", "fast"]
+Preset = Literal["opencv", "cuda", "capped", "deep", "fast"]
 Solver = Literal["portable", "fused", "triton", "cluster"]
 """What computes it (:mod:`kineflow.flow.tvl1`); the result is the same, to rounding."""
 SolverChoice = Literal["auto", "triton", "cluster", "fused", "portable"]
@@ -79,6 +79,7 @@ PRESETS: dict[str, TVL1Params] = {
     "opencv": TVL1Params(),
     "cuda": TVL1Params(outer_iterations=1, inner_iterations=300, median=1, cubic_sharpness=-0.5, border="clamp"),
     "capped": TVL1Params(outer_iterations=1, inner_iterations=30),
+    "deep": TVL1Params(scales=20, scale_step=0.65, warps=2, outer_iterations=1, inner_iterations=30),
     "fast": TVL1Params(
         scales=4, scale_step=0.7, warps=4, epsilon=0.0, outer_iterations=1, inner_iterations=8, median=1
     ),
@@ -87,8 +88,10 @@ PRESETS: dict[str, TVL1Params] = {
 
 ``opencv``: OpenCV's DualTVL1 on the CPU. ``cuda``: its GPU version. ``capped``: the stop rule with at most 30
 iterations a warp, for whole data sets: a tenth of the worst case, and on film of up to 512 px width an end-point error
-within 5 % of the full rule's (motions of tens of pixels, in larger frames, need more iterations). ``fast``: a fixed 8
-iterations, for small frames that move by up to 4 px."""
+within 5 % of the full rule's (motions of tens of pixels, in larger frames, need more iterations). ``deep``: a pyramid
+down to 16 px, where OpenCV's five levels end at 41 % of the frame, and two warps a level in place of five: a third of
+``capped``'s time, less error where motion is large, a little more where it is small. ``fast``: a fixed 8 iterations,
+for small frames that move by up to 4 px."""
 
 
 def tvl1_params(preset: str = "opencv", /, **changes: object) -> TVL1Params:

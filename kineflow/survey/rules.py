@@ -94,7 +94,7 @@ def short_side(
     """Shorter side of stored clips: as large as the budget lets flow be computed, no larger than half of the videos.
 
     Flow costs what it has pixels. Measured per pixel of a pair: .3 to .5 µs of a CPU with ``fast``, .6 to 1.5 µs with
-    ``capped``. A tenth of the budget may go into it; without a GPU 128 px are the most: the 99th percentile of |flow|
+    ``deep``. A tenth of the budget may go into it; without a GPU 128 px are the most: the 99th percentile of |flow|
     in a clip tells fights from none with an AUC of .65 at 64 px and .67 at 128, for four times the work. A network
     that is trained sees ``crop`` px, and what is stored above that is computed for nothing.
 
@@ -125,15 +125,16 @@ def short_side(
 
 
 def preset(motion: Motion) -> Chosen[Preset]:
-    """``fast`` where 99.9 % of pixels move by up to 4 px, else ``capped``.
+    """``fast`` where 99.9 % of pixels move by up to 4 px, else ``deep``.
 
-    Measured against the full rule (``opencv``) on frames of 128 px: where pixels move by 2 to 4 px, ``fast`` is .6 px
-    off and ``capped`` .1; at 8 to 16 px, 3.6 px and .6. ``capped`` costs 1.2 to 2.5 times as much.
+    Measured, the end-point error of ``fast``, ``deep`` and the full rule (``opencv``) on rendered clips of 128 px and
+    film of 256: .28, .27 and .26 px where pixels move by 2 to 4 px, 2.2, 1.5 and 1.6 at 4 to 8, 9.7, 7.6 and 7.6 at 8
+    to 16. ``deep`` costs 1.2 to 1.7 times as much as ``fast``.
     """
     fastest = motion.at(0.999)
     if fastest <= _SMALL_MOTION_PX:
         return Chosen("fast", f"99.9 % of pixels move by less than {fastest:.1f} px: up to 4 it is right")
-    return Chosen("capped", f"one pixel of 1,000 moves by {fastest:.1f} px or more, where `fast` falls short (above 4)")
+    return Chosen("deep", f"one pixel of 1,000 moves by {fastest:.1f} px or more, where `fast` falls short (above 4)")
 
 
 def flow_bound(motion: Motion, *, trains: bool) -> Chosen[float]:

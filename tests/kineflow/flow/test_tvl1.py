@@ -309,7 +309,7 @@ def test_film_as_opencv(shared_data: Path, scene: str) -> None:
     assert abs(errors[0] / errors[1] - 1) < 0.01
 
 
-@pytest.mark.parametrize(("name", "looser"), [("cuda", 1.05), ("capped", 1.05), ("fast", 1.4)])
+@pytest.mark.parametrize(("name", "looser"), [("cuda", 1.05), ("capped", 1.05), ("deep", 1.15), ("fast", 1.4)])
 def test_other_presets_err_little_more_on_film(shared_data: Path, name: str, looser: float) -> None:
     first, second, exact = _film_pair(shared_data / "flow" / "easy", scale=0.25)
     error, default_error = (
@@ -337,7 +337,7 @@ def test_refuses_impossible_parameters(values: dict[str, object]) -> None:
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(KineflowError, match="opencv, cuda, capped, fast"):
+    with pytest.raises(KineflowError, match="opencv, cuda, capped, deep, fast"):
         tvl1_params("slow")
 
 

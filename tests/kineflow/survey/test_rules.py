@@ -46,7 +46,7 @@ def test_without_motion_the_default_bound_stays() -> None:
 
 def test_small_motion_wants_fewer_iterations() -> None:
     assert rules.preset(moving(3.9)).value == "fast"
-    assert rules.preset(moving(4.1)).value == "capped"
+    assert rules.preset(moving(4.1)).value == "deep"
 
 
 def test_the_whole_frame_is_seen_where_the_middle_misses_motion() -> None:
