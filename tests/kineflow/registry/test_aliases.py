@@ -1,6 +1,5 @@
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,16 +64,15 @@ def template(template_store: Path, bundles: list[Path], tmp_path_factory: pytest
 @pytest.fixture
 def registered(template: Path, project: Path) -> Path:
     shutil.copyfile(template / "mlflow.db", project / "mlflow.db")
+    (project / "mlartifacts").symlink_to(template / "mlartifacts")
     return project
 
 
 @pytest.fixture
 def own_files(template: Path, registered: Path) -> Path:
     """The artifact store of ``registered``, which a test may change."""
+    (registered / "mlartifacts").unlink()
     shutil.copytree(template / "mlartifacts", registered / "mlartifacts")
-    with sqlite3.connect(registered / "mlflow.db") as database:
-        for column in ("source", "storage_location"):
-            database.execute(f"UPDATE model_versions SET {column} = replace({column}, '{template}', '{registered}')")
     return registered / "mlartifacts"
 
 
