@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from components.dvc.workspace_files import DVC_FILE
 from pipelines.dag.graph import graph_of
 from pipelines.dag.sources import ROOT
 from pipelines.engines.dvc_stages import DIGESTS_FILE, dvc_files, output_path, write_dvc_files
-from pipelines.engines.workspace import DVC_FILE, Workspace
+from pipelines.engines.workspace import Workspace
 from pipelines.project import make_project
 
 STALE = "not what the recipe and the code say; run: kineflow compile d3d --to dvc"
