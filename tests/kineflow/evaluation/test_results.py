@@ -20,6 +20,7 @@ from kineflow.evaluation.scores import Scores
 from kineflow.registry.measured import read_evaluation
 from kineflow.registry.outcomes import outcomes_of
 from kineflow.sets.clip_set import Clip, clips_digest
+from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -47,7 +48,7 @@ def rows(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    write_evaluation(tmp_path, evaluation(), version="abc", protocol="1 window")
+    write_evaluation(tmp_path, evaluation(), version="abc", protocol=ScoringProtocol("1 window", {"windows": 1}))
     return tmp_path
 
 
@@ -59,7 +60,8 @@ def test_metrics_hold_models_fusions_and_data(folder):
     assert metrics["fusion"]["student + plain"]["top1"] == 0.75
     assert metrics["fusion"]["student + plain"]["weights"] == {"student": 0.75, "plain": 0.25}
     assert metrics["data"] == {
-        "split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc", "protocol": "1 window"
+        "split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc", "protocol": "1 window",
+        "protocol_sha256": ScoringProtocol("one window", {"windows": 1}).digest, "clip_set": "",
     }  # fmt: skip
 
 

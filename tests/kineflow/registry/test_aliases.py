@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from kineflow.serving.trial import example_video, try_bundle
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
+from kineflow.tracking.validation_tags import VALIDATED_SET, VALIDATION_OUTCOME
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +96,15 @@ def set_champion(number: str, **options: Any) -> Promotion:
 
 
 class TestRegister:
+    def test_what_the_checks_of_its_data_came_to_goes_with_a_version(self, project: Path, bundle: Path) -> None:
+        shown = dataclasses.replace(SHOWN[0], clip_set="f" * 64)
+        for outcome, allowed in (("accepted", False), ("green", True)):
+            with open_step_run("validate", params={}, experiment="d3d") as run:
+                run.set_tags({VALIDATED_SET: "f" * 64, VALIDATION_OUTCOME: outcome})
+            assert register_student(bundle, name=NAME, evaluation=shown).version == "1"
+            assert version("1").tags["data.validation"] == outcome
+            assert promote(NAME, gate=Gate(validation="green")).allowed == allowed
+
     def test_a_version_can_be_loaded_and_leads_back_to_everything(
         self, project: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
