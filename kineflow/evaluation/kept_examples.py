@@ -71,7 +71,7 @@ def keep_examples(folder: Path, evaluation: Evaluation, examples: Sequence[Examp
 
 
 def read_examples(folder: Path, model: str, *, count: int, most_bytes: int) -> list[KeptExample]:
-    """The first examples of a model; none where the evaluation is about another one, or has kept none.
+    """The first examples of a model, a third of them right ones where there are; none where the evaluation kept none.
 
     Args:
         folder: Of the evaluation.
@@ -88,11 +88,14 @@ def read_examples(folder: Path, model: str, *, count: int, most_bytes: int) -> l
         return []
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = [{key: as_given(str(row[key])) for key in _COLUMNS} for row in csv.DictReader(stream)]
-        for number, row in enumerate(rows):
+            table = [{key: as_given(str(row[key])) for key in _COLUMNS} for row in csv.DictReader(stream)]
+        of_model = [(number, row) for number, row in enumerate(table) if row["model"] == model]
+        wrong = [each for each in of_model if each[1]["answer"] != each[1]["true"]]
+        right = [each for each in of_model if each[1]["answer"] == each[1]["true"]]
+        for number, row in [*wrong[: max(count - len(right), count * 2 // 3)], *right]:
             files = sorted((folder / EXAMPLES_FOLDER / str(number)).glob("*.jpg"), key=lambda file: int(file.stem))
             size = sum(file.stat().st_size for file in files)
-            if row["model"] != model or not files or size > left or len(examples) == count:
+            if not files or size > left or len(examples) == count:
                 continue
             left -= size
             frames = tuple(file.read_bytes() for file in files)
