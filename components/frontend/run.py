@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
+from components.dvc.experiment_copy import share_with_project
 from components.frontend.by_dvc import STAGE, RunByDvc, run_by_dvc
 from components.frontend.contract import Signature, Step, StepResult, module_of
 from components.frontend.cost import Meter
@@ -64,6 +65,8 @@ def execute(step: Step, given: Mapping[str, Any]) -> StepResult:
         )
         return StepResult(metrics=figures, summary=f"trained by {nodes * devices} processes")
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
+    if project := find_project(written):
+        share_with_project(project)
     with _tracked(step, given, signature, written) as tracker, translate_full_disk(written):
         _record_inputs(tracker, plain)
         cost_so_far = Meter()
