@@ -12,7 +12,7 @@ from kineflow.registry.measured import Measured
 from kineflow.registry.model_page import describe, render
 from kineflow.registry.origins import origins_of
 from kineflow.registry.standing import standing_of
-from kineflow.tracking.addresses import files_page
+from kineflow.tracking.addresses import file_page
 from kineflow.tracking.runs import StepRun
 from kineflow.tracking.store import connect, tracking_uri
 from kineflow.tracking.tracker import Tracker
@@ -53,7 +53,7 @@ def keep_page(
         origins = origins_of(name, version, root=root)
         page = report = ""
         if isinstance(tracker, StepRun):
-            page = files_page(tracker.experiment_id, tracker.run_id)
+            page = file_page(tracker.experiment_id, tracker.run_id, PAGE_FILE)
             report = (
                 "report.html of the step that judged it, in the same run of the recipe" if tracker.parent_id else ""
             )

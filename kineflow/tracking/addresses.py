@@ -13,6 +13,6 @@ def experiments_page(server: str) -> str:
     return f"{server}/#/experiments?{_TRAINING_VIEW}"
 
 
-def files_page(experiment_id: str, run_id: str) -> str:
-    """The files of a run, as an address within MLflow's own pages."""
-    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts?{_TRAINING_VIEW}"
+def file_page(experiment_id: str, run_id: str, name: str) -> str:
+    """A file of a run, as an address within MLflow's own pages."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{name}?{_TRAINING_VIEW}"

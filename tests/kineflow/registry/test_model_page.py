@@ -64,7 +64,7 @@ def test_a_version_has_a_page_and_a_description_that_leads_to_it(project: Path, 
     assert places == sorted(places)
     assert len(page) < len(TOO_LARGE)
     described = connect().get_model_version("moves", made.version).description
-    assert f"/runs/{run.run_id}/artifacts" in described
+    assert f"/runs/{run.run_id}/artifacts/{PAGE_FILE}?workflowType=machine_learning)" in described
     assert "top-1 80.0 % (" in described
     assert run.parent_id is not None
     assert (project / "mlartifacts" / "d3d" / run.parent_id / "artifacts" / "register" / PAGE_FILE).is_file()
