@@ -10,6 +10,9 @@ LOCK_FILE = "dvc.lock"
 DIGESTS_FILE = "digests.yaml"
 OUTPUTS = "outputs"
 
+LEFT_OUT = "left_out"
+"""In a stage's ``meta``: keys that the parameter file does not have, by the argument that would read them."""
+
 KEPT_AS = {DVC_FILE: "dvc.yaml.txt", LOCK_FILE: "dvc.lock.txt", DIGESTS_FILE: "digests.yaml"}
 """How a run's record calls them: DVC reads every ``dvc.yaml`` below a project."""
 

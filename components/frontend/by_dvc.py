@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.dvc.workspace_files import DIGESTS_FILE, DVC_FILE, KEPT_AS, OUTPUTS, recipe_of
+from components.dvc.workspace_files import DIGESTS_FILE, DVC_FILE, KEPT_AS, LEFT_OUT, OUTPUTS, recipe_of
 from components.frontend.contract import Signature, load_step
 from kineflow.spec.output_files import METRICS_FILE
-from kineflow.storage.config import Params, parse_params, read_yaml
+from kineflow.storage.config import parse_params, read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.stopping import signals_held
@@ -109,11 +109,12 @@ def run_by_dvc(written: Path, root: Path) -> RunByDvc | None:
     params: dict[str, Any] = {}
     params_file = Path()
     for stage in read_yaml(folder / DVC_FILE).get("stages", {}).values():
-        for params_file, key, kind in _sections(shlex.split(stage["cmd"])):
-            value = read_yaml(params_file).get(key)
-            if issubclass(kind, Params) and isinstance(value, Mapping):
-                value = parse_params(kind, value, where=key).model_dump(mode="json", exclude_none=True)
-            params[key] = value
+        command = shlex.split(stage["cmd"])
+        signature = _signature(command)
+        for params_file, name, key in _keys(command, signature):
+            params[key] = _checked(signature, name, read_yaml(params_file).get(key), key)
+        for name, key in stage.get("meta", {}).get(LEFT_OUT, {}).items():
+            params[key] = _checked(signature, name, signature.defaults.get(name, {}), key)
     facts = [
         (folder / DVC_FILE).read_text(encoding="utf-8"), (folder / DIGESTS_FILE).read_text(encoding="utf-8"),
         json.dumps(params, sort_keys=True), os.environ.get(EXPERIMENT, ""), data_md5(root) or "",
@@ -122,15 +123,26 @@ def run_by_dvc(written: Path, root: Path) -> RunByDvc | None:
     return RunByDvc(digest[:12], recipe, folder, params, params_file)
 
 
-def _sections(command: list[str]) -> Iterator[tuple[Path, str, type]]:
-    """File, key and kind of each parameter that a stage's command, ``python -m MODULE …``, reads from a file."""
+def _signature(command: list[str]) -> Signature:
+    """Of the step that ``python -m MODULE …`` runs."""
     try:
-        signature = Signature.of(load_step(command[2]))
+        return Signature.of(load_step(command[2]))
     except (ImportError, AttributeError) as error:
         raise KineflowError(f"{shlex.join(command[:3])} is no step: {error}", where=Path(DVC_FILE)) from None
-    kinds = {**signature.sections, **signature.values}
+
+
+def _keys(command: list[str], signature: Signature) -> Iterator[tuple[Path, str, str]]:
+    """File, argument and key of each parameter that a stage's command reads from a file."""
     for flag, text in itertools.pairwise(command[3:]):
         path, _, key = text.rpartition(":")
         name = flag.removeprefix("--").replace("-", "_")
-        if flag.startswith("--") and name in kinds and path.endswith((".yaml", ".yml")):
-            yield Path(path), key, kinds[name]
+        is_parameter = name in signature.sections or name in signature.values
+        if flag.startswith("--") and is_parameter and path.endswith((".yaml", ".yml")):
+            yield Path(path), name, key
+
+
+def _checked(signature: Signature, name: str, value: Any, key: str) -> Any:
+    kind = signature.sections.get(name)
+    if kind is None or not isinstance(value, Mapping):
+        return value
+    return parse_params(kind, value, where=key).model_dump(mode="json", exclude_none=True)
