@@ -228,6 +228,7 @@ def test_a_failing_step_closes_the_run_as_failed_with_its_last_words(site: Site,
     record = site.parent("broken")
     assert record.info.status == "FAILED"
     assert "validate" in record.data.tags["error"]
+    assert record.data.params["validation.min_frames"] == "999"
     assert yaml.safe_load((site.folder / "broken.yaml").read_text().split("---")[0])["pipelineInfo"]["name"] == "d3d"
 
 
