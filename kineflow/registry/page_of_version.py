@@ -49,7 +49,9 @@ def keep_page(
     client = connect(uri)
     with store_errors(uri):
         kept = standing_of(client, client.get_model_version(name, version), uri).measured
-        measured = dataclasses.replace(measured, latency_ms=kept.latency_ms, size_mb=kept.size_mb)
+        measured = dataclasses.replace(
+            measured, latency_ms=kept.latency_ms, size_mb=kept.size_mb, validation=kept.validation
+        )
         origins = origins_of(name, version, root=root)
         page = report = ""
         if isinstance(tracker, StepRun):
