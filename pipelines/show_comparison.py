@@ -28,8 +28,10 @@ def show_list(comparison: Comparison) -> None:
         console.print(f"{group.heading}:")
         console.print(_figures(group))
         console.print()
-    console.print("top-1 of each model; what differs between runs: kineflow compare RUN RUN; the rest:")
-    for line in runs_pages():
+    console.print("top-1 of each model; what differs between runs: kineflow compare RUN RUN")
+    page, *then = runs_pages()
+    console.print(f"the rest: {page}")
+    for line in then:
         console.print(f"  {line}")
 
 
