@@ -9,12 +9,13 @@ import os
 from components.frontend.command import command
 from components.frontend.contract import FileOutput, StepResult, UntrackedResult
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.safe_json import parse_json
 from kineflow.tracking.closing_settings import CloseRunSettings
-from kineflow.tracking.run_variables import RUN_ID
+from kineflow.tracking.run_variables import PARAMS, RECIPE, RUN_ID
 
 
 def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResult:
-    """Close the run's record, as failed with the last log lines of what failed.
+    """Close the run's record, with its parameters, and as failed with the last log lines of what failed.
 
     Kubeflow's own word for how a run ended does not reach an exit task, so it is put together from what the steps
     have told the tracking store and from the pods that failed. The step is not part of the record that it closes.
@@ -29,10 +30,14 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     from components.kubernetes.failed_pods import failed_pods
     from kineflow.storage.files import atomic_file
     from kineflow.tracking.closing import close_pipeline_run
+    from kineflow.tracking.parent import ParentRecord, record_parent
 
     run_id = os.environ.get(RUN_ID, "")
     if not run_id:
         raise KineflowError("there is no run to close", where=RUN_ID, remedy="this step is the last one of a run")
+    if submitted := os.environ.get(PARAMS):
+        params_of_run = parse_json(submitted)
+        record_parent(run_id, lambda: ParentRecord(params_of_run, {"recipe": os.environ.get(RECIPE, "")}))
     ended = close_pipeline_run(run_id, failed_pods(run_id, lines=params.log_lines))
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")

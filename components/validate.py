@@ -9,11 +9,12 @@ from pathlib import Path
 from components.frontend.command import command
 from components.frontend.contract import DatasetInput, HtmlOutput, MeasuredResult, StepResult
 from kineflow.data.validation.settings import ValidationSettings
-from kineflow.sets.clip_set import ClipSet, clips_digest
+from kineflow.sets.clip_set import ClipSet, digest_of_set
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.tracking.validation_tags import ACCEPTED, GREEN, VALIDATED_SET, VALIDATION_OUTCOME
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def validate(
     contents = None
     if params.look_at_contents:
         contents = look_at_contents(clip_set, correlation=params.copy_correlation, kept=kept_file(report))
-    digest, accepted = _digest_of(clip_set), read_accepted(accepted_file(report))
+    digest, accepted = digest_of_set(clip_set), read_accepted(accepted_file(report))
     before = [each for each in accepted if each.clips != digest][:1]
     checked = rules(clip_set, params, of_contents=contents is not None, before=before[0].quantities if before else None)
     frame = manifest_frame(clip_set, contents)
@@ -89,11 +90,8 @@ def validate(
         else f"{len(validation.checks) - len(validation.warnings)} of {len(validation.checks)} checks passed, "
         f"the others are warnings: see {report}",
         artifacts={"validation.html": report},
+        tags={VALIDATED_SET: digest, VALIDATION_OUTCOME: ACCEPTED if validation.warnings else GREEN},
     )
-
-
-def _digest_of(clip_set: ClipSet) -> str:
-    return clips_digest(clip for clip in clip_set.usable() if isinstance(clip.sha256, str))
 
 
 def failed_report(report: Path) -> Path:

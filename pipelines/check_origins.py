@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.dvc.workspace_files import KEPT_AS, LOCK_FILE
 from kineflow.models.bundle import WEIGHTS_FILE, weights_digest
 from kineflow.registry.origins import Origins, kept_file
 from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
@@ -16,7 +17,6 @@ from kineflow.sets.flow_set import FLOWSET_FILE, FlowSet, flow_digest
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import NOT_VERSIONED
-from pipelines.engines.workspace import KEPT_AS, LOCK_FILE
 from pipelines.garbage import cache_of
 from pipelines.locked_outputs import LockedOutput, as_folder, locked_outputs, locked_sources, missing_files
 

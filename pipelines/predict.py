@@ -129,28 +129,33 @@ def written_file(path: Path | None) -> Path | None:
     return None if path == STDOUT else path
 
 
-def is_of_one_video(error: KineflowError) -> bool:
-    """Whether an error is about one video, and not about what all of them need: a full disk."""
-    return error.exit_code == _MISTAKE
+def fault_of_video(error: KineflowError | OSError) -> str:
+    """What is wrong with one video, in words.
+
+    Raises:
+        KineflowError: It is about what all of them need, such as room on a disk; an OSError likewise.
+    """
+    from kineflow.storage.disk import is_full_disk
+
+    if isinstance(error, KineflowError):
+        if error.exit_code != _MISTAKE:
+            raise error
+        return error.problem
+    if is_full_disk(error):
+        raise error
+    return error.strerror or str(error)
 
 
 def _answered(video: NamedVideo, network: nn.Module, card: ModelCard, top: int) -> Answer:
     from kineflow.data.names import printable
     from kineflow.serving.answers import Answer
-    from kineflow.storage.disk import is_full_disk
 
     name = printable(video.name)
     try:
         with video.fetch() as path:
             return Answer(name, _top(path, network, card, top))
-    except KineflowError as error:
-        if not is_of_one_video(error):
-            raise
-        return Answer(name, error=error.problem)
-    except OSError as error:
-        if is_full_disk(error):
-            raise
-        return Answer(name, error=error.strerror or str(error))
+    except (KineflowError, OSError) as error:
+        return Answer(name, error=fault_of_video(error))
 
 
 def _top(video: Path, network: nn.Module, card: ModelCard, top: int) -> tuple[tuple[str, float], ...]:

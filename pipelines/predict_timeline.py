@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kineflow.storage.errors import KineflowError
-from pipelines.predict import STDOUT, check_outputs, is_of_one_video, loaded, written_file
+from pipelines.predict import STDOUT, check_outputs, fault_of_video, loaded, written_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,10 +67,8 @@ def predict_timelines(
                     _answer(path, network, card, of_video, step_sec)
                     if annotated is not None:
                         _annotate(path, annotated, of_video.windows, threshold)
-            except KineflowError as error:
-                if not is_of_one_video(error):
-                    raise
-                of_video.error = error.problem
+            except (KineflowError, OSError) as error:
+                of_video.error = fault_of_video(error)
             if talks:
                 if len(videos) > 1:
                     say(f"{of_video.path}{': ' if of_video.error else ''}{of_video.error}")

@@ -10,12 +10,13 @@ import tempfile
 from pathlib import Path
 
 from components.dvc.dvc_command import run_dvc_command
+from components.dvc.workspace_files import KEPT_AS, LOCK_FILE
 from kineflow.registry.origins import Origins, kept_file
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 from kineflow.storage.project import media_folder
 from pipelines.engines.dvc_stages import write_dvc_files
-from pipelines.engines.workspace import KEPT_AS, LOCK_FILE, Workspace
+from pipelines.engines.workspace import Workspace
 from pipelines.garbage import cache_of
 
 _DVC = ".dvc"

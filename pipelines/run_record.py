@@ -11,13 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from components.dvc.workspace_files import KEPT_AS
 from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.files import sha256_of
 from kineflow.survey.machine import this_machine
 from kineflow.tracking.evaluation_tags import EVALUATION_DIGEST
 from kineflow.tracking.parent import ParentRecord
 from pipelines.engines.outcome import Outcome
-from pipelines.engines.workspace import KEPT_AS, Workspace
+from pipelines.engines.workspace import Workspace
 from pipelines.show import result_rows
 
 _PARAMS = "params.yaml"

@@ -15,6 +15,7 @@ from rich.table import Table
 from kineflow.spec.output_files import METRICS_FILE, RESERVED_METRICS
 from kineflow.storage.credentials import mask_uri
 from kineflow.storage.project import current_project, project_around
+from kineflow.tracking.addresses import LOCAL_SERVER, experiments_page
 from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.engines.outcome import Outcome
 
@@ -38,7 +39,10 @@ def show_outcome(outcome: Outcome) -> None:
     pages = {task: outputs["report"] for task, outputs in outcome.outputs.items() if "report" in outputs}
     for task in sorted(pages, key=lambda task: (task not in named, task)):
         console.print(f"{named.get(task, task):>10}  {_relative(pages[task])}")
-    console.print(f"      runs  {runs_page()}   (or: {_command('compare')})")
+    page, *then = runs_pages()
+    console.print(f"      runs  {page}   (or: {_command('compare')})")
+    for line in then:
+        console.print(f"            {line}")
     registered = outcome.outputs.get("register", {}).get("registration")
     if registered:
         registration = json.loads(registered.read_text())
@@ -98,12 +102,12 @@ def show_garbage(garbage: Garbage, store: Path) -> None:
     console.print(table if table.row_count else f"nothing is stored in {store}")
 
 
-def runs_page() -> str:
-    """Where the tracking server shows runs, or the command that shows the project's own database, from any folder."""
+def runs_pages() -> list[str]:
+    """Where runs are shown: an address; before it, for the project's own database, the command that serves it."""
     uri = tracking_uri()
     if database_file(uri) is None:
-        return f"{mask_uri(uri).rstrip('/')}/#/experiments?workflowType=machine_learning"
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        return [experiments_page(mask_uri(uri).rstrip("/"))]
+    return [f"mlflow ui --backend-store-uri {shlex.quote(uri)}", experiments_page(LOCAL_SERVER)]
 
 
 def _command(*words: str) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from kineflow.comparison.comparison import Comparison, Together
 from kineflow.comparison.records import RunRecord
 from kineflow.comparison.words import best_trivial, classes_in_words, gain_in_words, made_by_another, model_columns
-from pipelines.show import runs_page
+from pipelines.show import runs_pages
 
 _BEST_TRIVIAL, _JUDGED_BY = "best trivial", "judged by run"
 _FACTS = ("run", "started")
@@ -28,7 +28,11 @@ def show_list(comparison: Comparison) -> None:
         console.print(f"{group.heading}:")
         console.print(_figures(group))
         console.print()
-    console.print(f"top-1 of each model; what differs between runs: kineflow compare RUN RUN; the rest: {runs_page()}")
+    console.print("top-1 of each model; what differs between runs: kineflow compare RUN RUN")
+    page, *then = runs_pages()
+    console.print(f"the rest: {page}")
+    for line in then:
+        console.print(f"  {line}")
 
 
 def show_closely(comparison: Comparison) -> None:

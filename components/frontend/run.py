@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from components.dvc.experiment_copy import share_with_project
+from components.frontend.by_dvc import STAGE, RunByDvc, run_by_dvc
 from components.frontend.contract import Signature, Step, StepResult, module_of
 from components.frontend.cost import Meter
 from components.launch.launcher import requested_processes, run_on_processes
@@ -63,6 +65,8 @@ def execute(step: Step, given: Mapping[str, Any]) -> StepResult:
         )
         return StepResult(metrics=figures, summary=f"trained by {nodes * devices} processes")
     written = next((Path(plain[key]).parent for key in signature.outputs if key in plain), Path())
+    if project := find_project(written):
+        share_with_project(project)
     with _tracked(step, given, signature, written) as tracker, translate_full_disk(written):
         _record_inputs(tracker, plain)
         cost_so_far = Meter()
@@ -115,17 +119,31 @@ def _tracked(step: Step, given: Mapping[str, Any], signature: Signature, written
 
     It is recorded where the project is that the step writes to, whatever folder it was started from.
     """
-    wanted = any(os.environ.get(variable) for variable in (RUN_ID, "DVC_STAGE", "MLFLOW_TRACKING_URI"))
+    wanted = any(os.environ.get(variable) for variable in (RUN_ID, STAGE, "MLFLOW_TRACKING_URI"))
     if not (wanted and signature.shown.tracked and is_main_process()):
         return nullcontext(NULL_TRACKER)
+    root = find_project(written)
+    by_dvc = run_by_dvc(written, root) if root else None
+    settings = {key: given[key] for key in (*signature.sections, *signature.values) if key in given}
+    return _recorded(step, given, settings, by_dvc, root)
+
+
+@contextmanager
+def _recorded(
+    step: Step, given: Mapping[str, Any], settings: Mapping[str, Any], by_dvc: RunByDvc | None, root: Path | None
+) -> Iterator[Any]:
     from kineflow.tracking.runs import open_step_run
 
-    settings = {key: given[key] for key in (*signature.sections, *signature.values) if key in given}
-    return open_step_run(
-        str(given.get("name", step.__name__)),
-        params=settings,
-        experiment=os.environ.get(RECIPE, "kineflow"),
-        tags={"component": step.__name__},
-        pipeline_run_id=os.environ.get(RUN_ID),
-        root=find_project(written),
-    )
+    recipe = by_dvc.recipe if by_dvc else os.environ.get(RECIPE, "kineflow")
+    with (
+        by_dvc.kept(given, root) if by_dvc and root else nullcontext(),
+        open_step_run(
+            str(given.get("name", step.__name__)),
+            params=settings,
+            experiment=recipe,
+            tags={"component": step.__name__, **({"recipe": recipe} if by_dvc else {})},
+            pipeline_run_id=by_dvc.id if by_dvc else os.environ.get(RUN_ID),
+            root=root,
+        ) as run,
+    ):
+        yield run

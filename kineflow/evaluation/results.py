@@ -38,6 +38,7 @@ from kineflow.evaluation.metrics import (
 from kineflow.evaluation.scores import Scores, align
 from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import inside
 from kineflow.storage.spreadsheet import harmless
@@ -211,14 +212,17 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str, protocol: str = "") -> None:
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, *, version: str, protocol: ScoringProtocol, clip_set: str = ""
+) -> None:
     """Write the files of the module's picture into an existing folder.
 
     Args:
         folder: Where to.
         evaluation: What.
         version: Of the data, see :func:`clips_digest`.
-        protocol: How clips were scored, in words.
+        protocol: How clips were scored.
+        clip_set: Of the whole set that the clips are from, see :func:`kineflow.sets.clip_set.digest_of_set`.
     """
     for model in evaluation.models:
         model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))
@@ -245,7 +249,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, version: str, prot
         "classes": classes,
         "student": evaluation.student,
         "version": version,
-        "protocol": protocol,
+        "protocol": protocol.words,
+        "protocol_sha256": protocol.digest,
+        "clip_set": clip_set,
     }
     if evaluation.choice:
         metrics["data"]["chosen_on_val"] = {"clips": evaluation.choice.clips, "loss": dict(evaluation.choice.losses)}

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from kineflow.data.crops import Crops
 from kineflow.spec.sampling import WindowLayout
+from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.storage.config import Params
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -114,8 +115,18 @@ class EvaluateSettings(Params):
         return self
 
     @property
-    def protocol(self) -> str:
-        """What makes a video's scores, in words for a report."""
-        windows = "every window" if self.windows == "dense" else f"{self.clips_per_video} windows ({self.windows})"
+    def protocol(self) -> ScoringProtocol:
+        """What makes a video's scores."""
+        is_dense = self.windows == "dense"
+        windows = "every window" if is_dense else f"{self.clips_per_video} windows ({self.windows})"
         crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
-        return f"{windows}, {crops}, {self.view_aggregation} of their scores"
+        return ScoringProtocol(
+            f"{windows}, {crops}, {self.view_aggregation} of their scores",
+            {
+                "split": self.split,
+                "windows": self.windows,
+                "clips_per_video": 0 if is_dense else self.clips_per_video,
+                "crops": self.crops,
+                "view_aggregation": self.view_aggregation,
+            },
+        )

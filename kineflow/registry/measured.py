@@ -39,6 +39,10 @@ class Measured:
         protocol: How the clips were scored, in words; empty when not known.
         latency_ms: Time for the input example on a CPU; None when not known.
         size_mb: Megabytes (10^6) of weights; None when not known.
+        protocol_digest: Of the protocol, by which two are compared; empty in evaluations of earlier releases.
+        clip_set: Digest of the whole clip set that those clips are from; empty when not known.
+        validation: What the checks of that set came to, ``green`` or ``accepted`` (with warnings); empty when not
+            known.
     """
 
     metrics: Mapping[str, float]
@@ -48,6 +52,15 @@ class Measured:
     protocol: str = ""
     latency_ms: float | None = None
     size_mb: float | None = None
+    protocol_digest: str = ""
+    clip_set: str = ""
+    validation: str = ""
+
+    def is_scored_as(self, other: Measured) -> bool:
+        """Whether both were scored by the same protocol; by its words where one of them has no digest of it."""
+        if self.protocol_digest and other.protocol_digest:
+            return self.protocol_digest == other.protocol_digest
+        return self.protocol == other.protocol
 
     @property
     def headline(self) -> dict[str, float]:
@@ -81,8 +94,16 @@ def read_evaluation(folder: Path, model: str) -> Measured:
             remedy="pass the model's own evaluation, or evaluate it too",
         )
     metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
-    figures, protocol = metrics | _per_class(folder / PER_CLASS_FILE, model), content["data"].get("protocol", "")
-    return Measured(figures, version, clips, _gains(content, model, path), str(protocol))
+    about = {key: str(content["data"].get(key, "")) for key in ("protocol", "protocol_sha256", "clip_set")}
+    return Measured(
+        metrics | _per_class(folder / PER_CLASS_FILE, model),
+        version,
+        clips,
+        _gains(content, model, path),
+        about["protocol"],
+        protocol_digest=about["protocol_sha256"],
+        clip_set=about["clip_set"],
+    )
 
 
 def student_of(folder: Path) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from kineflow.evaluation.kept_examples import read_examples
 from kineflow.evaluation.report import ranking_plots
 from kineflow.evaluation.report.plots import for_dark
 from kineflow.evaluation.results import SCORES_FOLDER
@@ -30,6 +31,8 @@ _NAMES = {
     "top1": "top-1", "top5": "top-5", "mean_class_accuracy": "mean class accuracy", "auc": "area under ROC",
     "average_precision": "average precision", "ece": "expected calibration error", "brier": "Brier score",
 }  # fmt: skip
+_EXAMPLES, _EXAMPLES_BYTES = 6, 10**6  # on the page
+_LEAST_SIDE_PX, _MOST_SIDE_PX = 96, 146  # of a picture
 _PERCENTS = ("top1", "top5", "mean_class_accuracy")
 
 
@@ -66,6 +69,8 @@ def render(
         gains=measured.gains,
         classes=_classes(measured, evaluation / PER_CLASS_FILE, card.name),
         reliability=_reliability(evaluation, card.name),
+        examples=read_examples(evaluation, card.name, count=_EXAMPLES, most_bytes=_EXAMPLES_BYTES),
+        side=min(max(card.preprocessing.crop, _LEAST_SIDE_PX), _MOST_SIDE_PX),
         dark=for_dark,
         measured=measured,
         report=report,

@@ -12,6 +12,7 @@ from kineflow.registry.measured import Measured
 from kineflow.registry.model_page import describe, render
 from kineflow.registry.origins import origins_of
 from kineflow.registry.standing import standing_of
+from kineflow.tracking.addresses import file_page
 from kineflow.tracking.runs import StepRun
 from kineflow.tracking.store import connect, tracking_uri
 from kineflow.tracking.tracker import Tracker
@@ -48,11 +49,13 @@ def keep_page(
     client = connect(uri)
     with store_errors(uri):
         kept = standing_of(client, client.get_model_version(name, version), uri).measured
-        measured = dataclasses.replace(measured, latency_ms=kept.latency_ms, size_mb=kept.size_mb)
+        measured = dataclasses.replace(
+            measured, latency_ms=kept.latency_ms, size_mb=kept.size_mb, validation=kept.validation
+        )
         origins = origins_of(name, version, root=root)
         page = report = ""
         if isinstance(tracker, StepRun):
-            page = f"#/experiments/{tracker.experiment_id}/runs/{tracker.run_id}/artifacts"
+            page = file_page(tracker.experiment_id, tracker.run_id, PAGE_FILE)
             report = (
                 "report.html of the step that judged it, in the same run of the recipe" if tracker.parent_id else ""
             )

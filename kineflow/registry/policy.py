@@ -50,6 +50,10 @@ class Gate(Params):
     max_size_mb: float | None = Field(default=None, gt=0)
     """Most megabytes of weights; null asks for none."""
 
+    validation: Literal["green", "accepted", "any"] = "any"
+    """What the checks of the clip set must have come to: ``green`` wants all passed, ``accepted`` puts up with
+    warnings; ``any`` does not ask, not even whether they were made."""
+
     lineage: tuple[str, ...] = ()
     """Tags that the version must have, e.g. ``[git.commit, dvc.data.md5]``."""
 
@@ -114,12 +118,17 @@ def _other_data(candidate: Measured, champion: Measured) -> list[str]:
             f"({candidate.clips_digest[:12]} and, the champion, {champion.clips_digest[:12]}): "
             "evaluate both on the same test clips"
         )
-    if champion.protocol != candidate.protocol:
+    if not candidate.is_scored_as(champion):
         different.append(
-            f"the two were evaluated by different protocols ({candidate.protocol or 'not known'}; the champion, "
-            f"{champion.protocol or 'not known'}): evaluate both by the same"
+            f"the two were evaluated by different protocols ({_protocol(candidate)}; the champion, "
+            f"{_protocol(champion)}): evaluate both by the same"
         )
     return different
+
+
+def _protocol(measured: Measured) -> str:
+    digest = f", {measured.protocol_digest[:12]}" if measured.protocol_digest else ""
+    return f"{measured.protocol or 'not known'}{digest}"
 
 
 def _test(gate: Gate, paired: Paired | None, unpaired: str, *, on_other_data: bool) -> tuple[str, list[str]]:
@@ -176,7 +185,7 @@ def _gain(candidate: Measured, champion: Measured | None, gate: Gate) -> tuple[s
 
 
 def _beyond_bounds(candidate: Measured, gate: Gate) -> list[str]:
-    faults = [*_below_floors(candidate, gate)]
+    faults = [*_below_floors(candidate, gate), *_not_validated(candidate, gate)]
     for what, value, most, unit in (
         ("ece", _finite(candidate, "ece"), gate.max_ece, ""),
         ("latency of the input example", candidate.latency_ms, gate.max_latency_ms, " ms"),
@@ -187,6 +196,17 @@ def _beyond_bounds(candidate: Measured, gate: Gate) -> list[str]:
         elif most is not None and value is not None and value > most + _ROUNDING:
             faults.append(f"{what} is {value:.4g}{unit}, and at most {most:.4g}{unit} is asked for")
     return faults
+
+
+def _not_validated(candidate: Measured, gate: Gate) -> list[str]:
+    if gate.validation == "any" or candidate.validation in ("green", gate.validation):
+        return []
+    if not candidate.validation:
+        return [
+            f"it is not known what the checks of its clip set came to, and {gate.validation!r} is asked for: "
+            "run the steps validate and register again"
+        ]
+    return [f"its clip set was accepted with warnings, and {gate.validation!r} is asked for: see validate's report"]
 
 
 def _below_floors(candidate: Measured, gate: Gate) -> list[str]:

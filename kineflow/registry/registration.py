@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ from kineflow.models.bundle import WEIGHTS_FILE, weights_digest
 from kineflow.models.card import CARD_FILE, load_card
 from kineflow.registry.aliases import (
     CANDIDATE,
+    CLIP_SET_TAG,
     CLIPS_TAG,
     DATA_TAG,
     LATENCY_TAG,
     METRICS_TAG,
     OUTCOMES_TAG,
     POLICY_TAG,
+    PROTOCOL_DIGEST_TAG,
     PROTOCOL_TAG,
     SIZE_TAG,
+    VALIDATION_TAG,
     check_name,
     store_errors,
 )
@@ -38,6 +41,7 @@ from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.parent import link_model
 from kineflow.tracking.runs import MAX_DIGEST_CHARS, find_or_create_experiment
 from kineflow.tracking.store import connect, store_lock, tracking_uri
+from kineflow.tracking.validation_tags import outcome_of
 
 MAX_VERSION_TAG_CHARS = 100_000
 
@@ -116,6 +120,7 @@ def register_student(
         CLIPS_TAG: str(evaluation.clips),
         METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
         PROTOCOL_TAG: evaluation.protocol,
+        **_known_of_data(client, evaluation),
         CARD_TAG: sha256_of(bundle / CARD_FILE),
         SIZE_TAG: str((bundle / WEIGHTS_FILE).stat().st_size),
         "validation_status": "pending",
@@ -209,9 +214,11 @@ def _complete(client: Any, version: Any, facts: Mapping[str, str], files: Path) 
     if OUTCOMES_TAG in facts and OUTCOMES_TAG not in version.tags and "model_id" in version.tags:
         client.log_model_artifacts(version.tags["model_id"], str(files))
         client.set_model_version_tag(version.name, version.version, OUTCOMES_TAG, facts[OUTCOMES_TAG])
-    for tag in (PROTOCOL_TAG, CARD_TAG, SIZE_TAG):
+    for tag in (PROTOCOL_TAG, PROTOCOL_DIGEST_TAG, CLIP_SET_TAG, CARD_TAG, SIZE_TAG):
         if tag in facts and tag not in version.tags:
             client.set_model_version_tag(version.name, version.version, tag, facts[tag])
+    if VALIDATION_TAG in facts and facts[VALIDATION_TAG] != version.tags.get(VALIDATION_TAG):  # checked again
+        client.set_model_version_tag(version.name, version.version, VALIDATION_TAG, facts[VALIDATION_TAG])
 
 
 def _log_figures(client: Any, run_id: str, model_id: str, measured: Measured) -> None:
@@ -246,10 +253,23 @@ def _find_version(client: Any, name: str, digest: str, measured: Measured) -> An
     versions = [
         each
         for each in client.search_model_versions(query)
-        if each.tags.get(DATA_TAG) == measured.clips_digest
-        and each.tags.get(PROTOCOL_TAG, measured.protocol) == measured.protocol  # earlier releases kept none
+        if each.tags.get(DATA_TAG) == measured.clips_digest and _protocol_of(each, measured).is_scored_as(measured)
     ]
     return min(versions, key=lambda each: int(each.version), default=None)
+
+
+def _protocol_of(version: Any, measured: Measured) -> Measured:
+    words = version.tags.get(PROTOCOL_TAG, measured.protocol)  # earlier releases kept none
+    return replace(measured, protocol=words, protocol_digest=version.tags.get(PROTOCOL_DIGEST_TAG, ""))
+
+
+def _known_of_data(client: Any, measured: Measured) -> dict[str, str]:
+    known = {
+        PROTOCOL_DIGEST_TAG: measured.protocol_digest,
+        CLIP_SET_TAG: measured.clip_set,
+        VALIDATION_TAG: measured.validation or outcome_of(client, measured.clip_set),
+    }
+    return {tag: value for tag, value in known.items() if value}
 
 
 def _run_tags(client: Any, run_id: str | None) -> dict[str, str]:

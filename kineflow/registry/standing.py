@@ -10,14 +10,17 @@ from typing import Any
 
 from kineflow.registry.aliases import (
     CHAMPION,
+    CLIP_SET_TAG,
     CLIPS_TAG,
     DATA_TAG,
     LATENCY_TAG,
     METRICS_TAG,
     OUTCOMES_TAG,
     PROMOTED_TAG,
+    PROTOCOL_DIGEST_TAG,
     PROTOCOL_TAG,
     SIZE_TAG,
+    VALIDATION_TAG,
     aliased,
 )
 from kineflow.registry.history import events_of
@@ -50,6 +53,7 @@ class Standing:
             "clips_digest": self.measured.clips_digest,
             "clips": self.measured.clips,
             "protocol": self.measured.protocol,
+            "protocol_sha256": self.measured.protocol_digest,
             "source": self.version.source,
             "outcomes": self.version.tags.get(OUTCOMES_TAG, ""),
         }
@@ -71,6 +75,9 @@ def standing_of(client: Any, version: Any, store: str, *, holds_alias: bool = Tr
             protocol=tags.get(PROTOCOL_TAG, ""),
             latency_ms=float(tags[LATENCY_TAG]) if LATENCY_TAG in tags else None,
             size_mb=float(tags[SIZE_TAG]) / 1e6 if SIZE_TAG in tags else None,
+            protocol_digest=tags.get(PROTOCOL_DIGEST_TAG, ""),
+            clip_set=tags.get(CLIP_SET_TAG, ""),
+            validation=tags.get(VALIDATION_TAG, ""),
         )
     except (KeyError, ValueError, AttributeError, TypeError):
         raise KineflowError(
@@ -115,7 +122,13 @@ def outcomes_of_version(standing: Standing) -> Outcomes | str:
 def _remembered(name: str, number: str, shown: Mapping[str, Any], store: str) -> Standing:
     try:
         metrics = {str(key): float(value) for key, value in shown["metrics"].items()}
-        measured = Measured(metrics, str(shown["clips_digest"]), int(shown["clips"]), protocol=str(shown["protocol"]))
+        measured = Measured(
+            metrics,
+            str(shown["clips_digest"]),
+            int(shown["clips"]),
+            protocol=str(shown["protocol"]),
+            protocol_digest=str(shown.get("protocol_sha256", "")),
+        )
         version = StoredVersion(name, number, str(shown["source"]), store, {OUTCOMES_TAG: str(shown["outcomes"])})
     except (KeyError, ValueError, AttributeError, TypeError):
         raise KineflowError(

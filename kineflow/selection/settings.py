@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from kineflow.spec.descriptors import split_groups
+from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.storage.config import LocalFolder, Params, faults_of_a_key
 
 MOST_FOLDS = 20
@@ -60,11 +61,13 @@ class SelectSettings(Params):
     examples: int = Field(12, ge=0, le=24)
     """Clips that the report shows."""
 
-    def protocol(self, split: str) -> str:
-        """How its clips were judged, in words for a report."""
+    def protocol(self, split: str) -> ScoringProtocol:
+        """How its clips were judged."""
         if split == "test":
-            return f"chosen by {self.folds} folds of the training clips, judged on the clips of test"
-        return f"{self.folds} folds of whole groups; chosen and fitted anew in each, judged on clips held out"
+            words = f"chosen by {self.folds} folds of the training clips, judged on the clips of test"
+        else:
+            words = f"{self.folds} folds of whole groups; chosen and fitted anew in each, judged on clips held out"
+        return ScoringProtocol(words, {"split": split, "folds": 0 if split == "test" else self.folds})
 
     @field_validator("families")
     @classmethod

@@ -27,7 +27,8 @@ MODEL_FOLDER, TIMEOUT_SEC = "KINEFLOW_SERVED_MODEL", "KINEFLOW_SERVED_TIMEOUT_SE
 
 _JSON = "application/json"
 _BESIDE_VIDEO_BYTES = 2**20  # of a body: what is no video
-_LARGE, _TYPE, _BAD, _LATE, _FAILED = 413, 415, 400, 504, 500
+_GRACE_SEC, _LEAST_BYTES_A_SEC = 5.0, 2**18  # of a client that sends its body while the others wait
+_LARGE, _TYPE, _BAD, _SLOW, _LATE, _FAILED = 413, 415, 400, 408, 504, 500
 
 
 def application() -> Starlette:
@@ -87,7 +88,10 @@ def served(classifier: Any, *, timeout_sec: float, version: str = "") -> Starlet
     async def in_turn(request: Request, at_work: asyncio.Event) -> Response:
         """Where its time runs out, no other begins before its thread has ended, which nothing can stop."""
         async with turn:
-            body = await _body(request, most_bytes)
+            try:
+                body = await _body(request, most_bytes)
+            except TimeoutError:
+                return _refusal(_SLOW, "the body came too slowly, while others waited")
             if body is None:
                 return _refusal(_LARGE, f"the body is larger than {most_bytes} bytes, which are read at most")
             at_work.set()
@@ -104,14 +108,20 @@ def served(classifier: Any, *, timeout_sec: float, version: str = "") -> Starlet
 
 
 async def _body(request: Request, most_bytes: int) -> bytearray | None:
-    """The whole body; None for one that is too large, of which no more is read."""
+    """The whole body; None for one that is too large, of which no more is read.
+
+    Raises:
+        TimeoutError: It comes too slowly.
+    """
     if int(request.headers.get("content-length", "0") or 0) > most_bytes:
         return None
-    body = bytearray()
-    async for part in request.stream():
-        if len(body) + len(part) > most_bytes:
-            return None
-        body += part
+    body, begun = bytearray(), asyncio.get_running_loop().time()
+    async with asyncio.timeout(_GRACE_SEC) as limit:
+        async for part in request.stream():
+            if len(body) + len(part) > most_bytes:
+                return None
+            body += part
+            limit.reschedule(begun + _GRACE_SEC + len(body) / _LEAST_BYTES_A_SEC)
     return body
 
 

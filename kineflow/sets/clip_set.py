@@ -164,4 +164,9 @@ def clips_digest(clips: Iterable[Clip]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
+def digest_of_set(clip_set: ClipSet) -> str:
+    """:func:`clips_digest` of all usable clips of a set whose bytes are known."""
+    return clips_digest(clip for clip in clip_set.usable() if isinstance(clip.sha256, str))
+
+
 CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)

@@ -2,3 +2,5 @@
 
 RUN_ID = "KINEFLOW_RUN_ID"
 RECIPE = "KINEFLOW_RECIPE"
+PARAMS = "KINEFLOW_PARAMS"
+"""On a cluster: the parameters that a run was submitted with, as JSON, for the step that closes its record."""

@@ -28,10 +28,11 @@ from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.project import current_project
+from kineflow.tracking.locations import earlier_folders, experiment_folder, follow_move
 
 DATABASE_FILE = "mlflow.db"
-ARTIFACT_FOLDER = "mlartifacts"
 
+_LOG = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 _WITHOUT_ADDRESS = ("databricks", "uc:")  # of URIs that MLflow takes
 _SQLITE_FULL = "database or disk is full"
@@ -101,8 +102,8 @@ def quiet_mlflow() -> None:
 def prepare_store(uri: str | None = None) -> str:
     """Make sure that the store can be opened by many processes at once; call it before any of them does.
 
-    A fresh SQLite file gets its tables exactly once. On a file that has them this costs milliseconds and does not
-    import MLflow; servers and other databases are left alone.
+    A fresh SQLite file gets its tables exactly once; one that was moved or copied finds its files again. Else this
+    costs milliseconds and does not import MLflow; servers and other databases are left alone.
 
     Args:
         uri: Where to; :func:`tracking_uri` when None.
@@ -111,17 +112,34 @@ def prepare_store(uri: str | None = None) -> str:
         The tracking URI.
 
     Raises:
-        KineflowError: The file exists and is no MLflow database.
+        KineflowError: The file exists and is no MLflow database, or was moved and cannot be written.
     """
     uri = tracking_uri() if uri is None else uri
     quiet_mlflow()
     database = database_file(uri)
-    if database is None or _has_tables(database):
+    if database is None:
         return uri
-    with store_lock(uri):
-        if not _has_tables(database):
-            _create_tables(database)
+    if not _has_tables(database):
+        with store_lock(uri):
+            if not _has_tables(database):
+                _create_tables(database)
+    elif earlier := earlier_folders(database):
+        _follow(uri, database, earlier[0])
     return uri
+
+
+def _follow(uri: str, database: Path, earlier: str) -> None:
+    try:
+        with store_lock(uri):
+            corrected = follow_move(database)
+    except (OSError, sqlite3.Error) as error:
+        raise KineflowError(
+            f"it lay in {earlier} before, and cannot be told where its files are now: {error}",
+            where=database,
+            remedy="see that you may write to the file and its folder; nothing was changed",
+        ) from None
+    if corrected:
+        _LOG.warning("%s was in %s before: %d places in it now name the files beside it", database, earlier, corrected)
 
 
 def check_store(uri: str | None = None) -> None:
@@ -202,7 +220,7 @@ def unreachable(uri: str, error: Exception) -> KineflowError:
 def artifact_location(uri: str, experiment: str) -> str | None:
     """Where an experiment's files go: beside a SQLite file; None (the server decides) otherwise."""
     database = database_file(uri)
-    return None if database is None else str(database.parent / ARTIFACT_FOLDER / quote(experiment, safe=""))
+    return None if database is None else str(experiment_folder(database, experiment))
 
 
 @contextmanager

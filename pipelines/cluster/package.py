@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from components.frontend.contract import step_names
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
+from kineflow.tracking.run_variables import PARAMS
 from pipelines.cluster.data import fetched_folder, place_data
 from pipelines.cluster.data_version import DataVersion
 from pipelines.cluster.resources import give_resources, run_environment
@@ -76,6 +78,7 @@ def _trace(
 
     recipe = load_pipeline(graph.recipe)
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
+    of_the_whole = {PARAMS: json.dumps(params, sort_keys=True)}
     known = {task.name: task for task in graph.tasks}
     cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
 
@@ -94,7 +97,7 @@ def _trace(
                 step=step,
                 name=name,
                 cluster=cluster,
-                environment=environment,
+                environment=environment | (of_the_whole if step == "close_run" else {}),
                 nodes=_nodes(params, in_recipe.sections.values() if in_recipe else ()),
                 cached=caching,
             )

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kineflow.models.named_weights import MIRROR
-from kineflow.tracking.store import ARTIFACT_FOLDER
+from kineflow.tracking.locations import ARTIFACT_FOLDER
 
 IMAGE_USER = 10001  # the Dockerfile's
 NETWORK = "KINEFLOW_DOCKER_NETWORK"

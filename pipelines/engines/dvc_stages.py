@@ -15,15 +15,14 @@ from typing import Any
 
 import yaml
 
+from components.dvc.workspace_files import DIGESTS_FILE, DVC_FILE, LEFT_OUT
 from kineflow.storage.files import atomic_file
 from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task, graph_of
 from pipelines.dag.params import given_keys, load_params, local_inputs, schema_of
 from pipelines.dag.step_digest import task_digests
 from pipelines.engines.dvc_ignore import ignore_unreadable
 from pipelines.engines.dvc_plots import plots_of, write_templates
-from pipelines.engines.workspace import DVC_FILE, Workspace
-
-DIGESTS_FILE = "digests.yaml"
+from pipelines.engines.workspace import Workspace
 
 _HEADER = """\
 # The recipe {recipe}, from pipelines/recipes/{recipe}.py by `kineflow compile {recipe} --to dvc`; do not edit.
@@ -114,6 +113,8 @@ def _stage(task: Task, graph: Graph, values: Mapping[str, Any], workspace: Works
         "outs": [path for name, path in written.items() if task.outputs[name] not in figures],
         "metrics": [path for name, path in written.items() if task.outputs[name] in figures],
     }
+    if left_out := {name: key for name, key in task.sections.items() if key not in given}:
+        stage["meta"] = {LEFT_OUT: left_out}
     if workspace.folder != workspace.project:
         stage = {"wdir": os.path.relpath(workspace.project, workspace.folder), **stage}
     return {key: value for key, value in stage.items() if value}

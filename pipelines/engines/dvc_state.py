@@ -20,13 +20,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from components.dvc.workspace_files import DVC_FILE, LOCK_FILE
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.project import state_folder
-from pipelines.engines.workspace import DVC_FILE, RUNS
+from pipelines.engines.workspace import RUNS
 
-LOCK_FILE = "dvc.lock"
 _BROKEN = ".broken"
 _ENTRY = re.compile("[0-9a-f]{64}")  # DVC writes one under another name, and renames it
 _SHARED_SECONDS = 3600.0

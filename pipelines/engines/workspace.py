@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DVC_FILE = "dvc.yaml"
-LOCK_FILE = "dvc.lock"
+from components.dvc.workspace_files import OUTPUTS, recipe_of
+
 PARAMS_FILE = "params.yaml"
 RUNS = "runs"
 
-KEPT_AS = {DVC_FILE: "dvc.yaml.txt", LOCK_FILE: "dvc.lock.txt", "digests.yaml": "digests.yaml"}
-"""How a run's record calls the files of its workspace: DVC reads every ``dvc.yaml`` below a project."""
-
-_OF_RECIPE = re.compile(r"# The recipe (\w+)")
 _DIGITS = 8
 
 
@@ -55,14 +50,7 @@ class Workspace:
     @property
     def outputs(self) -> Path:
         """Folder of all tasks' outputs."""
-        return self.folder / "outputs"
-
-
-def recipe_of(folder: Path) -> str | None:
-    """Of which recipe the ``dvc.yaml`` in a folder is; None where it is of none, or is not there."""
-    path = folder / DVC_FILE
-    match = _OF_RECIPE.match(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return match[1] if match else None
+        return self.folder / OUTPUTS
 
 
 def _name(params_file: Path, project: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.close_run import close_run
+from kineflow.comparison.records import find_runs
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.closing_settings import CloseRunSettings
 
@@ -21,6 +22,8 @@ def test_the_step_writes_how_the_run_ended(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("KINEFLOW_NAMESPACE", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("KINEFLOW_RUN_ID", "run-1")
+    monkeypatch.setenv("KINEFLOW_RECIPE", "d3d")
+    monkeypatch.setenv("KINEFLOW_PARAMS", '{"seed": 7, "student": {"optimiser": {"learning_rate": 0.1}}}')
     prepare_store()
 
     def training() -> None:
@@ -34,6 +37,8 @@ def test_the_step_writes_how_the_run_ended(tmp_path: Path, monkeypatch: pytest.M
     assert written["status"] == "FAILED"
     assert "no more memory" in written["failures"]["train"]
     assert result.metrics == {"failed": 1}
+    [told] = find_runs(root=tmp_path)
+    assert (told.recipe, told.params) == ("d3d", {"seed": "7", "student.optimiser.learning_rate": "0.1"})
 
 
 def test_outside_a_run_there_is_nothing_to_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,8 @@ def test_the_evaluation_folder_is_complete(done):
     folder, _ = done
     found = sorted(str(p.relative_to(folder / "evaluation")) for p in (folder / "evaluation").rglob("*") if p.is_file())
     scores = [f"scores/{name}.parquet" for name in ("plain", "student", "teacher")]
-    assert found == ["confusion.csv", "groups.parquet", "metrics.json", "per_class.csv", *scores]
+    found = [name for name in found if not name.startswith("examples/")]
+    assert found == ["confusion.csv", "examples.csv", "groups.parquet", "metrics.json", "per_class.csv", *scores]
     assert sorted(path.name for path in folder.iterdir()) == ["evaluation", "report.html"]
 
 

@@ -45,6 +45,7 @@ def test_a_good_set_gives_a_report_and_figures(tmp_path):
     assert "Passed: all 21 checks" in report.read_text()
     assert result.artifacts == {"validation.html": report}
     assert result.summary == "21 checks passed"
+    assert result.tags["validation.outcome"] == "green"
     assert result.metrics == {
         "checks": 21, "failed_warnings": 0, "clips": 8, "clips_rejected": 0,
         "clips_train": 2, "clips_val": 2, "clips_test": 2, "clips_unlabelled": 2,
@@ -58,6 +59,7 @@ def test_warnings_do_not_stop_but_are_shown_logged_and_counted(tmp_path, caplog)
         clips=make_set(tmp_path / "clips"), params=ValidationSettings(look_at_contents=False), report=report
     )
     assert result.metrics["failed_warnings"] == 1
+    assert result.tags["validation.outcome"] == "accepted"
     assert not [record for record in caplog.records if record.name.startswith("great_expectations")]
     assert result.summary == (f"20 of 21 checks passed, the others are warnings: see {report}")
     assert "Classes have at least 5 training clips: jump has 1" in caplog.text

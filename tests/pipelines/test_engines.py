@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,14 @@ import mlflow
 import pytest
 import yaml
 
+from kineflow.comparison.differences import differing_params
+from kineflow.comparison.records import find_runs
 from kineflow.evaluation.scores import Scores
 from kineflow.sets.flow_set import FlowSet
 from kineflow.tracking.store import prepare_store
 from pipelines.cluster.data_version import read_data_version
 from pipelines.dag.graph import graph_of
+from pipelines.dag.sources import ROOT
 from tests.pipelines.cluster_site import Site
 from tests.pipelines.conftest import Project
 from tests.secret_search import found_below, found_in
@@ -135,6 +139,19 @@ def test_a_change_of_parameters_does_again_what_reads_them_and_nothing_else(proj
     assert done.ran == ["evaluate"]  # its scores are the same, so that nothing is registered anew
 
 
+def test_dvc_by_itself_makes_a_run_that_is_compared_with_the_others(project: Any, first_run: Any) -> None:
+    project.set_params(lambda params: params["evaluation"].update(examples=3))
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    subprocess.run(command, cwd=project.folder, check=True, env=env, timeout=600)
+    made, *earlier = find_runs(root=project.folder)
+    assert (made.recipe, made.status, made.params["evaluation.examples"]) == ("d3d", "FINISHED", "3")
+    assert made.judged is not None
+    assert made.judged.made_by == made.id
+    assert [run.judged.basis for run in earlier if run.judged][:1] == [made.judged.basis]
+    assert list(differing_params([made, earlier[0]])) == ["evaluation.examples"]
+
+
 def test_a_typo_stops_before_anything_runs(project: Any, first_run: Any) -> None:
     project.set_params(lambda params: params["student"].update(batchsize=3))
     try:
@@ -211,6 +228,7 @@ def test_a_failing_step_closes_the_run_as_failed_with_its_last_words(site: Site,
     record = site.parent("broken")
     assert record.info.status == "FAILED"
     assert "validate" in record.data.tags["error"]
+    assert record.data.params["validation.min_frames"] == "999"
     assert yaml.safe_load((site.folder / "broken.yaml").read_text().split("---")[0])["pipelineInfo"]["name"] == "d3d"
 
 

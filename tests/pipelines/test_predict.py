@@ -1,6 +1,8 @@
 import csv
+import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from kineflow.models.registry import create_model
 from kineflow.serving.trial import example_video
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
+from pipelines import predict_timeline
 from pipelines.predict import predict_videos
 from pipelines.predict_timeline import predict_timelines
 
@@ -100,8 +103,19 @@ def test_a_timeline_has_windows_segments_and_pictures(folder: Path, model: str) 
     assert (index.status, index.frames) == ("ok", index_video(folder / "a.mp4").frames)
 
 
-def test_a_timeline_of_a_broken_video_is_told(folder: Path, model: str) -> None:
-    table = folder / "t.csv"
+@pytest.mark.parametrize("is_of_the_disk", [False, True])
+def test_a_timeline_of_a_broken_video_is_told(
+    folder: Path, model: str, monkeypatch: pytest.MonkeyPatch, is_of_the_disk: bool
+) -> None:
+    table, answer = folder / "t.csv", predict_timeline._answer
+
+    def fails(video: Path, *others: Any) -> None:
+        if video.name == "b.mp4":
+            raise OSError(errno.EIO, "Input/output error")
+        answer(video, *others)
+
+    if is_of_the_disk:
+        monkeypatch.setattr(predict_timeline, "_answer", fails)
     with pytest.raises(KineflowError, match="1 of 3 videos were not answered"):
         predict_timelines(
             [str(folder)], model, step_sec=1.0, threshold=0.5, csv_file=table, json_file=None, annotated=None,

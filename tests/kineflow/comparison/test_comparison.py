@@ -14,6 +14,7 @@ from kineflow.evaluation.results import Evaluated, Evaluation, write_evaluation
 from kineflow.evaluation.scores import Scores
 from kineflow.registry.paired import Paired
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.tracking.parent import ParentRecord, record_parent
 from kineflow.tracking.runs import open_step_run
 
@@ -34,7 +35,7 @@ def judged(run: str, right: np.ndarray, clips: str, members: int) -> None:
     evaluation = Evaluation((Evaluated(scores, "rgb", 10, sees),), (), "student")
     folder = Path(f"evaluation-{run}")
     folder.mkdir()
-    write_evaluation(folder, evaluation, version=clips)
+    write_evaluation(folder, evaluation, version=clips, protocol=ScoringProtocol("ten clips", {"windows": 10}))
     tags = {"evaluation.data_version": clips, "evaluation.split": "test", "evaluation.protocol": "ten clips"}
     with open_step_run("evaluate", params={}, experiment="d3d", pipeline_run_id=run) as step:
         step.record({"student/top1": float(right.mean())}, {"evaluation": folder}, tags)

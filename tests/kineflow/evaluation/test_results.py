@@ -20,12 +20,15 @@ from kineflow.evaluation.scores import Scores
 from kineflow.registry.measured import read_evaluation
 from kineflow.registry.outcomes import outcomes_of
 from kineflow.sets.clip_set import Clip, clips_digest
+from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 
 LABELS = [0, 0, 1, 1]
 FIGURES = {"top1", "top5", "mean_class_accuracy", "top1_low", "top1_high", "auc", "average_precision", "ece", "brier"}
+
+PROTOCOL = ScoringProtocol("1 window", {"windows": 1})
 
 
 def scores(model, predicted):
@@ -47,7 +50,7 @@ def rows(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    write_evaluation(tmp_path, evaluation(), version="abc", protocol="1 window")
+    write_evaluation(tmp_path, evaluation(), version="abc", protocol=PROTOCOL)
     return tmp_path
 
 
@@ -59,7 +62,8 @@ def test_metrics_hold_models_fusions_and_data(folder):
     assert metrics["fusion"]["student + plain"]["top1"] == 0.75
     assert metrics["fusion"]["student + plain"]["weights"] == {"student": 0.75, "plain": 0.25}
     assert metrics["data"] == {
-        "split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc", "protocol": "1 window"
+        "split": "test", "clips": 4, "classes": 3, "student": "student", "version": "abc", "protocol": "1 window",
+        "protocol_sha256": ScoringProtocol("one window", {"windows": 1}).digest, "clip_set": "",
     }  # fmt: skip
 
 
@@ -80,7 +84,7 @@ def test_class_rows_hold_accuracy_and_change(folder):
 
 
 def test_without_a_baseline_there_is_no_change(tmp_path):
-    write_evaluation(tmp_path, evaluation(baseline=None), version="abc")
+    write_evaluation(tmp_path, evaluation(baseline=None), version="abc", protocol=PROTOCOL)
     assert {row["change_from_baseline"] for row in rows(tmp_path / "per_class.csv")} == {""}
 
 
@@ -97,7 +101,7 @@ def test_the_promotion_policy_can_read_the_folder(folder):
 
 
 def test_the_gate_finds_groups_beside_the_answers(tmp_path):
-    write_evaluation(tmp_path, evaluation(groups=("x", "x", "y", "y")), version="abc")
+    write_evaluation(tmp_path, evaluation(groups=("x", "x", "y", "y")), version="abc", protocol=PROTOCOL)
     found = outcomes_of(tmp_path, "student")
     assert (found.groups, found.ranks.tolist()) == (("x", "x", "y", "y"), [0, 0, 0, 2])
 
@@ -125,10 +129,9 @@ def test_names_are_checked(changes, message):
 
 def test_a_model_name_cannot_lead_out_of_the_folder(tmp_path):
     models = (Evaluated(scores("../../escaped", LABELS), "rgb", 1),)
+    escaped = evaluation(models=models, fusions=(), student="../../escaped", baseline=None)
     with pytest.raises(KineflowError, match="outside its root"):
-        write_evaluation(
-            tmp_path / "out", evaluation(models=models, fusions=(), student="../../escaped", baseline=None), version=""
-        )
+        write_evaluation(tmp_path / "out", escaped, version="", protocol=PROTOCOL)
 
 
 def test_models_scored_on_other_clips_are_refused():

@@ -1,6 +1,6 @@
+import dataclasses
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from kineflow.serving.trial import example_video, try_bundle
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
+from kineflow.tracking.validation_tags import VALIDATED_SET, VALIDATION_OUTCOME
 
 pytestmark = pytest.mark.slow
 
@@ -65,16 +66,15 @@ def template(template_store: Path, bundles: list[Path], tmp_path_factory: pytest
 @pytest.fixture
 def registered(template: Path, project: Path) -> Path:
     shutil.copyfile(template / "mlflow.db", project / "mlflow.db")
+    (project / "mlartifacts").symlink_to(template / "mlartifacts")
     return project
 
 
 @pytest.fixture
 def own_files(template: Path, registered: Path) -> Path:
     """The artifact store of ``registered``, which a test may change."""
+    (registered / "mlartifacts").unlink()
     shutil.copytree(template / "mlartifacts", registered / "mlartifacts")
-    with sqlite3.connect(registered / "mlflow.db") as database:
-        for column in ("source", "storage_location"):
-            database.execute(f"UPDATE model_versions SET {column} = replace({column}, '{template}', '{registered}')")
     return registered / "mlartifacts"
 
 
@@ -96,6 +96,15 @@ def set_champion(number: str, **options: Any) -> Promotion:
 
 
 class TestRegister:
+    def test_what_the_checks_of_its_data_came_to_goes_with_a_version(self, project: Path, bundle: Path) -> None:
+        shown = dataclasses.replace(SHOWN[0], clip_set="f" * 64)
+        for outcome, allowed in (("accepted", False), ("green", True)):
+            with open_step_run("validate", params={}, experiment="d3d") as run:
+                run.set_tags({VALIDATED_SET: "f" * 64, VALIDATION_OUTCOME: outcome})
+            assert register_student(bundle, name=NAME, evaluation=shown).version == "1"
+            assert version("1").tags["data.validation"] == outcome
+            assert promote(NAME, gate=Gate(validation="green")).allowed == allowed
+
     def test_a_version_can_be_loaded_and_leads_back_to_everything(
         self, project: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -154,6 +155,33 @@ class TestPairs:
         decision = decide(candidate, shown(0.5), Gate(), paired=self.BETTER)
         assert "different protocols (10 windows; the champion, not known)" in decision.reasons[0]
         assert decide(candidate, shown(0.5), Gate(), paired=self.BETTER, other_data_allowed=True).allowed
+
+    def test_protocols_are_told_apart_by_their_digests_and_by_words_where_one_has_none(self) -> None:
+        def judged(top1: float, words: str, digest: str) -> Measured:
+            return Measured({"top1": top1}, "v1", protocol=words, protocol_digest=digest)
+
+        new, other = judged(0.9, "10 windows", "a"), judged(0.5, "10 windows", "b")
+        assert "(10 windows, a; the champion, 10 windows, b)" in decide(new, other, Gate()).reasons[0]
+        assert decide(new, judged(0.5, "ten windows", "a"), Gate(), paired=self.BETTER).allowed
+        assert decide(new, judged(0.5, "10 windows", ""), Gate(), paired=self.BETTER).allowed
+
+    @pytest.mark.parametrize(
+        ("asked", "came_to", "fault"),
+        [
+            ("green", "green", None),
+            ("green", "accepted", "accepted with warnings"),
+            ("green", "", "not known"),
+            ("accepted", "accepted", None),
+            ("accepted", "", "not known"),
+            ("any", "", None),
+        ],
+    )
+    def test_the_checks_of_the_data_count_where_it_is_asked_for(
+        self, asked: Any, came_to: str, fault: str | None
+    ) -> None:
+        decision = decide(Measured({"top1": 0.9}, "v1", validation=came_to), None, Gate(validation=asked))
+        assert decision.allowed == (fault is None)
+        assert fault is None or fault in decision.reasons[0]
 
     @pytest.mark.parametrize(
         ("bounds", "fault"),

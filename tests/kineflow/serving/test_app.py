@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from kineflow.models.card import load_card
+from kineflow.serving import app
 from kineflow.serving.app import served
 from kineflow.serving.served_model import load_video_model, save_video_model
 from kineflow.serving.trial import example_video
@@ -29,18 +30,21 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """Asks an ASGI application; its loop goes on from one request to the next."""
+    """Asks an ASGI application; its loop goes on from one request to the next. In a body, a number is a silence."""
 
     def __init__(self, app: Any) -> None:
         self.app, self.loop = app, asyncio.new_event_loop()
 
     def ask(
-        self, path: str, parts: Iterable[bytes] = (), *, kind: str = "application/json", length: str = ""
+        self, path: str, parts: Iterable[bytes | float] = (), *, kind: str = "application/json", length: str = ""
     ) -> Answer:
         waiting, sent = iter(parts), list[Any]()
 
         async def receive() -> dict[str, Any]:
             part = next(waiting, None)
+            if isinstance(part, float):
+                await asyncio.sleep(part)
+                part = b" "
             return {"type": "http.request", "body": part or b"", "more_body": part is not None}
 
         async def send(message: Any) -> None:
@@ -177,3 +181,12 @@ def test_a_late_answer_is_said_and_the_next_waits_for_it() -> None:
     assert answer.status_code == 200
     assert answer.json()["predictions"] == [{"label": "x"}]
     assert running == [2, -2, 1, -1]
+
+
+def test_who_is_slow_to_send_gives_the_turn_away(client: Any, video: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_GRACE_SEC", 0.1)
+    whole = json.dumps({"inputs": [video]}).encode()
+    answer = client.ask("/invocations", [whole[:9], 3000.0, whole[9:]])
+    assert answer.status_code == 408
+    assert "too slowly" in answer.json()["message"]
+    assert client.ask("/invocations", [whole]).status_code == 200

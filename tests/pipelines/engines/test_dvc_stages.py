@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 import yaml
 
+from components.dvc.workspace_files import DVC_FILE
+from components.frontend.by_dvc import run_by_dvc
+from kineflow.tracking.run_variables import RUN_ID
 from pipelines.dag.graph import graph_of
+from pipelines.dag.params import load_params
 from pipelines.dag.sources import ROOT
 from pipelines.engines.dvc_stages import DIGESTS_FILE, dvc_files, output_path, write_dvc_files
-from pipelines.engines.workspace import DVC_FILE, Workspace
+from pipelines.engines.workspace import Workspace
 from pipelines.project import make_project
 
 STALE = "not what the recipe and the code say; run: kineflow compile d3d --to dvc"
@@ -72,6 +76,33 @@ def test_dvc_is_not_asked_for_a_section_that_is_left_out(tmp_path: Path) -> None
     assert stages["validate"]["cmd"].endswith("--params '{}'")
     assert stages["ingest"]["params"][1] == {"params.yaml": ["ingestion"]}
     assert stages["ingest"]["cmd"].endswith("--params params.yaml:ingestion --seed 0")
+
+
+@pytest.mark.slow
+def test_a_stage_that_dvc_runs_by_itself_knows_all_parameters_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(RUN_ID, raising=False)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    monkeypatch.chdir(tmp_path)
+    values = {"registration": {"name": "mine"}, "ingestion": {"source": "videos"}, "student": {"frames": 8}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    workspace = Workspace(tmp_path, tmp_path, tmp_path / "params.yaml")
+    write_dvc_files("d3d", workspace)
+
+    made = run_by_dvc(workspace.outputs / "train", tmp_path)
+    assert made is not None
+    assert made.recipe == "d3d"
+    assert made.params == load_params(graph_of("d3d"), workspace.params_file)
+    again = run_by_dvc(workspace.outputs / "evaluate", tmp_path)
+    assert again is not None
+    assert again.id == made.id
+    monkeypatch.setenv("DVC_EXP_NAME", "other-one")
+    other = run_by_dvc(workspace.outputs / "train", tmp_path)
+    assert other is not None
+    assert other.id != made.id
+    monkeypatch.setenv(RUN_ID, "of-kineflow-run")
+    assert run_by_dvc(workspace.outputs / "train", tmp_path) is None
 
 
 ODD_NAMES = [

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from pipelines.engines.workspace import Workspace, recipe_of
+from components.dvc.workspace_files import recipe_of
+from pipelines.engines.workspace import Workspace
 
 
 def folder_of(project: Path, recipe: str, params: str) -> str:

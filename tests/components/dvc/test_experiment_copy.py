@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from components.dvc.experiment_copy import share_with_project
+from kineflow.storage.project import media_folder
+from kineflow.tracking.store import tracking_uri
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+def test_an_experiment_in_a_copy_uses_media_and_records_of_the_project(project: Path) -> None:
+    copy = project / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    copy.mkdir(parents=True)
+    share_with_project(copy)
+    share_with_project(copy)
+    assert media_folder(copy).resolve() == media_folder(project)
+    assert media_folder(copy).is_dir()
+    assert tracking_uri(copy) == tracking_uri(project) == f"sqlite:///{project}/mlflow.db"
+
+
+def test_a_project_is_left_as_it_is(project: Path, tmp_path: Path) -> None:
+    for folder in (project, tmp_path / "another"):
+        folder.mkdir()
+        share_with_project(folder)
+        assert list(folder.iterdir()) == []
