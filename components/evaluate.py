@@ -61,7 +61,8 @@ def evaluate(
         folder=evaluation,
         report=report,
         title=f"{compared.student}: evaluation",
-        protocol=params.protocol,
+        protocol=params.views.words,
+        views=params.views,
         version=version,
         examples=params.examples,
         run_id=getattr(tracker, "run_id", None),
@@ -75,7 +76,7 @@ def evaluate(
         summary="; ".join([*words, *warnings_of(compared)]),
         confusion=(list(compared.scores_of(compared.student).classes), counts),
         artifacts={"evaluation": evaluation, "report.html": report},
-        tags=tags_of(evaluation, version=version, split=params.split, protocol=params.protocol),
+        tags=tags_of(evaluation, version=version, split=params.split, protocol=params.views.words),
     )
 
 

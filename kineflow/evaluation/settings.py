@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kineflow.data.crops import Crops
+from kineflow.evaluation.view_protocol import MOST_WINDOWS, ViewAggregation, ViewProtocol
 from kineflow.spec.sampling import WindowLayout
 from kineflow.storage.config import Params
 
@@ -58,7 +59,8 @@ class EvaluateSettings(Params):
         split: Which clips; results are those of ``test``, ``val`` and ``train`` are for looking into a model.
         clips_per_video: Windows over which a video's scores are averaged.
         windows: Where they lie: ``even`` from the first frame to the last, ``spread`` each in the middle of its share
-            (VideoLSTM), or ``dense`` from every frame on, whatever ``clips_per_video`` (ALSTM).
+            (VideoLSTM), ``covering`` as few as cover the video, ``clips_per_video`` at most, or ``dense`` from every
+            frame on, whatever ``clips_per_video`` (ALSTM).
         view_aggregation: How the views of a video become one score a class: ``average`` of their probabilities (of
             their logits, for TSN), or ``majority`` of their best classes (ALSTM's released code).
         crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
@@ -79,9 +81,9 @@ class EvaluateSettings(Params):
     renamed: ClassVar[Mapping[str, str]] = {"vote": "view_aggregation"}
 
     split: Literal["train", "val", "test"] = "test"
-    clips_per_video: int = Field(4, ge=1, le=100)
+    clips_per_video: int = Field(4, ge=1, le=MOST_WINDOWS)
     windows: WindowLayout = "even"
-    view_aggregation: Literal["average", "majority"] = "average"
+    view_aggregation: ViewAggregation = "average"
     crops: Crops = 1
     batch_size: int = Field(16, ge=1, le=4096)
     workers: int = Field(0, ge=0, le=64)
@@ -114,8 +116,6 @@ class EvaluateSettings(Params):
         return self
 
     @property
-    def protocol(self) -> str:
-        """What makes a video's scores, in words for a report."""
-        windows = "every window" if self.windows == "dense" else f"{self.clips_per_video} windows ({self.windows})"
-        crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
-        return f"{windows}, {crops}, {self.view_aggregation} of their scores"
+    def views(self) -> ViewProtocol:
+        """What makes a video's scores."""
+        return ViewProtocol(self.clips_per_video, self.windows, self.crops, self.view_aggregation)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
+from kineflow.evaluation.view_protocol import ViewProtocol, read_views
+from kineflow.serving.tested import Tested
+from kineflow.spec.output_files import METRICS_FILE, ONE_VIEW_TOP1, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
 from kineflow.storage.spreadsheet import as_given
 
-PER_CLASS = "per_class/"
+PER_CLASS, TOP1 = "per_class/", "top1"
 _EVALUATE_AGAIN = "run the evaluate step again"
 
 
@@ -39,6 +41,7 @@ class Measured:
         protocol: How the clips were scored, in words; empty when not known.
         latency_ms: Time for the input example on a CPU; None when not known.
         size_mb: Megabytes (10^6) of weights; None when not known.
+        views: Of which views of a clip the scores are; None when not known.
     """
 
     metrics: Mapping[str, float]
@@ -48,6 +51,7 @@ class Measured:
     protocol: str = ""
     latency_ms: float | None = None
     size_mb: float | None = None
+    views: ViewProtocol | None = None
 
     @property
     def headline(self) -> dict[str, float]:
@@ -82,7 +86,16 @@ def read_evaluation(folder: Path, model: str) -> Measured:
         )
     metrics = {name: float(value) for name, value in content[model].items() if isinstance(value, int | float)}
     figures, protocol = metrics | _per_class(folder / PER_CLASS_FILE, model), content["data"].get("protocol", "")
-    return Measured(figures, version, clips, _gains(content, model, path), str(protocol))
+    views = _views(content["data"].get("views"), path)
+    return Measured(figures, version, clips, _gains(content, model, path), str(protocol), views=views)
+
+
+def tested_as(measured: Measured) -> Tested | None:
+    """How a model was tested, and what it has shown; None where its evaluation does not say."""
+    if measured.views is None or TOP1 not in measured.metrics:
+        return None
+    one_view = measured.metrics.get(ONE_VIEW_TOP1)
+    return Tested(measured.views, measured.clips, measured.metrics[TOP1], one_view)
 
 
 def student_of(folder: Path) -> str:
@@ -124,6 +137,16 @@ def _gains(content: Mapping[str, Any], model: str, path: Path) -> dict[str, Gain
         return {name: GainOver(*(float(gain[key]) for key in ("value", "low", "high"))) for name, gain in gains.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise KineflowError(f"malformed baselines: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
+
+
+def _views(content: Any, path: Path) -> ViewProtocol | None:
+    """None in evaluations of earlier releases."""
+    if content is None:
+        return None
+    try:
+        return read_views(content)
+    except (TypeError, ValueError) as error:
+        raise KineflowError(f"malformed views: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 
 def _per_class(path: Path, model: str) -> dict[str, float]:

@@ -27,10 +27,11 @@ from kineflow.storage.spreadsheet import as_given
 
 _COLOUR = "#2f6fde"
 _NAMES = {
-    "top1": "top-1", "top5": "top-5", "mean_class_accuracy": "mean class accuracy", "auc": "area under ROC",
+    "top1": "top-1", "top1_one_view": "top-1 of one view a clip",
+    "top5": "top-5", "mean_class_accuracy": "mean class accuracy", "auc": "area under ROC",
     "average_precision": "average precision", "ece": "expected calibration error", "brier": "Brier score",
 }  # fmt: skip
-_PERCENTS = ("top1", "top5", "mean_class_accuracy")
+_PERCENTS = ("top1", "top1_one_view", "top5", "mean_class_accuracy")
 
 
 @dataclass(frozen=True)
