@@ -43,7 +43,7 @@ def predict_videos(
     model: str,
     *,
     top: int,
-    clips: int | None,
+    clips: int | None = None,
     csv_file: Path | None,
     json_file: Path | None,
     say: Callable[[str], None],

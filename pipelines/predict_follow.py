@@ -24,7 +24,7 @@ def predict_follow(
     model: str,
     *,
     step_sec: float | None,
-    clips: int | None,
+    clips: int | None = None,
     csv_file: Path | None,
     json_file: Path | None,
     say: Callable[[str], None],

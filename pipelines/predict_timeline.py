@@ -23,7 +23,7 @@ def predict_timelines(
     model: str,
     *,
     step_sec: float | None,
-    clips: int | None,
+    clips: int | None = None,
     threshold: float,
     csv_file: Path | None,
     json_file: Path | None,

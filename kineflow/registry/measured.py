@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.evaluation.view_protocol import ViewProtocol, read_views
-from kineflow.serving.tested import Tested
+from kineflow.serving.tested import AsTested
 from kineflow.spec.output_files import METRICS_FILE, ONE_VIEW_TOP1, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
@@ -90,12 +90,12 @@ def read_evaluation(folder: Path, model: str) -> Measured:
     return Measured(figures, version, clips, _gains(content, model, path), str(protocol), views=views)
 
 
-def tested_as(measured: Measured) -> Tested | None:
+def tested_as(measured: Measured) -> AsTested | None:
     """How a model was tested, and what it has shown; None where its evaluation does not say."""
     if measured.views is None or TOP1 not in measured.metrics:
         return None
     one_view = measured.metrics.get(ONE_VIEW_TOP1)
-    return Tested(measured.views, measured.clips, measured.metrics[TOP1], one_view)
+    return AsTested(measured.views, measured.clips, measured.metrics[TOP1], one_view)
 
 
 def student_of(folder: Path) -> str:

@@ -32,7 +32,7 @@ from kineflow.registry.policy import Gate
 from kineflow.registry.stated_policy import policy_text
 from kineflow.serving.served_files import SERVED_TAG, served_files, served_tag
 from kineflow.serving.stored_files import ARTIFACTS, CARD_TAG, TESTED_TAG, WEIGHTS_TAG
-from kineflow.serving.tested import TESTED_FILE, Tested
+from kineflow.serving.tested import TESTED_FILE, AsTested
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.files import sha256_of
 from kineflow.storage.project import current_project
@@ -155,6 +155,7 @@ def _create_version(
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
+    from kineflow.serving.package_wheel import add_package_wheel
     from kineflow.serving.served_model import latency_ms, save_video_model
     from kineflow.serving.trial import example_video
 
@@ -166,15 +167,10 @@ def _create_version(
             local = Path(folder) / "model"
             identity = Model(model_id=logged.model_id, model_uuid=logged.model_id, run_id=run_id)
             video = example or example_video(load_card(bundle))
-            save_video_model(
-                local, bundle, mlflow_model=identity, example=video, tested=tested_as(measured), with_wheel=True
-            )
-            files_of_model = served_files(local, f"{ARTIFACTS}/{bundle.name}")
-            facts = {
-                **facts,
-                LATENCY_TAG: f"{latency_ms(local, video):.4g}",
-                SERVED_TAG: served_tag(files_of_model),
-            }
+            save_video_model(local, bundle, mlflow_model=identity, example=video, tested=tested_as(measured))
+            facts = {**facts, LATENCY_TAG: f"{latency_ms(local, video):.4g}"}
+            add_package_wheel(local)
+            facts[SERVED_TAG] = served_tag(served_files(local, f"{ARTIFACTS}/{bundle.name}"))
             client.log_model_artifacts(logged.model_id, str(local))
             client.log_model_artifacts(logged.model_id, str(files))
     except BaseException:
@@ -204,7 +200,7 @@ def _create_version(
 
 
 @contextmanager
-def _described(facts: dict[str, str], outcomes: Outcomes | None, tested: Tested | None) -> Iterator[Path]:
+def _described(facts: dict[str, str], outcomes: Outcomes | None, tested: AsTested | None) -> Iterator[Path]:
     """A folder of what is kept beside the model's own files, whose digests are added to the facts."""
     with tempfile.TemporaryDirectory() as folder:
         if tested is not None:

@@ -17,14 +17,34 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 import kineflow
+from kineflow.storage.config import read_yaml
 
-WHEELS_FOLDER = "wheels"
-"""Of a stored model, where MLflow keeps its own too."""
-
+_WHEELS = "wheels"
 _SUFFIXES = (".py", ".typed", ".cu", ".html", ".j2", ".css", ".js")  # as pyproject.toml's package-data
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip file knows
 _MODE = 0o100644 << 16
+
+
+def add_package_wheel(model: Path) -> None:
+    """Put the wheel into a model that MLflow wrote, and among what is installed for it.
+
+    It is named by its version, which no index has, and looked for beside the list: pip takes a path to be of the folder
+    that it is called from, which in an image is another.
+    """
+    (model / _WHEELS).mkdir()
+    name, version, *_ = write_package_wheel(model / _WHEELS).stem.split("-")
+    lines = [f"--find-links {_WHEELS}", f"{name}=={version}"]
+    listed = model / "requirements.txt"
+    listed.write_text("\n".join([*lines, listed.read_text(encoding="utf-8")]), encoding="utf-8")
+    conda = model / "conda.yaml"
+    content = read_yaml(conda)
+    for each in content["dependencies"]:
+        if isinstance(each, dict):
+            each["pip"] = [*lines, *each["pip"]]
+    conda.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def write_package_wheel(folder: Path) -> Path:

@@ -20,7 +20,6 @@ itself. A CPU core takes about 0.6 s for a million pixels of flow, and nine time
 from __future__ import annotations
 
 import binascii
-import shutil
 import statistics
 import sys
 import tempfile
@@ -43,11 +42,10 @@ from mlflow.types.schema import Array, Map, Object, Property
 from kineflow.evaluation.view_protocol import MOST_WINDOWS, ViewProtocol, centre_views
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import load_card
-from kineflow.serving.package_wheel import WHEELS_FOLDER, write_package_wheel
 from kineflow.serving.predict import flow_source, predict_video, require_classes
 from kineflow.serving.served_requirements import constraints, requirements
 from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
-from kineflow.serving.tested import TESTED_FILE, UNTESTED, Tested, read_tested
+from kineflow.serving.tested import TESTED_FILE, UNTESTED, AsTested, read_tested
 from kineflow.serving.trial import example_video
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
@@ -177,8 +175,7 @@ def save_video_model(
     limits: Mapping[str, int] | None = None,
     example: bytes | None = None,
     with_example: bool = True,
-    tested: Tested | None = None,
-    with_wheel: bool = False,
+    tested: AsTested | None = None,
 ) -> None:
     """Write a bundle as an MLflow model: plain files and the bundle's safetensors, nothing pickled.
 
@@ -190,7 +187,6 @@ def save_video_model(
         example: Bytes of a video, stored as the input example; a tiny one is made when None.
         with_example: Store an input example, which MLflow tries.
         tested: How it was tested, and so will answer; None where nobody knows.
-        with_wheel: Store this package too, for environments that MLflow makes.
 
     Raises:
         KineflowError: The bundle is damaged, has no classes, or takes flow and does not say how that was computed.
@@ -205,25 +201,18 @@ def save_video_model(
         if tested is not None:
             tested.save(beside / TESTED_FILE)
             artifacts[_TESTED] = str(beside / TESTED_FILE)
-        needed = requirements(takes_flow=takes_flow)
-        wheel = write_package_wheel(beside) if with_wheel else None
-        if wheel is not None:
-            pins = beside / "constraints.txt"
-            pins.write_text("\n".join(constraints(takes_flow=takes_flow)) + "\n", encoding="utf-8")
-            needed = [f"{WHEELS_FOLDER}/{wheel.name}", *needed, f"-c {pins}"]
+        pins = beside / "constraints.txt"
+        pins.write_text("\n".join(constraints(takes_flow=takes_flow)) + "\n", encoding="utf-8")
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("video_pyfunc.py")),
             artifacts=artifacts,
             signature=video_signature(),
             input_example=tried,
-            pip_requirements=needed,
+            pip_requirements=[*requirements(takes_flow=takes_flow), f"-c {pins}"],
             model_config={**LIMITS, **(limits or {})},
             mlflow_model=mlflow_model,
         )
-        if wheel is not None:
-            (folder / WHEELS_FOLDER).mkdir()
-            shutil.copyfile(wheel, folder / WHEELS_FOLDER / wheel.name)
 
 
 def latency_ms(folder: Path, video: bytes) -> float:
@@ -272,7 +261,7 @@ def load_video_model(uri: str, *, root: Path | None = None) -> Any:
             return mlflow.pyfunc.load_model(str(local))
 
 
-def write_local_model(uri: str, folder: Path, *, root: Path | None = None) -> Tested | None:
+def write_local_model(uri: str, folder: Path, *, root: Path | None = None) -> AsTested | None:
     """Write a stored model anew, by the code of this package: for servers that run what lies beside a bundle.
 
     Args:

@@ -26,7 +26,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Tested:
+class AsTested:
     """The views that a model's figures are of, and the figures.
 
     Attributes:
@@ -55,8 +55,8 @@ class Tested:
         return f"{answer}, and {self.top1_one_view:.1%} with one view (clips = 1)"
 
 
-def read_tested(path: Path) -> Tested | None:
-    """What :meth:`Tested.save` wrote; None where there is no such file.
+def read_tested(path: Path) -> AsTested | None:
+    """What :meth:`AsTested.save` wrote; None where there is no such file.
 
     Raises:
         KineflowError: It is damaged.
@@ -68,7 +68,7 @@ def read_tested(path: Path) -> Tested | None:
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, where {_FORMAT} is known")
         one_view = content["top1_one_view"]
-        return Tested(
+        return AsTested(
             read_views(content["views"]),
             int(content["clips"]),
             float(content["top1"]),
@@ -80,7 +80,7 @@ def read_tested(path: Path) -> Tested | None:
         ) from None
 
 
-def words_of(tested: Tested | None, clips: int | None = None) -> str:
+def words_of(tested: AsTested | None, clips: int | None = None) -> str:
     """What answers are worth, for people.
 
     Args:
