@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 
 _MISTAKE = 2
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("kineflow")  # whose lines the front ends show
 
 
 def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
@@ -71,6 +71,7 @@ def predict_videos(
     talks = STDOUT not in (csv_file, json_file)
     kept = KeptAnswers(written_file(csv_file), written_file(json_file))
     answering = loaded(model, clips)
+    _LOG.info("%s", answering.words)
     tracked = track(videos, total=len(videos), what=f"predict {answering.card.name}", unit="video")
     try:
         for video in tracked if len(videos) > 1 else videos:
@@ -99,15 +100,16 @@ def predict_videos(
 
 
 class Answering(NamedTuple):
-    """Who answers: a network in evaluation mode and its card; and of which views of a video."""
+    """Who answers: a network in evaluation mode, its card, the views that it sees, and what those are worth, in words."""
 
     network: nn.Module
     card: ModelCard
     views: ViewProtocol
+    words: str
 
 
 def loaded(model: str, clips: int | None = None) -> Answering:
-    """A model, and the views by which it was tested; how it answers is told as a log line.
+    """A model, and the views by which it was tested.
 
     Args:
         model: See :func:`kineflow.registry.named_model.named_bundle`.
@@ -126,9 +128,8 @@ def loaded(model: str, clips: int | None = None) -> Answering:
         network, card = load_bundle(folder)
         tested = read_tested(folder / TESTED_FILE)
     require_classes(card)
-    _LOG.info("%s", words_of(tested, clips))
     views = tested.views if tested else UNTESTED
-    return Answering(network, card, centre_views(clips) if clips else views)
+    return Answering(network, card, centre_views(clips) if clips else views, words_of(tested, clips))
 
 
 def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:

@@ -49,7 +49,7 @@ def predict_follow(
     from kineflow.serving.follow import follow
 
     check_outputs(csv_file, json_file)
-    network, card, views = loaded(model, clips)
+    network, card, views, _ = loaded(model, clips)
     answers = dropped = 0
     shown = mask_uri(name)
     with ExitStack() as stack:

@@ -104,8 +104,8 @@ def _answer(path: Path, answering: Answering, of_video: VideoTimeline, step_sec:
     from kineflow.serving.timeline import timeline
     from kineflow.storage.progress import track
 
-    network, card, views = answering
-    windows: Iterator[Scored] = timeline(path, network, card, step_sec=step_sec, views=views)
+    card, views = answering.card, answering.views
+    windows: Iterator[Scored] = timeline(path, answering.network, card, step_sec=step_sec, views=views)
     if total := _stated_seconds(path):
         reached = 0
 

@@ -14,7 +14,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.store import quiet_mlflow
 
 _GRACE_SEC = 10.0
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("kineflow")  # whose lines the front ends show
 
 
 def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:

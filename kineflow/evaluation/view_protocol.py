@@ -42,6 +42,13 @@ class ViewProtocol:
         crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
         return f"{windows}, {crops}, {self.view_aggregation} of their scores"
 
+    @property
+    def views(self) -> int | None:
+        """How many views of a video there are; None where that depends on its length."""
+        if self.windows in ("dense", "covering"):
+            return None
+        return self.clips_per_video * (2 if self.crops == "whole" else self.crops)
+
     def plain(self) -> dict[str, Any]:
         """The values by name, as JSON takes them."""
         return asdict(self)

@@ -27,7 +27,7 @@ from kineflow.storage.spreadsheet import as_given
 
 _COLOUR = "#2f6fde"
 _NAMES = {
-    "top1": "top-1", "top1_one_view": "top-1 of one view a clip",
+    "top1": "top-1", "top1_one_view": "top-1 with one view (clips = 1)",
     "top5": "top-5", "mean_class_accuracy": "mean class accuracy", "auc": "area under ROC",
     "average_precision": "average precision", "ece": "expected calibration error", "brier": "Brier score",
 }  # fmt: skip

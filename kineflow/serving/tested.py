@@ -52,7 +52,8 @@ class AsTested:
         answer = f"answers as it was tested: {self.views.words}; top-1 {self.top1:.1%} on {self.clips} clips"
         if self.views == ONE_VIEW or self.top1_one_view is None:
             return answer
-        return f"{answer}, and {self.top1_one_view:.1%} with one view (clips = 1)"
+        views = f"one of {self.views.views} views" if self.views.views else "one view"
+        return f"{answer}, and {self.top1_one_view:.1%} with {views} (clips = 1)"
 
 
 def read_tested(path: Path) -> AsTested | None:
@@ -81,17 +82,23 @@ def read_tested(path: Path) -> AsTested | None:
 
 
 def words_of(tested: AsTested | None, clips: int | None = None) -> str:
-    """What answers are worth, for people.
+    """What answers about whole videos are worth, for people.
 
     Args:
         tested: None of a model of which nobody knows.
         clips: Windows that were asked for instead; None for none.
     """
-    if clips is not None:
-        shown = f"; tested with {tested.views.words}" if tested else ""
-        if clips == 1 and tested and tested.top1_one_view is not None:
-            shown += f": top-1 {tested.top1:.1%}, and {tested.top1_one_view:.1%} with one view"
-        return f"answers with {centre_views(clips).words}{shown}"
+    if clips is None:
+        unknown = f"nobody has recorded how this model was tested; it answers with {_centres(UNTESTED.clips_per_video)}"
+        return tested.words if tested else unknown
+    answer = f"answers with {_centres(clips)}"
     if tested is None:
-        return f"nobody has recorded how this model was tested; it answers with {UNTESTED.words}"
-    return tested.words
+        return answer
+    as_tested = f"as it was tested, with {tested.views.words}, top-1 is {tested.top1:.1%} on {tested.clips} clips"
+    if clips == 1 and tested.top1_one_view is not None:
+        return f"{answer}: top-1 {tested.top1_one_view:.1%}; {as_tested}"
+    return f"{answer}, which nobody has measured; {as_tested}"
+
+
+def _centres(windows: int) -> str:
+    return "one window, its centre" if windows == 1 else f"{windows} windows, the centre of each"

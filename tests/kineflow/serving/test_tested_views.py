@@ -30,7 +30,7 @@ from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
-from pipelines.predict import loaded, top_classes
+from pipelines.predict import loaded, predict_videos, top_classes
 
 CLASSES = ("left", "right", "spin")
 WANTED = Preprocessing("rgb", 4, 2, 36, 32, (128.0,) * 3, (64.0,) * 3)
@@ -138,12 +138,13 @@ def test_what_one_view_costs_is_said() -> None:
     tested = AsTested(ViewProtocol(10), 320, 0.622, 0.581)
     assert words_of(tested) == (
         "answers as it was tested: 10 windows (even), 1 crop(s) each, average of their scores; top-1 62.2% on 320 "
-        "clips, and 58.1% with one view (clips = 1)"
+        "clips, and 58.1% with one of 10 views (clips = 1)"
     )
-    assert "one view" not in words_of(AsTested(ONE_VIEW, 320, 0.622, 0.622))
-    assert "58.1% with one view" in words_of(tested, 1)
-    assert "58.1%" not in words_of(tested, 2)
-    assert "nobody has recorded" in words_of(None)
+    assert "with one view (clips = 1)" in words_of(AsTested(ViewProtocol(8, "covering"), 320, 0.622, 0.581))
+    assert "clips = 1" not in words_of(AsTested(ONE_VIEW, 320, 0.622, 0.622))
+    assert words_of(tested, 1).startswith("answers with one window, its centre: top-1 58.1%; as it was tested, with 10")
+    assert "answers with 2 windows, the centre of each, which nobody has measured" in words_of(tested, 2)
+    assert words_of(None).endswith("it answers with 10 windows, the centre of each")
 
 
 def test_a_damaged_record_is_told(tmp_path: Path) -> None:
@@ -188,10 +189,11 @@ class TestRegistered:
         self, scores: Scores, clip_set: ClipSet, bundle: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         videos = [clip_set.locate(clip) for clip in clip_set.clips]
-        with caplog.at_level("INFO", logger="pipelines.predict"):
+        with caplog.at_level("INFO", logger="kineflow"):
             tops = [dict(top_classes(video, "models:/demo/1", 3)) for video in videos]
-        assert "3 windows (spread), 2 crop(s) each" in caplog.text
-        assert "with one view (clips = 1)" in caplog.text
+            predict_videos([str(videos[0])], "models:/demo/1", top=1, csv_file=None, json_file=None, say=lambda _: None)
+        [told] = [record for record in caplog.records if "3 windows (spread), 2 crop(s) each" in record.message]
+        assert "with one of 6 views (clips = 1)" in told.message
         model = load_video_model("models:/demo/1")
         table = pd.DataFrame({"video": [base64.b64encode(video.read_bytes()).decode() for video in videos]})
         served = model.unwrap_python_model().predict(None, table)["probabilities"]
@@ -221,13 +223,13 @@ class TestRegistered:
             loaded("models:/demo/1")
 
     def test_a_version_of_an_earlier_release_gets_it_when_it_is_registered_again(
-        self, project: Path, bundle: Path, caplog: pytest.LogCaptureFixture
+        self, project: Path, bundle: Path
     ) -> None:
         shown = Measured({"top1": 0.5}, "a" * 64, 12)
         register_student(bundle, name="old", evaluation=shown)
-        with caplog.at_level("INFO", logger="pipelines.predict"):
-            assert loaded("models:/old/1").views == centre_views(10)
-        assert "nobody has recorded how this model was tested" in caplog.text
+        old = loaded("models:/old/1")
+        assert old.views == centre_views(10)
+        assert "nobody has recorded how this model was tested" in old.words
         register_student(bundle, name="old", evaluation=dataclasses.replace(shown, views=self.VIEWS))
         assert loaded("models:/old/1").views == self.VIEWS
         assert loaded("models:/old/1", 2).views == centre_views(2)
