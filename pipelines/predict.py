@@ -100,7 +100,7 @@ def predict_videos(
 
 
 class Answering(NamedTuple):
-    """Who answers: a network in evaluation mode, its card, the views that it sees, and what those are worth, in words."""
+    """A network in evaluation mode, its card, the views that it sees, and what those are worth, in words."""
 
     network: nn.Module
     card: ModelCard
