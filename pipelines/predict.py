@@ -24,18 +24,19 @@ _MISTAKE = 2
 _LOG = logging.getLogger("kineflow")  # whose lines the front ends show
 
 
-def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
+def top_classes(video: Path, model: str, top: int, clips: int | None = None) -> list[tuple[str, float]]:
     """The ``top`` likeliest classes of a video and their probabilities, likeliest first.
 
     Args:
         video: A video file.
         model: See :func:`kineflow.registry.named_model.named_bundle`.
         top: How many classes.
+        clips: As of :func:`predict_videos`.
 
     Raises:
         KineflowError: The video or the model cannot be read.
     """
-    return list(_top(video, loaded(model), top))
+    return list(_top(video, loaded(model, clips), top))
 
 
 def predict_videos(
