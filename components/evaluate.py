@@ -62,6 +62,7 @@ def evaluate(
         report=report,
         title=f"{compared.student}: evaluation",
         protocol=params.protocol,
+        views=params.views,
         version=version,
         examples=params.examples,
         run_id=getattr(tracker, "run_id", None),

@@ -71,6 +71,7 @@ def select_model(
         report=report,
         title=f"{params.name}: chosen by folds",
         protocol=params.protocol(scores.split),
+        views=outcome.views,
         version=version,
         examples=params.examples,
         run_id=getattr(tracker, "run_id", None),

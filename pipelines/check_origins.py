@@ -11,6 +11,8 @@ from pathlib import Path
 from components.dvc.workspace_files import KEPT_AS, LOCK_FILE
 from kineflow.models.bundle import WEIGHTS_FILE, weights_digest
 from kineflow.registry.origins import Origins, kept_file
+from kineflow.registry.outcomes import OUTCOMES_FILE
+from kineflow.serving.served_files import check_served_files
 from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
 from kineflow.sets.clip_set import CLIPSET_FILE, ClipSet, clips_digest
 from kineflow.sets.flow_set import FLOWSET_FILE, FlowSet, flow_digest
@@ -61,7 +63,9 @@ def check_origins(origins: Origins, project: Path) -> Iterator[Checked]:
 
 def _registered(origins: Origins, project: Path) -> Checked:
     try:
-        with checked_bundle(find_version(f"{MODEL_PREFIX}{origins.name}/{origins.version}", root=project)):
+        version = find_version(f"{MODEL_PREFIX}{origins.name}/{origins.version}", root=project)
+        check_served_files(version, beside=(OUTCOMES_FILE,))
+        with checked_bundle(version):
             return Checked("registered files", True, origins.weights[:12])
     except KineflowError as error:
         return Checked("registered files", False, error.problem)

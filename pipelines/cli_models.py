@@ -176,6 +176,14 @@ def predict(
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
+    clips: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="See so many windows of each video, the centre of each, in place of those the model was tested by.",
+        ),
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Write a table; - is standard output.", metavar="FILE")
     ] = None,
@@ -221,15 +229,15 @@ def predict(
             require_records()
         if follow:
             predict_follow(
-                videos[0], model, step_sec=step, csv_file=csv_file, json_file=json_file, say=typer.echo,
+                videos[0], model, step_sec=step, clips=clips, csv_file=csv_file, json_file=json_file, say=typer.echo,
                 warn=partial(typer.echo, err=True),
             )  # fmt: skip
         elif timeline:
             predict_timelines(
-                videos, model, step_sec=step, threshold=threshold, csv_file=csv_file, json_file=json_file,
+                videos, model, step_sec=step, clips=clips, threshold=threshold, csv_file=csv_file, json_file=json_file,
                 annotated=annotated, say=typer.echo,
             )  # fmt: skip
         else:
-            predict_videos(videos, model, top=top, csv_file=csv_file, json_file=json_file, say=typer.echo)
+            predict_videos(videos, model, top=top, clips=clips, csv_file=csv_file, json_file=json_file, say=typer.echo)
 
     guarded(work)

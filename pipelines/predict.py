@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from kineflow.evaluation.view_protocol import ViewProtocol
     from kineflow.models.card import ModelCard
     from kineflow.serving.answers import Answer
     from kineflow.serving.named_videos import NamedVideo
@@ -19,21 +21,22 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 
 _MISTAKE = 2
+_LOG = logging.getLogger("kineflow")  # whose lines the front ends show
 
 
-def top_classes(video: Path, model: str, top: int) -> list[tuple[str, float]]:
+def top_classes(video: Path, model: str, top: int, clips: int | None = None) -> list[tuple[str, float]]:
     """The ``top`` likeliest classes of a video and their probabilities, likeliest first.
 
     Args:
         video: A video file.
         model: See :func:`kineflow.registry.named_model.named_bundle`.
         top: How many classes.
+        clips: As of :func:`predict_videos`.
 
     Raises:
         KineflowError: The video or the model cannot be read.
     """
-    network, card = loaded(model)
-    return list(_top(video, network, card, top))
+    return list(_top(video, loaded(model, clips), top))
 
 
 def predict_videos(
@@ -41,6 +44,7 @@ def predict_videos(
     model: str,
     *,
     top: int,
+    clips: int | None = None,
     csv_file: Path | None,
     json_file: Path | None,
     say: Callable[[str], None],
@@ -51,6 +55,7 @@ def predict_videos(
         named: See :func:`kineflow.serving.named_videos.find_videos`.
         model: See :func:`kineflow.registry.named_model.named_bundle`; it is loaded once.
         top: How many classes of each.
+        clips: Windows to see of each, its centre, in place of what the model was tested by; None for that.
         csv_file, json_file: Where the answers are written to; ``-`` is standard output, None nowhere. They are whole at
             any time, also where the run is interrupted.
         say: Takes the lines for people.
@@ -66,11 +71,12 @@ def predict_videos(
     videos = find_videos(named)
     talks = STDOUT not in (csv_file, json_file)
     kept = KeptAnswers(written_file(csv_file), written_file(json_file))
-    network, card = loaded(model)
-    tracked = track(videos, total=len(videos), what=f"predict {card.name}", unit="video")
+    answering = loaded(model, clips)
+    _LOG.info("%s", answering.words)
+    tracked = track(videos, total=len(videos), what=f"predict {answering.card.name}", unit="video")
     try:
         for video in tracked if len(videos) > 1 else videos:
-            answer = _answered(video, network, card, top)
+            answer = _answered(video, answering, top)
             kept.add(answer)
             if talks and len(videos) > 1:
                 say(answer.line())
@@ -94,20 +100,37 @@ def predict_videos(
         )
 
 
-def loaded(model: str) -> tuple[nn.Module, ModelCard]:
-    """A model's network, in evaluation mode, and its card.
+class Answering(NamedTuple):
+    """A network in evaluation mode, its card, the views that it sees, and what those are worth, in words."""
+
+    network: nn.Module
+    card: ModelCard
+    views: ViewProtocol
+    words: str
+
+
+def loaded(model: str, clips: int | None = None) -> Answering:
+    """A model, and the views by which it was tested.
+
+    Args:
+        model: See :func:`kineflow.registry.named_model.named_bundle`.
+        clips: Windows to see in place of those, the centre of each.
 
     Raises:
         KineflowError: There is no such model, or it cannot classify.
     """
+    from kineflow.evaluation.view_protocol import centre_views
     from kineflow.models.bundle import load_bundle
     from kineflow.registry.named_model import named_bundle
     from kineflow.serving.predict import require_classes
+    from kineflow.serving.tested import TESTED_FILE, UNTESTED, read_tested, words_of
 
     with named_bundle(model) as folder:
         network, card = load_bundle(folder)
+        tested = read_tested(folder / TESTED_FILE)
     require_classes(card)
-    return network, card
+    views = tested.views if tested else UNTESTED
+    return Answering(network, card, centre_views(clips) if clips else views, words_of(tested, clips))
 
 
 def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
@@ -146,21 +169,21 @@ def fault_of_video(error: KineflowError | OSError) -> str:
     return error.strerror or str(error)
 
 
-def _answered(video: NamedVideo, network: nn.Module, card: ModelCard, top: int) -> Answer:
+def _answered(video: NamedVideo, answering: Answering, top: int) -> Answer:
     from kineflow.data.names import printable
     from kineflow.serving.answers import Answer
 
     name = printable(video.name)
     try:
         with video.fetch() as path:
-            return Answer(name, _top(path, network, card, top))
+            return Answer(name, _top(path, answering, top))
     except (KineflowError, OSError) as error:
         return Answer(name, error=fault_of_video(error))
 
 
-def _top(video: Path, network: nn.Module, card: ModelCard, top: int) -> tuple[tuple[str, float], ...]:
+def _top(video: Path, answering: Answering, top: int) -> tuple[tuple[str, float], ...]:
     from kineflow.serving.predict import predict_video
 
-    probabilities = predict_video(video, network, card)
-    ranked = sorted(zip(card.classes, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
+    probabilities = predict_video(video, answering.network, answering.card, views=answering.views)
+    ranked = sorted(zip(answering.card.classes, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
     return tuple(ranked[:top])

@@ -24,6 +24,7 @@ def predict_follow(
     model: str,
     *,
     step_sec: float | None,
+    clips: int | None = None,
     csv_file: Path | None,
     json_file: Path | None,
     say: Callable[[str], None],
@@ -35,6 +36,7 @@ def predict_follow(
         name: See :func:`kineflow.video.live.open_live`.
         model: See :func:`kineflow.registry.named_model.named_bundle`.
         step_sec: From one window to the next; None: half a window.
+        clips: Given, the centre of each window alone is seen; None: the crops by which the model was tested.
         csv_file, json_file: Where a line is written for each answer, as it comes; ``-`` is standard output, None
             nowhere. The JSON is an object a line.
         say: Takes the lines for people.
@@ -47,7 +49,7 @@ def predict_follow(
     from kineflow.serving.follow import follow
 
     check_outputs(csv_file, json_file)
-    network, card = loaded(model)
+    network, card, views, _ = loaded(model, clips)
     answers = dropped = 0
     shown = mask_uri(name)
     with ExitStack() as stack:
@@ -55,7 +57,7 @@ def predict_follow(
         if table is not None:
             write_rows(table, _HEADER, ())
         try:
-            for answer in follow(name, network, card, step_sec=step_sec, say=warn):
+            for answer in follow(name, network, card, step_sec=step_sec, views=views, say=warn):
                 answers, dropped = answers + 1, dropped + answer.dropped_frames
                 best = labelled(answer.window, card)
                 times = [round(sec, _DIGITS) for sec in (best.start_sec, best.end_sec, answer.late_sec)]

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kineflow.storage.errors import KineflowError
-from pipelines.predict import STDOUT, check_outputs, fault_of_video, loaded, written_file
+from pipelines.predict import STDOUT, Answering, check_outputs, fault_of_video, loaded, written_file
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from kineflow.models.card import ModelCard
     from kineflow.serving.timeline import Scored
     from kineflow.serving.timeline_segments import Labelled
@@ -25,6 +23,7 @@ def predict_timelines(
     model: str,
     *,
     step_sec: float | None,
+    clips: int | None = None,
     threshold: float,
     csv_file: Path | None,
     json_file: Path | None,
@@ -37,6 +36,7 @@ def predict_timelines(
         named: See :func:`kineflow.serving.named_videos.find_videos`.
         model: See :func:`kineflow.registry.named_model.named_bundle`; it is loaded once.
         step_sec: From one window to the next; None: half a window.
+        clips: Given, the centre of each window alone is seen; None: the crops by which the model was tested.
         threshold: Least score of a window that counts for a segment.
         csv_file, json_file: Where windows and segments are written to; ``-`` is standard output, None nowhere. They
             are whole, also where the run is interrupted, and hold what was answered until then.
@@ -55,7 +55,7 @@ def predict_timelines(
     videos = find_videos(named)
     if annotated is not None and len(videos) != 1:
         raise KineflowError(f"--video is for one video, and there are {len(videos)}", remedy="name one of them")
-    network, card = loaded(model)
+    answering = loaded(model, clips)
     timelines: list[VideoTimeline] = []
     talks = STDOUT not in (csv_file, json_file)
     try:
@@ -64,7 +64,7 @@ def predict_timelines(
             timelines.append(of_video)
             try:
                 with video.fetch() as path:
-                    _answer(path, network, card, of_video, step_sec)
+                    _answer(path, answering, of_video, step_sec)
                     if annotated is not None:
                         _annotate(path, annotated, of_video.windows, threshold)
             except (KineflowError, OSError) as error:
@@ -98,11 +98,12 @@ def labelled(window: Scored, card: ModelCard) -> Labelled:
     return Labelled(card.classes[best], float(window.probabilities[best]), window.start_sec, window.end_sec)
 
 
-def _answer(path: Path, network: nn.Module, card: ModelCard, of_video: VideoTimeline, step_sec: float | None) -> None:
+def _answer(path: Path, answering: Answering, of_video: VideoTimeline, step_sec: float | None) -> None:
     from kineflow.serving.timeline import timeline
     from kineflow.storage.progress import track
 
-    windows: Iterator[Scored] = timeline(path, network, card, step_sec=step_sec)
+    card, views = answering.card, answering.views
+    windows: Iterator[Scored] = timeline(path, answering.network, card, step_sec=step_sec, views=views)
     if total := _stated_seconds(path):
         reached = 0
 

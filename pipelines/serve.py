@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.store import quiet_mlflow
 
 _GRACE_SEC = 10.0
+_LOG = logging.getLogger("kineflow")  # whose lines the front ends show
 
 
 def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
@@ -31,11 +33,12 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
     from kineflow.registry.named_model import exact_version
     from kineflow.serving.app import MODEL_FOLDER, TIMEOUT_SEC
     from kineflow.serving.served_model import write_local_model
+    from kineflow.serving.tested import words_of
 
     quiet_mlflow()
     with tempfile.TemporaryDirectory(prefix="kineflow-serve-") as folder:
         local = Path(folder) / "model"
-        write_local_model(exact_version(model), local)
+        _LOG.info("%s", words_of(write_local_model(exact_version(model), local)))
         command = [
             sys.executable, "-m", "uvicorn", "--factory", "kineflow.serving.app:application",
             "--host", host, "--port", str(port),

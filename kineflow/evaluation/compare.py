@@ -17,6 +17,7 @@ from kineflow.evaluation.protocol import check_clips, score_clips, unscored
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, require_known
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
+from kineflow.evaluation.view_protocol import ONE_VIEW, ViewProtocol
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, load_card
 from kineflow.sets.clip_set import ClipSet
@@ -75,6 +76,9 @@ def compare_models(
         models.append(
             Evaluated(
                 scores=_scores(network, card, clip_set, stored_flow, split, settings),
+                by_one_view=None
+                if settings.views == ONE_VIEW
+                else _scores(network, card, clip_set, stored_flow, split, settings, views=ONE_VIEW),
                 modality=card.preprocessing.modality,
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
                 curves=curves[card.name],
@@ -121,17 +125,19 @@ def _scores(
     flow_set: FlowSet | None,
     split: Split,
     settings: EvaluateSettings,
+    views: ViewProtocol | None = None,
 ) -> Scores:
+    views = views or settings.views
     return score_clips(
         network,
         card,
         clip_set,
         flow_set,
         split,
-        clips_per_video=settings.clips_per_video,
-        crops=settings.crops,
-        layout=settings.windows,
-        view_aggregation=settings.view_aggregation,
+        clips_per_video=views.clips_per_video,
+        crops=views.crops,
+        layout=views.windows,
+        view_aggregation=views.view_aggregation,
         batch_size=settings.batch_size,
         workers=settings.workers,
         device="cuda" if torch.cuda.is_available() else "cpu",

@@ -34,7 +34,8 @@ from kineflow.data.crops import Crops
 from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
 from kineflow.evaluation.scores import Scores
-from kineflow.evaluation.view_aggregation import ViewAggregation, aggregate_views
+from kineflow.evaluation.view_aggregation import aggregate_views
+from kineflow.evaluation.view_protocol import ViewAggregation
 from kineflow.models.card import ModelCard
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -109,7 +110,7 @@ def score_clips(
         raise KineflowError(
             "windows from every frame on are for networks that look at frames one by one",
             where=f"model {card.name!r}",
-            remedy="set windows to even or spread",
+            remedy="set windows to even, spread or covering",
         )
     else:
         per_video = _outputs(network, _Windows(clips, windows, read, crops), batch_size, device, workers)

@@ -33,10 +33,12 @@ from kineflow.evaluation.metrics import (
     paired_gain,
     per_class_accuracy,
     per_class_change,
+    ranks_of_truth,
     summarise,
 )
 from kineflow.evaluation.scores import Scores, align
-from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
+from kineflow.evaluation.view_protocol import ViewProtocol
+from kineflow.spec.output_files import METRICS_FILE, ONE_VIEW_TOP1, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.storage.errors import KineflowError
@@ -61,6 +63,7 @@ class Evaluated:
         curves: Figures of its training by name, each (step, value) in order of steps; empty when not kept.
         lineage: Where it comes from, as its bundle says.
         preprocessing: What is made of frames before it sees them; None when not known.
+        by_one_view: Its scores where it sees one window of each clip, the centre; None where nobody asked.
     """
 
     scores: Scores
@@ -69,6 +72,7 @@ class Evaluated:
     curves: Curves = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
     preprocessing: Preprocessing | None = None
+    by_one_view: Scores | None = None
 
     @property
     def name(self) -> str:
@@ -198,22 +202,33 @@ def headline(summary: Summary) -> dict[str, float]:
     return {name: value for name, value in figures.items() if name != "clips" and not math.isnan(value)}
 
 
+def _figures_of_model(evaluation: Evaluation, model: Evaluated) -> dict[str, float]:
+    figures = headline(evaluation.summary_of(model.scores))
+    if model.by_one_view is not None:
+        ranks = ranks_of_truth(model.by_one_view.logits, model.by_one_view.labels)
+        figures[ONE_VIEW_TOP1] = float((ranks == 0).mean())
+    return figures
+
+
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     """All headline figures by name: ``<model>/top1``, ``fusion/<a> and <b>/top1``, ``baselines/<name>/top1``, …"""
-    named = {model.name: model.scores for model in evaluation.models}
-    named |= {f"fusion/{' and '.join(fused.members)}": fused.scores for fused in evaluation.fusions}
-    named |= {
+    others = {f"fusion/{' and '.join(fused.members)}": fused.scores for fused in evaluation.fusions}
+    others |= {
         f"baselines/{scores.model.replace(',', '')}": scores for scores in evaluation.trivial
     }  # MLflow has no comma
-    return {
-        f"{name}/{key}": value
-        for name, scores in named.items()
-        for key, value in headline(evaluation.summary_of(scores)).items()
-    }
+    figures = {model.name: _figures_of_model(evaluation, model) for model in evaluation.models}
+    figures |= {name: headline(evaluation.summary_of(scores)) for name, scores in others.items()}
+    return {f"{name}/{key}": value for name, of_one in figures.items() for key, value in of_one.items()}
 
 
 def write_evaluation(
-    folder: Path, evaluation: Evaluation, *, version: str, protocol: ScoringProtocol, clip_set: str = ""
+    folder: Path,
+    evaluation: Evaluation,
+    *,
+    version: str,
+    protocol: ScoringProtocol,
+    views: ViewProtocol | None = None,
+    clip_set: str = "",
 ) -> None:
     """Write the files of the module's picture into an existing folder.
 
@@ -222,13 +237,14 @@ def write_evaluation(
         evaluation: What.
         version: Of the data, see :func:`clips_digest`.
         protocol: How clips were scored.
+        views: Of which views the scores are, where that is known.
         clip_set: Of the whole set that the clips are from, see :func:`kineflow.sets.clip_set.digest_of_set`.
     """
     for model in evaluation.models:
         model.scores.save(inside(folder / SCORES_FOLDER, f"{model.name}.parquet"))
     if evaluation.groups:
         _write_groups(folder / GROUPS_FILE, evaluation.models[0].scores.clip_ids, evaluation.groups)
-    metrics: dict[str, Any] = {model.name: headline(evaluation.summary_of(model.scores)) for model in evaluation.models}
+    metrics: dict[str, Any] = {model.name: _figures_of_model(evaluation, model) for model in evaluation.models}
     metrics["fusion"] = {
         fused.scores.model: headline(evaluation.summary_of(fused.scores))
         | {"weights": dict(zip(fused.members, fused.weights, strict=True))}
@@ -253,6 +269,8 @@ def write_evaluation(
         "protocol_sha256": protocol.digest,
         "clip_set": clip_set,
     }
+    if views:
+        metrics["data"]["views"] = views.plain()
     if evaluation.choice:
         metrics["data"]["chosen_on_val"] = {"clips": evaluation.choice.clips, "loss": dict(evaluation.choice.losses)}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kineflow.data.crops import Crops
+from kineflow.evaluation.view_protocol import MOST_WINDOWS, ViewAggregation, ViewProtocol
 from kineflow.spec.sampling import WindowLayout
 from kineflow.spec.scoring_protocol import ScoringProtocol
 from kineflow.storage.config import Params
@@ -59,7 +60,8 @@ class EvaluateSettings(Params):
         split: Which clips; results are those of ``test``, ``val`` and ``train`` are for looking into a model.
         clips_per_video: Windows over which a video's scores are averaged.
         windows: Where they lie: ``even`` from the first frame to the last, ``spread`` each in the middle of its share
-            (VideoLSTM), or ``dense`` from every frame on, whatever ``clips_per_video`` (ALSTM).
+            (VideoLSTM), ``covering`` as few as cover the video, ``clips_per_video`` at most, or ``dense`` from every
+            frame on, whatever ``clips_per_video`` (ALSTM).
         view_aggregation: How the views of a video become one score a class: ``average`` of their probabilities (of
             their logits, for TSN), or ``majority`` of their best classes (ALSTM's released code).
         crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
@@ -80,9 +82,9 @@ class EvaluateSettings(Params):
     renamed: ClassVar[Mapping[str, str]] = {"vote": "view_aggregation"}
 
     split: Literal["train", "val", "test"] = "test"
-    clips_per_video: int = Field(4, ge=1, le=100)
+    clips_per_video: int = Field(4, ge=1, le=MOST_WINDOWS)
     windows: WindowLayout = "even"
-    view_aggregation: Literal["average", "majority"] = "average"
+    view_aggregation: ViewAggregation = "average"
     crops: Crops = 1
     batch_size: int = Field(16, ge=1, le=4096)
     workers: int = Field(0, ge=0, le=64)
@@ -115,18 +117,12 @@ class EvaluateSettings(Params):
         return self
 
     @property
+    def views(self) -> ViewProtocol:
+        """Of which views of a video its scores are."""
+        return ViewProtocol(self.clips_per_video, self.windows, self.crops, self.view_aggregation)
+
+    @property
     def protocol(self) -> ScoringProtocol:
         """What makes a video's scores."""
-        is_dense = self.windows == "dense"
-        windows = "every window" if is_dense else f"{self.clips_per_video} windows ({self.windows})"
-        crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
-        return ScoringProtocol(
-            f"{windows}, {crops}, {self.view_aggregation} of their scores",
-            {
-                "split": self.split,
-                "windows": self.windows,
-                "clips_per_video": 0 if is_dense else self.clips_per_video,
-                "crops": self.crops,
-                "view_aggregation": self.view_aggregation,
-            },
-        )
+        every = {"clips_per_video": 0} if self.windows == "dense" else {}
+        return ScoringProtocol(self.views.words, {"split": self.split, **self.views.plain(), **every})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ViewAggregation = Literal["average", "majority"]
+from kineflow.evaluation.view_protocol import ViewAggregation
 
 _NEVER = 1e-9  # stands in for the share of a class without a vote, whose logarithm would not be finite
 

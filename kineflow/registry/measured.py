@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kineflow.spec.output_files import METRICS_FILE, PER_CLASS_FILE, RESERVED_METRICS
+from kineflow.evaluation.view_protocol import ViewProtocol, read_views
+from kineflow.serving.tested import AsTested
+from kineflow.spec.output_files import METRICS_FILE, ONE_VIEW_TOP1, PER_CLASS_FILE, RESERVED_METRICS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
 from kineflow.storage.spreadsheet import as_given
 
-PER_CLASS = "per_class/"
+PER_CLASS, TOP1 = "per_class/", "top1"
 _EVALUATE_AGAIN = "run the evaluate step again"
 
 
@@ -43,6 +45,7 @@ class Measured:
         clip_set: Digest of the whole clip set that those clips are from; empty when not known.
         validation: What the checks of that set came to, ``green`` or ``accepted`` (with warnings); empty when not
             known.
+        views: Of which views of a clip the scores are; None when not known.
     """
 
     metrics: Mapping[str, float]
@@ -55,6 +58,7 @@ class Measured:
     protocol_digest: str = ""
     clip_set: str = ""
     validation: str = ""
+    views: ViewProtocol | None = None
 
     def is_scored_as(self, other: Measured) -> bool:
         """Whether both were scored by the same protocol; by its words where one of them has no digest of it."""
@@ -103,7 +107,16 @@ def read_evaluation(folder: Path, model: str) -> Measured:
         about["protocol"],
         protocol_digest=about["protocol_sha256"],
         clip_set=about["clip_set"],
+        views=_views(content["data"].get("views"), path),
     )
+
+
+def tested_as(measured: Measured) -> AsTested | None:
+    """How a model was tested, and what it has shown; None where its evaluation does not say."""
+    if measured.views is None or TOP1 not in measured.metrics:
+        return None
+    one_view = measured.metrics.get(ONE_VIEW_TOP1)
+    return AsTested(measured.views, measured.clips, measured.metrics[TOP1], one_view)
 
 
 def student_of(folder: Path) -> str:
@@ -145,6 +158,16 @@ def _gains(content: Mapping[str, Any], model: str, path: Path) -> dict[str, Gain
         return {name: GainOver(*(float(gain[key]) for key in ("value", "low", "high"))) for name, gain in gains.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise KineflowError(f"malformed baselines: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
+
+
+def _views(content: Any, path: Path) -> ViewProtocol | None:
+    """None in evaluations of earlier releases."""
+    if content is None:
+        return None
+    try:
+        return read_views(content)
+    except (TypeError, ValueError) as error:
+        raise KineflowError(f"malformed views: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 
 def _per_class(path: Path, model: str) -> dict[str, float]:

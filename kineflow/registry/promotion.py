@@ -18,11 +18,13 @@ from kineflow.registry.aliases import (
     store_errors,
 )
 from kineflow.registry.history import Event, record
+from kineflow.registry.outcomes import OUTCOMES_FILE
 from kineflow.registry.paired import Paired, paired_gain
 from kineflow.registry.policy import Decision, Gate, decide
 from kineflow.registry.standing import Standing, champion_of, outcomes_of_version, standing_of
 from kineflow.registry.stated_policy import GIVEN, Policy, policy_of, policy_text
 from kineflow.registry.turns import FROM_TAG, NONE, ROLLED_BACK_TAG, Turn, cut_short, mend, turn
+from kineflow.serving.served_files import check_served_files
 from kineflow.serving.stored_files import checked_bundle
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.errors import KineflowError
@@ -184,6 +186,7 @@ def rollback(name: str, *, by: str | None = None, why: str = "", root: Path | No
             mended = mend(client, uri, name)
         champion, previous = _pair(client, name, uri)
         standing = standing_of(client, previous, uri)
+        check_served_files(standing.version, beside=(OUTCOMES_FILE,))
         with checked_bundle(standing.version) as bundle:
             try_bundle(bundle)
         event = Event(
@@ -263,6 +266,7 @@ def _looked_at(candidate: Standing) -> Decision | None:
     from kineflow.serving.trial import try_bundle
 
     try:
+        check_served_files(candidate.version, beside=(OUTCOMES_FILE,))
         with checked_bundle(candidate.version) as bundle:
             try_bundle(bundle)
     except KineflowError as error:

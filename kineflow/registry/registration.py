@@ -29,11 +29,13 @@ from kineflow.registry.aliases import (
     check_name,
     store_errors,
 )
-from kineflow.registry.measured import Measured
+from kineflow.registry.measured import Measured, tested_as
 from kineflow.registry.outcomes import OUTCOMES_FILE, Outcomes
 from kineflow.registry.policy import Gate
 from kineflow.registry.stated_policy import policy_text
-from kineflow.serving.stored_files import CARD_TAG, WEIGHTS_TAG
+from kineflow.serving.served_files import SERVED_TAG, served_files, served_tag
+from kineflow.serving.stored_files import ARTIFACTS, CARD_TAG, TESTED_TAG, WEIGHTS_TAG
+from kineflow.serving.tested import TESTED_FILE, AsTested
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.files import sha256_of
 from kineflow.storage.project import current_project
@@ -108,7 +110,7 @@ def register_student(
     root = current_project() if root is None else root
     uri = tracking_uri(root)
     client = connect(uri)
-    digest, policy = weights_digest(bundle), policy_text(gate or Gate())
+    digest, policy, tested = weights_digest(bundle), policy_text(gate or Gate()), tested_as(evaluation)
     facts = {
         **{f"lineage.{key}": value for key, value in load_card(bundle).lineage.items()},
         **{key: value for key, value in lineage_tags(root).items() if not key.startswith(("mlflow.", "env."))},
@@ -128,13 +130,13 @@ def register_student(
     with store_errors(uri), store_lock(uri):
         existing = _find_version(client, name, digest, evaluation)
         if existing is None:
-            with _run(client, uri, run_id, name) as belongs_to, _described(facts, outcomes) as files:
+            with _run(client, uri, run_id, name) as belongs_to, _described(facts, outcomes, tested) as files:
                 version = _create_version(
                     client, bundle, files, belongs_to, name=name, facts=facts, measured=evaluation, example=example
                 )
         else:
             version = str(existing.version)
-            with _described(facts, outcomes) as files:
+            with _described(facts, outcomes, tested) as files:
                 _complete(client, existing, facts, files)
         client.set_registered_model_tag(name, POLICY_TAG, policy)
         client.set_registered_model_alias(name, CANDIDATE, version)
@@ -158,6 +160,7 @@ def _create_version(
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
+    from kineflow.serving.package_wheel import add_package_wheel
     from kineflow.serving.served_model import latency_ms, save_video_model
     from kineflow.serving.trial import example_video
 
@@ -169,8 +172,10 @@ def _create_version(
             local = Path(folder) / "model"
             identity = Model(model_id=logged.model_id, model_uuid=logged.model_id, run_id=run_id)
             video = example or example_video(load_card(bundle))
-            save_video_model(local, bundle, mlflow_model=identity, example=video)
+            save_video_model(local, bundle, mlflow_model=identity, example=video, tested=tested_as(measured))
             facts = {**facts, LATENCY_TAG: f"{latency_ms(local, video):.4g}"}
+            add_package_wheel(local)
+            facts[SERVED_TAG] = served_tag(served_files(local, f"{ARTIFACTS}/{bundle.name}"))
             client.log_model_artifacts(logged.model_id, str(local))
             client.log_model_artifacts(logged.model_id, str(files))
     except BaseException:
@@ -200,9 +205,14 @@ def _create_version(
 
 
 @contextmanager
-def _described(facts: dict[str, str], outcomes: Outcomes | None) -> Iterator[Path]:
-    """A folder of what is kept beside the model's own files, whose digest is added to the facts."""
+def _described(facts: dict[str, str], outcomes: Outcomes | None, tested: AsTested | None) -> Iterator[Path]:
+    """A folder of what is kept beside the model's own files, whose digests are added to the facts."""
     with tempfile.TemporaryDirectory() as folder:
+        if tested is not None:
+            path = Path(folder) / ARTIFACTS / TESTED_FILE
+            path.parent.mkdir()
+            tested.save(path)
+            facts[TESTED_TAG] = sha256_of(path)
         if outcomes is not None:
             outcomes.save(Path(folder) / OUTCOMES_FILE)
             facts[OUTCOMES_TAG] = sha256_of(Path(folder) / OUTCOMES_FILE)
@@ -211,9 +221,11 @@ def _described(facts: dict[str, str], outcomes: Outcomes | None) -> Iterator[Pat
 
 def _complete(client: Any, version: Any, facts: Mapping[str, str], files: Path) -> None:
     """Give a version that an earlier release registered what it lacks; what it has stays."""
-    if OUTCOMES_TAG in facts and OUTCOMES_TAG not in version.tags and "model_id" in version.tags:
+    lacking = [tag for tag in (OUTCOMES_TAG, TESTED_TAG) if tag in facts and tag not in version.tags]
+    if lacking and "model_id" in version.tags:
         client.log_model_artifacts(version.tags["model_id"], str(files))
-        client.set_model_version_tag(version.name, version.version, OUTCOMES_TAG, facts[OUTCOMES_TAG])
+        for tag in lacking:
+            client.set_model_version_tag(version.name, version.version, tag, facts[tag])
     for tag in (PROTOCOL_TAG, PROTOCOL_DIGEST_TAG, CLIP_SET_TAG, CARD_TAG, SIZE_TAG):
         if tag in facts and tag not in version.tags:
             client.set_model_version_tag(version.name, version.version, tag, facts[tag])

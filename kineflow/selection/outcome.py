@@ -21,6 +21,7 @@ from kineflow.evaluation.baselines.trivial import CLASS_PRIOR, trivial_baselines
 from kineflow.evaluation.label_efficiency import label_efficiency
 from kineflow.evaluation.results import FOLDS, Evaluated, Evaluation
 from kineflow.evaluation.scores import Scores
+from kineflow.evaluation.view_protocol import ViewProtocol
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.clip_descriptor import ClipDescriptor, channels_of_groups
@@ -53,6 +54,7 @@ class Outcome:
         evaluation: The blend is its student.
         judged: The clips of the evaluation.
         members: Names of the families whose mean the network is.
+        views: By which a video is judged as these clips were.
     """
 
     network: ClipDescriptor
@@ -60,6 +62,7 @@ class Outcome:
     evaluation: Evaluation
     judged: tuple[Clip, ...]
     members: tuple[str, ...]
+    views: ViewProtocol
 
 
 def select(
@@ -140,6 +143,7 @@ def select(
         evaluation,
         tuple(tested or learnt_from),
         tuple(member.name for member in choice.members),
+        ViewProtocol(max(entry.time_steps for entry in features.entries.values()), "covering"),
     )
 
 

@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from kineflow.data.crops import Crops
+from kineflow.evaluation.view_protocol import ViewProtocol
 from kineflow.serving.predict import flow_source, require_classes
+from kineflow.serving.tested import UNTESTED
 from kineflow.serving.timeline import Scored, scored, windows_of_stream
 from kineflow.serving.windows import Window
 from kineflow.storage.credentials import mask_uri
@@ -91,6 +94,7 @@ def follow(
     card: ModelCard,
     *,
     step_sec: float | None = None,
+    views: ViewProtocol = UNTESTED,
     idle_sec: float = IDLE_SEC,
     reconnects: int = RECONNECTS,
     say: Callable[[str], None],
@@ -102,6 +106,7 @@ def follow(
         network: As of :func:`kineflow.serving.timeline.timeline`; one that takes no flow.
         card: Its classes and preprocessing.
         step_sec: From one window to the next; None: half a window.
+        views: As of :func:`kineflow.serving.timeline.timeline`.
         idle_sec: See :func:`kineflow.video.live.open_live`.
         reconnects: How often in a row a stream is opened again that has broken off, after 1, 2, 4 … 30 s.
         say: Takes notes about the connection.
@@ -120,7 +125,10 @@ def follow(
 
     def read() -> None:
         try:
-            _read(name, card, handover, over, step_sec=step_sec, idle_sec=idle_sec, reconnects=reconnects, say=say)
+            _read(
+                name, card, handover, over,
+                step_sec=step_sec, crops=views.crops, idle_sec=idle_sec, reconnects=reconnects, say=say,
+            )  # fmt: skip
         except BaseException as error:  # told where the answers are asked for
             handover.close(error)
         else:
@@ -133,7 +141,7 @@ def follow(
         while (taken := handover.take()) is not None:
             window = taken.window
             lost = max(0, window.first - max(answered_until, taken.first_dropped)) if taken.dropped_windows else 0
-            answer = scored(window, network, card)
+            answer = scored(window, network, card, views)
             answered_until = window.stop
             yield Followed(answer, time.monotonic() - taken.came, taken.dropped_windows, lost)
         if handover.failure is not None:
@@ -150,6 +158,7 @@ def _read(
     over: threading.Event,
     *,
     step_sec: float | None,
+    crops: Crops,
     idle_sec: float,
     reconnects: int,
     say: Callable[[str], None],
@@ -160,7 +169,7 @@ def _read(
         first = frames_before
         try:
             with open_live(name, is_over=over.is_set, idle_sec=idle_sec) as (container, stream):
-                for window in windows_of_stream(container, stream, card.preprocessing, step_sec):
+                for window in windows_of_stream(container, stream, card.preprocessing, step_sec, crops):
                     if over.is_set():
                         return
                     failures = 0

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from kineflow.data.transforms import resized_to
 from kineflow.data.windows import Needed, needed_of, prepare_windows
-from kineflow.evaluation.view_aggregation import aggregate_views
+from kineflow.evaluation.view_protocol import ViewProtocol
+from kineflow.serving.tested import UNTESTED
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
-from kineflow.spec.sampling import ClipSpec, uniform_clips
+from kineflow.spec.sampling import ClipSpec, clips_laid_out
 from kineflow.spec.status import Status
 from kineflow.spec.video_bounds import MAX_FRAMES, MAX_PIXELS
 from kineflow.storage.errors import KineflowError
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     # of each window its frames [n, H, W, 3] and its flow [m, H, W, 2]
     Reading = Generator[tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None], None, None]
 
-CLIPS = 10
-
 # Pixels of all frames of a window: 64 frames of 455x256 px have 7.5 million.
 _MOST_WINDOW_PIXELS = 2**26  # 200 MB of RGB
 _MOST_DECODED_PIXELS = 2**25  # before they are resized
@@ -54,7 +53,7 @@ def predict_video(
     network: nn.Module,
     card: ModelCard,
     *,
-    clips: int = CLIPS,
+    views: ViewProtocol = UNTESTED,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
     max_video_pixels: int | None = None,
@@ -63,15 +62,14 @@ def predict_video(
     """Class probabilities of one video, as :func:`kineflow.evaluation.protocol.score_clips` has them.
 
     The video is brought to the frame rate of the clips that the network learnt from, where those had one of their own.
-    Windows spread evenly over it, centre crop, softmax, mean over the windows; of TSN, mean of the snippets' scores,
-    softmax. One window is decoded at a time, its frames resized as they are decoded, and its flow computed, so that
-    memory does not grow with ``clips`` or with the video's length and size.
+    One window is decoded at a time, its frames resized as they are decoded, and its flow computed, so that memory does
+    not grow with their number or with the video's length and size.
 
     Args:
         video: A file, or the bytes of one.
         network: In evaluation mode; takes float32 ``[1, C, T, crop, crop]``, gives logits ``[1, K]``.
         card: Its classes and preprocessing, and the source of its flow.
-        clips: Windows, at least 1.
+        views: Which windows and crops it is asked about, and how their scores become one.
         max_frames: Longest video taken.
         max_pixels: Largest picture taken.
         max_video_pixels: Most pixels of all frames of the video together, as time to decode them; None for any number.
@@ -86,6 +84,9 @@ def predict_video(
     """
     import torch
 
+    from kineflow.evaluation.view_aggregation import aggregate_views
+    from kineflow.serving.view_logits import ViewLogits
+
     require_classes(card)
     wanted, source = card.preprocessing, flow_source(card)
     device = next(network.parameters()).device
@@ -93,21 +94,24 @@ def predict_video(
         index = readable_index(path, max_frames, max_pixels, max_video_pixels)
         n_frames = _frames_to_see(index, wanted.fps, path, max_frames, max_video_pixels)
         spec = ClipSpec(wanted.frames, wanted.stride_frames, wanted.short)
-        laid_out = uniform_clips(max(1, n_frames - 1), spec, clips)  # [clips, T]
-        distinct, times = np.unique(laid_out, axis=0, return_counts=True)  # of a short video they are all one
-        windows = [window[None] for window in distinct]
-        needs = [needed_of(window, wanted, n_frames=n_frames) for window in windows]
+        laid_out = clips_laid_out(max(1, n_frames - 1), spec, views.clips_per_video, views.windows)  # [V, T]
+        windows, times = np.unique(laid_out, axis=0, return_counts=True)  # of a short video they are all one
+        ask = ViewLogits(network, card)
+        steps = ask.steps_to_prepare(list(windows))
+        needs = [needed_of(of_window[None], wanted, n_frames=n_frames) for of_window in steps]
         if source is None:
             reading = _read_frames(path, index, needs, wanted, max_frames=max_frames, max_pixels=max_pixels)
         else:
             reading = read_with_flow(path, index, needs, source, wanted.fps, device, max_flow_pixels)
         logits = []
         with closing(reading):
-            for window, needed, (frames, flow_frames) in zip(windows, needs, reading, strict=True):
-                clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=n_frames)[:, 0]
-                logits.append(window_logits(network, clip.to(device), card))
-        every = torch.cat(logits).repeat_interleave(torch.from_numpy(times), dim=0)  # [clips, K]
-        scores = aggregate_views(every[None], before_softmax=wanted.segments > 0)[0]
+            for window, new, needed, (frames, flow_frames) in zip(windows, steps, needs, reading, strict=True):
+                [clip] = prepare_windows(
+                    new[None], needed, frames, flow_frames, wanted, n_frames=n_frames, crops=views.crops
+                )
+                logits.append(ask(window, new, clip.to(device)))
+        every = torch.stack(logits).repeat_interleave(torch.from_numpy(times), dim=0).flatten(0, 1)  # [V·crops, K]
+        scores = aggregate_views(every[None], how=views.view_aggregation, before_softmax=wanted.segments > 0)[0]
     probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
     require_numbers(probabilities, card)
     return probabilities
@@ -125,30 +129,6 @@ def require_numbers(probabilities: NDArray[np.float32], card: ModelCard) -> None
             where=f"model {card.name!r}",
             remedy="train it again with a lower learning rate: its weights have grown without bounds",
         )
-
-
-def window_logits(network: nn.Module, clip: torch.Tensor, card: ModelCard) -> torch.Tensor:
-    """Logits [1, K] of a clip [1, C, T, crop, crop], on the CPU.
-
-    Raises:
-        KineflowError: The network cannot take it, or is not the card's.
-    """
-    try:
-        logits: torch.Tensor = network(clip).float().cpu()
-    except (RuntimeError, ValueError, IndexError) as error:  # a layer met a shape that it is not for; or no memory
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise KineflowError(
-            f"the network cannot take clips of {list(clip.shape)[1:]}: {reason}",
-            where=f"model {card.name!r}",
-            remedy="use weights and card of one model together; on a small device, predict on the CPU",
-        ) from None
-    if logits.shape != (1, len(card.classes)):
-        raise KineflowError(
-            f"the network gives {list(logits.shape)} scores, for {len(card.classes)} classes",
-            where=f"model {card.name!r}",
-            remedy="use weights and card of one model together",
-        )
-    return logits
 
 
 def require_classes(card: ModelCard) -> None:

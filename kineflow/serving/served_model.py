@@ -20,7 +20,6 @@ itself. A CPU core takes about 0.6 s for a million pixels of flow, and nine time
 from __future__ import annotations
 
 import binascii
-import logging
 import statistics
 import sys
 import tempfile
@@ -28,7 +27,6 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +39,19 @@ from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Map, Object, Property
 
+from kineflow.evaluation.view_protocol import MOST_WINDOWS, ViewProtocol, centre_views
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import load_card
-from kineflow.serving.predict import CLIPS, flow_source, predict_video, require_classes
+from kineflow.serving.predict import flow_source, predict_video, require_classes
+from kineflow.serving.served_requirements import constraints, requirements
 from kineflow.serving.stored_files import MODEL_PREFIX, checked_bundle, find_version
+from kineflow.serving.tested import TESTED_FILE, UNTESTED, AsTested, read_tested
 from kineflow.serving.trial import example_video
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 
 TOPK = 5
 LIMITS = {
-    "clips": CLIPS,  # windows a video
     "max_videos": 16,  # in one request
     "max_video_bytes": 64 * 1024 * 1024,
     "max_video_frames": 18_000,  # ten minutes at 30 frames per second
@@ -66,28 +66,22 @@ LIMITS = {
 _PIXELS_OF_ANY_VIDEO = 2**29
 _PIXELS_A_BYTE = 2**13
 
-_LOG = logging.getLogger(__name__)
-_BUNDLE = "bundle"
+_BUNDLE, _TESTED = "bundle", "tested"
+_TOPK, _CLIPS = "topk", "clips"
 _MLMODEL = "MLmodel"
-_REQUIREMENTS = (
-    "mlflow",
-    "torch",
-    "numpy",
-    "av",
-    "opencv-contrib-python-headless",
-    "safetensors",
-    "pydantic",
-    "pyyaml",
-)
-_FLOW_REQUIREMENTS = ("numba",)
 
 
 class VideoClassifier(PythonModel):
-    """Answers one row per video: ``label``, ``score``, ``top`` and ``probabilities``."""
+    """Answers one row per video: ``label``, ``score``, ``top`` and ``probabilities``.
+
+    It sees the windows and crops by which it was tested, or as few windows as a request asks for.
+    """
 
     def load_context(self, context: Any) -> None:
         """Load the bundle that was stored with the model."""
         self.network, self.card = load_bundle(Path(context.artifacts[_BUNDLE]))
+        self.tested = read_tested(Path(context.artifacts[_TESTED])) if _TESTED in context.artifacts else None
+        self.views = self.tested.views if self.tested else UNTESTED
         self.limits = LIMITS | {name: int(value) for name, value in (context.model_config or {}).items()}
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -98,7 +92,8 @@ class VideoClassifier(PythonModel):
             model_input: A table with a column ``video``: bytes, base64 text, or a :class:`pathlib.Path` (which no
                 request can hold). Called on the unwrapped model, also the bytes or the path of one video; there, text
                 is a path.
-            params: ``topk``: how many classes ``top`` lists.
+            params: ``topk``: how many classes ``top`` lists. ``clips``: how many windows are seen, the centre of each,
+                in place of what the model was tested by; at most as many as that has; 0 for that itself.
 
         Returns:
             A table with a row per video: ``label`` and ``score`` of the best class, ``top`` (the best ``topk``, each a
@@ -107,7 +102,8 @@ class VideoClassifier(PythonModel):
         Raises:
             MlflowException: A video cannot be used, with its place and the reason (HTTP status 400).
         """
-        topk = _whole_number((params or {}).get("topk", TOPK))
+        topk = _whole_number(params or {}, _TOPK, TOPK, at_least=1)
+        views = self._views(_whole_number(params or {}, _CLIPS, 0, at_least=0))
         videos = _videos(model_input)
         if len(videos) > self.limits["max_videos"]:
             raise MlflowException.invalid_parameter_value(
@@ -120,17 +116,23 @@ class VideoClassifier(PythonModel):
                 raise MlflowException.invalid_parameter_value(
                     f"{number} of {len(videos)} videos took the {self.limits['max_seconds']} s that a request may take"
                 )
-            rows.append(self._row(number, video, topk, share))
+            rows.append(self._row(number, video, topk, views, share))
         return pd.DataFrame(rows)
 
-    def _row(self, number: int, video: Any, topk: int, max_pixels: int) -> dict[str, Any]:
+    def _views(self, clips: int) -> ViewProtocol:
+        most = MOST_WINDOWS if self.views.windows == "dense" else self.views.clips_per_video
+        if clips > most:
+            raise MlflowException.invalid_parameter_value(f"clips is {clips}; the model sees {most} windows at most")
+        return centre_views(clips) if clips else self.views
+
+    def _row(self, number: int, video: Any, topk: int, views: ViewProtocol, max_pixels: int) -> dict[str, Any]:
         try:
             content = _checked(video, self.limits["max_video_bytes"])
             probabilities = predict_video(
                 content,
                 self.network,
                 self.card,
-                clips=self.limits["clips"],
+                views=views,
                 max_frames=self.limits["max_video_frames"],
                 max_pixels=self.limits["max_frame_pixels"],
                 max_video_pixels=min(max_pixels, _PIXELS_OF_ANY_VIDEO + _PIXELS_A_BYTE * _size(content)),
@@ -150,7 +152,7 @@ def scored_row(probabilities: np.ndarray, classes: Sequence[str], topk: int) -> 
 
 
 def video_signature() -> ModelSignature:
-    """A binary column ``video`` in; label, score, top and probabilities out; the parameter ``topk``."""
+    """A binary column ``video`` in; label, score, top and probabilities out; the parameters ``topk`` and ``clips``."""
     scored = Object([Property("label", DataType.string), Property("score", DataType.double)])
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
@@ -161,7 +163,7 @@ def video_signature() -> ModelSignature:
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.binary, "video")]),
         outputs=Schema(outputs),
-        params=ParamSchema([ParamSpec("topk", DataType.long, TOPK)]),
+        params=ParamSchema([ParamSpec(_TOPK, DataType.long, TOPK), ParamSpec(_CLIPS, DataType.long, 0)]),
     )
 
 
@@ -173,6 +175,7 @@ def save_video_model(
     limits: Mapping[str, int] | None = None,
     example: bytes | None = None,
     with_example: bool = True,
+    tested: AsTested | None = None,
 ) -> None:
     """Write a bundle as an MLflow model: plain files and the bundle's safetensors, nothing pickled.
 
@@ -183,6 +186,7 @@ def save_video_model(
         limits: Changes to :data:`LIMITS`.
         example: Bytes of a video, stored as the input example; a tiny one is made when None.
         with_example: Store an input example, which MLflow tries.
+        tested: How it was tested, and so will answer; None where nobody knows.
 
     Raises:
         KineflowError: The bundle is damaged, has no classes, or takes flow and does not say how that was computed.
@@ -191,15 +195,21 @@ def save_video_model(
     require_classes(card)
     takes_flow = flow_source(card) is not None
     tried = pd.DataFrame({"video": [example or example_video(card)]}) if with_example else None
-    with _no_bytecode(), warnings.catch_warnings():  # MLflow imports the stored file to try the example
+    with tempfile.TemporaryDirectory() as name, _no_bytecode(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*input example was not provided")
+        beside, artifacts = Path(name), {_BUNDLE: str(bundle)}
+        if tested is not None:
+            tested.save(beside / TESTED_FILE)
+            artifacts[_TESTED] = str(beside / TESTED_FILE)
+        pins = beside / "constraints.txt"
+        pins.write_text("\n".join(constraints(takes_flow=takes_flow)) + "\n", encoding="utf-8")
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("video_pyfunc.py")),
-            artifacts={_BUNDLE: str(bundle)},
+            artifacts=artifacts,
             signature=video_signature(),
             input_example=tried,
-            pip_requirements=list(_pinned(_REQUIREMENTS + _FLOW_REQUIREMENTS * takes_flow)),
+            pip_requirements=[*requirements(takes_flow=takes_flow), f"-c {pins}"],
             model_config={**LIMITS, **(limits or {})},
             mlflow_model=mlflow_model,
         )
@@ -251,13 +261,16 @@ def load_video_model(uri: str, *, root: Path | None = None) -> Any:
             return mlflow.pyfunc.load_model(str(local))
 
 
-def write_local_model(uri: str, folder: Path, *, root: Path | None = None) -> None:
+def write_local_model(uri: str, folder: Path, *, root: Path | None = None) -> AsTested | None:
     """Write a stored model anew, by the code of this package: for servers that run what lies beside a bundle.
 
     Args:
         uri: As :func:`load_video_model`.
         folder: Where to; must not exist.
         root: The project's folder, where the SQLite store lies by default.
+
+    Returns:
+        How it was tested; None where nobody knows.
 
     Raises:
         KineflowError: There is no such model, or its files are not those that were registered.
@@ -267,15 +280,18 @@ def write_local_model(uri: str, folder: Path, *, root: Path | None = None) -> No
         identity = version.tags.get("model_id")
         known = Model(model_id=identity, model_uuid=identity, run_id=version.tags.get("run_id")) if identity else None
         with checked_bundle(version) as bundle:
-            save_video_model(folder, bundle, mlflow_model=known, with_example=False)
-        return
+            tested = read_tested(bundle / TESTED_FILE)
+            save_video_model(folder, bundle, mlflow_model=known, with_example=False, tested=tested)
+        return tested
     described = read_yaml(Path(uri) / _MLMODEL).get("flavors", {}).get("python_function", {})
     kept = described.get("config", {}) if isinstance(described, Mapping) else {}
     limits = {name: int(kept[name]) for name in LIMITS if isinstance(kept.get(name), int)}
     bundles = [path for path in sorted((Path(uri) / "artifacts").glob("*")) if path.is_dir()]
     if len(bundles) != 1:
         raise KineflowError(f"{len(bundles)} bundles in a model", where=uri, remedy="give what save_video_model wrote")
-    save_video_model(folder, bundles[0], limits=limits, with_example=False)
+    tested = read_tested(bundles[0].with_name(TESTED_FILE))
+    save_video_model(folder, bundles[0], limits=limits, with_example=False, tested=tested)
+    return tested
 
 
 def _videos(given: Any) -> list[Any]:
@@ -310,12 +326,13 @@ def _size(content: bytes | Path) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _whole_number(topk: Any) -> int:
-    if isinstance(topk, bool) or not isinstance(topk, int | np.integer):
-        raise MlflowException.invalid_parameter_value("topk must be a whole number")
-    if topk < 1:
-        raise MlflowException.invalid_parameter_value(f"topk must be at least 1, not {topk}")
-    return int(topk)
+def _whole_number(params: Mapping[str, Any], name: str, default: int, *, at_least: int) -> int:
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise MlflowException.invalid_parameter_value(f"{name} must be a whole number")
+    if value < at_least:
+        raise MlflowException.invalid_parameter_value(f"{name} must be at least {at_least}, not {value}")
+    return int(value)
 
 
 def _from_base64(text: str) -> bytes:
@@ -323,15 +340,3 @@ def _from_base64(text: str) -> bytes:
         return binascii.a2b_base64("".join(text.split()), strict_mode=True)  # base64 would copy the text first
     except (binascii.Error, ValueError) as error:
         raise KineflowError(f"not base64 text: {error}") from None
-
-
-def _pinned(packages: Sequence[str]) -> Iterator[str]:
-    """Requirements at the versions installed here.
-
-    Kineflow itself is not among them: its name on a public index may be someone else's, so it comes with the image.
-    """
-    for package in packages:
-        try:
-            yield f"{package}=={metadata.version(package).partition('+')[0]}"
-        except metadata.PackageNotFoundError:
-            _LOG.warning("package %s is not installed, and the served model needs it", package)

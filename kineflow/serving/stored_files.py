@@ -16,6 +16,7 @@ from typing import Any
 from kineflow.models.bundle import weights_digest
 from kineflow.models.card import CARD_FILE
 from kineflow.models.remote_bundle import LARGEST_FILES
+from kineflow.serving.tested import MAX_TESTED_BYTES, TESTED_FILE
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
@@ -24,11 +25,13 @@ from kineflow.tracking.store import connect, tracking_uri
 
 WEIGHTS_TAG = "weights.sha256"
 CARD_TAG = "card.sha256"
-"""Of a version: hashes of its bundle's weights and of its ``model.json``, at registration."""
+TESTED_TAG = "protocol.sha256"
+"""Of a version: hashes of its bundle's weights, its ``model.json`` and ``protocol.json``, at registration."""
 MODEL_PREFIX = "models:/"
 
-_ARTIFACTS = "artifacts"  # where MLflow keeps a model's files, in a model's folder
-_REGISTER_AGAIN = "register the model again, or return to another version: kineflow rollback"
+ARTIFACTS = "artifacts"
+"""Where MLflow keeps a model's bundle, in a model's folder."""
+REGISTER_AGAIN = "register the model again, or return to another version: kineflow rollback"
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def files_of_run(run_id: str, artifact_uri: str, store: str) -> StoredVersion:
 def checked_bundle(version: StoredVersion) -> Iterator[Path]:
     """Give a copy of a version's bundle, removed after the block, whose bytes are those that were registered.
 
+    Beside it is how the version was tested (:mod:`kineflow.serving.tested`), where it was registered with that.
+
     Raises:
         KineflowError: The files are missing, too large or others; the version has no digests; or the disk is full.
     """
@@ -123,6 +128,9 @@ def checked_bundle(version: StoredVersion) -> Iterator[Path]:
         _check(version, WEIGHTS_TAG, weights_digest(bundle))
         if CARD_TAG in version.tags:  # versions of earlier releases have none
             _check(version, CARD_TAG, sha256_of(bundle / CARD_FILE))
+        if TESTED_TAG in version.tags:
+            tested = fetch(version, f"{ARTIFACTS}/{TESTED_FILE}", bundle, MAX_TESTED_BYTES)
+            _check(version, TESTED_TAG, sha256_of(tested))
         yield bundle
 
 
@@ -133,7 +141,7 @@ def _fetch_bundle(version: StoredVersion, folder: Path) -> None:
         KineflowError: They are missing, or too large; or the disk is full.
     """
     with translate_full_disk(folder):
-        place = _place_of_bundle(version)
+        place = place_of_bundle(version)
         for name, most_bytes in LARGEST_FILES.items():
             fetch(version, f"{place}/{name}", folder, most_bytes)
 
@@ -147,9 +155,9 @@ def fetch(version: StoredVersion, path: str, folder: Path, most_bytes: int) -> P
     import mlflow.artifacts
 
     place = PurePosixPath(path)
-    sizes = {name: size for name, is_folder, size in _listed(version, str(place.parent)) if not is_folder}
+    sizes = {name: size for name, is_folder, size in listed(version, str(place.parent)) if not is_folder}
     if place.name not in sizes:
-        raise KineflowError(f"{path} is missing from its files", where=version.label, remedy=_REGISTER_AGAIN)
+        raise KineflowError(f"{path} is missing from its files", where=version.label, remedy=REGISTER_AGAIN)
     size = sizes[place.name]
     if size is None or size > most_bytes:
         raise KineflowError(
@@ -164,18 +172,28 @@ def fetch(version: StoredVersion, path: str, folder: Path, most_bytes: int) -> P
     return folder / place.name
 
 
-def _place_of_bundle(version: StoredVersion) -> str:
-    folders = [name for name, is_folder, _ in _listed(version, _ARTIFACTS) if is_folder]
+def place_of_bundle(version: StoredVersion) -> str:
+    """The folder of a version's bundle among its files.
+
+    Raises:
+        KineflowError: There is none, or more than one.
+    """
+    folders = [name for name, is_folder, _ in listed(version, ARTIFACTS) if is_folder]
     if len(folders) != 1:
         raise KineflowError(
             "its files are missing from the artifact store" if not folders else "its files hold more than one bundle",
             where=version.label,
-            remedy=_REGISTER_AGAIN,
+            remedy=REGISTER_AGAIN,
         )
-    return f"{_ARTIFACTS}/{folders[0]}"
+    return f"{ARTIFACTS}/{folders[0]}"
 
 
-def _listed(version: StoredVersion, path: str) -> list[tuple[str, bool, int | None]]:
+def listed(version: StoredVersion, path: str) -> list[tuple[str, bool, int | None]]:
+    """What lies in a folder of a version's files: name, whether it is a folder, bytes where those are known.
+
+    Raises:
+        KineflowError: The store fails.
+    """
     import mlflow.artifacts
 
     with _named_failures(version):
@@ -193,7 +211,7 @@ def _named_failures(version: StoredVersion) -> Iterator[None]:
         raise KineflowError(
             f"its files cannot be read: {reason[:300]}",
             where=f"{version.label}, {mask_uri(version.source)}",
-            remedy=_REGISTER_AGAIN,
+            remedy=REGISTER_AGAIN,
         ) from None
 
 
@@ -203,5 +221,5 @@ def _check(version: StoredVersion, tag: str, found: str) -> None:
             f"its files are not those that were registered: {tag} is {found[:12]}, and {version.tags[tag][:12]} "
             "was recorded",
             where=version.label,
-            remedy=f"somebody has changed the artifact store; {_REGISTER_AGAIN}",
+            remedy=f"somebody has changed the artifact store; {REGISTER_AGAIN}",
         )

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kineflow.data.crops import Crops
 from kineflow.data.transforms import resized_to
 from kineflow.data.windows import needed_of, prepare_windows
+from kineflow.evaluation.view_protocol import ViewProtocol
 from kineflow.serving.predict import (
     flow_source,
     read_with_flow,
@@ -25,8 +27,8 @@ from kineflow.serving.predict import (
     require_classes,
     require_numbers,
     size_to_read,
-    window_logits,
 )
+from kineflow.serving.tested import UNTESTED
 from kineflow.serving.windows import Window, clip_spec, sliding_windows, window_starts
 from kineflow.spec.sampling import windows_at
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES
@@ -60,7 +62,14 @@ class Scored(NamedTuple):
     probabilities: NDArray[np.float32]
 
 
-def timeline(video: Path, network: nn.Module, card: ModelCard, *, step_sec: float | None = None) -> Iterator[Scored]:
+def timeline(
+    video: Path,
+    network: nn.Module,
+    card: ModelCard,
+    *,
+    step_sec: float | None = None,
+    views: ViewProtocol = UNTESTED,
+) -> Iterator[Scored]:
     """Ask a network about every window of a video, in order.
 
     Args:
@@ -69,6 +78,7 @@ def timeline(video: Path, network: nn.Module, card: ModelCard, *, step_sec: floa
         card: Its classes and preprocessing, and the source of its flow.
         step_sec: From one window to the next, seconds above 0, rounded to frames; None: half a window. The last window
             ends with the video.
+        views: Its crops of a window, and how their scores become one.
 
     Raises:
         KineflowError: As :func:`kineflow.serving.predict.predict_video`. Where a video breaks off, what came before is
@@ -76,31 +86,38 @@ def timeline(video: Path, network: nn.Module, card: ModelCard, *, step_sec: floa
     """
     require_classes(card)
     source = flow_source(card)
-    windows = _of_frames(video, card.preprocessing, step_sec)
+    windows = _of_frames(video, card.preprocessing, step_sec, views.crops)
     if source is not None:
-        windows = _with_flow(video, card.preprocessing, source, network, step_sec)
+        windows = _with_flow(video, card.preprocessing, source, network, step_sec, views.crops)
     with closing(windows):
         for window in windows:
-            yield scored(window, network, card)
+            yield scored(window, network, card, views)
 
 
-def scored(window: Window, network: nn.Module, card: ModelCard) -> Scored:
-    """Ask a network about one window.
+def scored(window: Window, network: nn.Module, card: ModelCard, views: ViewProtocol) -> Scored:
+    """Ask a network about one window, in all its crops.
 
     Raises:
         KineflowError: The network cannot take it, or its answer is no number.
     """
     import torch
 
+    from kineflow.evaluation.view_aggregation import aggregate_views
+    from kineflow.serving.view_logits import window_logits
+
     device = next(network.parameters()).device
     with torch.inference_mode():
-        logits = window_logits(network, window.clip.to(device), card)
-        probabilities: NDArray[np.float32] = logits.softmax(dim=1)[0].numpy().astype(np.float32)
+        logits = window_logits(network, window.clip.to(device), card)[None]  # [1, crops, K]
+        is_of_snippets = card.preprocessing.segments > 0
+        [scores] = aggregate_views(logits, how=views.view_aggregation, before_softmax=is_of_snippets)
+        probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
     require_numbers(probabilities, card)
     return Scored(window.start_sec, window.end_sec, probabilities)
 
 
-def windows_of_stream(container: Any, stream: Any, wanted: Preprocessing, step_sec: float | None) -> Iterator[Window]:
+def windows_of_stream(
+    container: Any, stream: Any, wanted: Preprocessing, step_sec: float | None, crops: Crops
+) -> Iterator[Window]:
     """The windows of a video that was opened, as its frames come; for a network without flow.
 
     Raises:
@@ -112,13 +129,17 @@ def windows_of_stream(container: Any, stream: Any, wanted: Preprocessing, step_s
     if wanted.fps:
         frames = at_rate(frames, wanted.fps, 1 / fps)
     rate = wanted.fps or fps
-    return sliding_windows(frames, wanted, step_frames=_step_frames(wanted, rate, step_sec), last_sec=1 / rate)
+    return sliding_windows(
+        frames, wanted, step_frames=_step_frames(wanted, rate, step_sec), last_sec=1 / rate, crops=crops
+    )
 
 
-def _of_frames(video: Path, wanted: Preprocessing, step_sec: float | None) -> Generator[Window, None, None]:
+def _of_frames(
+    video: Path, wanted: Preprocessing, step_sec: float | None, crops: Crops
+) -> Generator[Window, None, None]:
     empty = True
     with open_video(video) as (container, stream):
-        for window in windows_of_stream(container, stream, wanted, step_sec):
+        for window in windows_of_stream(container, stream, wanted, step_sec, crops):
             empty = False
             yield window
     if empty:
@@ -126,7 +147,12 @@ def _of_frames(video: Path, wanted: Preprocessing, step_sec: float | None) -> Ge
 
 
 def _with_flow(
-    video: Path, wanted: Preprocessing, source: FlowSource, network: nn.Module, step_sec: float | None
+    video: Path,
+    wanted: Preprocessing,
+    source: FlowSource,
+    network: nn.Module,
+    step_sec: float | None,
+    crops: Crops,
 ) -> Generator[Window, None, None]:
     index = readable_index(video, MAX_FILE_FRAMES)
     n_frames = span_at(index.timeline, 0, index.frames, wanted.fps).frames if wanted.fps else index.frames
@@ -138,7 +164,7 @@ def _with_flow(
     device = next(network.parameters()).device
     with closing(read_with_flow(video, index, needs, source, wanted.fps, device, None)) as reading:
         for start, window, needed, (frames, flow_frames) in zip(starts, windows, needs, reading, strict=True):
-            clip = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=n_frames)[:, 0]
+            [clip] = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=n_frames, crops=crops)
             stop = min(start + spec.span_frames, n_frames - 1)
             yield Window(start, stop, float(times[start]), float(times[stop]), clip)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kineflow.evaluation.view_protocol import ONE_VIEW
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
 from kineflow.serving.predict import predict_video
@@ -41,7 +42,7 @@ def try_bundle(bundle: Path) -> None:
     where = f"model {card.name!r}"
     if not any(bool(tensor.any()) for tensor in network.state_dict().values() if tensor.dim() > 1):
         raise KineflowError("all its weights are 0", where=where, remedy=_REMEDY)
-    one, other = (predict_video(video, network, card, clips=1) for video in (example_video(card), _noise(card)))
+    one, other = (predict_video(video, network, card, views=ONE_VIEW) for video in (example_video(card), _noise(card)))
     if len(card.classes) > 1 and np.array_equal(one, other):
         raise KineflowError("two different videos get the same answer, to the last bit", where=where, remedy=_REMEDY)
 

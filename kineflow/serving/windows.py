@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from kineflow.data.crops import Crops
 from kineflow.data.transforms import resize_short_side
 from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.spec.arrays import Indices
@@ -27,7 +28,7 @@ class Window(NamedTuple):
         first: Number of its first frame, at the network's rate.
         stop: Number of the frame after its last time step.
         start_sec, end_sec: From its first frame to the end of its last time step, seconds from the video's first frame.
-        clip: float32 [1, C, T, crop, crop].
+        clip: float32 [crops, C, T, crop, crop]; the frame's own size with ``whole`` crops.
     """
 
     first: int
@@ -58,7 +59,7 @@ def window_starts(n_frames: int, spec: ClipSpec, step_frames: int) -> list[int]:
 
 
 def sliding_windows(
-    frames: Iterable[TimedFrame], wanted: Preprocessing, *, step_frames: int, last_sec: float
+    frames: Iterable[TimedFrame], wanted: Preprocessing, *, step_frames: int, last_sec: float, crops: Crops = 1
 ) -> Iterator[Window]:
     """The windows at :func:`window_starts`, each as soon as its frames have come.
 
@@ -70,6 +71,7 @@ def sliding_windows(
         wanted: Of the network, which takes no flow.
         step_frames: From one window to the next, at least 1.
         last_sec: How long the last frame is shown.
+        crops: Of each window, see :func:`kineflow.data.crops.fixed_views`.
 
     Raises:
         KineflowError: The video is shorter than a window, and the network's windows are not filled up.
@@ -82,22 +84,22 @@ def sliding_windows(
         held.append(TimedFrame(frame.sec, _sized(frame.image, wanted)))
         count += 1
         if count == following + span + 1:  # the frame after its last time step has come
-            yield _window(list(held), following, held[-1].sec, wanted)
+            yield _window(list(held), following, held[-1].sec, wanted, crops)
             following += step_frames
     if not count:
         return
     last = last_start(max(1, count - 1), spec)
     if following == 0 or following - step_frames < last:
         end_sec = held[-1].sec + (last_sec if count <= span else 0.0)
-        yield _window(list(held), last, end_sec, wanted)
+        yield _window(list(held), last, end_sec, wanted, crops)
 
 
-def _window(frames: list[TimedFrame], first: int, end_sec: float, wanted: Preprocessing) -> Window:
+def _window(frames: list[TimedFrame], first: int, end_sec: float, wanted: Preprocessing, crops: Crops) -> Window:
     spec, n_frames = clip_spec(wanted), len(frames)
     window: Indices = windows_at(max(1, n_frames - 1), spec, np.zeros(1, dtype=np.int64))
     needed = needed_of(window, wanted, n_frames=n_frames)
     images = np.stack([frames[number].image for number in needed.frames])
-    clip = prepare_windows(window, needed, images, None, wanted, n_frames=n_frames)[:, 0]
+    [clip] = prepare_windows(window, needed, images, None, wanted, n_frames=n_frames, crops=crops)
     return Window(first, first + max(1, n_frames - 1), frames[0].sec, end_sec, clip)
 
 

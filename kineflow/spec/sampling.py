@@ -8,8 +8,8 @@ A clip is ``frames`` indices, ``stride_frames`` apart; it covers ``span_frames``
 
 Training takes a window anywhere (:func:`random_clip`), a quick validation the middle one (:func:`centre_clip`), and
 the test protocols average over several (:func:`clips_laid_out`): spread evenly from the first frame to the last
-(:func:`uniform_clips`), each in the middle of its share of the video (:func:`spread_clips`), or all that there are
-(:func:`dense_clips`).
+(:func:`uniform_clips`), each in the middle of its share of the video (:func:`spread_clips`), as few as cover it
+(:func:`covering_clips`), or all that there are (:func:`dense_clips`).
 Where the video is shorter than the span, ``short`` names what happens::
 
     video of 5 frames, frames = 4, stride_frames = 2, the indices wanted: 0 2 4 6
@@ -29,7 +29,7 @@ import numpy as np
 from kineflow.spec.arrays import Indices
 from kineflow.storage.errors import KineflowError
 
-WindowLayout = Literal["even", "spread", "dense"]
+WindowLayout = Literal["even", "spread", "covering", "dense"]
 ShortPolicy = Literal["repeat_last", "wrap", "closer", "error"]
 
 
@@ -160,10 +160,11 @@ def dense_clips(n_frames: int, spec: ClipSpec) -> Indices:
 
 
 def clips_laid_out(n_frames: int, spec: ClipSpec, n_clips: int, layout: WindowLayout) -> Indices:
-    """Windows by their layout: ``even``, ``spread``, or ``dense``, which has no use for ``n_clips``."""
+    """Windows by their layout: ``even``, ``spread``, ``covering``, or ``dense``, which has no use for ``n_clips``."""
     if layout == "dense":
         return dense_clips(n_frames, spec)
-    return (uniform_clips if layout == "even" else spread_clips)(n_frames, spec, n_clips)
+    lay_out = {"even": uniform_clips, "spread": spread_clips, "covering": covering_clips}
+    return lay_out[layout](n_frames, spec, n_clips)
 
 
 def last_start(n_frames: int, spec: ClipSpec) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 
 from components.ingest import ingest
 from kineflow.data.ingest_settings import IngestSettings
+from kineflow.evaluation.view_protocol import centre_views
 from kineflow.models.card import ModelCard
 from kineflow.serving.predict import predict_video
 from kineflow.sets.clip_set import ClipSet
@@ -87,7 +88,8 @@ def test_answers_are_the_same(filmed: Path, modality: str) -> None:
 
     def apart(card: ModelCard) -> float:
         slow, fast = (
-            predict_video(filmed / f"{name}.mp4", Probe(channels), card, clips=3) for name in ("slow", "fast")
+            predict_video(filmed / f"{name}.mp4", Probe(channels), card, views=centre_views(3))
+            for name in ("slow", "fast")
         )
         return float(np.abs(slow - fast).max())
 

@@ -14,6 +14,7 @@ from components.select_model import select_model
 from kineflow.evaluation.protocol import score_clips
 from kineflow.evaluation.scores import Scores
 from kineflow.models.bundle import load_bundle
+from kineflow.registry.measured import read_evaluation
 from kineflow.registry.registration_settings import RegistrationSettings
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.feature_set import FeatureSet
@@ -67,7 +68,13 @@ def test_the_model_answers_videos_as_it_answered_descriptions(made, tiny_data, t
     _, out = select(made, tmp_path, clips=tmp_path / "clips")
     stored = Scores.load(out / "evaluation" / "scores" / "blend.parquet")
     network, card = load_bundle(out / "model")
-    asked = score_clips(network, card, tested, flow_set, Split.TEST, clips_per_video=2, batch_size=4)
+    views = read_evaluation(out / "evaluation", "blend").views
+    assert views is not None
+    assert views.windows == "covering"
+    asked = score_clips(
+        network, card, tested, flow_set, Split.TEST, clips_per_video=views.clips_per_video, layout=views.windows,
+        batch_size=4,
+    )  # fmt: skip
     assert stored.clip_ids == asked.clip_ids
     # Descriptions are kept in 16 bits.
     np.testing.assert_allclose(stored.probabilities(), asked.probabilities(), atol=0.02)

@@ -98,6 +98,7 @@ def read_layout(folder: Path) -> None:
 def read_video(folder: Path) -> None:
     import torch
 
+    from kineflow.evaluation.view_protocol import centre_views
     from kineflow.models.card import ModelCard
     from kineflow.serving.predict import predict_video
     from kineflow.serving.served_model import LIMITS
@@ -117,7 +118,7 @@ def read_video(folder: Path) -> None:
         (folder / "video").read_bytes(),
         Mean(),
         card,
-        clips=3,
+        views=centre_views(3),
         max_frames=LIMITS["max_video_frames"],
         max_pixels=LIMITS["max_frame_pixels"],
         max_video_pixels=LIMITS["max_video_pixels"],

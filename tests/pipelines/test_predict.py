@@ -65,10 +65,10 @@ def test_what_was_answered_is_written_where_it_is_interrupted(
 ) -> None:
     from kineflow.serving import predict
 
-    def stop(video: Path, *_: object) -> object:
+    def stop(video: Path, *_: object, **options: object) -> object:
         if video.name == "c.mp4":
             raise KeyboardInterrupt
-        return predict_video(video, *_)  # type: ignore[arg-type]
+        return predict_video(video, *_, **options)  # type: ignore[arg-type]
 
     predict_video = predict.predict_video
     monkeypatch.setattr(predict, "predict_video", stop)

@@ -9,6 +9,7 @@ from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_
 from kineflow.evaluation.report.page import write_report
 from kineflow.evaluation.report.strips import example_clips, wheel_key
 from kineflow.evaluation.results import Evaluation, write_evaluation
+from kineflow.evaluation.view_protocol import ViewProtocol
 from kineflow.sets.clip_set import ClipSet, digest_of_set
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.output_files import METRICS_FILE
@@ -27,6 +28,7 @@ def write_outputs(
     report: Path,
     title: str,
     protocol: ScoringProtocol,
+    views: ViewProtocol,
     version: str,
     examples: int,
     run_id: str | None,
@@ -40,6 +42,7 @@ def write_outputs(
         report: HTML file.
         title: Of the page.
         protocol: How clips were scored.
+        views: Of which views the scores are.
         version: Of the clips, see :func:`kineflow.sets.clip_set.clips_digest`.
         examples: Clips to show, at most.
         run_id: Of the tracked run; None outside of one.
@@ -56,7 +59,9 @@ def write_outputs(
         lineage=lineage | ({"run": run_id} if run_id else {}),
     )
     with atomic_folder(folder) as partial:
-        write_evaluation(partial, evaluation, version=version, protocol=protocol, clip_set=digest_of_set(clip_set))
+        write_evaluation(
+            partial, evaluation, version=version, protocol=protocol, views=views, clip_set=digest_of_set(clip_set)
+        )
         keep_examples(partial, evaluation, shown)
 
 

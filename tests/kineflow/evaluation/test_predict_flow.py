@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kineflow.evaluation.protocol import score_clips
+from kineflow.evaluation.view_protocol import centre_views
 from kineflow.flow.extraction.engine import extract_set
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.models.bundle import load_bundle, save_bundle
@@ -112,7 +113,7 @@ def evaluated(video: Path, card: ModelCard, folder: Path, *, clips: int, crf: in
 def test_agrees_with_the_test_protocol(video: Path, modality: str, segments: int, tmp_path: Path) -> None:
     card = card_of(modality, segments=segments)
     network = network_of(card)
-    predicted = predict_video(video, network, card, clips=5)
+    predicted = predict_video(video, network, card, views=centre_views(5))
     assert network.shapes == [(1, len(card.preprocessing.mean), 4, 32, 32)] * 5
     assert 0.02 < predicted.max() < 0.999
     np.testing.assert_allclose(predicted, evaluated(video, card, tmp_path, clips=5, crf=0), atol=1e-6)
@@ -124,26 +125,28 @@ def test_a_video_shorter_than_the_window(
     short_video: Path, modality: str, changes: dict[str, str], tmp_path: Path
 ) -> None:
     card = card_of(modality, **changes)
-    predicted = predict_video(short_video, network_of(card), card, clips=3)
+    predicted = predict_video(short_video, network_of(card), card, views=centre_views(3))
     np.testing.assert_allclose(predicted, evaluated(short_video, card, tmp_path, clips=3, crf=0), atol=1e-6)
 
 
 def test_coded_flow_makes_a_small_difference(video: Path, tmp_path: Path) -> None:
     card = card_of("flow")
-    predicted = predict_video(video, network_of(card), card, clips=5)
+    predicted = predict_video(video, network_of(card), card, views=centre_views(5))
     difference = np.abs(predicted - evaluated(video, card, tmp_path, clips=5, crf=14)).max()
     assert 0 < difference < 0.01
 
 
 def test_camera_motion_is_removed_where_it_was_in_training(video: Path) -> None:
     kept, removed = card_of("flow"), card_of("warped_flow")
-    predictions = [predict_video(video, network_of(card), card, clips=1) for card in (kept, removed)]
+    predictions = [predict_video(video, network_of(card), card, views=centre_views(1)) for card in (kept, removed)]
     assert np.abs(predictions[0] - predictions[1]).max() > 0.01
 
 
 def test_bytes_give_what_the_file_gives(video: Path) -> None:
     card = card_of("rgb_flow")
-    predictions = [predict_video(given, network_of(card), card, clips=2) for given in (video, video.read_bytes())]
+    predictions = [
+        predict_video(given, network_of(card), card, views=centre_views(2)) for given in (video, video.read_bytes())
+    ]
     np.testing.assert_array_equal(*predictions)
 
 
@@ -161,7 +164,7 @@ def test_memory_does_not_grow_with_windows(video: Path, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(module, "read_frames", counted)
     card = card_of("rgb_flow")
-    predict_video(video, network_of(card), card, clips=25)
+    predict_video(video, network_of(card), card, views=centre_views(25))
     assert max(read) <= 12  # 4 time steps 2 apart, with 4 fields around each
 
 
@@ -170,9 +173,9 @@ def test_more_flow_than_is_allowed_is_refused_before_any_is_computed(video: Path
     network = network_of(card)
     fields, pixels = 4 * 2, 48 * 64
     with pytest.raises(KineflowError, match=f"{fields * pixels} pixels of flow to compute, at 64x48"):
-        predict_video(video, network, card, clips=2, max_flow_pixels=fields * pixels - 1)
+        predict_video(video, network, card, views=centre_views(2), max_flow_pixels=fields * pixels - 1)
     assert network.shapes == []
-    predict_video(video, network, card, clips=2, max_flow_pixels=fields * pixels)
+    predict_video(video, network, card, views=centre_views(2), max_flow_pixels=fields * pixels)
 
 
 @pytest.mark.parametrize("modality", CHANNELS)
@@ -225,4 +228,4 @@ def test_bundles_predict_on_a_file(video: Path, architecture: str, tmp_path: Pat
     save_bundle(tmp_path / "b", create_model(architecture, num_classes=3, in_channels=channels, **hyper), card)
     network, loaded = load_bundle(tmp_path / "b")
     assert loaded.flow == card.flow
-    assert predict_video(video, network, loaded, clips=3).sum() == pytest.approx(1)
+    assert predict_video(video, network, loaded, views=centre_views(3)).sum() == pytest.approx(1)

@@ -20,6 +20,7 @@ from kineflow.registry.registration import register_student
 from kineflow.serving.served_model import load_video_model
 from kineflow.serving.trial import example_video, try_bundle
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 from kineflow.tracking.validation_tags import VALIDATED_SET, VALIDATION_OUTCOME
@@ -367,10 +368,30 @@ class TestFiles:
         video = own_files / "video.mp4"
         video.write_bytes(example_video(model.unwrap_python_model().card))
         assert len(top_classes(video, f"models:/{NAME}/1", 3)) == 3
-        assert set_champion("1").applied
-        folder = connect().get_model_version_download_uri(NAME, "1")
-        load_video_model(folder)
+        load_video_model(connect().get_model_version_download_uri(NAME, "1"))
+        refused = set_champion("1")
+        assert not refused.applied
+        assert "its files are not those that were registered: video_pyfunc.py is another" in refused.reasons[0]
         assert not trap.exists()
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [("uv.lock", "uv.lock was not among them"), ("requirements.txt", "requirements.txt is another")],
+    )
+    def test_what_mlflow_would_install_is_what_was_registered(self, own_files: Path, name: str, words: str) -> None:
+        """MLflow installs what requirements.txt names, or a uv.lock beside it: neither may be somebody else's."""
+        root = file_of("1", "MLmodel").parent
+        with (root / name).open("a") as stream:
+            stream.write("evil==1.0\n")
+        assert f"its files are not those that were registered: {words}" in set_champion("1").reasons[0]
+        assert set_champion("2").applied
+
+    def test_the_wheel_is_this_package_and_its_hash_is_kept(self, own_files: Path) -> None:
+        wheel = next(file_of("1", "MLmodel").parent.glob("wheels/*.whl"))
+        tag = json.loads(version("1").tags["served.files"])
+        assert tag[f"wheels/{wheel.name}"] == sha256_of(wheel)
+        wheel.write_bytes(wheel.read_bytes() + b"\0")
+        assert "whl is another" in set_champion("1").reasons[0]
 
 
 class TestHistory:

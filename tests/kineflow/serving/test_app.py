@@ -63,7 +63,7 @@ class Client:
 @pytest.fixture(scope="module")
 def classifier(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("saved") / "model"
-    save_video_model(folder, bundle, limits={"clips": 2, "max_videos": 3, "max_video_bytes": 100_000})
+    save_video_model(folder, bundle, limits={"max_videos": 3, "max_video_bytes": 100_000})
     return load_video_model(str(folder)).unwrap_python_model()
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from kineflow.evaluation.view_protocol import centre_views
 from kineflow.models.card import ModelCard
 from kineflow.serving.predict import predict_video
 from kineflow.spec.preprocessing import Preprocessing
@@ -44,7 +45,7 @@ def brightening(tmp_path: Path) -> Path:
 
 def test_averages_the_softmax_over_windows_spread_over_the_video(brightening: Path) -> None:
     network = Brightness()
-    probabilities = predict_video(brightening, network, CARD, clips=3)
+    probabilities = predict_video(brightening, network, CARD, views=centre_views(3))
 
     frames = read_frames(brightening)
     windows = uniform_clips(len(frames) - 1, ClipSpec(4, 2), 3)
@@ -65,7 +66,9 @@ def test_colours_arrive_in_the_order_that_the_network_takes(tmp_path: Path) -> N
     for order, brightest in (("rgb", 0), ("bgr", 2)):
         network = Brightness()
         wanted = dataclasses.replace(WANTED, channel_order=order)
-        predict_video(tmp_path / "red.mp4", network, dataclasses.replace(CARD, preprocessing=wanted), clips=1)
+        predict_video(
+            tmp_path / "red.mp4", network, dataclasses.replace(CARD, preprocessing=wanted), views=centre_views(1)
+        )
         assert network.seen[0].mean(dim=(0, 2, 3, 4)).argmax() == brightest
 
 
@@ -91,7 +94,7 @@ def test_agrees_with_the_test_protocol(brightening: Path) -> None:
     )  # fmt: skip
     clip_set = ClipSet(CARD.classes, (clip,), str(brightening.parent))
     scores = score_clips(Brightness(), CARD, clip_set, None, Split.TEST, clips_per_video=5, batch_size=2)
-    predicted = predict_video(brightening, Brightness(), CARD, clips=5)
+    predicted = predict_video(brightening, Brightness(), CARD, views=centre_views(5))
     np.testing.assert_allclose(predicted, np.exp(scores.logits[0]), rtol=1e-5)
 
 
@@ -123,7 +126,7 @@ def test_bounds_are_kept(brightening: Path, bound: dict[str, int]) -> None:
 def test_a_short_video_is_looked_at_once(tmp_path: Path) -> None:
     network = Brightness()
     path = clip_of(tmp_path / "short.mp4", list(range(40, 100, 10)))  # 5 time steps, fewer than a window spans
-    probabilities = predict_video(path, network, CARD, clips=10)
+    probabilities = predict_video(path, network, CARD, views=centre_views(10))
     assert len(network.seen) == 1
     np.testing.assert_allclose(probabilities, network(network.seen[0]).softmax(dim=1)[0].detach(), rtol=1e-5)
 
@@ -133,14 +136,14 @@ def test_short_videos_are_filled_up_as_in_training(tmp_path: Path, short: str, l
     levels = [40, 70, 100, 130, 160, 190]
     path, network = clip_of(tmp_path / "short.mp4", levels), Brightness()
     card = dataclasses.replace(CARD, preprocessing=dataclasses.replace(WANTED, short=short))
-    predict_video(path, network, card, clips=1)
+    predict_video(path, network, card, views=centre_views(1))
     seen = network.seen[0].mean(dim=(0, 1, 3, 4)) * 64 + 128
     np.testing.assert_allclose(seen, [levels[moment] for moment in last], atol=2)
 
 
 def test_real_clips_get_probabilities(shared_data: Path) -> None:
     for name in ("v_SoccerJuggling_g23_c01.avi", "TrumanShow_wave_f_nm_np1_fr_med_26.avi"):
-        probabilities = predict_video(shared_data / "clips" / name, Brightness(), CARD, clips=2)
+        probabilities = predict_video(shared_data / "clips" / name, Brightness(), CARD, views=centre_views(2))
         assert probabilities.sum() == pytest.approx(1)
 
 
@@ -159,7 +162,7 @@ def test_scores_of_snippets_are_averaged_before_the_softmax(brightening: Path, m
     clip_set = ClipSet(CARD.classes, (clip,), str(brightening.parent))
     scores = score_clips(Brightness(), card, clip_set, None, Split.TEST, clips_per_video=5, batch_size=2)
     network = Brightness()
-    predicted = predict_video(brightening, network, card, clips=5)
+    predicted = predict_video(brightening, network, card, views=centre_views(5))
     np.testing.assert_allclose(predicted, scores.probabilities()[0], rtol=1e-4)
     assert {tuple(seen.shape) for seen in network.seen} == {(1, 3, 4, 32, 32)}
     light = torch.stack([4 * seen.mean() for seen in network.seen]).mean()
@@ -193,7 +196,7 @@ def test_to_seek_each_window_or_to_decode_once_makes_no_difference(
     answers = []
     for forward in (False, True):
         monkeypatch.setattr(predict, "_is_cheaper_forward", lambda *_, so=forward: so)
-        answers.append(predict_video(brightening, Brightness(), card, clips=clips))
+        answers.append(predict_video(brightening, Brightness(), card, views=centre_views(clips)))
     np.testing.assert_array_equal(*answers)
 
 
@@ -214,7 +217,7 @@ class TestBounds:
         from kineflow.serving import predict
 
         monkeypatch.setattr(predict, "_is_cheaper_forward", lambda *_: False)
-        expected = predict_video(brightening, Brightness(), CARD, clips=3)
+        expected = predict_video(brightening, Brightness(), CARD, views=centre_views(3))
         sizes = []
 
         def read(*arguments: object, **options: object) -> np.ndarray:
@@ -222,9 +225,11 @@ class TestBounds:
             return read_frames(*arguments, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(predict, "read_frames", read)
-        predict_video(brightening, Brightness(), CARD, clips=3)
+        predict_video(brightening, Brightness(), CARD, views=centre_views(3))
         monkeypatch.setattr(predict, "_MOST_DECODED_PIXELS", 4 * 64 * 48 - 1)  # of a window of this video
-        np.testing.assert_allclose(predict_video(brightening, Brightness(), CARD, clips=3), expected, rtol=0.05)
+        np.testing.assert_allclose(
+            predict_video(brightening, Brightness(), CARD, views=centre_views(3)), expected, rtol=0.05
+        )
         assert sizes == [None] * 3 + [(48, 36)] * 3
 
     def test_a_picture_that_would_become_far_larger(self, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import _parse_json_data
 
+from kineflow.evaluation.view_protocol import centre_views
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import ModelCard, load_card
 from kineflow.registry.measured import Measured
@@ -66,7 +67,7 @@ def changed_card(bundle: Path, folder: Path, **changes: object) -> Path:
 @pytest.fixture(scope="module")
 def saved(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved") / "model"
-    save_video_model(folder, bundle, limits={"clips": 2, "max_videos": 3, "max_video_bytes": 100_000})
+    save_video_model(folder, bundle, limits={"max_videos": 3, "max_video_bytes": 100_000})
     return folder
 
 
@@ -92,7 +93,7 @@ def as_served(model: Any, payload: dict[str, Any]) -> pd.DataFrame:
 
 class TestAnswers:
     def test_are_those_of_the_network(self, model: Any, bundle: Path, video: bytes) -> None:
-        expected = predict_video(video, *load_bundle(bundle), clips=2)
+        expected = predict_video(video, *load_bundle(bundle), views=centre_views(2))
         [row] = model.predict(table(video)).to_dict("records")
         assert list(row["probabilities"]) == list(CLASSES)
         np.testing.assert_allclose(list(row["probabilities"].values()), expected, rtol=1e-5)
@@ -223,7 +224,7 @@ class TestFlow:
 
     @pytest.mark.slow
     def test_a_fresh_process_answers_as_this_one(self, flow_bundle: Path, tmp_path: Path) -> None:
-        save_video_model(tmp_path / "model", flow_bundle, limits={"clips": 2})
+        save_video_model(tmp_path / "model", flow_bundle, limits={})
         video = tmp_path / "clip.mp4"
         video.write_bytes(example_video(load_card(flow_bundle)))
         script = (
@@ -237,7 +238,7 @@ class TestFlow:
             capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        expected = predict_video(video, *load_bundle(flow_bundle), clips=2)
+        expected = predict_video(video, *load_bundle(flow_bundle), views=centre_views(2))
         np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, rtol=1e-4)
 
     def test_it_needs_the_compiler_of_the_flow(self, flow_bundle: Path, saved: Path, tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ class TestFiles:
 
     def test_limits_are_stored_with_the_model(self, model: Any) -> None:
         assert model.unwrap_python_model().limits == LIMITS | {
-            "clips": 2, "max_videos": 3, "max_video_bytes": 100_000
+            "max_videos": 3, "max_video_bytes": 100_000
         }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from kineflow.spec.sampling import (
     ClipSpec,
     centre_clip,
     clips_laid_out,
+    covering_clips,
     dense_clips,
     random_clip,
     spread_clips,
@@ -123,6 +124,7 @@ def test_a_layout_is_named(n_frames, spec, n_clips):
     for layout, expected in (
         ("even", uniform_clips(n_frames, spec, n_clips)),
         ("spread", spread_clips(n_frames, spec, n_clips)),
+        ("covering", covering_clips(n_frames, spec, n_clips)),
         ("dense", dense_clips(n_frames, spec)),
     ):
         indices = clips_laid_out(n_frames, spec, n_clips, layout)
