@@ -19,8 +19,8 @@ def choose_backbone(
 ) -> StepResult:
     """Choose the stream whose network looks at the frames.
 
-    What it sees of a frame is decided here too. A recipe's graph is the same whatever its parameters, and this is where
-    the stream is decided that a recipe of one stream looks at.
+    What it sees of a frame is decided here too. A recipe's graph is the same whatever the values of its parameters, and
+    this is where the stream is decided that a recipe of one stream looks at.
 
     Args:
         rgb: Bundle of a TSN, by the step pretrain_tsn; so are the other two.

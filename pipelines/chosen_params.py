@@ -125,11 +125,8 @@ def _source(root: str, project: Path) -> str:
 
 def _selection(surveyed: Surveyed, name: str) -> list[Setting]:
     groups = len({clip.listed.group for clip in surveyed.clips})
-    described = surveyed.choices.descriptor
     return [
-        Setting("descriptor", "backbone", described.value.backbone),
-        Setting("descriptor", "frames", described.value.frames, described.why),
-        Setting("descriptor", "crop", described.value.crop, "the whole frame, squashed"),
+        *_descriptor(surveyed),
         Setting("selection", "folds", surveyed.folds, f"of {groups} groups; every clip is tested once"),
         Setting("registration", "name", name),
         Setting("registration", "primary_metric", "top1"),
@@ -137,8 +134,18 @@ def _selection(surveyed: Surveyed, name: str) -> list[Setting]:
     ]
 
 
+def _descriptor(surveyed: Surveyed) -> list[Setting]:
+    described = surveyed.choices.descriptor
+    return [
+        Setting("descriptor", "backbone", described.value.backbone),
+        Setting("descriptor", "frames", described.value.frames, described.why),
+        Setting("descriptor", "crop", described.value.crop, "the whole frame, squashed"),
+    ]
+
+
 def _training(surveyed: Surveyed, name: str) -> list[Setting]:
     choices = surveyed.choices
+    linear = ["blend"] if choices.blend.value else []
     size, unlabelled = choices.network.value, any(c.listed.split is Split.UNLABELLED for c in surveyed.clips)
     return [
         Setting("network", "architecture", "s3d_g"),
@@ -158,12 +165,13 @@ def _training(surveyed: Surveyed, name: str) -> list[Setting]:
             choices.batch.value if unlabelled else 0,
             "" if unlabelled else "there are no unlabelled clips",
         ),
+        *(_descriptor(surveyed) if linear else []),
         Setting("evaluation", "clips_per_video", choices.views.value, choices.views.why),
         Setting("evaluation", "batch_size", 2 * choices.batch.value),
         Setting("evaluation", "student", "student"),
-        Setting("evaluation", "choose_among", ["plain", "distilled", "student"], "the best on val is registered"),
+        Setting("evaluation", "choose_among", [*linear, "plain", "distilled", "student"], choices.blend.why),
         Setting("evaluation", "baseline", "plain"),
-        Setting("evaluation", "fusion", [{"models": ["teacher", "student"]}]),
+        Setting("evaluation", "fusion", [{"models": [each, "student"]} for each in ("teacher", *linear)]),
         Setting("registration", "name", name),
         Setting("registration", "primary_metric", "top1"),
         Setting("registration", "above_baselines", True, "only what is shown to beat every trivial baseline"),

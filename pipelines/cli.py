@@ -334,10 +334,9 @@ def _published(outcome: Outcome, uri: str, recipe: str, run_id: str) -> str:
 
 
 def _checked(recipe: str, params: Path) -> dict[str, object]:
-    from pipelines.dag.graph import graph_of
-    from pipelines.dag.params import load_params
+    from pipelines.dag.params import graph_for, load_params
 
-    return load_params(graph_of(recipe), params)
+    return load_params(graph_for(recipe, params), params)
 
 
 def _prepare_tracking() -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError, raise_together
-from pipelines.dag.graph import Graph, Task, graph_of
-from pipelines.dag.params import load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.graph import Graph, Task
+from pipelines.dag.params import graph_for, load_cluster, load_params, local_inputs, schema_of
 
 if TYPE_CHECKING:
     from kineflow.data.layouts.rows import ListedClip
@@ -70,7 +70,7 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     Raises:
         KineflowError: Parameters are invalid; or anything else stands in the way, all of it in one message.
     """
-    graph = graph_of(recipe)
+    graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
     faults: list[KineflowError] = []
     for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
@@ -166,7 +166,7 @@ def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[Kineflow
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
     """What the lists name, and what steps will ask for of it."""
     from kineflow.data.ingest_settings import IngestSettings
-    from kineflow.selection.settings import SelectSettings
+    from kineflow.selection.settings import BlendSettings, SelectSettings
 
     for task, key, _ in plan.sections(IngestSettings):
         values = plan.values[key]
@@ -181,18 +181,19 @@ def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
                         where=where,
                         remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
                     )
-            if listed and any(plan.sections(SelectSettings)):
-                yield from _groups_for_folds(listed, where)
+            for _, _, kind in plan.sections(BlendSettings) if listed else ():
+                yield from _groups_for_folds(listed, where, train_alone=not issubclass(kind, SelectSettings))
             return
 
 
-def _groups_for_folds(listed: Sequence[ListedClip], where: str) -> Iterator[KineflowError]:
+def _groups_for_folds(listed: Sequence[ListedClip], where: str, *, train_alone: bool) -> Iterator[KineflowError]:
     """A class that folds of whole groups cannot judge."""
     from kineflow.selection.groups import require_groups
     from kineflow.spec.split import Split
 
     labelled = [clip for clip in listed if clip.label is not None]
-    learnt_from = [(clip.label, clip.group) for clip in labelled if clip.split is not Split.TEST]
+    splits = {Split.TRAIN} if train_alone else {Split.TRAIN, Split.VAL}
+    learnt_from = [(clip.label, clip.group) for clip in labelled if clip.split in splits]
     try:
         require_groups(learnt_from, sorted({clip.label for clip in labelled if clip.label}), where=where)
     except KineflowError as error:

@@ -11,8 +11,8 @@ from pathlib import Path
 from components.dvc.dvc_command import run_dvc_command
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
-from pipelines.dag.graph import graph_of
-from pipelines.dag.params import given_keys, schema_of
+from pipelines.dag.graph import graph_of, whole_graph
+from pipelines.dag.params import given_keys, graph_for, schema_of
 from pipelines.dag.recipes import load_pipeline, recipe_names
 from pipelines.dag.sources import ROOT
 from pipelines.engines.workspace import PARAMS_FILE, RUNS
@@ -177,13 +177,18 @@ def recipe_of(params_file: Path) -> str:
 
 def _is_of(params_file: Path, recipe: str) -> bool:
     """Whether a parameter file is of a recipe: it has all of its sections, or some that no other recipe has."""
-    return _fitting(params_file) == [recipe] or set(given_keys(params_file)) == set(schema_of(graph_of(recipe)))
+    return _fitting(params_file) == [recipe] or set(given_keys(params_file)) == set(
+        schema_of(graph_for(recipe, params_file))
+    )
 
 
 def _fitting(params_file: Path) -> list[str]:
-    """Recipes that know all sections of a parameter file."""
+    """Recipes that know all sections of a parameter file; those with optional steps, where no recipe does without."""
     sections = set(given_keys(params_file))
-    return [name for name in recipe_names() if sections <= set(schema_of(graph_of(name)))]
+    for graph in (graph_of, whole_graph):
+        if fitting := [name for name in recipe_names() if sections <= set(schema_of(graph(name)))]:
+            return fitting
+    return []
 
 
 def _set_up_dvc(folder: Path) -> None:

@@ -15,7 +15,7 @@ from components.frontend.docstrings import documented
 from components.frontend.section_help import keys_of
 from kineflow.storage.config import Params
 from kineflow.storage.files import atomic_file
-from pipelines.dag.graph import graph_of
+from pipelines.dag.graph import graph_of, whole_graph
 from pipelines.dag.params import CLUSTER, schema_of
 from pipelines.dag.recipes import recipe_names
 from pipelines.dag.sources import ROOT
@@ -31,6 +31,7 @@ Made from the code by `make reference`; do not edit.
 
 - [Commands](#commands): `kineflow … --help` says the same.
 - [Recipes](#recipes): the sections of each one's parameter file. One may be left out where no key of it is required.
+  Optional steps are there where the file has the section of one of them.
 - [Steps](#steps): what each reads and writes; `python -m components.<step> --help` says the same.
 - [Sections](#sections): every key of every section, with its type, range, default and meaning.
 
@@ -66,9 +67,14 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Iterator[
 
 def _recipes() -> Iterator[str]:
     for recipe in recipe_names():
-        graph = graph_of(recipe)
+        graph, always = whole_graph(recipe), graph_of(recipe).parameters
         rows = [
-            (f"`{key}`", _link(kind), ", ".join(task.name for task in graph.tasks if key in task.sections.values()))
+            (
+                f"`{key}`",
+                _link(kind),
+                ", ".join(task.name for task in graph.tasks if key in task.sections.values())
+                + ("" if key in always else " (an optional step)"),
+            )
             for key, kind in schema_of(graph).items()
         ]
         rows.append((f"`{CLUSTER}`", "[ClusterParams](#clusterparams)", "`kineflow submit`; may be left out"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kineflow.storage.errors import KineflowError
-from pipelines.dag.graph import Graph, Produced, Task, graph_of
+from pipelines.dag.graph import Graph, Produced, Task
 from pipelines.engines.dvc_stages import output_path
 from pipelines.engines.workspace import Workspace
 from pipelines.label import NEEDS_CSV
@@ -59,10 +59,10 @@ def suggest(recipe: str, params: Path, project: Path, *, clips: int, pool: int, 
     from kineflow.labelling.asking import ask
     from kineflow.labelling.page import check_replaceable, write_labelling
     from kineflow.sets.clip_set import ClipSet
-    from pipelines.dag.params import load_params
+    from pipelines.dag.params import graph_for, load_params
 
     check_replaceable(folder)  # before minutes of work
-    graph = graph_of(recipe)
+    graph = graph_for(recipe, params)
     workspace = Workspace.of(recipe, params, project)
     values = load_params(graph, params)
     run = run_files(graph, workspace)
@@ -107,7 +107,6 @@ def run_files(graph: Graph, workspace: Workspace) -> RunFiles:
         raise KineflowError(f"the recipe {graph.recipe} registers no model", remedy="name one that does, as few_clips")
     made, evaluation = register.paths("model")[0], register.paths("evaluation")[0]
     judged = tasks[evaluation.task]
-    trained = _trained(tasks[made.task], tasks)
 
     def path(produced: Produced) -> Path:
         return output_path(workspace, tasks[produced.task], produced.output)
@@ -122,19 +121,31 @@ def run_files(graph: Graph, workspace: Workspace) -> RunFiles:
             where=workspace.params_file,
             remedy=f"run it first: kineflow run {graph.recipe}",
         )
+    trained = _trained(tasks[made.task], tasks)
+    described = _described(trained, model)
+    taught = () if described else (read_by(task, "teacher") for task in trained)
     return RunFiles(
         clips=clips,
         flow=read_by(judged, "flow"),
         model=model,
         scores={file.stem: file for file in sorted((scores / SCORES_FOLDER).glob("*.parquet"))},
-        teacher=next(filter(None, (read_by(task, "teacher") for task in trained)), None),
-        descriptor=read_by(judged, "descriptor"),
+        teacher=next(filter(None, taught), None),
+        descriptor=read_by(described, "descriptor") if described else None,
     )
 
 
 def _trained(task: Task, tasks: Mapping[str, Task]) -> list[Task]:
     """The tasks that a model can be of: where one is chosen among several, theirs."""
     return [tasks[each.task] for each in task.paths("models")] if "models" in task.inputs else [task]
+
+
+def _described(trained: Sequence[Task], model: Path) -> Task | None:
+    """The task that the model is of, where that learns from descriptions."""
+    from kineflow.models.card import load_card
+
+    task = next((task for task in trained if "descriptor" in task.inputs), None)
+    is_its = task and (len(trained) == 1 or load_card(model).name == task.constants["name"])
+    return task if is_its else None
 
 
 def told(done: Suggested, recipe: str, option: str = "") -> list[str]:

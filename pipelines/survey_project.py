@@ -11,7 +11,7 @@ from pathlib import Path
 from kineflow.selection.settings import MOST_FOLDS
 from kineflow.storage.errors import KineflowError
 from kineflow.survey.clips_csv import write_clips
-from kineflow.survey.estimate import TRAINING
+from kineflow.survey.estimate import CHOOSING, TRAINING
 from kineflow.survey.survey import Surveyed, Wanted, survey_videos
 from pipelines.chosen_params import (
     CLIPS_FILE,
@@ -96,7 +96,7 @@ def survey_project(folder: Path, wanted: Wanted, recipe: str = "") -> SurveyedPr
 def _without_training(surveyed: Surveyed, recipe: str) -> Surveyed:
     """What is known where a recipe's networks and steps are its demo's, of which no time is known."""
     choices, estimate = surveyed.choices, surveyed.choices.estimate
-    parts = tuple(part for part in estimate.parts if part.what not in TRAINING)
+    parts = tuple(part for part in estimate.parts if part.what not in (*CHOOSING, *TRAINING))
     warning = f"networks and steps are those of {recipe}'s demo, and what they take is not estimated"
     return dataclasses.replace(
         surveyed,

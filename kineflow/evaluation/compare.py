@@ -96,7 +96,7 @@ def compare_models(
     choice = None
     if settings.choose_among:
         candidates = [on_val[name] for name in settings.choose_among]
-        choice = choose_on_val(candidates, [clip.group for clip in compared_on_val])
+        choice = choose_on_val(candidates)
         student = choice.winner
     by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(

@@ -122,26 +122,6 @@ def _sum(differences: Values) -> float:
     return float(differences.clip(0).sum())
 
 
-def standard_error(values: Values, groups: Groups = None) -> float:
-    """Standard error of a mean; by group, and never below that of independent clips. Infinite for one clip or group.
-
-    Args:
-        values: ``[N]``, N at least 1.
-        groups: Of the clips, ``N``; None: clips are independent.
-    """
-    apart = values - values.mean()
-    each = [np.arange(len(values))]
-    if groups is not None and groups_repeat(groups):
-        each.append(np.unique(np.asarray(groups), return_inverse=True)[1])
-    errors = []
-    for places in each:
-        sums = np.bincount(places, apart)
-        if len(sums) < 2:
-            return math.inf
-        errors.append(math.sqrt(float((sums**2).sum()) * len(sums) / (len(sums) - 1)) / len(values))
-    return max(errors)
-
-
 def _paired(better: float, worse: float, total: int, confidence: float) -> Interval:
     if not better and not worse:
         # No difference was seen: a share of clips below this may differ all the same, either way.

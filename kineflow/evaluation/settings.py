@@ -71,8 +71,8 @@ class EvaluateSettings(Params):
         fusion: Late fusions to report, each of other models.
         imported: Scores of other tools, such as IDT's, that fusions may name.
         student: Name of the model that the report is about; absent: the first one.
-        choose_among: Names of models, the simplest first. The one with the lowest loss on ``val`` becomes the student,
-            or the first whose loss is within one standard error of that. Empty: the student is the one named.
+        choose_among: Names of models. The one with the lowest loss on ``val`` becomes the student; of equal ones, the
+            first. Empty: the student is the one named.
         baseline: Name of the model that it is compared with; absent: none.
         examples: Clips that the report shows.
         baselines: Score trivial baselines too (how often each class occurs, how much moves, one frame, length and size

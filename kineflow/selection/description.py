@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def describe(
 
 
 def read_described(
-    features: FeatureSet, clips: Sequence[Clip], clip_set: ClipSet, blocks: dict[str, slice]
+    features: FeatureSet, clips: Sequence[Clip], clip_set: ClipSet, blocks: Mapping[str, slice]
 ) -> Described:
     """The descriptions of clips as arrays.
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from kineflow.evaluation.baselines.classifier import class_prior, fit_baseline, one_thread, probabilities_of
 from kineflow.evaluation.baselines.features import baseline_features
@@ -22,24 +20,18 @@ from kineflow.evaluation.label_efficiency import label_efficiency
 from kineflow.evaluation.results import FOLDS, Evaluated, Evaluation
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.view_protocol import ViewProtocol
-from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard
-from kineflow.models.clip_descriptor import ClipDescriptor, channels_of_groups
+from kineflow.models.clip_descriptor import ClipDescriptor
 from kineflow.selection.blending import Model, folds_of
 from kineflow.selection.described import Described, Matrix
-from kineflow.selection.description import blocks_of, check_same_network, read_described
-from kineflow.selection.groups import require_groups
-from kineflow.selection.judging import Choice, choose, judge_by_folds
+from kineflow.selection.description import read_described
+from kineflow.selection.fitting import described_clips, fit_blend_on, input_of_family
+from kineflow.selection.judging import judge_by_folds
 from kineflow.selection.label_shares import judged_by_share, shares_by_folds
 from kineflow.selection.settings import SelectSettings
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureSet
-from kineflow.spec.descriptors import input_of, of_flow
-from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
-from kineflow.spec.status import Status
-from kineflow.storage.errors import KineflowError
-from kineflow.training.model_cards import with_clips
 
 _LEAST_LOG = np.log(1e-12)
 
@@ -81,34 +73,14 @@ def select(
         KineflowError: Descriptions are another network's, or of clips at another rate; a class cannot be judged, or no
             family can be used.
     """
-    check_same_network(features, descriptor)
-    clip_set.require_fps(features.source.preprocessing.fps, of=f"descriptions by {features.source.name!r}")
-    network, card = load_bundle(descriptor)
-    if not isinstance(network, ClipDescriptor):
-        raise KineflowError(
-            f"{card.architecture} describes no clips", where=descriptor, remedy="pass the output of pretrain_descriptor"
-        )
-    blocks = blocks_of(network)
-    families = [family for name in settings.families if set(family := tuple(name.split("+"))) <= set(blocks)]
-    if not families:
-        raise KineflowError(
-            f"of the families {', '.join(settings.families)} none can be used: there is {', '.join(blocks)}",
-            remedy="name families of these, or give pretrain_descriptor a backbone",
-        )
-    described = {clip_id for clip_id, entry in features.entries.items() if entry.status is Status.OK}
-    known = [clip for clip in clip_set.usable(Split.TRAIN, Split.VAL, Split.TEST) if clip.clip_id in described]
+    known = described_clips(clip_set, features)
     learnt_from = [clip for clip in known if clip.split is not Split.TEST]
     tested = [clip for clip in known if clip.split is Split.TEST]
-    if not learnt_from:
-        raise KineflowError("there is no labelled clip to learn from", remedy="give some clips a label and split train")
-    require_groups([(clip.label, clip.group) for clip in learnt_from], clip_set.classes)
-    clips = read_described(features, learnt_from, clip_set, blocks)
+    fitted = fit_blend_on(learnt_from, clip_set, features, descriptor, settings, name=settings.name, seed=seed)
+    clips, choice, card, families = fitted.learnt_from, fitted.choice, fitted.card, fitted.families
     how = {"members": settings.members, "folds": settings.folds, "seed": seed}
-    with one_thread():
-        choice = choose(clips, families, settings.strengths, **how)
-    card = _card(card, choice, clip_set, features, settings.name)
     if tested:
-        on_test = read_described(features, tested, clip_set, blocks)
+        on_test = read_described(features, tested, clip_set, clips.blocks)
         like = _unscored(tested, clip_set, Split.TEST.value)
         blend, single = choice.model.scores(on_test), {f: model.scores(on_test) for f, model in choice.single.items()}
         trivial = trivial_baselines(clip_set, like, seed=seed)
@@ -137,53 +109,12 @@ def select(
         groups=groups,
         label_efficiency=label_efficiency(shares, groups),
     )
-    return Outcome(
-        _network(network, choice.model, len(clip_set.classes)),
-        card,
-        evaluation,
-        tuple(tested or learnt_from),
-        tuple(member.name for member in choice.members),
-        ViewProtocol(max(entry.time_steps for entry in features.entries.values()), "covering"),
-    )
-
-
-def _network(described_by: ClipDescriptor, model: Model, classes: int) -> ClipDescriptor:
-    """The network of the model's groups alone, with its classifier."""
-    backbone = described_by.backbone if {"appearance", "change"} & set(model.family) else None
-    network = ClipDescriptor(
-        model.family, num_classes=classes, in_channels=channels_of_groups(model.family), backbone=backbone
-    )
-    network.image_mean.copy_(described_by.image_mean)
-    network.image_std.copy_(described_by.image_std)
-    classifier = network.classifier
-    assert isinstance(classifier, nn.Linear)
-    with torch.no_grad():
-        classifier.weight.copy_(torch.from_numpy(model.linear.weight.T))
-        classifier.bias.copy_(torch.from_numpy(model.linear.bias))
-    return network
-
-
-def _card(descriptor: ModelCard, choice: Choice, clip_set: ClipSet, features: FeatureSet, name: str) -> ModelCard:
-    family, window = choice.model.family, descriptor.preprocessing
-    card = dataclasses.replace(
-        descriptor,
-        name=name,
-        classes=clip_set.classes,
-        hyperparameters={**descriptor.hyperparameters, "groups": "+".join(family)},
-        preprocessing=_input_of(family, window, clip_set.fps),
-        lineage={**descriptor.lineage, "families": ", ".join(member.name for member in choice.members)},
-        flow=features.source.flow if of_flow(family) else None,
-    )
-    return with_clips(card, clip_set)
-
-
-def _input_of(family: tuple[str, ...], window: Preprocessing, fps: float) -> Preprocessing:
-    sees = input_of(family, frames=window.frames, stride_frames=window.stride_frames, crop=window.crop)
-    return dataclasses.replace(sees, fps=fps)
+    views = ViewProtocol(max(entry.time_steps for entry in features.entries.values()), "covering")
+    return Outcome(fitted.network, card, evaluation, tuple(tested or learnt_from), fitted.members, views)
 
 
 def _evaluated(name: str, scores: Matrix, like: Scores, model: Model, card: ModelCard) -> Evaluated:
-    sees = _input_of(model.family, card.preprocessing, card.preprocessing.fps)
+    sees = input_of_family(model.family, card.preprocessing, card.preprocessing.fps)
     return Evaluated(
         scores=_scored(like, name, scores),
         modality=sees.modality,

@@ -30,7 +30,7 @@ class DescribeSettings(Params):
     project the set itself."""
 
 
-class SelectSettings(Params):
+class BlendSettings(Params):
     """How families of descriptors are compared by folds, and what is made of the best."""
 
     folds: int = Field(5, ge=2, le=MOST_FOLDS)
@@ -55,6 +55,26 @@ class SelectSettings(Params):
     members: int = Field(3, ge=1, le=8)
     """The best families whose logits are averaged into the model."""
 
+    @field_validator("families")
+    @classmethod
+    def _there_are_such_groups(cls, families: tuple[str, ...]) -> tuple[str, ...]:
+        with faults_of_a_key():
+            ordered = tuple("+".join(split_groups(family)) for family in families)
+        if not ordered or len(set(ordered)) < len(ordered):
+            raise ValueError("name at least one family, each once")
+        return ordered
+
+    @field_validator("strengths")
+    @classmethod
+    def _there_is_one(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
+        if not strengths:
+            raise ValueError("name at least one")
+        return tuple(sorted(set(strengths)))
+
+
+class SelectSettings(BlendSettings):
+    """How families of descriptors are compared by folds, what is made of the best, and how all of them are reported."""
+
     name: str = Field("blend", min_length=1)
     """Of the model."""
 
@@ -69,24 +89,8 @@ class SelectSettings(Params):
             words = f"{self.folds} folds of whole groups; chosen and fitted anew in each, judged on clips held out"
         return ScoringProtocol(words, {"split": split, "folds": 0 if split == "test" else self.folds})
 
-    @field_validator("families")
-    @classmethod
-    def _there_are_such_groups(cls, families: tuple[str, ...]) -> tuple[str, ...]:
-        with faults_of_a_key():
-            ordered = tuple("+".join(split_groups(family)) for family in families)
-        if not ordered or len(set(ordered)) < len(ordered):
-            raise ValueError("name at least one family, each once")
-        return ordered
-
     @model_validator(mode="after")
     def _its_name_is_its_own(self) -> Self:
         if self.name in {" and ".join(family.split("+")) for family in self.families}:
             raise ValueError(f"name: {self.name!r} is that of a family")
         return self
-
-    @field_validator("strengths")
-    @classmethod
-    def _there_is_one(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        if not strengths:
-            raise ValueError("name at least one")
-        return tuple(sorted(set(strengths)))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from kineflow.selection.settings import DescribeSettings
 from kineflow.spec.preprocessing import Fit
+from kineflow.spec.split import Split
 from kineflow.spec.tvl1 import Preset
 from kineflow.survey import rules
 from kineflow.survey.costs import LONGEST_SEC, Costs, Trial, measure_costs
@@ -20,6 +21,7 @@ from kineflow.survey.rules import Chosen, Descriptor, NetworkSize, Steps, Window
 from kineflow.survey.survey_set import SeenClip, quantile_of
 
 _STEPS_OF_D3D = 10
+_STEPS_OF_BLEND = 3
 _STEPS_OF_FOLDS = 5
 _TRIED = 5
 _MB_UNTRIED = 40.0
@@ -33,7 +35,8 @@ class Choices:
     Attributes:
         fps, short_side, preset, bound_px, flow_std, fit: See :mod:`kineflow.survey.rules`.
         window, network, batch, steps, precision, cache_mb, flip, monitor, views: See there; of a recipe that trains.
-        descriptor: Of a recipe that chooses by folds.
+        descriptor: Of a linear model on descriptions.
+        blend: Whether there is one beside networks.
         workers: Videos at a time.
         estimate: Time and memory.
         costs: What was measured for it.
@@ -55,6 +58,7 @@ class Choices:
     monitor: Chosen[Literal["top1", "loss"]]
     views: Chosen[int]
     descriptor: Chosen[Descriptor]
+    blend: Chosen[bool]
     workers: Chosen[int]
     estimate: Estimate
     costs: Costs
@@ -101,7 +105,7 @@ def choose(
     names = tuple(dict.fromkeys(clip.listed.source for clip in short[:: max(1, len(short) // _TRIED)]))[:_TRIED]
     costs = measure_costs(
         Trial(root, names, side.value, fps.value, preset.value, bound.value,
-              None if folds else size.value, described.value if folds else None, window.value, trial_batch)
+              None if folds else size.value, described.value, window.value, trial_batch)
     )  # fmt: skip
     batch = rules.batch(machine, costs.mb_per_clip or _MB_UNTRIED, train_clips)
     precision = rules.precision(costs.bf16_speedup)
@@ -110,19 +114,26 @@ def choose(
         step_sec /= costs.bf16_speedup
 
     before = before_training(costs, volume_of(clips, side.value, fps.value), machine)
-    starts = RunPart("starting", START_SEC * (_STEPS_OF_FOLDS if folds else _STEPS_OF_D3D), "imports and bookkeeping")
+    lasts = described.value.frames / rate
+    windows = sum(
+        min(_MOST_WINDOWS, max(1, math.ceil(clip.header.seconds / lasts)))
+        for clip in clips
+        if folds or clip.listed.label is not None
+    )
+    linear = choosing(costs, windows, bool(described.value.backbone), machine, nested=bool(folds))
+    train = [(clip.listed.label, clip.listed.group) for clip in clips if clip.listed.split is Split.TRAIN]
+    blend = rules.blend(train, sum(part.seconds for part in linear), budget_sec)
+    if folds or blend.value:
+        before = (*before, *linear)
+    started = _STEPS_OF_FOLDS if folds else _STEPS_OF_D3D + _STEPS_OF_BLEND * blend.value
+    starts = RunPart("starting", START_SEC * started, "imports and bookkeeping")
     left = budget_sec - sum(part.seconds for part in before) - starts.seconds
     steps = rules.steps(train_clips, batch.value, left, step_sec)
     stored_mb = side.value * side.value * aspect * 3 * median_sec * rate / 2**20
     cache = rules.cache_mb(stored_mb * (5 / 3), len(clips), machine)  # flow has two channels beside RGB's three
-    if folds:
-        lasts = described.value.frames / rate
-        windows = sum(min(_MOST_WINDOWS, max(1, math.ceil(clip.header.seconds / lasts))) for clip in clips)
-        rest: tuple[RunPart, ...] = choosing(costs, windows, bool(described.value.backbone), machine)
-        memory = costs.peak_mb
-    else:
-        rest = training(step_sec, steps.value, machine) if step_sec else ()
-        memory = costs.peak_mb + cache.value
+    trains = step_sec and not folds
+    networks = training(step_sec, steps.value, machine) if trains else ()
+    memory = costs.peak_mb + (0 if folds else cache.value)
     return Choices(
         fps=fps,
         short_side=side,
@@ -140,8 +151,9 @@ def choose(
         monitor=rules.monitor(val_clips),
         views=rules.views(median_sec, ((window.value.frames - 1) * window.value.stride_frames + 1) / rate),
         descriptor=described,
+        blend=blend,
         workers=Chosen(machine.cores, str(machine)),
-        estimate=Estimate((*before, *rest, starts), memory),
+        estimate=Estimate((*before, *networks, starts), memory),
         costs=costs,
     )
 

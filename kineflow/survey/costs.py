@@ -39,7 +39,7 @@ class Trial:
         short_side, fps: Of the stored form; ``fps`` 0 keeps the rate.
         preset, bound_px: Of flow.
         network: To train a few steps of; None trains none.
-        descriptor: To describe a window with, in its place; None describes none.
+        descriptor: To describe a window with; None describes none.
         window: That it sees.
         batch: Clips a step.
     """

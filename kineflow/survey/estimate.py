@@ -15,8 +15,12 @@ flow compiles for 6 s on a CPU."""
 TRAINING = ("teacher", "students")
 """What the parts of :func:`training` are called."""
 
+CHOOSING = ("descriptions", "selection")
+"""What the parts of :func:`choosing` are called."""
+
 _DISTIL = 1.3
 _FITS_SEC = {True: 0.06, False: 0.02}  # a window, as measured, by whether there are features of images
+_UNNESTED = 0.2  # of that, where the folds of one choice are all
 _USUAL_INGEST, _USUAL_FLOW = 0.01, 1.0  # CPU seconds a million pixels, as measured
 
 
@@ -100,19 +104,21 @@ def training(step_sec: float, steps: Steps, machine: Machine) -> tuple[RunPart, 
     )
 
 
-def choosing(costs: Costs, windows: int, images: bool, machine: Machine) -> tuple[RunPart, ...]:
-    """Describing all windows, and folds within folds over all families of descriptors.
+def choosing(costs: Costs, windows: int, images: bool, machine: Machine, *, nested: bool) -> tuple[RunPart, ...]:
+    """Describing all windows, and folds over all families of descriptors.
 
     Args:
         costs: Of this machine.
         windows: Of all labelled clips.
         images: Whether a network for images describes them too.
         machine: This one.
+        nested: Whether folds within folds judge too, and not a network's evaluation.
     """
     fits, described = _FITS_SEC[images] * windows, windows * costs.window_cpu_sec
+    one, other = CHOOSING
     return (
-        RunPart("descriptions", described / machine.cores, f"{windows:,} windows", described),
-        RunPart("selection", fits, "folds within folds"),
+        RunPart(one, described / machine.cores, f"{windows:,} windows", described),
+        RunPart(other, fits if nested else fits * _UNNESTED, "folds within folds" if nested else "folds"),
     )
 
 

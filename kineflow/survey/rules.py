@@ -32,6 +32,7 @@ _SAME_RATE = 0.05
 _SIDES = (64, 96, 128, 160, 192, 224, 256)
 _MOST_PX = {True: 256, False: 128}  # by whether there is a GPU
 _FLOW_SHARE = 0.1  # of the budget, at most, for computing flow
+_BLEND_SHARE = 0.2  # of the budget, at most, for a linear model beside networks
 _BOUNDS_PX = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0)
 _SMALL_MOTION_PX = 4.0
 _CENTRE_HOLDS = 0.8
@@ -241,6 +242,24 @@ def descriptor(seconds: float, fps: float, side: int) -> Chosen[Descriptor]:
     return Chosen(
         Descriptor(frames, min(side, _MOST_CROP), backbone), f"{frames / fps:.2g} s at {fps:.3g} fps; {looks}"
     )
+
+
+def blend(train: Sequence[tuple[str | None, str]], seconds: float, budget_sec: float) -> Chosen[bool]:
+    """Whether networks have to beat a linear model on descriptions: unless folds cannot choose one, or it costs much.
+
+    Args:
+        train: Label and group of each clip that is learnt from.
+        seconds: It takes.
+        budget_sec: For the whole run.
+    """
+    groups: dict[str | None, set[str]] = {}
+    for label, group in train:
+        groups.setdefault(label, set()).add(group)
+    if lone := sorted(str(label) for label, of_it in groups.items() if len(of_it) < 2):
+        return Chosen(False, f"no linear blend beside them: {lone[0]} has one group in train, and folds want two")
+    if seconds > _BLEND_SHARE * budget_sec:
+        return Chosen(False, f"no linear blend beside them: its {seconds / 60:.0f} min are over a fifth of the budget")
+    return Chosen(True, "the best on val is registered, the simplest of equals")
 
 
 @dataclass(frozen=True)

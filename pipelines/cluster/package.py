@@ -57,7 +57,7 @@ def compile_for_cluster(
         raise KineflowError(
             "no image is named", where="cluster.image", remedy="build and push one, and name it by its digest"
         )
-    graph = graph_of(recipe)
+    graph = graph_of(recipe, params)
     placed = place_data(graph, params, cluster, data)
     traced = _trace(graph, placed, cluster, data, caching=caching)
     spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
@@ -76,7 +76,7 @@ def _trace(
 
     from components.frontend.kfp_components import close_run, fetch_data
 
-    recipe = load_pipeline(graph.recipe)
+    recipe = load_pipeline(graph.recipe, params)
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
     of_the_whole = {PARAMS: json.dumps(params, sort_keys=True)}
     known = {task.name: task for task in graph.tasks}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
 from components.frontend.contract import Signature, load_step
 from components.frontend.kfp import fold_slots, module_in
+from pipelines.dag.optional import optional_sections
 from pipelines.dag.recipes import load_pipeline
 
 METRICS = "system.Metrics"
@@ -71,13 +72,22 @@ class Graph:
     parameters: tuple[str, ...]
 
 
-def graph_of(recipe: str) -> Graph:
+def graph_of(recipe: str, given: Collection[str] = ()) -> Graph:
     """The DAG of a recipe.
+
+    Args:
+        recipe: Its name.
+        given: Keys of a parameter file; its optional steps are there where the file has a section of theirs.
 
     Raises:
         KineflowError: No such recipe.
     """
-    return read_graph(recipe, load_pipeline(recipe).pipeline_spec)
+    return read_graph(recipe, load_pipeline(recipe, given).pipeline_spec)
+
+
+def whole_graph(recipe: str) -> Graph:
+    """The DAG of a recipe with all of its optional steps."""
+    return graph_of(recipe, optional_sections(load_pipeline(recipe)))
 
 
 def read_graph(recipe: str, spec: Any) -> Graph:

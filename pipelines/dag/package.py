@@ -33,9 +33,9 @@ def compile_package(recipe: str, params: Mapping[str, Any]) -> str:
     """
     from google.protobuf.json_format import MessageToDict
 
-    spec: dict[str, Any] = MessageToDict(load_pipeline(recipe).pipeline_spec)
+    spec: dict[str, Any] = MessageToDict(load_pipeline(recipe, params).pipeline_spec)
     set_defaults(spec, params)
-    stamp(spec, IMAGE, step_digests(graph_of(recipe), params, current_project()))
+    stamp(spec, IMAGE, step_digests(graph_of(recipe, params), params, current_project()))
     return yaml.safe_dump(spec, sort_keys=True)
 
 

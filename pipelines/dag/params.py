@@ -14,7 +14,7 @@ from kineflow.storage.config import Params, parse_params, read_yaml
 from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
-from pipelines.dag.graph import Graph
+from pipelines.dag.graph import Graph, graph_of, whole_graph
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -37,6 +37,15 @@ def demo_params(recipe: str) -> Path:
     raise KineflowError(
         "no params.yaml here", where=project, remedy="name a file with --params, or make a project with: kineflow init"
     )
+
+
+def graph_for(recipe: str, path: Path) -> Graph:
+    """The DAG of a recipe, with its optional steps where a parameter file has a section of theirs.
+
+    Raises:
+        KineflowError: No such recipe, or the file cannot be read.
+    """
+    return graph_of(recipe, given_keys(path))
 
 
 def load_params(graph: Graph, path: Path) -> dict[str, Any]:
@@ -194,9 +203,17 @@ def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
             for number, fusion in enumerate(values.get("fusion", []))
         }
         faults += [
-            f"  {key}: no model is called {name!r}; there are {', '.join(sorted(trained))}"
+            f"  {key}: no model is called {name!r}; there are {', '.join(sorted(trained))}{_optional(name, graph)}"
             for key, names in named.items()
             for name in names
             if name not in trained
         ]
     return faults
+
+
+def _optional(model: str, graph: Graph) -> str:
+    """What a parameter file needs for a model that an optional step trains."""
+    whole = whole_graph(graph.recipe)
+    if all(task.constants.get("name") != model for task in whole.tasks):
+        return ""
+    return f" (it comes with the sections {', '.join(sorted(set(whole.parameters) - set(graph.parameters)))})"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from kineflow.storage.errors import KineflowError
+from pipelines.dag.optional import optional_sections, whole
 
 _FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -16,12 +18,17 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem != "__init__"))
 
 
-def load_pipeline(recipe: str) -> Any:
+def load_pipeline(recipe: str, given: Collection[str] = ()) -> Any:
     """The KFP pipeline function of a recipe.
+
+    Args:
+        recipe: Its name.
+        given: Keys of a parameter file. With one of the sections that the recipe does without it has the steps of all.
 
     Raises:
         KineflowError: No such recipe.
     """
     if recipe not in (known := recipe_names()):
         raise KineflowError(f"no recipe {recipe!r}", remedy=f"choose one of {', '.join(known)}")
-    return getattr(importlib.import_module(f"pipelines.recipes.{recipe}"), recipe)
+    pipeline = getattr(importlib.import_module(f"pipelines.recipes.{recipe}"), recipe)
+    return pipeline if optional_sections(pipeline).isdisjoint(given) else whole(pipeline)

@@ -17,8 +17,8 @@ import yaml
 
 from components.dvc.workspace_files import DIGESTS_FILE, DVC_FILE, LEFT_OUT
 from kineflow.storage.files import atomic_file
-from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task, graph_of
-from pipelines.dag.params import given_keys, load_params, local_inputs, schema_of
+from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task
+from pipelines.dag.params import given_keys, graph_for, load_params, local_inputs, schema_of
 from pipelines.dag.step_digest import task_digests
 from pipelines.engines.dvc_ignore import ignore_unreadable
 from pipelines.engines.dvc_plots import plots_of, write_templates
@@ -51,7 +51,7 @@ def write_dvc_files(recipe: str, workspace: Workspace) -> Path:
             with atomic_file(path) as partial:
                 partial.write_text(text, encoding="utf-8")
     write_templates(workspace.project)
-    graph = graph_of(recipe)
+    graph = graph_for(recipe, workspace.params_file)
     schema, values = schema_of(graph), load_params(graph, workspace.params_file)
     sources = [name for key, kind in schema.items() for name in local_inputs(kind, values[key])]
     ignore_unreadable(workspace.project, [workspace.project / name for name in sources])
@@ -63,7 +63,7 @@ def dvc_files(recipe: str, workspace: Workspace) -> dict[str, str]:
 
     Commands run in the project's folder, and paths are relative to it.
     """
-    graph = graph_of(recipe)
+    graph = graph_for(recipe, workspace.params_file)
     values = load_params(graph, workspace.params_file)
     stages = {task.name: _stage(task, graph, values, workspace) for task in graph.tasks}
     digests = task_digests(graph, values, workspace.project)

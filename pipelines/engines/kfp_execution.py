@@ -45,11 +45,11 @@ def execute_recipe(recipe: str, params: Mapping[str, Any], runner: Any, pipeline
     """
     before = set(pipeline_root.glob(f"{recipe}-*"))
     try:
-        execute_package(compile_package(recipe, params), task_names(recipe), runner, pipeline_root)
+        execute_package(compile_package(recipe, params), task_names(recipe, params), runner, pipeline_root)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{recipe} starts from the beginning with this engine; with dvc it goes on") from None
     (folder,) = set(pipeline_root.glob(f"{recipe}-*")) - before
-    return _outcome(recipe, folder)
+    return _outcome(task_names(recipe, params), folder)
 
 
 def execute_package(package: str, names: Mapping[str, str], runner: Any, pipeline_root: Path) -> None:
@@ -78,15 +78,14 @@ def execute_package(package: str, names: Mapping[str, str], runner: Any, pipelin
         raise RunStoppedError(str(error), tuple(step_output.last_lines)) from None
 
 
-def task_names(recipe: str) -> dict[str, str]:
+def task_names(recipe: str, params: Mapping[str, Any]) -> dict[str, str]:
     """What a recipe calls its tasks, by KFP's name: ``train-2`` is ``plain``."""
-    return {task.key: task.name for task in graph_of(recipe).tasks}
+    return {task.key: task.name for task in graph_of(recipe, params).tasks}
 
 
-def _outcome(recipe: str, folder: Path) -> Outcome:
+def _outcome(names: Mapping[str, str], folder: Path) -> Outcome:
     """Read which tasks ran from what they wrote, not from what the runner says."""
     executed = sorted(folder.glob(f"*/{EXECUTOR_OUTPUT}"), key=lambda path: path.stat().st_mtime)
-    names = task_names(recipe)
     outputs: dict[str, dict[str, Path]] = {}
     for written in executed:
         artifacts = json.loads(written.read_text()).get("artifacts", {})

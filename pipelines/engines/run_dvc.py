@@ -16,7 +16,7 @@ from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import KEEP_WORK, discard_work
 from kineflow.tracking.run_variables import RUN_ID
-from pipelines.dag.graph import graph_of
+from pipelines.dag.params import graph_for
 from pipelines.engines.dvc_stages import output_path, write_dvc_files
 from pipelines.engines.environment import step_environment
 from pipelines.engines.outcome import Outcome
@@ -55,7 +55,7 @@ def run_dvc(recipe: str, params_file: Path, project: Path, *, force: bool = Fals
         KeyboardInterrupt: Ctrl-C, or SIGTERM; stages that were finished stay so.
     """
     workspace = Workspace.of(recipe, params_file, project)
-    tasks = graph_of(recipe).tasks
+    tasks = graph_for(recipe, params_file).tasks
     outputs = {task.name: {o: output_path(workspace, task, o) for o in task.outputs} for task in tasks}
     with run_lock(project, recipe, os.environ.get(RUN_ID) or uuid.uuid4().hex) as lifeline:
         dvc_file = write_dvc_files(recipe, workspace)

@@ -56,7 +56,7 @@ def run_kfp_docker(recipe: str, params: Mapping[str, Any], pipeline_root: Path) 
     """
     uri = tracking_uri()
     store = database_file(uri)
-    kinds = schema_of(graph_of(recipe))
+    kinds = schema_of(graph_of(recipe, params))
     inputs = [Path(name) for key, kind in kinds.items() for name in local_inputs(kind, params[key])]
     network = os.environ.get(NETWORK) or ("host" if needs_network(params, uri) else "none")
     environment = {**os.environ, "KINEFLOW_IMAGE": IMAGE, "MLFLOW_TRACKING_URI": uri}
@@ -75,7 +75,7 @@ def run_kfp_docker(recipe: str, params: Mapping[str, Any], pipeline_root: Path) 
         try:
             return execute_recipe(recipe, params, runner, pipeline_root.absolute())
         except RunStoppedError as stopped:
-            raise _failure(stopped, failed, task_names(recipe)) from None
+            raise _failure(stopped, failed, task_names(recipe, params)) from None
 
 
 def _media(pipeline_root: Path) -> Path | None:

@@ -4,29 +4,36 @@
 
     ingest ─ validate ─ extract_flow ─┬─ teacher (flow) ─┬─ distilled (labelled clips) ─┐
                                       │                  └─ student (unlabelled too) ───┤
-    pretrain ─────────────────────────┴─ plain (RGB) ───────────────────────────────────┴─ evaluate ─ choose_model
-                                                                                                      └─ register
+    pretrain ─────────────────────────┼─ plain (RGB) ───────────────────────────────────┼─ evaluate ─ choose_model
+    pretrain_descriptor ──────────────┴─ describe ─ blend (linear) ─────────────────────┘             └─ register
 
 The plain network and both students start from the same weights and take the same steps, so that what differs between
-them is the teacher. Which of them is registered, ``val`` decides (``evaluation.choose_among``).
+them is the teacher. The last line, the blend of :mod:`few_clips <pipelines.recipes.few_clips>`, is there where the
+parameters have a section ``descriptor``, ``description`` or ``selection``: what a network has to beat. Which model is
+registered, ``val`` decides (``evaluation.choose_among``).
 """
 
 from kfp import dsl
 
 from components.frontend.kfp_components import (
     choose_model,
+    describe,
     distill,
     evaluate,
     ingest,
     pretrain,
+    pretrain_descriptor,
     register,
     train,
+    train_blend,
     validate,
 )
 from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.optional import with_optional_sections
 
 
 @dsl.pipeline(name="d3d", description="Distil a flow teacher into RGB students, and register the best.")
+@with_optional_sections
 def d3d(
     seed: int,
     ingestion: dict,
@@ -38,6 +45,9 @@ def d3d(
     distillation: dict,
     evaluation: dict,
     registration: dict,
+    descriptor: dict | None = None,
+    description: dict | None = None,
+    selection: dict | None = None,
 ) -> None:
     """One parameter a section of ``params.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
@@ -73,6 +83,13 @@ def d3d(
         for name, use_unlabelled in (("distilled", False), ("student", True))
     }
     models = [taught_by, plain, students["distilled"], students["student"]]
+    if descriptor is not None:
+        network = pretrain_descriptor(params=descriptor).outputs["descriptor"]
+        described = describe(clips=clips, flow=flow_set, descriptor=network, params=description).outputs["descriptions"]
+        blend = train_blend(
+            clips=clips, descriptions=described, descriptor=network, params=selection, name="blend", seed=seed
+        ).set_display_name("blend")
+        models.append(blend.outputs["model"])
     figures = evaluate(clips=clips, flow=flow_set, models=models, params=evaluation).outputs["evaluation"]
     winner = choose_model(models=models, evaluation=figures).outputs["model"]
     register(model=winner, evaluation=figures, params=registration)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import git_tags
-from pipelines.dag.graph import Graph, graph_of
-from pipelines.dag.params import CLUSTER, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.graph import Graph
+from pipelines.dag.params import CLUSTER, graph_for, load_cluster, load_params, local_inputs, schema_of
 
 if TYPE_CHECKING:
     from pipelines.cluster.data_version import DataVersion
@@ -64,7 +64,6 @@ def check_all(
     Raises:
         KineflowError: Something is wrong; all that was found is in the message, and nothing has been sent.
     """
-    graph = graph_of(recipe)
     faults: list[KineflowError] = []
 
     def attempt(work: Callable[[], Any]) -> Any:
@@ -74,7 +73,8 @@ def check_all(
             faults.append(fault)
             return None
 
-    params = attempt(lambda: load_params(graph, params_file))
+    graph = attempt(lambda: graph_for(recipe, params_file))
+    params = attempt(lambda: load_params(graph, params_file)) if graph else None
     cluster = attempt(lambda: _cluster_of(params_file, image))
     data, text = None, ""
     if params and cluster:
@@ -97,7 +97,7 @@ def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: s
     Raises:
         KineflowError: The parameters or the data are not fit to be sent.
     """
-    graph = graph_of(recipe)
+    graph = graph_for(recipe, params_file)
     params, cluster = load_params(graph, params_file), _cluster_of(params_file, image)
     assert cluster is not None  # else loading the parameters has found fault with it
     return _compiled(recipe, params, cluster, _data_of(graph, params, root), caching=True)

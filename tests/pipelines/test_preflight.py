@@ -87,6 +87,16 @@ def test_a_split_that_a_step_will_ask_for_is_missed(check: Any, project: Path, s
         check(lambda v: v["ingestion"].update(val_share=0))
 
 
+def test_a_class_that_folds_of_train_cannot_judge_is_missed(check: Any, project: Path) -> None:
+    with pytest.raises(KineflowError, match="the clips of 'a' and of 1 more classes are of one group or none"):
+        check(lambda v: v.update(descriptor={}))
+    with (project / "data" / "clips.csv").open("a") as lists:
+        lists.write("".join(f"\n{number}.mp4,{label},train" for number, label in ((7, "a"), (8, "b"))))
+    for number in (7, 8):
+        (project / "data" / f"{number}.mp4").touch()
+    assert check(lambda v: v.update(descriptor={})).notices == ()
+
+
 def test_listed_videos_that_are_not_there_are_a_notice(check: Any, project: Path) -> None:
     with (project / "data" / "clips.csv").open("a") as lists:
         lists.write("\ngone.mp4,a,train")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.engines.workspace import Workspace
+from pipelines.project import recipe_of, recipe_params
 from tests.pipelines.conftest import TINY_SYNTH
 
 pytestmark = pytest.mark.slow
@@ -59,6 +60,14 @@ def test_init_makes_a_project_that_dvc_takes(git: str, tmp_path: Path, elsewhere
     assert "ingest" in stages.stdout, stages.stderr
     assert "already" in kineflow("init", str(project), code=2)
     assert not list(elsewhere.iterdir())
+
+
+def test_a_parameter_file_is_of_a_recipe_with_its_optional_sections_too(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(recipe_params("few_clips"))
+    assert recipe_of(file) == "few_clips"
+    file.write_text(recipe_params("d3d") + "descriptor: {}\n")
+    assert recipe_of(file) == "d3d"
 
 
 def test_dvc_takes_a_workspace_below_a_project_of_gits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

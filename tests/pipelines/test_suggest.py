@@ -9,19 +9,23 @@ import pytest
 from kineflow.labelling.asking import Asked
 from kineflow.labelling.looking import RunFiles
 from kineflow.labelling.questions import Questions
+from kineflow.models.bundle import save_bundle
+from kineflow.models.card import ModelCard
+from kineflow.models.registry import create_model
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
-from pipelines.dag.graph import graph_of
+from pipelines.dag.graph import Graph, graph_of, whole_graph
 from pipelines.engines.workspace import Workspace
 from pipelines.suggest import Suggested, run_files, told
 
 pytestmark = pytest.mark.slow
 
 
-def files(recipe: str, project: Path, *made: str) -> RunFiles:
+def files(recipe: str, project: Path, *made: str, graph: Graph | None = None) -> RunFiles:
     for output in made:
-        (project / "outputs" / output).mkdir(parents=True)
+        (project / "outputs" / output).mkdir(parents=True, exist_ok=True)
     (project / "params.yaml").touch()
-    return run_files(graph_of(recipe), Workspace.of(recipe, project / "params.yaml", project))
+    return run_files(graph or graph_of(recipe), Workspace.of(recipe, project / "params.yaml", project))
 
 
 def test_of_few_clips_it_reads_the_blend_and_what_describes_clips(tmp_path: Path) -> None:
@@ -37,6 +41,16 @@ def test_of_d3d_it_reads_the_model_that_was_chosen_and_the_students_teacher(tmp_
     outputs = tmp_path / "outputs"
     assert (run.model, run.teacher) == (outputs / "choose-model" / "model", outputs / "teacher" / "model")
     assert run.descriptor is None
+
+
+@pytest.mark.parametrize(("chosen", "read"), [("blend", "descriptor"), ("student", "teacher")])
+def test_of_d3d_with_a_blend_it_reads_what_the_chosen_model_came_from(tmp_path: Path, chosen: str, read: str) -> None:
+    sees = Preprocessing("rgb", 8, 1, 64, 64, (128.0,) * 3, (64.0,) * 3)
+    network = create_model("s3d", num_classes=2, width=0.0625)
+    model = tmp_path / "outputs" / "choose-model" / "model"
+    save_bundle(model, network, ModelCard(chosen, "s3d", {"width": 0.0625}, ("a", "b"), sees))
+    run = files("d3d", tmp_path, "ingest/clips", "evaluate/evaluation/scores", graph=whole_graph("d3d"))
+    assert (run.descriptor is not None, run.teacher is not None) == (read == "descriptor", read == "teacher")
 
 
 def test_without_a_run_it_says_how_to_get_one(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from kineflow.evaluation.intervals import (
     difference_interval,
     groups_repeat,
     share_interval,
-    standard_error,
     wilson_interval,
 )
 
@@ -73,12 +72,3 @@ def test_areas_that_cannot_vary_have_a_bound():
     assert low == pytest.approx(wilson_interval(6, 6)[0])
     clustered = auc_interval(truth.astype(float), truth, [str(place % 6 // 2) for place in range(12)])
     assert clustered[1] < low
-
-
-def test_a_standard_error_is_that_of_groups_where_their_clips_go_together():
-    values = np.random.default_rng(0).normal(size=50)
-    assert standard_error(values) == pytest.approx(values.std(ddof=1) / np.sqrt(50))
-    copies, groups = np.repeat(values, 4), [f"g{clip // 4}" for clip in range(200)]
-    assert standard_error(copies, groups) == pytest.approx(standard_error(values))
-    assert standard_error(copies) < 0.6 * standard_error(copies, groups)
-    assert standard_error(values[:1]) == standard_error(values, ["one"] * 50) == np.inf

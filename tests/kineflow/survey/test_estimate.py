@@ -15,7 +15,7 @@ COSTS = Costs(ingest_cpu_sec=0.1, flow_cpu_sec=2.0, step_sec=0.5, window_cpu_sec
 @pytest.mark.parametrize("cores", [1, 4])
 def test_cores_share_the_cpu_time_of_all_but_the_fits(cores: int) -> None:
     machine = Machine(cores, 16_000)
-    parts = (*before_training(COSTS, Volume(100, 10), machine), *choosing(COSTS, 50, False, machine))
+    parts = (*before_training(COSTS, Volume(100, 10), machine), *choosing(COSTS, 50, False, machine, nested=True))
     described_and_solved, fits = 100 * 0.1 + 10 * 2.0 + 50 * 0.4, 50 * 0.02
     assert Estimate(parts, 0).cpu_seconds == pytest.approx(described_and_solved + fits)
     assert Estimate(parts, 0).seconds == pytest.approx(described_and_solved / cores + fits)

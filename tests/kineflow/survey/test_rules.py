@@ -89,6 +89,16 @@ def test_classes_of_sides_are_not_mirrored() -> None:
     assert rules.flip(["rightful", "copyright", "wave"]).value
 
 
+@pytest.mark.parametrize(
+    ("groups", "seconds", "is_there"), [("abcd", 100.0, True), ("abcc", 100.0, False), ("abcd", 400.0, False)]
+)
+def test_networks_have_a_linear_rival_where_folds_can_choose_one_in_time(
+    groups: str, seconds: float, is_there: bool
+) -> None:
+    train = [(label, group) for label, group in zip(["run", "run", "sit", "sit"], groups, strict=True)]
+    assert rules.blend(train, seconds, 1800).value is is_there
+
+
 def test_a_batch_fits_into_memory() -> None:
     assert rules.batch(CPU, 24.0, 100).value == 16
     assert rules.batch(Machine(2, 500), 60.0, 100).value == 4

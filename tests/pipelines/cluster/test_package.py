@@ -12,7 +12,7 @@ from kineflow.storage.errors import KineflowError
 from pipelines.cluster.package import compile_for_cluster
 from pipelines.cluster.resources import WITH_SIDE_EFFECTS
 from pipelines.dag.graph import graph_of
-from pipelines.dag.params import demo_params, load_cluster, load_params
+from pipelines.dag.params import demo_params, graph_for, load_cluster, load_params
 from pipelines.dag.recipes import recipe_names
 from pipelines.dag.sources import ROOT
 from pipelines.dag.step_digest import step_digests
@@ -63,6 +63,15 @@ def test_every_recipe_compiles_at_full_size_with_its_own_cluster_section(recipe:
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(executors) == set(pipeline["deploymentSpec"]["executors"])
     assert "fetch-data" not in tasks_of(pipeline)
+
+
+def test_optional_steps_that_parameters_ask_for_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text() + "\ndescriptor: {}\n")
+    given = load_params(graph_for("d3d", path), path)
+    pipeline, platform = yaml.safe_load_all(compile_for_cluster("d3d", given, cluster(), data=DATA))
+    assert {"pretrain-descriptor", "describe", "train-blend"} <= tasks_of(pipeline).keys()
+    assert "exec-train-blend" in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
 def test_the_recipe_is_between_fetching_and_closing(package: tuple[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-from pipelines.dag.graph import Produced, graph_of, step_of
+from pipelines.dag.graph import Produced, graph_of, step_of, whole_graph
 
 
 def test_the_recipe_names_its_tasks_by_meaning() -> None:
@@ -57,6 +57,20 @@ def test_nothing_is_trained_before_validation_has_passed() -> None:
     tasks = {task.name: task for task in graph_of("d3d").tasks}
     assert tasks["extract-flow"].after == ("validate",)
     assert tasks["plain"].after == ("validate",)
+
+
+def test_with_one_of_its_sections_a_recipe_has_its_optional_steps_and_all_others_as_they_were() -> None:
+    without = {task.name: task for task in graph_of("d3d").tasks}
+    tasks = {task.name: task for task in graph_of("d3d", ["seed", "selection"]).tasks}
+    assert tasks.keys() - without.keys() == {"pretrain-descriptor", "describe", "blend"}
+    assert tasks["blend"].constants["name"] == "blend"
+    for name in without.keys() - {"evaluate", "choose-model"}:
+        assert (tasks[name].inputs, tasks[name].sections) == (without[name].inputs, without[name].sections)
+    models = without["evaluate"].inputs["models"]
+    assert isinstance(models, tuple)
+    for name in ("evaluate", "choose-model"):
+        assert tasks[name].inputs["models"] == (*models, Produced("blend", "model"))
+    assert graph_of("few_clips", ["selection"]) == whole_graph("few_clips") == graph_of("few_clips")
 
 
 def test_step_of() -> None:

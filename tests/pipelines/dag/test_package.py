@@ -8,7 +8,7 @@ import yaml
 
 from pipelines.dag.graph import Produced, graph_of
 from pipelines.dag.package import STEP_DIGEST, compile_package
-from pipelines.dag.params import demo_params, load_params
+from pipelines.dag.params import demo_params, graph_for, load_params
 from pipelines.dag.recipes import recipe_names
 from pipelines.dag.sources import ROOT
 from pipelines.dag.step_digest import step_digests
@@ -65,6 +65,16 @@ def test_parameters_are_the_defaults_of_the_package() -> None:
     inputs = yaml.safe_load(package("d3d"))["root"]["inputDefinitions"]["parameters"]
     assert inputs["seed"]["defaultValue"] == 1
     assert inputs["teacher"]["defaultValue"]["frames"] == 12
+
+
+def test_a_package_has_the_optional_steps_that_its_parameters_ask_for(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text() + "\ndescriptor: {frames: 12}\n")
+    spec = yaml.safe_load(compile_package("d3d", load_params(graph_for("d3d", path), path)))
+    assert spec["root"]["dag"]["tasks"].keys() >= {"describe", "pretrain-descriptor", "train-blend"}
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    assert inputs["descriptor"]["defaultValue"]["frames"] == 12
+    assert inputs["selection"]["defaultValue"]["folds"] == 5
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
         (lambda v: v["flow"].update(bound_px=float("nan")), ["flow.bound_px", "finite", "nan"]),
         (lambda v: v["evaluation"].update(student="stduent"), ["evaluation.student", "'stduent'", "plain, student"]),
         (lambda v: v["evaluation"].update(choose_among=["stduent"]), ["evaluation.choose_among", "'stduent'"]),
+        (lambda v: v["evaluation"].update(choose_among=["blend"]), ["'blend'", "the sections description, descriptor"]),
         (lambda v: v["evaluation"]["fusion"][1].update(models=["a", "plain"]), ["evaluation.fusion.1.models", "'a'"]),
         (lambda v: v["cluster"].update(volumes={}), ["cluster.volumes", "unknown key"]),
         (lambda v: v["cluster"].pop("volume"), ["cluster.volume: required"]),

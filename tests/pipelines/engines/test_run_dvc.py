@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.setattr(
             module.subprocess, "Popen", lambda _, **options: popen([sys.executable, str(script)], **options)
         )
-        (tmp_path / "params.yaml").touch()
+        (tmp_path / "params.yaml").write_text("{}")
         return run_dvc("d3d", tmp_path / "params.yaml", tmp_path)
 
     return start

@@ -97,7 +97,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 def folder(tmp_path: Path) -> Path:
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True)
     (tmp_path / "step.py").write_text(STEP)
-    (tmp_path / "params.yaml").touch()
+    (tmp_path / "params.yaml").write_text("{}")
     stage = {"cmd": "python step.py", "deps": ["step.py"], "outs": ["out"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"step": stage}}))
     return tmp_path
