@@ -135,10 +135,17 @@ def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
 
     ``clips`` is [..., C, T, H, W] in 0..255, colours as RGB; the result is float32.
     """
+    import torch
+
+    colours = _colours_turned(clips) if preprocessing.channel_order == "bgr" else clips
+    return normalise_(colours.to(torch.float32, copy=True), preprocessing)
+
+
+def normalise_(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """:func:`normalise` in place, of float32 whose channels are in the network's order already."""
     channels: Any = (-1, 1, 1, 1)
-    values = (_colours_turned(clips) if preprocessing.channel_order == "bgr" else clips).float()
-    mean, std = (values.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
-    return (values - mean) / std
+    mean, std = (clips.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
+    return clips.sub_(mean).div_(std)
 
 
 def _colours_turned(clips: torch.Tensor) -> torch.Tensor:
