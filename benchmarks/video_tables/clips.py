@@ -49,11 +49,11 @@ def real_clips(quick: bool) -> list[RealClip]:
 
 
 def median_ms(forms: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median CPU milliseconds of each form; they take turns, and a first turn is for warming up."""
+    """Median CPU milliseconds of each form; they take turns, and a first turn is for warming up (but of 0 repeats)."""
     taken: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(repeats + 1):
         for name, work in forms.items():
             begun = time.process_time()
             work()
             taken[name].append(1000 * (time.process_time() - begun))
-    return {name: statistics.median(times[1:]) for name, times in taken.items()}
+    return {name: statistics.median(times[1:] or times) for name, times in taken.items()}

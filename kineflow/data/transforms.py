@@ -103,8 +103,10 @@ def _resize(frames: Frames, height: int, width: int) -> Frames:
         return frames
     smaller = height * width < frames.shape[1] * frames.shape[2]
     method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    size = (width, height)
-    return np.stack([cv2.resize(np.ascontiguousarray(frame), size, interpolation=method) for frame in frames])
+    resized = np.empty((len(frames), height, width, frames.shape[3]), dtype=frames.dtype)
+    for frame, target in zip(frames, resized, strict=True):
+        cv2.resize(np.ascontiguousarray(frame), (width, height), dst=target, interpolation=method)
+    return resized
 
 
 def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
