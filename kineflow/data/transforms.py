@@ -126,10 +126,13 @@ def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
 
 
 def to_tensor(frames: NDArray[Any]) -> torch.Tensor:
-    """[T, H, W, C] to a tensor [C, T, H, W] of the same type."""
+    """[T, H, W, C] to a tensor [C, T, H, W] of the same type: a view of the frames, whose channels lie side by side.
+
+    A batch copies it into its place anyway.
+    """
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)
 
 
 def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:

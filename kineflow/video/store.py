@@ -34,6 +34,9 @@ from kineflow.video.resample import numbers_at, span_at
 STORED_SUFFIX = ".mp4"
 _SPARE_SEC = 1.0
 
+# x264's, by `python benchmarks/video.py storing`: what is written once and read every epoch is to be cheap to decode.
+_PRESET, _TUNE = "medium", "fastdecode"
+
 
 @dataclass(frozen=True)
 class StoredForm:
@@ -48,7 +51,7 @@ class StoredForm:
 
     short_side: int = 256
     gop: int = 12
-    crf: int = 18
+    crf: int = 20
     fps: float = 0.0
 
     def of(self, index: VideoIndex, part: Part) -> StoredForm:
@@ -177,7 +180,8 @@ def store_video(source: Path, target: Path, *, index: VideoIndex, part: Part, fo
         return
     form = form.of(index, part)
     fps = stored_fps(index, part, form)
-    write_video(target, _prepared(source, index, part, form), fps=fps, crf=form.crf, gop=form.gop)
+    frames = _prepared(source, index, part, form)
+    write_video(target, frames, fps=fps, crf=form.crf, gop=form.gop, preset=_PRESET, tune=_TUNE)
 
 
 def _prepared(source: Path, index: VideoIndex, part: Part, form: StoredForm) -> Iterator[np.ndarray]:
