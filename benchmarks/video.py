@@ -12,6 +12,7 @@ import argparse
 import importlib
 
 TABLES = {
+    "parts": "parts of a long video, and ingesting beside decoding and encoding once",
     "reading": "training samples beside torchcodec and decord",
     "storing": "bytes, error and CPU time of ways to store clips",
     "windows": "what a test makes of decoded frames, beside windows in float32",

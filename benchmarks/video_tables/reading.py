@@ -24,8 +24,9 @@ import numpy as np
 from flow_tables.layout import markdown
 from video_tables.clips import RealClip, real_clips
 
+from kineflow.video.decode import PartReader
 from kineflow.video.encode import write_video
-from kineflow.video.store import Part, StoredForm, _prepared
+from kineflow.video.store import Part, StoredForm, prepared_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ("torchcodec==0.13.0", "decord==0.6.0")
@@ -52,7 +53,7 @@ def table(quick: bool) -> str:
 
 def _stored(clip: RealClip, folder: Path) -> tuple[Path, Path]:
     before = folder / "before.mp4"
-    frames = _prepared(clip.path, clip.index, Part(0, clip.index.frames), StoredForm())
+    frames = prepared_frames(PartReader(clip.path), clip.index, Part(0, clip.index.frames), StoredForm())
     write_video(before, frames, fps=clip.index.fps, crf=18, gop=12)
     return before, clip.stored(folder)
 

@@ -18,9 +18,9 @@ import numpy as np
 from flow_tables.layout import markdown
 from video_tables.clips import RealClip, median_ms, real_clips
 
-from kineflow.video.decode import iter_luma, read_frames
+from kineflow.video.decode import PartReader, iter_luma, read_frames
 from kineflow.video.encode import write_video
-from kineflow.video.store import Part, StoredForm, _prepared
+from kineflow.video.store import Part, StoredForm, prepared_frames
 
 FORMS: dict[str, tuple[str, str | None, int]] = {
     "veryfast, crf 18 (before)": ("veryfast", None, 18),
@@ -46,7 +46,7 @@ def _measured(
     clip: RealClip, folder: Path, forms: dict[str, tuple[str, str | None, int]], *, repeats: int
 ) -> list[list[object]]:
     index = clip.index
-    frames = list(_prepared(clip.path, index, Part(0, index.frames), StoredForm()))
+    frames = list(prepared_frames(PartReader(clip.path), index, Part(0, index.frames), StoredForm()))
     paths = {name: folder / f"{number}.mp4" for number, name in enumerate(forms)}
 
     def write(name: str) -> None:

@@ -10,7 +10,7 @@ same result; only which frames are where is taken from its header, so that a few
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,18 +167,81 @@ def iter_frames(
     Raises:
         KineflowError: As :func:`read_frames`, except that an early end is none.
     """
-    if start >= _WORTH_A_PLAN_FRAMES and isinstance(path, Path):
-        with open_video(path) as (container, stream):
-            frames = _sought(container, stream, start)
-            if frames is not None:
-                convert = _converter("rgb24", size, pixel_aspect(stream))
-                for frame in itertools.islice(frames, None if stop is None else max(0, stop - start)):
+    with PartReader(path) as reader:
+        yield from reader.frames(start, stop, size=size)
+
+
+class PartReader:
+    """Reads parts of a video, each frame by frame; a part that lies ahead of the one before goes on from there.
+
+    A part is decoded from the key frame before it where that can be found (its place is looked up once), else from
+    where the last part ended, and from the beginning where it begins before that. So parts in the order of their
+    beginnings that do not overlap take one pass of any video.
+
+    Args:
+        path: A video file, or an object on S3.
+    """
+
+    def __init__(self, path: Media) -> None:
+        self.path = path
+        self._pass: Generator[tuple[float, Any], None, None] | None = None
+        self._next = 0
+        self._stamps: Stamps | None = None
+
+    def __enter__(self) -> PartReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_pass()
+
+    def frames(
+        self, start: int, stop: int | None = None, *, size: tuple[int, int] | None = None
+    ) -> Iterator[np.ndarray]:
+        """As :func:`iter_frames`."""
+        if stop is not None and stop <= start:
+            return
+        if self._pass is None or start < self._next or self._is_nearer(start):
+            self._end_pass()
+            self._pass, self._next = self._from(start), start
+        convert = None
+        try:
+            for aspect, frame in self._pass:
+                self._next += 1
+                if self._next > start:
+                    convert = convert or _converter("rgb24", size, aspect)
                     yield convert(frame)
-                return
-    with open_video(path) as (container, stream):
-        convert = _converter("rgb24", size, pixel_aspect(stream))
-        for frame in itertools.islice(decoded(container, stream), start, stop):
-            yield convert(frame)
+                if self._next == stop:
+                    return
+        except KineflowError:
+            self._end_pass()  # it gives no more frames
+            raise
+        self._end_pass()
+
+    def _is_nearer(self, start: int) -> bool:
+        """Whether a key frame lies ahead of the present place, from which ``start`` is decoded sooner."""
+        stamps = self._stamps
+        return stamps is not None and start < len(stamps.times) and stamps.key_before(start) > self._next
+
+    def _from(self, start: int) -> Generator[tuple[float, Any], None, None]:
+        """The pixel aspect and the decoded frame of each number from ``start`` on."""
+        if start >= _WORTH_A_PLAN_FRAMES and isinstance(self.path, Path):
+            with open_video(self.path) as (container, stream):
+                self._stamps = self._stamps or time_stamps(container, stream)
+                frames = _sought(container, stream, start, self._stamps)
+                if frames is not None:
+                    aspect = pixel_aspect(stream)
+                    for frame in frames:
+                        yield aspect, frame
+                    return
+        with open_video(self.path) as (container, stream):
+            aspect = pixel_aspect(stream)
+            for frame in itertools.islice(decoded(container, stream), start, None):
+                yield aspect, frame
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.close()
+        self._pass = None
 
 
 def iter_luma(path: Media) -> Iterator[np.ndarray]:
@@ -341,9 +404,8 @@ def _read_seeking(
             return
 
 
-def _sought(container: Any, stream: Any, start: int) -> Iterator[Any] | None:
+def _sought(container: Any, stream: Any, start: int, stamps: Stamps) -> Iterator[Any] | None:
     """The frames from ``start`` on, decoded from the key frame before it; None where that is not known to be right."""
-    stamps = time_stamps(container, stream)
     if start >= len(stamps.times):
         return None
     key = stamps.key_before(start)

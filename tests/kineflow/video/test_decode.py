@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
 from kineflow.video import opening
-from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video
+from kineflow.video.decode import PartReader, iter_frames, iter_luma, read_frames, read_video
 from kineflow.video.encode import write_video
 from kineflow.video.time_stamps import Stamps
 from tests.kineflow.video import numbered
@@ -271,6 +271,31 @@ def test_a_late_part_is_that_of_the_whole(
     assert count <= (FRAMES if name == "one_gop" else 12)
     assert np.array_equal(np.stack(list(iter_frames(variants[name], start=25, stop=27))), every[25:27])
     assert list(iter_frames(variants[name], start=25, stop=20)) == []
+
+
+@pytest.mark.parametrize(("suffix", "most"), [("mp4", 39), ("avi", 40 + 28)])
+def test_parts_in_order_take_one_pass(
+    variants: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, most: int
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(variants["ours"])) as given, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for packet in [packet for packet in given.demux(video=0) if packet.size]:
+            packet.stream = stream
+            container.mux(packet)
+    every, count = read_frames(path), 0
+
+    def counted(*given: object) -> Iterator[object]:
+        nonlocal count
+        for frame in opening.decoded(*given):
+            count += 1
+            yield frame
+
+    monkeypatch.setattr("kineflow.video.decode.decoded", counted)
+    with PartReader(path) as reader:
+        for start, stop in ((2, 5), (5, 5), (5, 9), (18, 22), (22, 23), (38, 99), (25, 28), (50, 60)):
+            assert np.array_equal(list(reader.frames(start, stop)), list(every[start:stop]))
+    assert count <= most + FRAMES  # a part past the end is looked for once more
 
 
 def test_bounds_hold(variants: dict[str, Path]) -> None:
