@@ -276,10 +276,10 @@ def _read_ten_bit(path: Path, indices: Sequence[int]) -> Codes:
 
     unique, positions = np.unique(np.asarray(indices), return_inverse=True)
     with open_video(path) as (container, stream):
-        found = _read_seeking(container, stream, unique.tolist(), convert)
-    if found is None:
+        found = list(_read_seeking(container, stream, unique.tolist(), convert))
+    if len(found) < len(unique):
         with open_video(path) as (container, stream):
-            found = _read_linearly(decoded(container, stream), unique.tolist(), convert)
+            found = list(_read_linearly(decoded(container, stream), unique.tolist(), convert))
     return np.stack(found)[positions]
 
 

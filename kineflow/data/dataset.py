@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NotRequired, TypedDict
 
@@ -19,12 +19,14 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.arrays import Indices, Pixels
-from kineflow.spec.modality import Modality, assemble, flow_frames_of, frames_of, reads_flow
+from kineflow.spec.modality import Modality, assemble, flow_frames_of, frames_of, reads_flow, reads_frames
 from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
 StoredPart = Literal["rgb", "flow"]
+
+_READS: dict[StoredPart, Callable[[Modality], bool]] = {"rgb": reads_frames, "flow": reads_flow}
 
 
 class Sample(TypedDict):
@@ -115,12 +117,9 @@ class ClipDataset(Dataset[Sample]):
         spec, square = geometry.spec, (geometry.crop, geometry.crop)
         if self.may_flip or geometry.segments or geometry.jitter or geometry.stride_frames_max > spec.stride_frames:
             return False
+        is_whole = geometry.fit == "squash"
         return all(
-            clip.frames - 1 <= spec.span_frames
-            and (
-                geometry.fit == "squash"
-                or transforms.resized_to(clip.height, clip.width, geometry.short_side) == square
-            )
+            clip.frames - 1 <= spec.span_frames and (is_whole or self._common_size(clip) == square)
             for clip in self.clips
         )
 
@@ -137,17 +136,13 @@ class ClipDataset(Dataset[Sample]):
         # Flow has one frame fewer than the clip has; the last frame is left out for RGB too, so that both
         # streams, alone or together, see the same windows.
         window = self._window(max(1, clip.frames - 1), rng)
-        sources = {modality: self._sources(clip, modality, window) for modality in self.modalities}
-        # Flow stored smaller than the clip may come out a pixel longer or shorter: the view lies in both.
-        shapes = [part.shape for frames, flow_frames in sources.values() for part in (frames, flow_frames) if len(part)]
-        view = self._view(min(shape[1] for shape in shapes), min(shape[2] for shape in shapes), rng)
+        view = self._view(clip, rng)
         sample: Sample = {"label": torch.tensor(self.clip_set.label_index(clip))}
-        for modality, (frames, flow_frames) in sources.items():
-            cuts = [
-                transforms.apply_view(part, view, is_flow=part is flow_frames) if len(part) else part
-                for part in (frames, flow_frames)
-            ]
-            sample[modality] = transforms.to_tensor(assemble(cuts[0], cuts[1], modality))
+        for modality in self.modalities:
+            frames = frames_of(window, modality, n_frames=clip.frames)
+            flow_frames = flow_frames_of(window, modality, n_frames=clip.frames, flow_frames=self.geometry.flow_frames)
+            cuts = self._read(clip, "rgb", frames, view), self._read(clip, "flow", flow_frames, view)
+            sample[modality] = transforms.to_tensor(assemble(*cuts, modality))
         if self._taught is not None:
             sample["taught"] = self._taught[place]
         return sample
@@ -166,41 +161,72 @@ class ClipDataset(Dataset[Sample]):
             chosen = random_clip(time_steps, spec, rng) if rng else centre_clip(time_steps, spec)
         return chosen.reshape(-1)  # [K, L] → [K·L]
 
-    def _sources(self, clip: Clip, modality: Modality, window: Indices) -> tuple[Pixels, Pixels]:
-        """Frames and flow frames that a modality needs, resized; an array without rows where it needs none."""
-        frames = frames_of(window, modality, n_frames=clip.frames)
-        flow_frames = flow_frames_of(window, modality, n_frames=clip.frames, flow_frames=self.geometry.flow_frames)
-        return self._read(clip, frames, is_flow=False), self._read(clip, flow_frames, is_flow=True)
+    def _common_size(self, clip: Clip) -> tuple[int, int]:
+        """Height and width that all sources of a clip have after resizing, px.
 
-    def _view(self, height: int, width: int, rng: np.random.Generator | None) -> transforms.View:
+        Flow stored smaller than the clip may come out a pixel longer or shorter: the view lies in both.
+        """
+        sources = [source for source, reads in _READS.items() if any(map(reads, self.modalities))]
+        short_side = self.geometry.short_side
+        sizes = [transforms.resized_to(*self._stored_size(clip, source), short_side) for source in sources]
+        return min(height for height, _ in sizes), min(width for _, width in sizes)
+
+    def _stored_size(self, clip: Clip, source: StoredPart) -> tuple[int, int]:
+        if source == "rgb":
+            return clip.height, clip.width
+        assert self.flow_set is not None  # checked once, in __init__
+        entry = self.flow_set.entries[clip.clip_id]
+        return entry.height, entry.width
+
+    def _view(self, clip: Clip, rng: np.random.Generator | None) -> transforms.View:
         size, jitter = self.geometry.crop, self.geometry.jitter
         if self.geometry.fit == "squash":
             flip = bool(rng and self.may_flip and rng.random() < 0.5)
             return transforms.View(0, 0, size, flip, squash=True)
+        height, width = self._common_size(clip)
         if rng is None:
             return transforms.centre_view(height, width, size)
         if jitter:
             return jittered_view(height, width, size, jitter, may_flip=self.may_flip, rng=rng)
         return transforms.random_view(height, width, size, may_flip=self.may_flip, rng=rng)
 
-    def _read(self, clip: Clip, indices: Indices, *, is_flow: bool) -> Pixels:
+    def _read(self, clip: Clip, source: StoredPart, indices: Indices, view: transforms.View) -> Pixels:
+        """What the view shows of frames or flow frames [T,S,S,·]; an array without rows where there are no indices."""
         if not len(indices):
             return np.zeros((0, 0, 0, 0), dtype=np.uint8)
-        source: StoredPart = "flow" if is_flow else "rgb"
         whole = self._cache.get(clip.clip_id, source)
-        if whole is None and self._cache.has_room(_decoded_bytes(clip, channels=2 if is_flow else 3)):
-            whole = self._decode(clip, source, None)
+        if whole is None and self._cache.has_room(_decoded_bytes(clip, channels=2 if source == "flow" else 3)):
+            whole = self._decode(clip, source)
             self._cache.put(clip.clip_id, source, whole)
-        read = whole[indices] if whole is not None else self._decode(clip, source, indices.tolist())
-        if self.geometry.fit == "squash":
-            return read
-        return transforms.resize_short_side(read, self.geometry.short_side)
+        if whole is not None:
+            return self._seen(whole[indices], clip, source, view)
+        # Cut as it is decoded, so that no whole frame is kept.
+        return self._decode(clip, source, indices, lambda image: self._seen(image[None], clip, source, view)[0])
 
-    def _decode(self, clip: Clip, source: StoredPart, indices: list[int] | None) -> Pixels:
+    def _seen(self, frames: Pixels, clip: Clip, source: StoredPart, view: transforms.View) -> Pixels:
+        stored = self._stored_size(clip, source)
+        if frames.shape[1:3] != stored:
+            raise KineflowError(
+                f"frames of {frames.shape[2]}x{frames.shape[1]} px, where the index says {stored[1]}x{stored[0]}",
+                where=f"{source} of {clip.clip_id}",
+                remedy="run ingest and extract_flow again",
+            )
+        if not view.squash:
+            frames = transforms.resize_short_side(frames, self.geometry.short_side)
+        return transforms.apply_view(frames, view, is_flow=source == "flow")
+
+    def _decode(
+        self,
+        clip: Clip,
+        source: StoredPart,
+        indices: Indices | None = None,
+        each: Callable[[Pixels], Pixels] | None = None,
+    ) -> Pixels:
+        wanted = None if indices is None else indices.tolist()
         if source == "rgb":
-            return read_frames(self.clip_set.locate(clip), indices)
+            return read_frames(self.clip_set.locate(clip), wanted, each=each)
         assert self.flow_set is not None  # checked once, in __init__
-        return read_flow(self.flow_set.locate(clip.clip_id), indices)
+        return read_flow(self.flow_set.locate(clip.clip_id), wanted, each=each)
 
 
 class _DecodedClips:

@@ -53,8 +53,8 @@ class IngestSettings(Params):
     gop: int = Field(12, ge=1, le=250)
     """Most frames from one key frame to the next: fewer seek faster and take more space."""
 
-    crf: int = Field(18, ge=0, le=51)
-    """x264's constant rate factor: 0 is lossless, 18 looks it, higher is smaller."""
+    crf: int = Field(20, ge=0, le=51)
+    """x264's constant rate factor: 0 is lossless, 18 looks it, higher is smaller and decoded sooner."""
 
     min_frames: int = Field(2, ge=1)
     """Fewest frames of a clip; shorter ones are rejected."""

@@ -1,4 +1,6 @@
-"""From listed clips to stored ones: every video is fetched, decoded once, judged and stored; a broken one stays a row.
+"""From listed clips to stored ones: every video is fetched, decoded, judged and stored; a broken one stays a row.
+
+One pass over a video judges it, and a second one stores all its parts.
 
 What decoding a video has shown and every stored clip are kept under names made from content (the sha256 of the source,
 the part taken, the stored form), so nothing is decoded or encoded twice: not by an interrupted run that starts again,
@@ -34,6 +36,7 @@ from kineflow.storage.progress import track
 from kineflow.storage.ranges import StorageError
 from kineflow.storage.safe_json import parse_json
 from kineflow.storage.stores import MediaStore
+from kineflow.video.decode import PartReader
 from kineflow.video.index import VideoIndex, index_video
 from kineflow.video.resample import Span, span_at
 from kineflow.video.store import (
@@ -128,7 +131,12 @@ def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: 
                 raise
             return _missing(rows, reason=_in_words(error))
         index = _index_once(path, sha256, ingestion)
-        return [_ingest_clip(path, index, clip_id, listed, ingestion) for clip_id, listed in rows]
+        reader = stack.enter_context(PartReader(path))
+        firsts = [_listed_part(index, listed).first if index.status is Status.OK else 0 for _, listed in rows]
+        clips: dict[int, Clip] = {}
+        for row in sorted(range(len(rows)), key=firsts.__getitem__):  # so that the parts take one pass
+            clips[row] = _ingest_clip(reader, index, *rows[row], ingestion)
+        return [clips[row] for row in range(len(rows))]
 
 
 def _ends_the_run(error: BaseException) -> bool:
@@ -160,7 +168,7 @@ def _index_once(path: Path, sha256: str, ingestion: Ingestion) -> VideoIndex:
         return index
 
 
-def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip, ingestion: Ingestion) -> Clip:
+def _ingest_clip(reader: PartReader, index: VideoIndex, clip_id: str, listed: ListedClip, ingestion: Ingestion) -> Clip:
     status, reason, part = index.status, index.reason, Part(0, index.frames)
     width, height = (index.width, index.height)
     span, form = Span(0, index.frames), ingestion.form
@@ -178,7 +186,7 @@ def _ingest_clip(path: Path, index: VideoIndex, clip_id: str, listed: ListedClip
         form = form.of(index, part)
         key = stored_key(sha256, form, **peculiarities(index, part, form))
         stored_path = media_path(CLIPS, key, STORED_SUFFIX)
-        if fault := _store_once(path, index, part, stored_path, ingestion):
+        if fault := _store_once(reader, index, part, stored_path, ingestion):
             stored_path, status, reason = "", Status.UNREADABLE, fault
             width, height = index.width, index.height
     return Clip(
@@ -217,14 +225,14 @@ def _span(index: VideoIndex, part: Part, form: StoredForm) -> Span:
     return span_at(index.timeline, part.first, part.stop, form.fps)
 
 
-def _store_once(path: Path, index: VideoIndex, part: Part, stored_path: str, ingestion: Ingestion) -> str:
+def _store_once(reader: PartReader, index: VideoIndex, part: Part, stored_path: str, ingestion: Ingestion) -> str:
     """Store a part where nobody has before; why it cannot be, or nothing."""
     store = ingestion.store
     with ingestion.one_at_a_time(stored_path):
         if store.has(stored_path):
             return ""
         try:
-            store_video(path, store.work_path(stored_path), index=index, part=part, form=ingestion.form)
+            store_video(reader, store.work_path(stored_path), index=index, part=part, form=ingestion.form)
         except KineflowError as error:  # what the store itself fails with is an OSError, and ends the run
             if _ends_the_run(error):
                 raise

@@ -103,8 +103,10 @@ def _resize(frames: Frames, height: int, width: int) -> Frames:
         return frames
     smaller = height * width < frames.shape[1] * frames.shape[2]
     method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    size = (width, height)
-    return np.stack([cv2.resize(np.ascontiguousarray(frame), size, interpolation=method) for frame in frames])
+    resized = np.empty((len(frames), height, width, frames.shape[3]), dtype=frames.dtype)
+    for frame, target in zip(frames, resized, strict=True):
+        cv2.resize(np.ascontiguousarray(frame), (width, height), dst=target, interpolation=method)
+    return resized
 
 
 def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
@@ -124,10 +126,13 @@ def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
 
 
 def to_tensor(frames: NDArray[Any]) -> torch.Tensor:
-    """[T, H, W, C] to a tensor [C, T, H, W] of the same type."""
+    """[T, H, W, C] to a tensor [C, T, H, W] of the same type: a view of the frames, whose channels lie side by side.
+
+    A batch copies it into its place anyway.
+    """
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)
 
 
 def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
@@ -135,10 +140,17 @@ def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
 
     ``clips`` is [..., C, T, H, W] in 0..255, colours as RGB; the result is float32.
     """
+    import torch
+
+    colours = _colours_turned(clips) if preprocessing.channel_order == "bgr" else clips
+    return normalise_(colours.to(torch.float32, copy=True), preprocessing)
+
+
+def normalise_(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """:func:`normalise` in place, of float32 whose channels are in the network's order already."""
     channels: Any = (-1, 1, 1, 1)
-    values = (_colours_turned(clips) if preprocessing.channel_order == "bgr" else clips).float()
-    mean, std = (values.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
-    return (values - mean) / std
+    mean, std = (clips.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
+    return clips.sub_(mean).div_(std)
 
 
 def _colours_turned(clips: torch.Tensor) -> torch.Tensor:

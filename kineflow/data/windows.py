@@ -1,17 +1,26 @@
-"""Windows of a video as a network takes them at test time: which frames to read, and what becomes of them."""
+"""Windows of a video as a network takes them at test time: which frames to read, and what becomes of them.
+
+Windows overlap and crops do more so. What is handed to the network's device is therefore each time step once, as
+pixels of one byte; windows and crops are cut out of them there, a batch at a time::
+
+    windows [V,T] ─┐
+    read frames ───┴─ each time step once, uint8 [M,H,W,C] ── on the device: place, crop, mirror, normalise ── float32
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kineflow.data.crops import Crops, fixed_views
-from kineflow.data.transforms import Frames, View, apply_view, normalise, resize_short_side, to_tensor
+from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize_short_side
 from kineflow.spec.arrays import Indices
-from kineflow.spec.modality import assemble, flow_frames_of, frames_of
+from kineflow.spec.modality import RGB_CHANNELS, assemble, flow_frames_of, frames_of, reads_flow, reads_frames
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from kineflow.spec.preprocessing import Preprocessing
@@ -26,10 +35,105 @@ class Needed(NamedTuple):
     flow_frames: Indices
 
 
+@dataclass(frozen=True, eq=False)
+class WindowViews:
+    """The views of a video, crops of its windows, of which each time step is kept once.
+
+    Attributes:
+        steps: The distinct time steps, uint8 [M, H, W, C]; int16 for differences.
+        places: Of each window's time steps among them, int64 [V, T].
+        crops: What is cut out of each window: rectangles, mirrored or not.
+        preprocessing: Modality and normalisation.
+    """
+
+    steps: Tensor
+    places: Tensor
+    crops: tuple[View, ...]
+    preprocessing: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.places) * len(self.crops)
+
+    def to(self, device: torch.device | str) -> WindowViews:
+        """The same on another device."""
+        return replace(self, steps=self.steps.to(device), places=self.places.to(device))
+
+    def inputs(self, first: int = 0, stop: int | None = None) -> Tensor:
+        """Network inputs of the views ``first`` to ``stop`` (exclusive): all crops of a window, then the next one's.
+
+        Returns:
+            float32 [stop - first, C, T, crop, crop] on the device of ``steps``; the frame's own size for whole frames.
+        """
+        import torch
+
+        stop, crops = len(self) if stop is None else min(stop, len(self)), len(self.crops)
+        height, width = _sides(self.crops[0])
+        shape = (stop - first, self.steps.shape[3], self.places.shape[1], height, width)
+        inputs = self.steps.new_empty(shape, dtype=torch.float32)
+        for view in range(first, min(stop, first + crops)):
+            window, alike = view // crops, len(inputs[view - first :: crops])
+            windows = self.places[window : window + alike]
+            inputs[view - first :: crops] = self._cut(windows, self.crops[view % crops])
+        return normalise_(inputs, self.preprocessing)
+
+    def _cut(self, windows: Tensor, crop: View) -> Tensor:
+        """One crop of windows [v,T], [v, C, T, height, width] of the type of ``steps``."""
+        height, width = _sides(crop)
+        cut = self.steps[:, crop.top : crop.top + height, crop.left : crop.left + width][windows]
+        if crop.flip:
+            cut = cut.flip(3)
+            if reads_flow(self.preprocessing.modality):
+                cut[..., RGB_CHANNELS if reads_frames(self.preprocessing.modality) else 0 :: 2].neg_().add_(255)
+        if self.preprocessing.channel_order == "bgr":
+            cut[..., :RGB_CHANNELS] = cut[..., :RGB_CHANNELS].flip(4)
+        return cut.permute(0, 4, 1, 2, 3)
+
+
 def needed_of(windows: Indices, preprocessing: Preprocessing, *, n_frames: int) -> Needed:
     """Frames and flow frames to read for ``windows`` [V,T] of time steps of a video of ``n_frames`` frames."""
-    frames, flow_frames = _wanted(windows, preprocessing, n_frames)
+    frames, flow_frames = _wanted(windows.reshape(-1), preprocessing, n_frames)
     return Needed(np.unique(frames), np.unique(flow_frames))
+
+
+def window_views(
+    windows: Indices,
+    needed: Needed,
+    frames: Frames | None,
+    flow_frames: Frames | None,
+    preprocessing: Preprocessing,
+    *,
+    n_frames: int,
+    crops: Crops = 1,
+) -> WindowViews:
+    """The views of a video's windows, from what was read for them.
+
+    Args:
+        windows: Time steps [V,T].
+        needed: From :func:`needed_of`.
+        frames: uint8 [len(needed.frames), H, W, 3]; None where none are needed.
+        flow_frames: uint8 [len(needed.flow_frames), H, W, 2]; None where none are needed.
+        preprocessing: Modality, size and normalisation.
+        n_frames: Of the video.
+        crops: See :func:`kineflow.data.crops.fixed_views`; with ``fit`` of squash, 2 and more are the whole frame and
+            its mirror image.
+    """
+    import torch
+
+    time_steps, places = np.unique(windows, return_inverse=True)
+    sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, flow_frames)]
+    # Flow stored smaller than the clip may come out a pixel longer or shorter.
+    height, width = (min(source.shape[axis] for source in sources if len(source)) for axis in (1, 2))
+    wanted = _wanted(time_steps, preprocessing, n_frames)
+    ordered = [
+        _at(source[:, :height, :width], read, used) for source, read, used in zip(sources, needed, wanted, strict=True)
+    ]
+    steps = assemble(ordered[0], ordered[1], preprocessing.modality)
+    return WindowViews(
+        torch.from_numpy(steps),
+        torch.from_numpy(places.reshape(windows.shape)),
+        tuple(_views(height, width, preprocessing, crops)),
+        preprocessing,
+    )
 
 
 def prepare_windows(
@@ -42,48 +146,29 @@ def prepare_windows(
     n_frames: int,
     crops: Crops = 1,
 ) -> Tensor:
-    """Network inputs float32 [V, crops, C, T, crop, crop]; the frame's own size with ``whole`` crops.
-
-    Args:
-        windows: Moments [V,T].
-        needed: From :func:`needed_of`.
-        frames: uint8 [len(needed.frames), H, W, 3]; None where none are needed.
-        flow_frames: uint8 [len(needed.fields), H, W, 2]; None where none are needed.
-        preprocessing: Modality, size and normalisation.
-        n_frames: Of the video.
-        crops: See :func:`kineflow.data.crops.fixed_views`; with ``fit`` of squash, 2 and more are the whole frame and
-            its mirror image.
-    """
-    import torch
-
-    wanted = _wanted(windows, preprocessing, n_frames)
-    positions = [np.searchsorted(read, used) for read, used in zip(needed, wanted, strict=True)]
-    sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, flow_frames)]
-    height, width = (min(source.shape[axis] for source in sources if len(source)) for axis in (1, 2))
-    views = []
-    for view in _views(height, width, preprocessing, crops):
-        cuts = [
-            apply_view(source, view, is_flow=bool(number)) if len(source) else source
-            for number, source in enumerate(sources)
-        ]
-        clip = assemble(cuts[0][positions[0]], cuts[1][positions[1]], preprocessing.modality)  # [V·T, crop, crop, C]
-        views.append(normalise(to_tensor(clip), preprocessing))
-    clips = torch.stack(views)  # [crops, C, V·T, crop, crop]
-    clips = clips.reshape(*clips.shape[:2], len(windows), -1, *clips.shape[3:])  # [crops, C, V, T, crop, crop]
-    return clips.permute(2, 0, 1, 3, 4, 5)
+    """Network inputs float32 [V, crops, C, T, crop, crop] of all of :func:`window_views`, whose arguments it takes."""
+    views = window_views(windows, needed, frames, flow_frames, preprocessing, n_frames=n_frames, crops=crops)
+    inputs = views.inputs()
+    return inputs.view(len(windows), -1, *inputs.shape[1:])
 
 
-def _wanted(windows: Indices, preprocessing: Preprocessing, n_frames: int) -> tuple[Indices, Indices]:
-    time_steps = windows.reshape(-1)
+def _wanted(time_steps: Indices, preprocessing: Preprocessing, n_frames: int) -> tuple[Indices, Indices]:
     return (
         frames_of(time_steps, preprocessing.modality, n_frames=n_frames),
         flow_frames_of(time_steps, preprocessing.modality, n_frames=n_frames, flow_frames=preprocessing.flow_frames),
     )
 
 
+def _at(source: Frames, read: Indices, used: Indices) -> Frames:
+    """The frames ``used`` of a ``source`` that holds the frames ``read``; itself, where that is all of it in order."""
+    return source if np.array_equal(read, used) else source[np.searchsorted(read, used)]
+
+
 def _sized(source: Frames, preprocessing: Preprocessing) -> Frames:
-    if not len(source) or preprocessing.fit == "squash":
+    if not len(source):
         return source
+    if preprocessing.fit == "squash":
+        return apply_view(source, View(0, 0, preprocessing.crop, squash=True))
     return resize_short_side(source, preprocessing.short_side)
 
 
@@ -91,4 +176,8 @@ def _views(height: int, width: int, preprocessing: Preprocessing, crops: Crops) 
     if preprocessing.fit != "squash":
         return fixed_views(height, width, preprocessing.crop, crops)
     flips = (False, True) if crops in (2, 10, "whole") else (False,)
-    return [View(0, 0, preprocessing.crop, flip, squash=True) for flip in flips]
+    return [View(0, 0, preprocessing.crop, flip) for flip in flips]
+
+
+def _sides(crop: View) -> tuple[int, int]:
+    return crop.cut or (crop.size, crop.size)

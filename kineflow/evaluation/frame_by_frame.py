@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
+from kineflow.data.windows import WindowViews
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip
 from kineflow.spec.arrays import Indices
 
-ReadWindows = Callable[[Clip, Indices, Crops], Tensor]
-"""From a clip, windows [V,T] of its time steps and crops to network inputs [V, crops, C, T, S, S]."""
+ReadWindows = Callable[[Clip, Indices, Crops], WindowViews]
+"""From a clip, windows [V,T] of its time steps and crops to their views."""
 
 
 def logits_frame_by_frame(
@@ -38,7 +39,7 @@ def logits_frame_by_frame(
         network: On ``device``, in evaluation mode.
         clips: The videos.
         windows: Of each video, time steps [V,T].
-        read: Makes network inputs.
+        read: Reads views.
         crops: Of each frame.
         batch_size: Frames, and then windows, at once.
         device: Where the network runs.
@@ -51,11 +52,11 @@ def logits_frame_by_frame(
         )
         for number, chunk in enumerate(chunks)
     ]
-    frames: DataLoader[Tensor] = DataLoader(_Frames(parts, read, crops), batch_size=None, num_workers=workers)
+    frames: DataLoader[WindowViews] = DataLoader(_Frames(parts, read, crops), batch_size=None, num_workers=workers)
     features: list[tuple[Tensor, ...]] = []
     videos = iter(windows)
-    for part, images in zip(parts, frames, strict=True):  # [crops, C, m, S, S]
-        features.append(network.frame_features(images.to(device)))
+    for part, images in zip(parts, frames, strict=True):
+        features.append(network.frame_features(images.to(device).inputs()))  # [crops, C, m, S, S]
         if part.last:
             whole = tuple(torch.cat(pieces, dim=1) for pieces in zip(*features, strict=True))  # [crops, M, …] each
             yield _logits(network, whole, next(videos), batch_size).cpu()
@@ -69,8 +70,8 @@ class _Part:
         self.clip, self.time_steps, self.last = clip, time_steps, last
 
 
-class _Frames(Dataset[Tensor]):
-    """Network inputs [crops, C, m, S, S] of each part."""
+class _Frames(Dataset[WindowViews]):
+    """The views of each part, its m time steps as one window."""
 
     def __init__(self, parts: Sequence[_Part], read: ReadWindows, crops: Crops) -> None:
         self.parts, self.read, self.crops = parts, read, crops
@@ -78,9 +79,9 @@ class _Frames(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, item: int) -> Tensor:
+    def __getitem__(self, item: int) -> WindowViews:
         part = self.parts[item]
-        return self.read(part.clip, part.time_steps[None], self.crops)[0]
+        return self.read(part.clip, part.time_steps[None], self.crops)
 
 
 def _chunks(windows: Indices, size: int) -> list[Indices]:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
-from kineflow.data.windows import needed_of, prepare_windows
+from kineflow.data.windows import WindowViews, needed_of, window_views
 from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.view_aggregation import aggregate_views
@@ -164,10 +164,10 @@ def describe_clips(
     with torch.inference_mode():
         videos = _Windows(clips, laid_out, read, 1)
         for loaded in _loaded(_Readable(videos), _videos_per_load(videos, batch_size), workers):
-            readable = [video for video in loaded if isinstance(video, Tensor)]
+            readable = [video for video in loaded if isinstance(video, WindowViews)]
             outputs = iter(_forward(network, readable, batch_size, device) if readable else ())
             for video in loaded:
-                yield next(outputs) if isinstance(video, Tensor) else video
+                yield next(outputs) if isinstance(video, WindowViews) else video
 
 
 def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
@@ -184,24 +184,24 @@ def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
 
 
 class _Reader:
-    """Reads what windows of a clip need, each frame and flow frame once, and makes network inputs of it."""
+    """Reads what windows of a clip need, each frame and flow frame once."""
 
     def __init__(self, clip_set: ClipSet, flow_set: FlowSet | None, wanted: Preprocessing) -> None:
         self.clip_set, self.flow_set, self.wanted = clip_set, flow_set, wanted
 
-    def __call__(self, clip: Clip, windows: Indices, crops: Crops) -> Tensor:
-        """Windows [V,T] of time steps to float32 [V, crops, C, T, crop, crop]."""
+    def __call__(self, clip: Clip, windows: Indices, crops: Crops) -> WindowViews:
+        """The views of windows [V,T] of time steps."""
         needed = needed_of(windows, self.wanted, n_frames=clip.frames)
         frames = read_frames(self.clip_set.locate(clip), needed.frames.tolist()) if len(needed.frames) else None
         flow_frames = None
         if len(needed.flow_frames):
             assert self.flow_set is not None  # checked before the first clip is read
             flow_frames = read_flow(self.flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
-        return prepare_windows(windows, needed, frames, flow_frames, self.wanted, n_frames=clip.frames, crops=crops)
+        return window_views(windows, needed, frames, flow_frames, self.wanted, n_frames=clip.frames, crops=crops)
 
 
-class _Windows(Dataset[Tensor]):
-    """The windows of each video in all crops, float32 [V, crops, C, T, crop, crop], each video decoded once."""
+class _Windows(Dataset[WindowViews]):
+    """The windows of each video in all crops, each video decoded once."""
 
     def __init__(self, clips: Sequence[Clip], windows: Sequence[Indices], read: _Reader, crops: Crops) -> None:
         self.clips, self.windows, self.read, self.crops = clips, windows, read, crops
@@ -209,11 +209,11 @@ class _Windows(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, item: int) -> Tensor:
+    def __getitem__(self, item: int) -> WindowViews:
         return self.read(self.clips[item], self.windows[item], self.crops)
 
 
-class _Readable(Dataset[Tensor | str]):
+class _Readable(Dataset[WindowViews | str]):
     """The same, and where a video cannot be read the reason why."""
 
     def __init__(self, windows: _Windows) -> None:
@@ -222,7 +222,7 @@ class _Readable(Dataset[Tensor | str]):
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, item: int) -> Tensor | str:
+    def __getitem__(self, item: int) -> WindowViews | str:
         try:
             return self.windows[item]
         except (StorageError, MissingMediaError):
@@ -257,12 +257,31 @@ def _loaded(videos: Dataset[Any], at_once: int, workers: int) -> Iterable[list[A
 
 
 def _forward(
-    network: nn.Module, videos: Sequence[Tensor], batch_size: int, device: torch.device | str
+    network: nn.Module, videos: Sequence[WindowViews], batch_size: int, device: torch.device | str
 ) -> Sequence[Tensor]:
-    views = [video.flatten(0, 1) for video in videos]  # [V·crops, C, T, crop, crop] each
-    parts = torch.split(torch.cat(views), batch_size)
-    logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
-    return torch.split(logits, [len(video) for video in views])
+    parts = _batches([video.to(device) for video in videos], batch_size)
+    logits = torch.cat([network(part).float().cpu() for part in parts])
+    return torch.split(logits, [len(video) for video in videos])
+
+
+def _batches(videos: Sequence[WindowViews], batch_size: int) -> Iterator[Tensor]:
+    """Network inputs of all views, ``batch_size`` at once; those of several videos share a batch."""
+    batch: list[Tensor] = []
+    room = batch_size
+    for video in videos:
+        first = 0
+        while first < len(video):
+            batch.append(video.inputs(first, first + room))
+            first, room = first + len(batch[-1]), room - len(batch[-1])
+            if not room:
+                yield _joined(batch)
+                batch, room = [], batch_size
+    if batch:
+        yield _joined(batch)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:

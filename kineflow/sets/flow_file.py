@@ -7,7 +7,7 @@ nothing on flow (``docs/flow_storage.md`` has the figures), and any of them is f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,12 +43,15 @@ def _with_unused_plane(flow: np.ndarray) -> np.ndarray:
     return np.concatenate((flow, unused), axis=-1)
 
 
-def read_flow(path: Media, indices: Sequence[int] | None = None) -> np.ndarray:
+def read_flow(
+    path: Media, indices: Sequence[int] | None = None, *, each: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
     """Read flow written by :func:`write_flow`, or JPEG planes.
 
     Args:
         path: Of the mp4 file, on S3 perhaps, or of a local folder of JPEG planes.
         indices: Fields to read, in any order and with repeats; None for all. Field t leads from frame t to t + 1.
+        each: What becomes of each field as it is read, see :func:`kineflow.video.decode.read_frames`.
 
     Returns:
         uint8 [T, H, W, 2], u and v.
@@ -57,5 +60,6 @@ def read_flow(path: Media, indices: Sequence[int] | None = None) -> np.ndarray:
         KineflowError: The file is unreadable, or an index lies beyond its end.
     """
     if not isinstance(path, RemoteFile) and path.is_dir():
-        return read_jpeg_flow(path, indices)
-    return read_frames(path, indices, pixel_format="yu")
+        flow = read_jpeg_flow(path, indices)
+        return flow if each is None else np.stack([each(field) for field in flow])
+    return read_frames(path, indices, pixel_format="yu", each=each)

@@ -11,7 +11,7 @@ from __future__ import annotations
 KEY_DIGITS = 32
 """Of a name, hexadecimal: 128 bits, so that of any number of files no two are named alike."""
 
-CLIP_FORMAT = 1
+CLIP_FORMAT = 2
 """Of stored clips: the same source, part and stored form give the same video."""
 
 FLOW_FORMAT = 3

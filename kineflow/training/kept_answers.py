@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
+from kineflow.data.collate import collate
 from kineflow.data.dataset import ClipDataset
 from kineflow.storage.progress import track
 from kineflow.training import processes
@@ -33,7 +34,7 @@ def keep_answers(
     own = processes.shard_of(len(clips)) or range(1)  # of an empty shard the answers are not used
     seen = clips.showing((task.teacher_preprocessing.modality,))
     batches: DataLoader[Any] = DataLoader(
-        seen, sampler=own, batch_size=settings.batch_size, num_workers=settings.workers
+        seen, sampler=own, batch_size=settings.batch_size, num_workers=settings.workers, collate_fn=collate
     )
     rows = []
     with torch.no_grad(), trainer.autocast:

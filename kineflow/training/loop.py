@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
+from kineflow.data.collate import collate
 from kineflow.spec.output_files import CURVES_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.stopping import signals_stop
@@ -148,6 +149,7 @@ def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> Data
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
         pin_memory=torch.cuda.is_available(),
+        collate_fn=collate,
         **batching,
     )
 

@@ -9,23 +9,22 @@ same result; only which frames are where is taken from its header, so that a few
 
 from __future__ import annotations
 
-import bisect
-import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES, MAX_PIXELS, MAX_READ_PIXELS
+from kineflow.spec.video_bounds import MAX_FRAMES, MAX_PIXELS, MAX_READ_PIXELS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import Media, RemoteFile
 from kineflow.video.geometry import Turn, pixel_aspect, square_size, turn_of, upright
-from kineflow.video.opening import decoded, is_mp4, open_video, opened, packets_of, remote_source
+from kineflow.video.opening import decoded, open_video
+from kineflow.video.time_stamps import Stamps, numbered, stamps_in_header, time_stamps
 
 PIXEL_FORMATS = ("rgb24", "gray", "yuv444p", "yu")
 
@@ -59,6 +58,7 @@ def read_frames(
     *,
     pixel_format: str = "rgb24",
     size: tuple[int, int] | None = None,
+    each: Callable[[np.ndarray], np.ndarray] | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
     max_read_pixels: int = MAX_READ_PIXELS,
@@ -71,9 +71,10 @@ def read_frames(
         pixel_format: "rgb24" gives RGB, "gray" the luma in 0..255 (video range, 16..235, is stretched), "yuv444p" the
             planes Y, U, V as they were coded, stacked last, "yu" the first two of them.
         size: Width and height to scale to as it is decoded (bicubic), before the picture is turned; None keeps it.
+        each: What becomes of each frame as it is read, such as a part of it, all of one shape: less is held.
         max_frames: Most frames of a file that is read whole.
         max_pixels: Most pixels in one picture.
-        max_read_pixels: Most pixels to give back, all frames together. No more than three times as many are held.
+        max_read_pixels: Most pixels to read, all frames together. No more than three times as many are held.
 
     Returns:
         uint8 ``[T, H, W, 3]``, or ``[T, H, W]`` for "gray", ``[T, H, W, 2]`` for "yu". Where the picture changes its
@@ -88,6 +89,7 @@ def read_frames(
         indices,
         pixel_format=pixel_format,
         size=size,
+        each=each,
         max_frames=max_frames,
         max_pixels=max_pixels,
         max_read_pixels=max_read_pixels,
@@ -100,6 +102,7 @@ def read_video(
     *,
     pixel_format: str = "rgb24",
     size: tuple[int, int] | None = None,
+    each: Callable[[np.ndarray], np.ndarray] | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
     max_read_pixels: int = MAX_READ_PIXELS,
@@ -117,7 +120,8 @@ def read_video(
 
     def converter(stream: Any) -> Convert:
         convert = _converter(pixel_format, size, pixel_aspect(stream))
-        return _within(max_read_pixels, convert, path, count=None if wanted is None else len(wanted))
+        bounded = _within(max_read_pixels, convert, path, count=None if wanted is None else len(wanted))
+        return bounded if each is None else lambda frame: each(bounded(frame))
 
     if wanted is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
@@ -128,24 +132,23 @@ def read_video(
         return Decoded(np.stack(every), fps)
 
     unique, positions = np.unique(wanted, return_inverse=True)
-    converted = None
-    if unique[-1] >= _WORTH_A_PLAN_FRAMES:
-        stamps = _stamps_in_header(path, max_pixels) if isinstance(path, RemoteFile) else None
+    numbers, frames = unique.tolist(), None
+    if numbers[-1] >= _WORTH_A_PLAN_FRAMES:
+        stamps = stamps_in_header(path, max_pixels) if isinstance(path, RemoteFile) else None
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            converted = _read_seeking(container, stream, unique.tolist(), converter(stream), stamps)
-    if converted is None:
+            frames = _placed(_read_seeking(container, stream, numbers, converter(stream), stamps), positions)
+    if frames is None:
         with open_video(path, max_pixels=max_pixels) as (container, stream):
             fps = float(stream.average_rate or 0)
-            converted = _read_linearly(decoded(container, stream), unique.tolist(), converter(stream))
-    if len(converted) < len(unique):
+            frames = _placed(_read_linearly(decoded(container, stream), numbers, converter(stream)), positions)
+    if frames is None:
         raise KineflowError(
             f"frame {unique[-1]} was asked for, but the video ends before it",
             where=str(path),
             remedy="ingest the video again: its count of frames is not that of the manifest",
         )
-    frames = np.stack(converted)
-    return Decoded(frames if np.array_equal(wanted, unique) else frames[positions], fps)
+    return Decoded(frames, fps)
 
 
 def iter_frames(
@@ -164,18 +167,81 @@ def iter_frames(
     Raises:
         KineflowError: As :func:`read_frames`, except that an early end is none.
     """
-    if start >= _WORTH_A_PLAN_FRAMES and isinstance(path, Path):
-        with open_video(path) as (container, stream):
-            frames = _sought(container, stream, start)
-            if frames is not None:
-                convert = _converter("rgb24", size, pixel_aspect(stream))
-                for frame in itertools.islice(frames, None if stop is None else max(0, stop - start)):
+    with PartReader(path) as reader:
+        yield from reader.frames(start, stop, size=size)
+
+
+class PartReader:
+    """Reads parts of a video, each frame by frame; a part that lies ahead of the one before goes on from there.
+
+    A part is decoded from the key frame before it where that can be found (its place is looked up once), else from
+    where the last part ended, and from the beginning where it begins before that. So parts in the order of their
+    beginnings that do not overlap take one pass of any video.
+
+    Args:
+        path: A video file, or an object on S3.
+    """
+
+    def __init__(self, path: Media) -> None:
+        self.path = path
+        self._pass: Generator[tuple[float, Any], None, None] | None = None
+        self._next = 0
+        self._stamps: Stamps | None = None
+
+    def __enter__(self) -> PartReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_pass()
+
+    def frames(
+        self, start: int, stop: int | None = None, *, size: tuple[int, int] | None = None
+    ) -> Iterator[np.ndarray]:
+        """As :func:`iter_frames`."""
+        if stop is not None and stop <= start:
+            return
+        if self._pass is None or start < self._next or self._is_nearer(start):
+            self._end_pass()
+            self._pass, self._next = self._from(start), start
+        convert = None
+        try:
+            for aspect, frame in self._pass:
+                self._next += 1
+                if self._next > start:
+                    convert = convert or _converter("rgb24", size, aspect)
                     yield convert(frame)
-                return
-    with open_video(path) as (container, stream):
-        convert = _converter("rgb24", size, pixel_aspect(stream))
-        for frame in itertools.islice(decoded(container, stream), start, stop):
-            yield convert(frame)
+                if self._next == stop:
+                    return
+        except KineflowError:
+            self._end_pass()  # it gives no more frames
+            raise
+        self._end_pass()
+
+    def _is_nearer(self, start: int) -> bool:
+        """Whether a key frame lies ahead of the present place, from which ``start`` is decoded sooner."""
+        stamps = self._stamps
+        return stamps is not None and start < len(stamps.times) and stamps.key_before(start) > self._next
+
+    def _from(self, start: int) -> Generator[tuple[float, Any], None, None]:
+        """The pixel aspect and the decoded frame of each number from ``start`` on."""
+        if start >= _WORTH_A_PLAN_FRAMES and isinstance(self.path, Path):
+            with open_video(self.path) as (container, stream):
+                self._stamps = self._stamps or time_stamps(container, stream)
+                frames = _sought(container, stream, start, self._stamps)
+                if frames is not None:
+                    aspect = pixel_aspect(stream)
+                    for frame in frames:
+                        yield aspect, frame
+                    return
+        with open_video(self.path) as (container, stream):
+            aspect = pixel_aspect(stream)
+            for frame in itertools.islice(decoded(container, stream), start, None):
+                yield aspect, frame
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.close()
+        self._pass = None
 
 
 def iter_luma(path: Media) -> Iterator[np.ndarray]:
@@ -273,151 +339,77 @@ def _bounded(frames: Iterable[Any], path: Media, max_frames: int) -> Iterator[An
         yield frame
 
 
-def _read_linearly(frames: Iterable[Any], unique: list[int], convert: Convert) -> list[np.ndarray]:
+def _placed(images: Iterable[np.ndarray], positions: np.ndarray) -> np.ndarray | None:
+    """Images ``[T, ...]``, of which the n-th stands wherever ``positions`` [T] says n; None where there are too few.
+
+    Each is copied as it comes, so that the next one finds its memory free: it is warm, and no page of it is new.
+    """
+    count, held = int(positions.max()) + 1, 0
+    places = np.split(np.argsort(positions, kind="stable"), np.cumsum(np.bincount(positions))[:-1])
+    frames: np.ndarray | None = None
+    for image in images:
+        if frames is None:
+            frames = np.empty((len(positions), *image.shape), dtype=image.dtype)
+        frames[places[held]] = image
+        held += 1
+    return frames if held == count else None
+
+
+def _read_linearly(frames: Iterable[Any], unique: list[int], convert: Convert) -> Iterator[np.ndarray]:
     """Convert the frames at the ascending numbers ``unique``; fewer when the video ends before."""
-    converted: list[np.ndarray] = []
+    ahead = iter(unique)
+    wanted = next(ahead)
     for number, frame in enumerate(frames):
-        if number == unique[len(converted)]:
-            converted.append(convert(frame))
-            if len(converted) == len(unique):
-                break
-    return converted
+        if number == wanted:
+            yield convert(frame)
+            wanted = next(ahead, -1)
+            if wanted < 0:
+                return
 
 
 def _read_seeking(
-    container: Any,
-    stream: Any,
-    unique: list[int],
-    convert: Convert,
-    stamps: tuple[list[int], list[int]] | None = None,
-) -> list[np.ndarray] | None:
+    container: Any, stream: Any, unique: list[int], convert: Convert, stamps: Stamps | None = None
+) -> Iterator[np.ndarray]:
     """Frames at the ascending numbers ``unique``, each decoded from the key frame before it.
 
-    ``stamps`` are those of :func:`_time_stamps`, where they are known already.
+    ``stamps`` are those of :func:`time_stamps`, where they are known already.
 
-    Returns None when decoding from the start is as cheap, or when the n-th time stamp cannot be shown to be that of
-    the n-th frame.
+    Fewer, or none, when decoding from the start is as cheap, or when the n-th time stamp is not that of the n-th frame.
     """
-    times, key_numbers = stamps or _time_stamps(container, stream)
-    if unique[-1] >= len(times):
-        return None
+    stamps = stamps or time_stamps(container, stream)
+    if unique[-1] >= len(stamps.times):
+        return
     runs: list[tuple[int, list[int]]] = []  # key frame to begin at, numbers to read from there on
     for number in unique:
-        key = key_numbers[bisect.bisect_right(key_numbers, number) - 1]
+        key = stamps.key_before(number)
         if runs and key <= runs[-1][1][-1] + 1 + _SEEK_COST_FRAMES:
             runs[-1][1].append(number)
         else:
             runs.append((key, [number]))
     cost = sum(wanted[-1] - key + 1 + _SEEK_COST_FRAMES for key, wanted in runs)
     if cost > unique[-1] + 1:
-        return None
+        return
 
-    converted: list[np.ndarray] = []
     for key, wanted in runs:
-        container.seek(times[key], stream=stream)
-        ahead = [times[number] for number in wanted]
-        for frame in decoded(container, stream):
-            if stamps and frame.pts == times[key] and not frame.key_frame:  # a header may lie
-                return None
-            if frame.pts == ahead[0]:
-                converted.append(convert(frame))
-                ahead.pop(0)
-            if not ahead:
-                break
-        if ahead:
-            return None
-    return converted
+        container.seek(stamps.times[key], stream=stream)
+        ahead = iter(wanted)
+        following = next(ahead)
+        for number, frame in numbered(decoded(container, stream), stamps, key):
+            if number == following:
+                yield convert(frame)
+                following = next(ahead, -1)
+                if following < 0:
+                    break
+        if following >= 0:
+            return
 
 
-def _sought(container: Any, stream: Any, start: int) -> Iterator[Any] | None:
+def _sought(container: Any, stream: Any, start: int, stamps: Stamps) -> Iterator[Any] | None:
     """The frames from ``start`` on, decoded from the key frame before it; None where that is not known to be right."""
-    times, key_numbers = _time_stamps(container, stream)
-    if start >= len(times):
+    if start >= len(stamps.times):
         return None
-    container.seek(times[key_numbers[bisect.bisect_right(key_numbers, start) - 1]], stream=stream)
+    key = stamps.key_before(start)
+    container.seek(stamps.times[key], stream=stream)
     frames = decoded(container, stream)
-    first = next((frame for frame in frames if frame.pts is None or frame.pts >= times[start]), None)
-    if first is None or first.pts != times[start]:
-        return None
-    return itertools.chain([first], frames)
-
-
-def _time_stamps(container: Any, stream: Any) -> tuple[list[int], list[int]]:
-    """Time stamps of all frames in the order they are shown, and the numbers of the key frames; both empty if unsure.
-
-    Only H.264 in mp4 is sure: there a packet is a frame. (AVI with packed B-frames holds packets that are none.)
-    """
-    if not _is_sure(container, stream):
-        return [], []
-    return _numbered(_facts(container, stream), None)
-
-
-def _stamps_in_header(video: RemoteFile, max_pixels: int) -> tuple[list[int], list[int]]:
-    """As :func:`_time_stamps`, without the pictures: those of an mp4 are looked up in its header, and not fetched.
-
-    Once the header is read, the demuxer gets zeros for everything else.
-    """
-    with remote_source(video) as source:
-        blank = _Blank(source)
-        with opened(blank, video, max_pixels) as (container, stream):
-            # A header in pieces (moof boxes) lists no frames; the pieces would be lost among the pictures.
-            if not _is_sure(container, stream) or not stream.frames:
-                return [], []
-            blank.from_now_on = True
-            facts = _facts(container, stream)
-            return _numbered(facts, {entry.timestamp for entry in stream.index_entries if entry.is_keyframe})
-
-
-class _Blank:
-    """A file whose content turns into zeros at a word."""
-
-    def __init__(self, source: io.RawIOBase) -> None:
-        self._source = source
-        self.from_now_on = False
-        self.seek, self.tell = source.seek, source.tell
-
-    def read(self, size: int) -> bytes:
-        if not self.from_now_on:
-            return self._source.read(size) or b""
-        here = self.tell()
-        return bytes(max(0, self.seek(min(here + size, self._source.seek(0, io.SEEK_END))) - here))
-
-
-def _is_sure(container: Any, stream: Any) -> bool:
-    return stream.codec_context.name == "h264" and is_mp4(container)
-
-
-class _Facts(NamedTuple):
-    """Of a packet, without its content."""
-
-    pts: int | None
-    dts: int | None
-    is_key: bool
-    is_sound: bool
-
-
-def _facts(container: Any, stream: Any) -> list[_Facts]:
-    return [
-        _Facts(packet.pts, packet.dts, packet.is_keyframe, not (packet.is_discard or packet.is_corrupt))
-        for packet in itertools.islice(packets_of(container, stream), MAX_FILE_FRAMES + 1)
-        if packet.size
-    ]
-
-
-def _numbered(packets: list[_Facts], key_dts: set[int] | None) -> tuple[list[int], list[int]]:
-    """``key_dts`` names the key frames where the content of the packets is not at hand."""
-    times = sorted(packet.pts for packet in packets if packet.pts is not None)
-    is_key = [packet.is_key if key_dts is None else packet.dts in key_dts for packet in packets]
-    sound = (
-        0 < len(packets) <= MAX_FILE_FRAMES
-        and len(set(times)) == len(packets)
-        and is_key[0]
-        and packets[0].pts == times[0]
-        and all(packet.is_sound for packet in packets)
-    )
-    if not sound:
-        return [], []
-    number_of = {pts: number for number, pts in enumerate(times)}
-    return times, sorted(
-        number_of[packet.pts] for packet, key in zip(packets, is_key, strict=True) if key and packet.pts is not None
-    )
+    first = next((frame for number, frame in numbered(frames, stamps, key) if number == start), None)
+    return None if first is None else itertools.chain([first], frames)

@@ -31,6 +31,7 @@ def write_video(
     gop: int = 12,
     pixel_format: str = "yuv420p",
     source_format: str = "rgb24",
+    preset: str = "veryfast",
     tune: str | None = None,
 ) -> None:
     """Encode ``frames`` as H.264 in mp4 at ``path``, which appears whole or not at all.
@@ -47,6 +48,7 @@ def write_video(
         gop: Frames from one key frame to the next, 1 or more.
         pixel_format: Of the file: "yuv420p" (even sizes only) or "yuv444p" (any size).
         source_format: Of the frames: "rgb24", "gray" or "yuv444p".
+        preset: Of x264: "veryfast" to "veryslow", slower to write and smaller.
         tune: Of x264, for what is no picture to look at: "psnr" spreads the error evenly, "fastdecode" gives size for
             speed; with a comma, both.
 
@@ -72,7 +74,7 @@ def write_video(
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(_RATE_DENOMINATOR))
             stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
             stream.options = {
-                "preset": "veryfast",
+                "preset": preset,
                 "crf": str(crf),
                 "g": str(gop),
                 "bf": "0",

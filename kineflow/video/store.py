@@ -18,6 +18,7 @@ import itertools
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
-from kineflow.video.decode import iter_frames
+from kineflow.video.decode import PartReader
 from kineflow.video.encode import write_video
 from kineflow.video.geometry import Turn, square_size
 from kineflow.video.index import VideoIndex
@@ -33,6 +34,9 @@ from kineflow.video.resample import numbers_at, span_at
 
 STORED_SUFFIX = ".mp4"
 _SPARE_SEC = 1.0
+
+# x264's, by `python benchmarks/video.py storing`: what is written once and read every epoch is to be cheap to decode.
+_PRESET, _TUNE = "medium", "fastdecode"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class StoredForm:
 
     short_side: int = 256
     gop: int = 12
-    crf: int = 18
+    crf: int = 20
     fps: float = 0.0
 
     def of(self, index: VideoIndex, part: Part) -> StoredForm:
@@ -157,11 +161,12 @@ def conforms(index: VideoIndex, form: StoredForm) -> bool:
     )
 
 
-def store_video(source: Path, target: Path, *, index: VideoIndex, part: Part, form: StoredForm) -> None:
+def store_video(source: Path | PartReader, target: Path, *, index: VideoIndex, part: Part, form: StoredForm) -> None:
     """Write ``part`` of ``source`` to ``target`` in the stored form; ``target`` appears whole or not at all.
 
     Args:
-        source: A video whose status is ``ok``.
+        source: A video whose status is ``ok``; a reader of it where several parts are stored, in the order of their
+            beginnings.
         target: Path with :data:`STORED_SUFFIX`.
         index: Of the source.
         part: The frames to keep.
@@ -172,24 +177,33 @@ def store_video(source: Path, target: Path, *, index: VideoIndex, part: Part, fo
             full.
     """
     if is_copied(index, part, form):
-        with atomic_file(target) as partial:
-            shutil.copyfile(source, partial)
+        path = source.path if isinstance(source, PartReader) else source
+        with atomic_file(target) as partial, path.open("rb") as given, partial.open("wb") as copy:
+            shutil.copyfileobj(given, copy)
         return
     form = form.of(index, part)
     fps = stored_fps(index, part, form)
-    write_video(target, _prepared(source, index, part, form), fps=fps, crf=form.crf, gop=form.gop)
+    with nullcontext(source) if isinstance(source, PartReader) else PartReader(source) as reader:
+        frames = prepared_frames(reader, index, part, form)
+        write_video(target, frames, fps=fps, crf=form.crf, gop=form.gop, preset=_PRESET, tune=_TUNE)
 
 
-def _prepared(source: Path, index: VideoIndex, part: Part, form: StoredForm) -> Iterator[np.ndarray]:
+def prepared_frames(reader: PartReader, index: VideoIndex, part: Part, form: StoredForm) -> Iterator[np.ndarray]:
+    """The frames of a part as they are stored, before they are coded: uint8 ``[H, W, 3]``, scaled, upright.
+
+    Raises:
+        KineflowError: The video ends before the part does.
+    """
     width, height = stored_size(index, form)
     times_shown = _times_shown(index, part, form)
     count = 0
-    for image in iter_frames(source, start=part.first, stop=part.stop, size=_scaled_size(index, form)):
-        if count < part.frames:
-            yield from itertools.repeat(image[:height, :width], times_shown[count])
+    for image in reader.frames(part.first, part.stop, size=_scaled_size(index, form)):
+        yield from itertools.repeat(image[:height, :width], times_shown[count])
         count += 1
     if count != part.frames:
-        raise KineflowError(f"{count} frames where {part.frames} were counted: the file has changed", where=source)
+        raise KineflowError(
+            f"{count} frames where {part.frames} were counted: the file has changed", where=str(reader.path)
+        )
 
 
 def _times_shown(index: VideoIndex, part: Part, form: StoredForm) -> list[int]:

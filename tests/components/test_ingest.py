@@ -27,7 +27,7 @@ from kineflow.spec.status import Status
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
-from kineflow.video.decode import read_frames
+from kineflow.video.decode import PartReader, read_frames
 from kineflow.video.encode import write_video
 from kineflow.video.index import VideoIndex, index_video
 
@@ -368,9 +368,9 @@ class TestInterruption:
         names: list[str] = []
         really_store = ingestion.store_video
 
-        def store(path: Path, *rest: object, **options: object) -> None:
-            names.append(path.name)
-            really_store(path, *rest, **options)
+        def store(reader: PartReader, *rest: object, **options: object) -> None:
+            names.append(Path(str(reader.path)).name)
+            really_store(reader, *rest, **options)
 
         monkeypatch.setattr(ingestion, "store_video", store)
         return names

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kineflow.data.windows import needed_of, prepare_windows
+from kineflow.data.windows import needed_of, prepare_windows, window_views
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, uniform_clips
 
@@ -56,6 +56,17 @@ def test_windows_are_cut_normalised_and_in_order(modality, crops):
                     cut[..., 0] = 255 - cut[..., 0]
             expected = (cut - torch.tensor(wanted.mean)) / torch.tensor(wanted.std)  # [T,4,4,C]
             torch.testing.assert_close(clips[number, crop], expected.permute(3, 0, 1, 2))
+
+
+def test_a_time_step_is_held_once_whatever_shows_it():
+    windows = uniform_clips(FRAMES - 1, ClipSpec(3), 7)
+    needed = needed_of(windows, RGB, n_frames=FRAMES)
+    views = window_views(windows, needed, video(3)[needed.frames], None, RGB, n_frames=FRAMES, crops=10)
+    assert (views.steps.dtype, tuple(views.steps.shape)) == (torch.uint8, (FRAMES - 1, 8, 12, 3))
+    every = views.inputs()
+    assert len(every) == len(views) == 70
+    for first, stop in ((0, 1), (3, 8), (9, 31), (64, 99)):
+        torch.testing.assert_close(views.inputs(first, stop), every[first:stop], rtol=0, atol=0)
 
 
 def test_a_difference_past_the_end_is_none():

@@ -5,31 +5,34 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from kineflow.data.crops import Crops
+from kineflow.data.windows import WindowViews, needed_of, window_views
 from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.registry import create_model
 from kineflow.sets.clip_set import Clip
 from kineflow.spec.arrays import Indices
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, dense_clips, uniform_clips
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 
 LENGTHS = (9, 3, 14)
+FLOW = Preprocessing("flow", 4, 1, 32, 32, (128.0,) * 2, (64.0,) * 2)
 
 
 def clip(number: int, frames: int) -> Clip:
     return Clip(str(number), "", "x", "", Split.TEST, frames, 25.0, 32, 32, 0, "", Status.OK, "", "")
 
 
-def read(clip: Clip, windows: Indices, crops: Crops) -> Tensor:
-    """Frames that depend on video and moment; of two crops the second is the first, negated."""
-    generator = torch.Generator().manual_seed(int(clip.clip_id))
-    video = torch.randn(2, clip.frames, 32, 32, generator=generator)  # [C,M,S,S]
-    seen = torch.stack([video[:, window] for window in windows])[:, None]  # [V,1,C,T,S,S]
-    return torch.cat([seen, -seen], dim=1) if crops == 2 else seen
+def read(clip: Clip, windows: Indices, crops: Crops) -> WindowViews:
+    """Views of flow that depends on video and moment."""
+    rng = np.random.default_rng(int(clip.clip_id))
+    video = rng.integers(0, 256, (clip.frames, 32, 32, 2), dtype=np.uint8)
+    needed = needed_of(windows, FLOW, n_frames=clip.frames + 1)
+    seen = video[needed.flow_frames]
+    return window_views(windows, needed, None, seen, FLOW, n_frames=clip.frames + 1, crops=crops)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_the_same_answers_as_window_by_window(network: FrameNetwork, crops: Crop
             logits_frame_by_frame(network, clips, windows, read, crops=crops, batch_size=batch_size, device="cpu")
         )
         for video, seen, found in zip(clips, windows, logits, strict=True):
-            expected = network(read(video, seen, crops).flatten(0, 1))
+            expected = network(read(video, seen, crops).inputs())
             assert found.shape == (len(seen) * crops, 3)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 

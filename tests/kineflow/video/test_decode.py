@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from kineflow.storage.errors import KineflowError
 from kineflow.video import opening
-from kineflow.video.decode import iter_frames, iter_luma, read_frames, read_video
+from kineflow.video.decode import PartReader, iter_frames, iter_luma, read_frames, read_video
 from kineflow.video.encode import write_video
+from kineflow.video.time_stamps import Stamps
 from tests.kineflow.video import numbered
 
 FRAMES, HEIGHT, WIDTH = 40, 18, 22
@@ -105,6 +106,45 @@ def test_a_late_frame_is_found_by_seeking(variants: dict[str, Path], monkeypatch
     assert np.array_equal(read_frames(variants["every_frame_a_key"], late, pixel_format="gray"), every[late])
 
 
+def test_frames_are_found_by_the_header_alone(variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("packets were looked at, or frames decoded from the start")
+
+    monkeypatch.setattr("kineflow.video.decode._read_linearly", refuse)
+    monkeypatch.setattr("kineflow.video.time_stamps._facts", refuse)
+    assert np.array_equal(read_frames(variants["ours"], [37, 30], pixel_format="yuv444p"), planes()[[37, 30]])
+
+
+@pytest.mark.parametrize("fault", ["keys", "times"])
+def test_a_header_that_lies_is_not_followed(variants: dict[str, Path], tmp_path: Path, fault: str) -> None:
+    content = bytearray(variants["ours"].read_bytes())
+    if fault == "keys":  # the second key frame is said to be three frames later
+        place = content.index(b"stss") + 16
+        (number,) = struct.unpack_from(">I", content, place)
+        struct.pack_into(">I", content, place, number + 3)
+    else:  # the pictures are said to be shown a frame later than they are decoded
+        place = content.index(b"stts")
+        (size,) = struct.unpack_from(">I", content, place - 4)
+        (step,) = struct.unpack_from(">I", content, place + 16)
+        later = struct.pack(">I4sIIII", 24, b"ctts", 0, 1, FRAMES, step)
+        content[place - 4 + size : place - 4 + size] = later
+        for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            start = content.index(box) - 4
+            struct.pack_into(">I", content, start, struct.unpack_from(">I", content, start)[0] + len(later))
+    path = tmp_path / "lying.mp4"
+    path.write_bytes(content)
+    assert np.array_equal(read_frames(path, [30, 17], pixel_format="yuv444p"), planes()[[30, 17]])
+    (late,) = iter_frames(path, start=30, stop=31)
+    assert np.array_equal(late, read_frames(path)[30])
+
+
+@pytest.mark.parametrize("indices", [None, [5, 3], [39, 0, 21, 21]])
+def test_what_becomes_of_each_frame(variants: dict[str, Path], indices: list[int] | None) -> None:
+    whole = read_frames(variants["ours"], indices)
+    part = read_frames(variants["ours"], indices, each=lambda image: image[2:9, ::-1])
+    assert np.array_equal(part, whole[:, 2:9, ::-1])
+
+
 @pytest.mark.parametrize("indices", [None, [3], [39, 0, 21, 21]])
 def test_the_first_two_planes(variants: dict[str, Path], indices: list[int] | None) -> None:
     expected = planes()[..., :2] if indices is None else planes()[indices, ..., :2]
@@ -128,7 +168,8 @@ def test_a_file_that_does_not_start_with_a_key_frame(variants: dict[str, Path], 
 
 
 def test_time_stamps_that_lie_are_noticed(variants: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kineflow.video.decode._time_stamps", lambda *_: ([n * 7 for n in range(FRAMES)], [0, 12, 24]))
+    stamps = Stamps([n * 7 for n in range(FRAMES)], [0, 12, 24])
+    monkeypatch.setattr("kineflow.video.decode.time_stamps", lambda *_: stamps)
     assert np.array_equal(read_frames(variants["ours"], [30], pixel_format="gray"), grey(planes()[[30], ..., 0]))
 
 
@@ -232,6 +273,31 @@ def test_a_late_part_is_that_of_the_whole(
     assert list(iter_frames(variants[name], start=25, stop=20)) == []
 
 
+@pytest.mark.parametrize(("suffix", "most"), [("mp4", 39), ("avi", 40 + 28)])
+def test_parts_in_order_take_one_pass(
+    variants: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, most: int
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(variants["ours"])) as given, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for packet in [packet for packet in given.demux(video=0) if packet.size]:
+            packet.stream = stream
+            container.mux(packet)
+    every, count = read_frames(path), 0
+
+    def counted(*given: object) -> Iterator[object]:
+        nonlocal count
+        for frame in opening.decoded(*given):
+            count += 1
+            yield frame
+
+    monkeypatch.setattr("kineflow.video.decode.decoded", counted)
+    with PartReader(path) as reader:
+        for start, stop in ((2, 5), (5, 5), (5, 9), (18, 22), (22, 23), (38, 99), (25, 28), (50, 60)):
+            assert np.array_equal(list(reader.frames(start, stop)), list(every[start:stop]))
+    assert count <= most + FRAMES  # a part past the end is looked for once more
+
+
 def test_bounds_hold(variants: dict[str, Path]) -> None:
     with pytest.raises(KineflowError, match="more than 39 frames"):
         read_frames(variants["ours"], max_frames=39)
@@ -321,7 +387,7 @@ def test_a_file_may_be_longer_than_what_is_read_whole(
 ) -> None:
     assert read_frames(variants["one_gop"], [39], max_frames=5).shape[0] == 1
     assert read_frames(variants["ours"], [39], max_frames=5).shape[0] == 1
-    monkeypatch.setattr("kineflow.video.decode.MAX_FILE_FRAMES", 5)  # then nothing is planned
+    monkeypatch.setattr("kineflow.video.time_stamps.MAX_FILE_FRAMES", 5)  # then nothing is planned
     assert np.array_equal(read_frames(variants["ours"], [39], pixel_format="gray"), grey(planes()[[39], ..., 0]))
 
 

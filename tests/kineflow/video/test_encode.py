@@ -34,10 +34,11 @@ def test_gray_frames_keep_their_shape(tmp_path: Path) -> None:
     assert read_frames(tmp_path / "gray.mp4", pixel_format="gray").shape == frames.shape
 
 
-def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"preset": "medium", "tune": "fastdecode"}], ids=["usual", "stored clips"])
+def test_equal_frames_give_equal_bytes(tmp_path: Path, options: dict[str, str]) -> None:
     def write(number: int) -> tuple[int, bytes]:
         path, level = tmp_path / f"{number}.mp4", 40 + number % 3 * 20
-        write_video(path, (np.full((48, 48, 3), level + n, np.uint8) for n in range(8)), fps=25)
+        write_video(path, (np.full((48, 48, 3), level + n, np.uint8) for n in range(8)), fps=25, **options)
         return level, path.read_bytes()
 
     with ThreadPoolExecutor(2) as pool:
