@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
 ExportFormat = Literal["onnx", "torch"]
 
-EXPORT_FILES = MappingProxyType({"onnx": "model.onnx", "torch": "model.pt2"})
+EXPORT_FILES: Mapping[ExportFormat, str] = MappingProxyType({"onnx": "model.onnx", "torch": "model.pt2"})
 """What the network's file is called in each form."""
 
 DESCRIPTION_FILE = "export.json"
