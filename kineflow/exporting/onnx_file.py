@@ -28,7 +28,7 @@ def require_onnx() -> None:
     if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
         raise KineflowError(
             f"not installed, and ONNX needs it: {', '.join(missing)}",
-            remedy="install Kineflow with its extra 'export': pip install -c constraints.txt 'kineflow[export]'",
+            remedy="install Kineflow's extra 'export': in its checkout, pip install -c constraints.txt -e '.[export]'",
         )
 
 
