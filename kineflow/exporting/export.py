@@ -89,6 +89,8 @@ def _require_own(folder: Path) -> None:
     """Check that nothing but an export would be replaced."""
     if folder.is_file():
         raise KineflowError("a file", where=folder, remedy="name a new folder")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise KineflowError("the working folder is in it", where=folder, remedy="name a new folder, such as ./exported")
     if not folder.is_dir():
         return
     others = sorted({path.name for path in folder.iterdir()} - {DESCRIPTION_FILE, *EXPORT_FILES.values()})

@@ -120,6 +120,12 @@ def test_a_folder_of_other_things_is_left_alone(bundle: Path, tmp_path: Path) ->
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_the_working_folder_is_not_replaced(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KineflowError, match="working folder"):
+        export_model(bundle, Path(), "torch")
+
+
 def classifier_of(name: str, bundle_of: BundleOf) -> tuple[nn.Module, ClipClassifier]:
     channels = different(name).channels[-1]
     of_descriptors = {"mean": (0.0,) * 3 + (127.5,) * 2, "std": (255.0,) * 3 + (127.5,) * 2}
