@@ -166,9 +166,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    results = [measured(case, 3 if given.quick else 7, given.demo) for case in (CASES[:1] if given.quick else CASES)]
-    if given.json:
-        given.json.write_text(json.dumps({"machine": machine(), "cases": results}, indent=1) + "\n")
+    results = []
+    for case in CASES[:1] if given.quick else CASES:
+        results.append(measured(case, 3 if given.quick else 7, given.demo))
+        if given.json:  # after each, for all of them take a while
+            given.json.write_text(json.dumps({"machine": machine(), "cases": results}, indent=1) + "\n")
     print("\n".join([answers_table(results), networks_table(results)]))
 
 
