@@ -34,7 +34,8 @@ def register(
             ``refused``, the reasons why nothing was registered.
     """
     from kineflow.models.card import load_card
-    from kineflow.registry.measured import read_evaluation
+    from kineflow.registry.exports import attach_exports, exported
+    from kineflow.registry.measured import read_evaluation, tested_as
     from kineflow.registry.outcomes import outcomes_of
     from kineflow.registry.page_of_version import keep_page
     from kineflow.registry.policy import not_above
@@ -49,15 +50,17 @@ def register(
         return StepResult(
             summary="\n".join([f"nothing is registered as {params.name}:", *(f"  ✗ {reason}" for reason in reasons)])
         )
-    registered = register_student(
-        model,
-        name=params.name,
-        evaluation=measured,
-        outcomes=outcomes_of(evaluation, card.name),
-        gate=params.gate,
-        run_id=getattr(tracker, "run_id", None),
-        tags=params.tags,
-    )
+    with exported(model, params.export, tested_as(measured)) as exports:  # before anything is registered
+        registered = register_student(
+            model,
+            name=params.name,
+            evaluation=measured,
+            outcomes=outcomes_of(evaluation, card.name),
+            gate=params.gate,
+            run_id=getattr(tracker, "run_id", None),
+            tags=params.tags,
+        )
+        attach_exports(registered.name, registered.version, exports)
     keep_page(
         registered.name,
         registered.version,

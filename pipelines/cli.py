@@ -17,6 +17,7 @@ from components.frontend.exits import say_progress
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project, project_around, required_project
 from pipelines.cli_cluster import runs_app, submit
+from pipelines.cli_export import export
 from pipelines.cli_flow import flow_app
 from pipelines.cli_label import label
 from pipelines.cli_models import history, lineage, predict, promote, rollback, serve
@@ -57,7 +58,7 @@ app.add_typer(flow_app, name="flow")
 app.add_typer(runs_app, name="runs")
 app.add_typer(weights_app, name="weights")
 app.command()(submit)
-for command in (promote, rollback, history, lineage, serve, predict):
+for command in (promote, rollback, history, lineage, serve, predict, export):
     app.command()(command)
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, e.g. d3d.")]

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     "kineflow.storage", "kineflow.spec", "kineflow.video", "kineflow.models", "kineflow.sets", "kineflow.flow",
     "kineflow.data", "kineflow.synth", "kineflow.tracking", "kineflow.training", "kineflow.evaluation",
-    "kineflow.selection", "kineflow.survey", "kineflow.labelling", "kineflow.serving", "kineflow.registry",
+    "kineflow.selection", "kineflow.survey", "kineflow.labelling", "kineflow.serving", "kineflow.exporting",
+    "kineflow.registry",
     "kineflow.comparison",
     "components.dvc", "components.kubernetes", "components.launch", "components.frontend", "components",
     "pipelines.recipes", "pipelines.dag", "pipelines.cluster", "pipelines.engines", "pipelines.submission", "pipelines",

@@ -93,7 +93,7 @@ def direction_statistics(flow: Tensor) -> Tensor:
     """
     speed = flow.norm(dim=1)  # [B,T,H,W]
     amount = speed.sum(dim=(1, 2, 3))[:, None] + _STEP
-    sectors = torch.zeros(len(flow), _DIRECTIONS, device=flow.device, dtype=flow.dtype)
+    sectors = torch.zeros(flow.shape[0], _DIRECTIONS, device=flow.device, dtype=flow.dtype)
     sectors.scatter_add_(1, _sectors(flow).flatten(1), speed.flatten(1))
     along_x, along_y = (_diff(part, axis) for part, axis in ((flow[..., :-1, :], 4), (flow[..., :-1], 3)))
     if 1 in flow.shape[3:]:  # nothing turns in a line

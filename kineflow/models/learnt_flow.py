@@ -95,7 +95,7 @@ class LearntFlow(VideoNetwork):
             clips = torch.cat([clips, clips], dim=2)
         first, second = (frames.transpose(1, 2).flatten(0, 1) for frames in (clips[:, :, :-1], clips[:, :, 1:]))
         flow: Tensor = self.estimator(first, second)  # [B·(T-1),2,H,W]
-        return flow.view(len(clips), -1, *flow.shape[1:]).transpose(1, 2)
+        return flow.view(clips.shape[0], -1, *flow.shape[1:]).transpose(1, 2)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B,3,T,H,W] → [B,F,T',H',W'], T' as for a clip of T - 1 flow frames."""

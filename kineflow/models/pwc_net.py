@@ -103,7 +103,7 @@ class PWCNet(nn.Module):
 
     def _decode(self, level: int, both: Tensor, coarser: Tensor | None, above: Tensor | None) -> tuple[Tensor, Tensor]:
         """Flow of a level in units of 20 px, and what it was decoded from, given those of the level above."""
-        first, second = both.chunk(2)
+        first, second = both.reshape(2, -1, *both.shape[1:]).unbind()
         if coarser is None or above is None:
             features = F.leaky_relu(cost_volume(first, second), _SLOPE)
         else:

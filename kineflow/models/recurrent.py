@@ -126,7 +126,7 @@ class SequenceNetwork(Network):
                 f"the network reads {wanted}, and was given {len(given)} sequences of {given} channels",
                 remedy="give it the features that it was built for, in this order",
             )
-        if len({x.shape[:2] for x in sequences}) > 1:
+        if any(x.shape[:2] != sequences[0].shape[:2] for x in sequences):
             raise KineflowError(
                 f"sequences of {' and '.join(str(x.shape[1]) for x in sequences)} steps do not go together",
                 remedy="leave out the last frame: N frames have N - 1 flow frames",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kineflow.exporting.formats import ExportFormat
 from kineflow.registry.aliases import NAME_PATTERN
 from kineflow.registry.policy import Gate
 
@@ -19,6 +20,10 @@ class RegistrationSettings(Gate):
 
     tags: dict[str, str] = Field(default_factory=dict)
     """Further facts to keep with the version."""
+
+    export: tuple[ExportFormat, ...] = ()
+    """Forms in which the network is stored with the version too, to be run without Kineflow: ``onnx`` (wants the extra
+    ``export``), ``torch``. Empty: none."""
 
     above_baselines: bool = False
     """Register the model only if its 95 % interval over every trivial baseline of the evaluation, chance among them,

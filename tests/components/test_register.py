@@ -1,6 +1,7 @@
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from kineflow.registry.registration_settings import RegistrationSettings
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.files import sha256_of
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect
 
@@ -77,6 +79,42 @@ def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Pat
     assert json.loads(written.read_text())["created"] is False
     kept = json.loads(connect().get_registered_model("demo").tags["kineflow.policy"])
     assert kept["floors"] == {"top1": 0.9}, "the policy is that of the last run, not of a version's first registration"
+
+
+@pytest.mark.slow
+def test_an_export_lies_beside_the_bundle_and_is_run_by_onnx_runtime(evaluation: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'export' is not installed")
+    hyper: dict[str, Any] = {"width": 0.0625, "last_stage": "Mixed3b"}
+    network = create_model("s3d", num_classes=2, **hyper).eval()
+    wanted = Preprocessing("rgb", 4, 1, 32, 32, (128.0,) * 3, (64.0,) * 3)
+    model = tmp_path / "student"
+    save_bundle(model, network, ModelCard("student", "s3d", hyper, ("a", "b"), wanted))
+    params = RegistrationSettings(name="demo", export=("onnx",))
+    written = tmp_path / "registration.json"
+    register(model=model, evaluation=evaluation, params=params, registration=written)
+    version = connect().get_model_version("demo", "1")
+    (file,) = tmp_path.glob("mlartifacts/**/export/onnx/model.onnx")
+    assert (file.parent / "export.json").is_file()
+    assert version.tags["export.onnx.sha256"] == sha256_of(file)
+    clips = torch.randint(0, 256, (2, 4, 32, 32, 3), dtype=torch.uint8)
+    (logits,) = onnxruntime.InferenceSession(str(file)).run(["logits"], {"clips": clips.numpy()})
+    with torch.no_grad():
+        own = network((clips.permute(0, 4, 1, 2, 3).float() - 128) / 64)
+    torch.testing.assert_close(torch.from_numpy(logits), own, rtol=1e-4, atol=1e-4)
+    stored = file.stat().st_mtime_ns
+    register(model=model, evaluation=evaluation, params=params, registration=written)
+    assert file.stat().st_mtime_ns == stored, "a version that has the form keeps what it has"
+
+
+@pytest.mark.slow
+def test_nothing_is_registered_when_the_export_fails(
+    model: Path, evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    params = RegistrationSettings(name="demo", export=("onnx",))
+    with pytest.raises(KineflowError, match=r"onnxruntime(.|\n)*extra 'export'"):
+        register(model=model, evaluation=evaluation, params=params, registration=tmp_path / "registration.json")
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_model_that_was_not_evaluated_is_refused_and_nothing_is_written(

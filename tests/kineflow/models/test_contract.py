@@ -104,12 +104,18 @@ def build(
     seed: int = 0,
     size: tuple[int, int] = (64, 64),
 ) -> VideoNetwork:
+    hyper = small(name, size)
+    torch.manual_seed(seed)
+    return create_model(name, num_classes=num_classes, in_channels=in_channels or different(name).channels[-1], **hyper)
+
+
+def small(name: str, size: tuple[int, int] = (64, 64)) -> dict[str, Any]:
+    """Keywords for a small network."""
     known = different(name)
     hyper = {"width": 0.125, **known.hyper} if "width" in hyperparameters_of(name) else dict(known.hyper)
     if known.one_size:
         hyper["cells"] = cells_of(name, size)
-    torch.manual_seed(seed)
-    return create_model(name, num_classes=num_classes, in_channels=in_channels or known.channels[-1], **hyper)
+    return hyper
 
 
 def cells_of(name: str, size: tuple[int, int]) -> int:

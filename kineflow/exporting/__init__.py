@@ -1,0 +1,1 @@
+"""Models as files that run without Kineflow: ONNX, and torch's exported programs."""
