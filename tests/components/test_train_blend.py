@@ -15,6 +15,7 @@ from components.pretrain_descriptor import pretrain_descriptor
 from components.register import register
 from components.train_blend import train_blend
 from kineflow.evaluation.scores import Scores
+from kineflow.evaluation.view_protocol import ONE_VIEW
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
 from kineflow.models.card import load_card
 from kineflow.serving.predict import predict_video
@@ -95,5 +96,5 @@ def test_the_blend_is_chosen_over_a_network_that_knows_nothing_registered_and_an
     assert load_card(tmp_path / "model").name == "blend"
     clip_set, scores = ClipSet.load(made["clips"]), Scores.load(tmp_path / "evaluation" / "scores" / "blend.parquet")
     assert (scores.logits.argmax(axis=1) == scores.labels).all()
-    answer = predict_video(clip_set.locate(clip_set.usable(Split.TEST)[1]), chosen, card, clips=1)
+    answer = predict_video(clip_set.locate(clip_set.usable(Split.TEST)[1]), chosen, card, views=ONE_VIEW)
     assert answer.argmax() == scores.labels[1]

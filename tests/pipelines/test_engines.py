@@ -133,7 +133,7 @@ def test_a_model_leads_back_to_what_made_it(project: Any, first_run: Any, tmp_pa
 
 
 def test_a_change_of_parameters_does_again_what_reads_them_and_nothing_else(project: Any, first_run: Any) -> None:
-    project.set_params(lambda params: params["evaluation"].update(examples=1))
+    project.set_params(lambda params: params["evaluation"].update(workers=1))
     done = project.kineflow("run", "d3d")
     assert done.code == 0, done.said
     assert done.ran == ["evaluate"]  # its scores are the same, so that nothing is registered anew

@@ -119,7 +119,7 @@ def test_a_network_counts_where_the_parameters_name_it(source: Source) -> None:
 
 
 def test_a_default_of_a_section_counts(source: Source) -> None:
-    changed = source.changed_by("kineflow/data/ingest_settings.py", replaced("Field(18,", "Field(19,"))
+    changed = source.changed_by("kineflow/data/ingest_settings.py", replaced("Field(20,", "Field(21,"))
     assert changed == {"ingest"}
 
 
