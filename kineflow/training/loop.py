@@ -61,6 +61,7 @@ def fit(
     work: Path,
     tracker: Tracker,
     device: str = "auto",
+    read_losses_every: int | None = None,
 ) -> Fitted:
     """Train ``task.network`` in place, and leave it with the weights of its best round on ``val``.
 
@@ -75,6 +76,7 @@ def fit(
 
     Args:
         device: ``cpu``, or else GPUs are used where there are any.
+        read_losses_every: Steps whose losses are read together, see :class:`~kineflow.training.trainer.Trainer`.
 
     Raises:
         KineflowError: The loss became infinite or NaN, a clip cannot be read, batches cannot be shared evenly by the
@@ -93,7 +95,7 @@ def fit(
         if processes.is_main_process():
             discard_incomplete(work / _LAST, needs=(work / _BEST, work / CURVES_FILE))
         processes.barrier()
-        trainer = Trainer(task, settings, seed=seed, device=own_device)
+        trainer = Trainer(task, settings, seed=seed, device=own_device, read_every=read_losses_every)
         train = keep_answers(trainer, train, batch_sampler, settings)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
@@ -128,10 +130,11 @@ def _train(
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
         for batch in train_batches:
             monitor.batch_came()
-            losses = trainer.step(batch)
-            monitor.step_done(trainer.steps_done, losses, clips=len(batch["label"]) * world_size)
+            trainer.step(batch)
+            monitor.step_done(trainer.steps_done, clips=len(batch["label"]) * world_size)
+        losses = trainer.take_losses()  # before anything is kept of the round: all of them were finite
         figures = trainer.validate(val_batches, clips_of_val)
-        monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
+        monitor.round_done(trainer.steps_done, losses, figures, learning_rate=trainer.learning_rate)
         if not processes.is_main_process():
             continue
         if best.takes(figures):

@@ -87,19 +87,22 @@ class Classification(nn.Module):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms."""
-        loss = self.label_loss(self.network(self.inputs(batch)), batch["label"])
+        loss = self.label_loss(self.network(self.inputs(batch)), batch)
         return {"loss": loss, self.label_term: loss.detach()}
 
-    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean of the loss over the labelled rows [B, K]; 0 when there are none.
+    def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean of the loss over the labelled rows [B, K] of a batch; 0 when there are none.
 
         Raises:
             KineflowError: A loss of the user's own gave no scalar.
         """
-        labelled = labels >= 0
-        if not labelled.any():
+        labels = batch["label"]
+        labelled = batch["labelled"] if "labelled" in batch else _labelled(labels)
+        if not len(labelled):
             return logits.sum() * 0.0
-        loss = self._loss(logits[labelled], labels[labelled], **self._loss_options)
+        if len(labelled) < len(labels):
+            logits, labels = logits[labelled], labels[labelled]
+        loss = self._loss(logits, labels, **self._loss_options)
         if loss.ndim:
             raise KineflowError(
                 f"the loss {self._loss_name!r} gave a tensor {list(loss.shape)}, not a number",
@@ -154,7 +157,7 @@ class Distillation(Classification):
         """Scalar ``loss``, and both terms before weighting."""
         taught = batch["taught"] if "taught" in batch else self.taught(batch)
         logits, learnt = self._student(batch)
-        label_loss = self.label_loss(logits, batch["label"])
+        label_loss = self.label_loss(logits, batch)
         distance = F.mse_loss(learnt, taught.to(learnt.dtype))
         loss = self.settings.ce_weight * label_loss + self.settings.kd_weight * distance
         return {"loss": loss, self.label_term: label_loss.detach(), "distillation": distance.detach()}
@@ -184,6 +187,13 @@ def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on ``device``."""
-    tensors = cast(dict[str, torch.Tensor], batch)
+    """The same batch with its tensors on ``device``, and which rows are ``labelled``."""
+    tensors = dict(cast(dict[str, torch.Tensor], batch))
+    if "label" in tensors and "labelled" not in tensors:
+        tensors["labelled"] = _labelled(tensors["label"])  # here, where no GPU has to be waited for
     return cast(Batch, {name: values.to(device, non_blocking=True) for name, values in tensors.items()})
+
+
+def _labelled(labels: torch.Tensor) -> torch.Tensor:
+    """Rows with a label, int64 [L]."""
+    return torch.nonzero(labels >= 0).flatten()
