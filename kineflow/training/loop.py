@@ -26,6 +26,7 @@ from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.best_round import BestRound
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
+from kineflow.training.device_batches import device_batches
 from kineflow.training.kept_answers import keep_answers
 from kineflow.training.monitor import CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
@@ -89,7 +90,7 @@ def fit(
     if several:
         batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
     own_device = processes.device_of(device)
-    with _deterministic(), _quiet_torch(), signals_stop(), _users_errors():
+    with _deterministic(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
         processes.require_shared(work)
         if processes.is_main_process():
@@ -128,7 +129,7 @@ def _train(
     monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
-        for batch in train_batches:
+        for batch in device_batches(train_batches, trainer.device):
             monitor.batch_came()
             trainer.step(batch)
             monitor.step_done(trainer.steps_done, clips=len(batch["label"]) * world_size)
@@ -156,14 +157,15 @@ def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> Data
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """Within the block, torch gives the same results each time, wherever it can."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once in a process
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Within the block, torch gives the same results each time, wherever it can; or else takes what is fastest."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once in a process
     mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     memory: Any = torch.utils.deterministic  # a module whose attribute is a property, which no type checker sees
     filling = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.backends.cudnn.benchmark = not wanted
     # To fill all new memory with NaN takes 15 % of the time, and shows mistakes of torch's own alone.
     memory.fill_uninitialized_memory = False
     try:

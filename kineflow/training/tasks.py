@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kineflow.data.dataset import Sample
-from kineflow.data.transforms import normalise
+from kineflow.data.transforms import mean_and_std, normalise, normalise_by
 from kineflow.models.folding import fold_norms
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
@@ -60,6 +60,7 @@ class Classification(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
+        self._normalise = _Normalise(preprocessing)
         self.partial_norms = partial_norms
         self._loss_name = loss
         self._loss = find_loss(loss)
@@ -78,7 +79,8 @@ class Classification(nn.Module):
 
     def inputs(self, batch: Batch) -> torch.Tensor:
         """Normalised clips [B, C, T, S, S] of this task's modality."""
-        return network_input(batch, self.preprocessing)
+        clips: torch.Tensor = self._normalise(batch)
+        return clips
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits [B, K] that validation judges."""
@@ -146,6 +148,7 @@ class Distillation(Classification):
         self.teacher = teacher.eval().requires_grad_(False)
         fold_norms(self.teacher)
         self.teacher_preprocessing, self.settings = teacher_preprocessing, settings
+        self._normalise_taught = _Normalise(teacher_preprocessing)
 
     def train(self, mode: bool = True) -> Self:
         """Set the student's mode; the teacher's never changes."""
@@ -166,7 +169,7 @@ class Distillation(Classification):
         """What the teacher says of clips: logits [B, K], or pooled features [B, D]; without a gradient."""
         network: Any = self.teacher
         with torch.no_grad():
-            features = network.forward_features(network_input(batch, self.teacher_preprocessing))
+            features = network.forward_features(self._normalise_taught(batch))
             answers: torch.Tensor = network.forward_head(features, pre_logits=self._of_features)
         return answers
 
@@ -179,6 +182,24 @@ class Distillation(Classification):
     @property
     def _of_features(self) -> bool:
         return self.settings.layer == "features"
+
+
+class _Normalise(nn.Module):
+    """:func:`network_input`, with what it subtracts and divides by on the task's device: a GPU is not waited for."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        mean, std = mean_and_std(preprocessing)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        clips, bgr = batch[self.preprocessing.modality], self.preprocessing.channel_order == "bgr"
+        return normalise_by(clips, self.mean, self.std, bgr=bgr)
 
 
 def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:

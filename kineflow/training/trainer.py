@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kineflow.training import processes
+from kineflow.training.compiling import begin_step, compile_in_place
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.precision import reduced_precision
 from kineflow.training.settings import RunSettings
@@ -47,6 +48,7 @@ class Trainer:
     ) -> None:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
+        self._compile = settings.compile
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
         self._optimiser = build_optimiser(task.network, settings.optimiser)
@@ -63,7 +65,9 @@ class Trainer:
         self.task.train()
         loss = _Loss(self.task)
         # Buffers need no care: only normalisation has any that change, and it is synchronised.
-        return DistributedDataParallel(loss, broadcast_buffers=False) if processes.world_size() > 1 else loss
+        shared = DistributedDataParallel(loss, broadcast_buffers=False) if processes.world_size() > 1 else loss
+        compile_in_place(shared, self._compile, self.device)
+        return shared
 
     def _freeze_for_next_step(self) -> None:
         if self.task.freezing.at_step(self.steps_done):
@@ -87,6 +91,7 @@ class Trainer:
         # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
         # one.
         torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)
+        begin_step(self._compile)
         self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
         with self.autocast:
             losses: Losses = self._loss(on_device(batch, self.device))

@@ -149,6 +149,15 @@ class TestLearning:
             results.append(weights(task.network))
         assert same(*results)
 
+    @pytest.mark.parametrize("deterministic", [True, False])
+    def test_the_same_bits_each_time_are_a_setting(self, task, tmp_path, deterministic):
+        heard = []
+        recorder = Recorder(hear=lambda step: heard.append(torch.are_deterministic_algorithms_enabled()))
+        before = torch.are_deterministic_algorithms_enabled()
+        train(task, tmp_path, settings=settings(deterministic=deterministic), tracker=recorder)
+        assert set(heard) == {deterministic}
+        assert torch.are_deterministic_algorithms_enabled() == before
+
     def test_gradients_are_clipped(self, task, tmp_path):
         before = weights(task.network)
         optimiser = {"name": "sgd", "learning_rate": 1.0, "weight_decay": 0, "momentum": 0, "schedule": "constant"}
