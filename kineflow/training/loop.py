@@ -7,7 +7,6 @@ over clips, or scaled to be, so that the average of the shards' losses is the lo
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -26,6 +25,7 @@ from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.best_round import BestRound
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
+from kineflow.training.determinism import deterministic_algorithms
 from kineflow.training.device_batches import device_batches
 from kineflow.training.kept_answers import keep_answers
 from kineflow.training.monitor import CurvesFile, Monitor
@@ -90,7 +90,7 @@ def fit(
     if several:
         batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
     own_device = processes.device_of(device)
-    with _deterministic(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
+    with deterministic_algorithms(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
         processes.require_shared(work)
         if processes.is_main_process():
@@ -154,26 +154,6 @@ def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> Data
         pin_memory=torch.cuda.is_available(),
         **batching,
     )
-
-
-@contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Within the block, torch gives the same results each time, wherever it can; or else takes what is fastest."""
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once in a process
-    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
-    memory: Any = torch.utils.deterministic  # a module whose attribute is a property, which no type checker sees
-    filling = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
-    torch.backends.cudnn.benchmark = not wanted
-    # To fill all new memory with NaN takes 15 % of the time, and shows mistakes of torch's own alone.
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        memory.fill_uninitialized_memory = filling
-        torch.backends.cudnn.benchmark = benchmark
-        torch.set_deterministic_debug_mode(mode)
 
 
 @contextmanager

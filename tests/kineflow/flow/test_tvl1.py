@@ -341,6 +341,7 @@ def test_unknown_preset_names_the_known_ones() -> None:
         tvl1_params("slow")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_gpu_gives_the_same(name: str) -> None:

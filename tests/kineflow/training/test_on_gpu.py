@@ -9,7 +9,7 @@ from kineflow.training.settings import RunSettings
 from kineflow.training.tasks import Classification
 from kineflow.training.trainer import Trainer
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 STEPS = 6
 GPU = torch.device("cuda", 0)
 
