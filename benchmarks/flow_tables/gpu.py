@@ -12,13 +12,14 @@ import importlib.util
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
-from flow_tables.layout import markdown
+from flow_tables.layout import Table
+from flow_tables.machine import machine
 from flow_tables.opencv import opencv_flow
 from flow_tables.pairs import REAL_CLIPS, shared_data
 from torch import Tensor
@@ -27,8 +28,6 @@ from kineflow.flow.tvl1 import Solver, tvl1_flow, why_not
 from kineflow.spec.tvl1 import PRESETS, TVL1Params
 from kineflow.video.decode import read_frames
 
-_NO_GPU = "GPU: no CUDA device here: not measured\n"
-_NO_TRITON = "GPU: Triton, which measures the ceilings, is not installed: not measured\n"
 _SIZE = (256, 340)
 _CLIPS = ("UCF101 SoccerJuggling g23", "Kinetics SOX5yA1l24A", "Kinetics WUzgd7C1pWA (fast)")
 _SOLVERS: tuple[Solver, ...] = ("portable", "triton", "cluster")
@@ -49,17 +48,30 @@ class _Clip:
 
 
 def table(quick: bool) -> str:
-    """Three tables: the solvers by preset and clip, how they agree, and Triton by its share of L2."""
+    """The tables as text."""
+    reason = not_measured_because()
+    return f"GPU: {reason}: not measured\n" if reason else "\n".join(t.markdown(machine()) for t in tables(quick))
+
+
+def not_measured_because() -> str:
+    """Why nothing can be measured here; empty when it can."""
     if not torch.cuda.is_available():
-        return _NO_GPU
+        return "no CUDA device here"
     if importlib.util.find_spec("triton") is None:
-        return _NO_TRITON
+        return "Triton, which measures the ceilings, is not installed"
+    return ""
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    """Three, as they come: the solvers by preset and clip, how they agree, and Triton by its share of L2."""
     clips = _clips(16 if quick else 64)
     repeats = 2 if quick else 5
-    return "\n".join([_speed(clips, repeats), _agreement(clips), _working_sets(clips[0], repeats)])
+    yield _speed(clips, repeats)
+    yield _agreement(clips)
+    yield _working_sets(clips[0], repeats)
 
 
-def _speed(clips: list[_Clip], repeats: int) -> str:
+def _speed(clips: list[_Clip], repeats: int) -> Table:
     from flow_tables.gpu_ceilings import ceilings, seconds
 
     limit = ceilings()
@@ -85,19 +97,21 @@ def _speed(clips: list[_Clip], repeats: int) -> str:
                 f"{moved / limit.memory_bytes_per_s:.0%}",
                 f"{moved / limit.l2_bytes_per_s:.0%}",
                 f"{computed / limit.flops_per_s:.0%}",
-                f"{pairs_per_s * clip.opencv_s:.0f}" if preset == "opencv" else "",
+                f"{pairs_per_s * clip.opencv_s:.0f}" if preset == "opencv" and clip.opencv_s else "",
             ]
 
         rows.append([solver, preset, clip.name, *_tried(solver, PRESETS[preset], measured, len(header) - 3)])
     notes = (
         f"Ceilings of this run: memory {limit.memory_bytes_per_s / 1e9:.0f} GB/s, L2 {limit.l2_bytes_per_s / 1e9:.0f} "
         f"GB/s (both read and written), fp32 {limit.flops_per_s / 1e12:.1f} TFLOP/s.",
-        f"OpenCV's CPU seconds a pair: {', '.join(f'{c.name} {c.opencv_s:.2f}' for c in clips)}. {_opencv_on_gpu()}",
+        f"OpenCV's CPU seconds a pair: {', '.join(f'{c.name} {c.opencv_s:.2f}' for c in clips)}. {_opencv_on_gpu()}"
+        if hasattr(cv2, "optflow")
+        else "OpenCV here is without its contributed modules, DualTVL1 among them: not measured.",
     )
-    return markdown(f"GPU, {_SIZE[1]}x{_SIZE[0]}, batches of {len(clips[0].first)} pairs", header, rows, *notes)
+    return Table(f"GPU, {_SIZE[1]}x{_SIZE[0]}, batches of {len(clips[0].first)} pairs", header, rows, notes)
 
 
-def _agreement(clips: list[_Clip]) -> str:
+def _agreement(clips: list[_Clip]) -> Table:
     """Difference to the CPU's solver at 20 iterations a warp, and whether a second run gives the same."""
     header, rows = ["solver", "clip", "mean difference to the CPU (px)", "p99 (px)", "second run"], []
     on_cpu: dict[str, Tensor] = {}
@@ -119,10 +133,10 @@ def _agreement(clips: list[_Clip]) -> str:
             ]
 
         rows.append([solver, clip.name, *_tried(solver, _TWENTY, compared, len(header) - 2)])
-    return markdown("GPU beside CPU, 20 iterations a warp", header, rows)
+    return Table("GPU beside CPU, 20 iterations a warp", header, rows)
 
 
-def _working_sets(clip: _Clip, repeats: int) -> str:
+def _working_sets(clip: _Clip, repeats: int) -> Table:
     """How many pairs Triton should solve together: by the share of L2 that an iteration on them touches."""
     header, rows = ["of L2", "pairs/s, capped"], []
     cache = torch.cuda.get_device_properties(clip.first.device).L2_cache_size
@@ -141,7 +155,7 @@ def _working_sets(clip: _Clip, repeats: int) -> str:
             return [f"{len(clip.first) / spent:.0f}"]
 
         rows.append([f"{share}", *_tried("triton", PRESETS["capped"], measured, 1)])
-    return markdown(f"Triton by what it works on at a time, {clip.name}", header, rows)
+    return Table(f"Triton by what it works on at a time, {clip.name}", header, rows)
 
 
 def _tried(solver: Solver, params: TVL1Params, measure: Callable[[], list[str]], width: int) -> list[str]:
@@ -190,7 +204,9 @@ def _moving_texture(name: str, shift: float, count: int) -> _Clip:
 
 
 def _measured(clip: _Clip) -> _Clip:
-    """With OpenCV's time: the median CPU time of three pairs, on one thread."""
+    """With OpenCV's time: the median CPU time of three pairs, on one thread; 0 where it has no DualTVL1."""
+    if not hasattr(cv2, "optflow"):
+        return clip
     _say(f"OpenCV, {clip.name}")
     threads, spent = cv2.getNumThreads(), []
     cv2.setNumThreads(1)

@@ -140,17 +140,28 @@ def normalise(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
 
     ``clips`` is [..., C, T, H, W] in 0..255, colours as RGB; the result is float32.
     """
-    import torch
-
-    colours = _colours_turned(clips) if preprocessing.channel_order == "bgr" else clips
-    return normalise_(colours.to(torch.float32, copy=True), preprocessing)
+    mean, std = (part.to(clips.device) for part in mean_and_std(preprocessing))
+    return normalise_by(clips, mean, std, bgr=preprocessing.channel_order == "bgr")
 
 
 def normalise_(clips: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """:func:`normalise` in place, of float32 whose channels are in the network's order already."""
-    channels: Any = (-1, 1, 1, 1)
-    mean, std = (clips.new_tensor(part).view(channels) for part in (preprocessing.mean, preprocessing.std))
+    mean, std = (part.to(clips.device) for part in mean_and_std(preprocessing))
     return clips.sub_(mean).div_(std)
+
+
+def mean_and_std(preprocessing: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each channel, float32 [C, 1, 1, 1], on the CPU."""
+    import torch
+
+    mean, std = (torch.tensor(part).view(-1, 1, 1, 1) for part in (preprocessing.mean, preprocessing.std))
+    return mean, std
+
+
+def normalise_by(clips: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, *, bgr: bool) -> torch.Tensor:
+    """As :func:`normalise`, with :func:`mean_and_std` on the device of ``clips`` already."""
+    values = (_colours_turned(clips) if bgr else clips).float()
+    return (values - mean) / std
 
 
 def _colours_turned(clips: torch.Tensor) -> torch.Tensor:

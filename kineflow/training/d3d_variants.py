@@ -62,7 +62,7 @@ class AuxiliaryDecoding(Classification):
         logits, decoded = self.network.both(self.inputs(batch))
         decoded = decoded.float()
         target = flow_target(batch["flow"], decoded.shape[2:], bound_px=self.bound_px)
-        label_loss = self.label_loss(logits, batch["label"])
+        label_loss = self.label_loss(logits, batch)
         error = end_point_errors(decoded, target).mean()
         return {
             "loss": label_loss + self.weight * error,

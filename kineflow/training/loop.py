@@ -7,7 +7,6 @@ over clips, or scaled to be, so that the average of the shards' losses is the lo
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +26,8 @@ from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.best_round import BestRound
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
+from kineflow.training.determinism import deterministic_algorithms
+from kineflow.training.device_batches import device_batches
 from kineflow.training.kept_answers import keep_answers
 from kineflow.training.monitor import CurvesFile, Monitor
 from kineflow.training.settings import RunSettings
@@ -62,6 +63,7 @@ def fit(
     work: Path,
     tracker: Tracker,
     device: str = "auto",
+    read_losses_every: int | None = None,
 ) -> Fitted:
     """Train ``task.network`` in place, and leave it with the weights of its best round on ``val``.
 
@@ -76,6 +78,7 @@ def fit(
 
     Args:
         device: ``cpu``, or else GPUs are used where there are any.
+        read_losses_every: Steps whose losses are read together, see :class:`~kineflow.training.trainer.Trainer`.
 
     Raises:
         KineflowError: The loss became infinite or NaN, a clip cannot be read, batches cannot be shared evenly by the
@@ -88,13 +91,13 @@ def fit(
     if several:
         batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
     own_device = processes.device_of(device)
-    with _deterministic(), _quiet_torch(), signals_stop(), _users_errors():
+    with deterministic_algorithms(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
         processes.require_shared(work)
         if processes.is_main_process():
             discard_incomplete(work / _LAST, needs=(work / _BEST, work / CURVES_FILE))
         processes.barrier()
-        trainer = Trainer(task, settings, seed=seed, device=own_device)
+        trainer = Trainer(task, settings, seed=seed, device=own_device, read_every=read_losses_every)
         train = keep_answers(trainer, train, batch_sampler, settings)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
@@ -127,12 +130,13 @@ def _train(
     monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
-        for batch in train_batches:
+        for batch in device_batches(train_batches, trainer.device):
             monitor.batch_came()
-            losses = trainer.step(batch)
-            monitor.step_done(trainer.steps_done, losses, clips=len(batch["label"]) * world_size)
+            trainer.step(batch)
+            monitor.step_done(trainer.steps_done, clips=len(batch["label"]) * world_size)
+        losses = trainer.take_losses()  # before anything is kept of the round: all of them were finite
         figures = trainer.validate(val_batches, clips_of_val)
-        monitor.round_done(trainer.steps_done, figures, learning_rate=trainer.learning_rate)
+        monitor.round_done(trainer.steps_done, losses, figures, learning_rate=trainer.learning_rate)
         if not processes.is_main_process():
             continue
         if best.takes(figures):
@@ -152,25 +156,6 @@ def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> Data
         collate_fn=collate,
         **batching,
     )
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Within the block, torch gives the same results each time, wherever it can."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once in a process
-    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
-    memory: Any = torch.utils.deterministic  # a module whose attribute is a property, which no type checker sees
-    filling = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    # To fill all new memory with NaN takes 15 % of the time, and shows mistakes of torch's own alone.
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        memory.fill_uninitialized_memory = filling
-        torch.backends.cudnn.benchmark = benchmark
-        torch.set_deterministic_debug_mode(mode)
 
 
 @contextmanager

@@ -53,7 +53,6 @@ class Monitor:
     def __init__(self, steps: int, steps_done: int, curves: CurvesFile, tracker: Tracker) -> None:
         self.steps, self.curves, self.tracker = steps, curves, tracker
         self.curves.restore(steps_done)
-        self._losses: list[dict[str, float]] = []
         self._started = self._line = self._ready = time.monotonic()
         self._first_step = steps_done
         self._clips = 0
@@ -63,20 +62,20 @@ class Monitor:
         """The wait for a batch of clips is over."""
         self._waited += time.monotonic() - self._ready
 
-    def step_done(self, step: int, losses: dict[str, float], *, clips: int) -> None:
-        """A step is done: its number, the terms of its loss, and the clips of all processes it has learnt from."""
+    def step_done(self, step: int, *, clips: int) -> None:
+        """A step is done: its number, and the clips of all processes it has learnt from."""
         self._clips += clips
-        self._losses.append(losses)
         self._ready = time.monotonic()
         if self._ready - self._line >= _SECONDS_BETWEEN_LINES and processes.is_main_process():
             self._line = self._ready
             _LOG.info("%s", self._status(step))
 
-    def round_done(self, step: int, validated: dict[str, float], *, learning_rate: float) -> None:
-        """A round is done and validated."""
-        figures = {f"train/{name}": _mean(self._losses, name) for name in (self._losses[0] if self._losses else {})}
+    def round_done(
+        self, step: int, losses: list[dict[str, float]], validated: dict[str, float], *, learning_rate: float
+    ) -> None:
+        """A round is done and validated; ``losses`` are the terms of each of its steps."""
+        figures = {f"train/{name}": _mean(losses, name) for name in (losses[0] if losses else {})}
         figures |= {**validated, "learning_rate": learning_rate}
-        self._losses.clear()
         if processes.is_main_process():
             self._report(step, figures)
         self._ready = time.monotonic()

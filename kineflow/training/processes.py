@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import errno
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,16 +128,14 @@ def require_shared(folder: Path) -> None:
         )
 
 
-def all_reduce_mean(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Scalars as numbers, averaged over the processes."""
-    import torch
+def all_reduce_mean(values: Tensor) -> Tensor:
+    """The same tensor of every process, averaged over them; ``values`` may be overwritten. A GPU is not waited for."""
     import torch.distributed as dist
 
-    if world_size() > 1:
-        values = torch.stack([value.detach().float() for value in losses.values()])
-        dist.all_reduce(values)
-        return dict(zip(losses, (values / world_size()).tolist(), strict=True))
-    return {name: float(value.detach()) for name, value in losses.items()}
+    if world_size() == 1:
+        return values
+    dist.all_reduce(values)
+    return values / world_size()
 
 
 def all_gather(rows: Tensor, total: int) -> Tensor:

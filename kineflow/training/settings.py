@@ -14,6 +14,7 @@ from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
 PartialNorms = Literal["off", "statistics", "affine"]
+Compile = Literal["off", "on", "graphs"]
 
 
 class OptimiserSettings(Params):
@@ -71,6 +72,11 @@ class RunSettings(Params):
         label_smoothing: Of the cross entropy, or a loss of your own that takes it.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
+        compile: ``on`` compiles the training step by torch.compile, ``graphs`` records CUDA graphs of it as well (on a
+            CPU: as ``on``). Results change by rounding. The first step takes up to minutes longer. A CPU needs a C++
+            compiler, a GPU Triton.
+        deterministic: Whether a training that is repeated on the same machine gives the same bits. ``false`` lets cuDNN
+            try which algorithm is fastest, and torch add in any order.
         monitor: Which validation figure chooses the best round: ``top1``, ``loss``, or ``auto``. That goes by loss
             where ``val`` has fewer than 200 clips; with more, by top-1, and where rounds are within a standard error
             of the highest top-1, by loss.
@@ -86,6 +92,8 @@ class RunSettings(Params):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimiser: OptimiserSettings = OptimiserSettings()
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    compile: Compile = "off"
+    deterministic: bool = True
     monitor: MonitorName = "auto"
     workers: int = Field(default=0, ge=0, le=64)
     cache_mb: int = Field(default=0, ge=0)
@@ -98,8 +106,15 @@ class RunSettings(Params):
         return self.nodes * self.devices
 
     def wherever_it_runs(self) -> Self:
-        """The same settings for one process: what decides the result, and not how many processes work at it."""
-        return self.model_copy(update={"nodes": 1, "devices": 1})
+        """The same settings for one process: what decides the result but for rounding, and not how it is computed."""
+        here: dict[str, Any] = {"nodes": 1, "devices": 1, "compile": "off", "deterministic": True}
+        return self.model_copy(update=here)
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _on_and_off_are_words(cls, given: object) -> object:
+        """YAML reads a bare ``on`` as true."""
+        return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> Self:

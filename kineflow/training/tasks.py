@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kineflow.data.dataset import Sample
-from kineflow.data.transforms import normalise
+from kineflow.data.transforms import mean_and_std, normalise, normalise_by
 from kineflow.models.folding import fold_norms
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
@@ -60,6 +60,7 @@ class Classification(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
+        self._normalise = _Normalise(preprocessing)
         self.partial_norms = partial_norms
         self._loss_name = loss
         self._loss = find_loss(loss)
@@ -78,7 +79,8 @@ class Classification(nn.Module):
 
     def inputs(self, batch: Batch) -> torch.Tensor:
         """Normalised clips [B, C, T, S, S] of this task's modality."""
-        return network_input(batch, self.preprocessing)
+        clips: torch.Tensor = self._normalise(batch)
+        return clips
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits [B, K] that validation judges."""
@@ -87,19 +89,22 @@ class Classification(nn.Module):
 
     def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms."""
-        loss = self.label_loss(self.network(self.inputs(batch)), batch["label"])
+        loss = self.label_loss(self.network(self.inputs(batch)), batch)
         return {"loss": loss, self.label_term: loss.detach()}
 
-    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean of the loss over the labelled rows [B, K]; 0 when there are none.
+    def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean of the loss over the labelled rows [B, K] of a batch; 0 when there are none.
 
         Raises:
             KineflowError: A loss of the user's own gave no scalar.
         """
-        labelled = labels >= 0
-        if not labelled.any():
+        labels = batch["label"]
+        labelled = batch["labelled"] if "labelled" in batch else _labelled(labels)
+        if not len(labelled):
             return logits.sum() * 0.0
-        loss = self._loss(logits[labelled], labels[labelled], **self._loss_options)
+        if len(labelled) < len(labels):
+            logits, labels = logits[labelled], labels[labelled]
+        loss = self._loss(logits, labels, **self._loss_options)
         if loss.ndim:
             raise KineflowError(
                 f"the loss {self._loss_name!r} gave a tensor {list(loss.shape)}, not a number",
@@ -143,6 +148,7 @@ class Distillation(Classification):
         self.teacher = teacher.eval().requires_grad_(False)
         fold_norms(self.teacher)
         self.teacher_preprocessing, self.settings = teacher_preprocessing, settings
+        self._normalise_taught = _Normalise(teacher_preprocessing)
 
     def train(self, mode: bool = True) -> Self:
         """Set the student's mode; the teacher's never changes."""
@@ -154,7 +160,7 @@ class Distillation(Classification):
         """Scalar ``loss``, and both terms before weighting."""
         taught = batch["taught"] if "taught" in batch else self.taught(batch)
         logits, learnt = self._student(batch)
-        label_loss = self.label_loss(logits, batch["label"])
+        label_loss = self.label_loss(logits, batch)
         distance = F.mse_loss(learnt, taught.to(learnt.dtype))
         loss = self.settings.ce_weight * label_loss + self.settings.kd_weight * distance
         return {"loss": loss, self.label_term: label_loss.detach(), "distillation": distance.detach()}
@@ -163,7 +169,7 @@ class Distillation(Classification):
         """What the teacher says of clips: logits [B, K], or pooled features [B, D]; without a gradient."""
         network: Any = self.teacher
         with torch.no_grad():
-            features = network.forward_features(network_input(batch, self.teacher_preprocessing))
+            features = network.forward_features(self._normalise_taught(batch))
             answers: torch.Tensor = network.forward_head(features, pre_logits=self._of_features)
         return answers
 
@@ -178,12 +184,37 @@ class Distillation(Classification):
         return self.settings.layer == "features"
 
 
+class _Normalise(nn.Module):
+    """:func:`network_input`, with what it subtracts and divides by on the task's device: a GPU is not waited for."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        mean, std = mean_and_std(preprocessing)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        clips, bgr = batch[self.preprocessing.modality], self.preprocessing.channel_order == "bgr"
+        return normalise_by(clips, self.mean, self.std, bgr=bgr)
+
+
 def network_input(batch: Batch, preprocessing: Preprocessing) -> torch.Tensor:
     """Normalised clips [B, C, T, S, S] of the modality that ``preprocessing`` names."""
     return normalise(batch[preprocessing.modality], preprocessing)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on ``device``."""
-    tensors = cast(dict[str, torch.Tensor], batch)
+    """The same batch with its tensors on ``device``, and which rows are ``labelled``."""
+    tensors = dict(cast(dict[str, torch.Tensor], batch))
+    if "label" in tensors and "labelled" not in tensors:
+        tensors["labelled"] = _labelled(tensors["label"])  # here, where no GPU has to be waited for
     return cast(Batch, {name: values.to(device, non_blocking=True) for name, values in tensors.items()})
+
+
+def _labelled(labels: torch.Tensor) -> torch.Tensor:
+    """Rows with a label, int64 [L]."""
+    return torch.nonzero(labels >= 0).flatten()

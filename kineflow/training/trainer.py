@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kineflow.storage.errors import KineflowError
 from kineflow.training import processes
+from kineflow.training.compiling import begin_step, compile_in_place
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.precision import reduced_precision
 from kineflow.training.settings import RunSettings
+from kineflow.training.step_losses import READ_EVERY_ON_GPU, StepLosses
 from kineflow.training.tasks import Batch, Classification, Losses, on_device
 
 _SEEDS_APART = 2_654_435_769  # odd, so that processes differ in the 32 bits that the CPU's generator looks at
@@ -34,11 +34,21 @@ class Trainer:
         settings: How.
         seed: Of dropout.
         device: Of this process.
+        read_every: Steps whose losses are read together; None: 1 on a CPU, and on a GPU so many that it never waits.
     """
 
-    def __init__(self, task: Classification, settings: RunSettings, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: Classification,
+        settings: RunSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        read_every: int | None = None,
+    ) -> None:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
+        self._compile = settings.compile
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
         self._optimiser = build_optimiser(task.network, settings.optimiser)
@@ -48,13 +58,16 @@ class Trainer:
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         task.freezing.at_step(0)
         self._loss = self._shared_loss()
+        self._losses = StepLosses(read_every or (1 if device.type == "cpu" else READ_EVERY_ON_GPU))
 
     def _shared_loss(self) -> nn.Module:
         """The task's loss; of several processes, the gradients of what learns now are averaged."""
         self.task.train()
         loss = _Loss(self.task)
         # Buffers need no care: only normalisation has any that change, and it is synchronised.
-        return DistributedDataParallel(loss, broadcast_buffers=False) if processes.world_size() > 1 else loss
+        shared = DistributedDataParallel(loss, broadcast_buffers=False) if processes.world_size() > 1 else loss
+        compile_in_place(shared, self._compile, self.device)
+        return shared
 
     def _freeze_for_next_step(self) -> None:
         if self.task.freezing.at_step(self.steps_done):
@@ -67,27 +80,22 @@ class Trainer:
         """Of the next step, in the first group of parameters."""
         return float(self._optimiser.param_groups[0]["lr"])
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """Learn from this process's shard of a batch; gives the terms of the whole batch's loss.
+    def step(self, batch: Batch) -> None:
+        """Learn from this process's shard of a batch.
 
         Raises:
-            KineflowError: The loss is infinite or NaN, in whichever process; no weight has changed.
+            KineflowError: The loss is infinite or NaN, in whichever process. On a CPU no weight has changed; on a GPU
+                it may be that of one of the last steps, and the weights are not to be used.
         """
         self._freeze_for_next_step()
         # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
         # one.
         torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)
+        begin_step(self._compile)
+        self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
         with self.autocast:
             losses: Losses = self._loss(on_device(batch, self.device))
-        means = processes.all_reduce_mean(
-            losses
-        )  # where one process's loss is not finite, this is not either: all stop
-        if not math.isfinite(means["loss"]):
-            raise KineflowError(
-                f"the loss became {means['loss']} at step {self.steps_done}",
-                remedy="lower optimiser.learning_rate or distillation.kd_weight, or set optimiser.clip_gradient_norm",
-            )
-        self._optimiser.zero_grad()
+        self._losses.add(self.steps_done, losses)
         self._scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         if self._clip_norm:
             self._scaler.unscale_(self._optimiser)
@@ -97,7 +105,14 @@ class Trainer:
         self._scaler.update()
         self._schedule.step()
         self.steps_done += 1
-        return means
+
+    def take_losses(self) -> list[dict[str, float]]:
+        """The terms of the loss of every step since they were last taken, of whole batches.
+
+        Raises:
+            KineflowError: One was infinite or NaN; where this raises nothing, weights may be kept.
+        """
+        return self._losses.take()
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch], total: int) -> dict[str, float]:

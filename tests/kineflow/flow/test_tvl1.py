@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kineflow.flow.tvl1 import tvl1_flow
+from kineflow.flow.tvl1 import Solver, tvl1_flow, why_not
 from kineflow.spec.tvl1 import PRESETS, TVL1Params, tvl1_params
 from kineflow.storage.errors import KineflowError
 
@@ -341,11 +341,15 @@ def test_unknown_preset_names_the_known_ones() -> None:
         tvl1_params("slow")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("solver", ["portable", "triton", "cluster"])
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_gpu_gives_the_same(name: str) -> None:
+def test_a_gpu_gives_the_same(name: str, solver: Solver) -> None:
+    if reason := why_not(solver, PRESETS[name], torch.device("cuda")):
+        pytest.skip(reason)
     second = texture(TRANSLATIONS)
     first = texture([(0, 0)] * 3)
-    on_gpu = tvl1_flow(first, second, PRESETS[name], device="cuda").cpu()
+    on_gpu = tvl1_flow(first, second, PRESETS[name], device="cuda", solver=solver).cpu()
     difference = (on_gpu - tvl1_flow(first, second, PRESETS[name])).abs()
     assert difference[..., BORDER:-BORDER, BORDER:-BORDER].mean() < 0.01

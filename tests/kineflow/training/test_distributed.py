@@ -87,7 +87,8 @@ def test_normalisation_sees_the_whole_batch(one: Results, two: Results) -> None:
 
 
 def test_a_loss_that_is_not_finite_in_one_process_stops_all(two: Results) -> None:
-    assert two["not_finite_in_one_process"]["error"].startswith("the loss became nan at step 0\n")
+    for scenario in ("not_finite_in_one_process", "not_finite_read_late"):
+        assert two[scenario]["error"].startswith("the loss became nan at step 0\n")
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_with_a_remedy(two: Results) -> None:

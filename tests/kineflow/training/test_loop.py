@@ -11,6 +11,7 @@ import torch
 
 from kineflow.data.batch_sampler import BatchSampler, Pool, SampleRef
 from kineflow.storage.errors import KineflowError
+from kineflow.training.checkpoints import load_checkpoint
 from kineflow.training.loop import Fitted, fit
 from kineflow.training.settings import DistillSettings, TrainSettings
 from kineflow.training.tasks import Classification, Distillation
@@ -147,6 +148,15 @@ class TestLearning:
             train(task, tmp_path / str(run))
             results.append(weights(task.network))
         assert same(*results)
+
+    @pytest.mark.parametrize("deterministic", [True, False])
+    def test_the_same_bits_each_time_are_a_setting(self, task, tmp_path, deterministic):
+        heard = []
+        recorder = Recorder(hear=lambda step: heard.append(torch.are_deterministic_algorithms_enabled()))
+        before = torch.are_deterministic_algorithms_enabled()
+        train(task, tmp_path, settings=settings(deterministic=deterministic), tracker=recorder)
+        assert set(heard) == {deterministic}
+        assert torch.are_deterministic_algorithms_enabled() == before
 
     def test_gradients_are_clipped(self, task, tmp_path):
         before = weights(task.network)
@@ -299,6 +309,37 @@ def test_a_loss_that_is_not_finite_is_an_error(task, tmp_path):
     with pytest.raises(KineflowError, match="the loss became nan at step 0") as caught:
         train(task, tmp_path)
     assert "learning_rate" in caught.value.remedy
+
+
+class TestLossesReadTogether:
+    """As on a GPU, which is not waited for at every step."""
+
+    def test_curves_and_weights_are_those_of_a_training_that_reads_each(self, tiny_network, rgb, tmp_path):
+        ends = []
+        for every in (1, 3):
+            task = Classification(tiny_network(), rgb)
+            train(task, tmp_path / str(every), read_losses_every=every)
+            ends.append((weights(task.network), (tmp_path / str(every) / "curves.csv").read_text()))
+        assert same(ends[0][0], ends[1][0])
+        assert ends[0][1] == ends[1][1]
+
+    def test_the_step_is_named_and_nothing_is_kept_from_it_on(self, tiny_network, rgb, tmp_path):
+        class Breaks(Classification):
+            steps = 0
+
+            def loss(self, batch):
+                self.steps += 1
+                broken = float("nan") if self.steps == 2 * STEPS_A_ROUND + 1 else 1.0
+                return {name: value * broken for name, value in super().loss(batch).items()}
+
+        task, recorder = Breaks(tiny_network(), rgb), Recorder()
+        with pytest.raises(KineflowError, match=f"the loss became nan at step {2 * STEPS_A_ROUND}"):
+            train(task, tmp_path, tracker=recorder, read_losses_every=32)
+        assert task.steps == 3 * STEPS_A_ROUND
+        assert list(recorder.heard) == [STEPS_A_ROUND, 2 * STEPS_A_ROUND]
+        kept = load_checkpoint(tmp_path / "last.ckpt")["trainer"]
+        assert kept["steps_done"] == 2 * STEPS_A_ROUND
+        assert all(value.isfinite().all() for value in kept["task"].values())
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -46,7 +46,7 @@ def test_a_process_that_was_started_alone_is_the_first_and_only_one(started_as) 
 def test_alone_nothing_is_said_and_everything_is_kept(started_as, tmp_path: Path) -> None:
     rows = torch.rand(3, 2, requires_grad=True)
     assert processes.all_gather(rows, 3) is rows
-    assert processes.all_reduce_mean({"loss": rows.sum()}) == {"loss": rows.sum().item()}
+    assert processes.all_reduce_mean(rows) is rows
     processes.barrier()
     processes.init_process_group(torch.device("cpu"))
     processes.require_shared(tmp_path)

@@ -37,6 +37,7 @@ def test_the_defaults_are_valid():
         ({"batchsize": 4}, "student.batchsize: unknown key"),
         ({"crop_scales": [1, 1.5]}, "student.crop_scales.1: input should be less than or equal to 1"),
         ({"crop_positions": 9}, "5 or 13"),
+        ({"compile": "max"}, "'off', 'on' or 'graphs'"),
         ({"stride_frames": 5, "stride_frames_max": 4}, "stride_frames_max must be 0 or at least stride_frames (5)"),
         ({"fit": "squash", "crop_scales": [1]}, "crop_scales must be empty where fit is squash"),
         ({"short": "mirror"}, "'repeat_last', 'wrap', 'closer' or 'error'"),
@@ -60,3 +61,10 @@ def test_how_many_processes_is_no_part_of_what_decides_the_result():
     assert spread.processes == 8
     assert spread.wherever_it_runs() == TrainSettings(batch_size=8)
     assert spread.wherever_it_runs() != TrainSettings(batch_size=16)
+
+
+@pytest.mark.parametrize(("given", "word"), [(True, "on"), (False, "off"), ("graphs", "graphs")])
+def test_what_yaml_makes_of_on_and_off(given, word):
+    settings = parse_params(TrainSettings, {"compile": given}, where="student")
+    assert settings.compile == word
+    assert settings.wherever_it_runs() == TrainSettings()

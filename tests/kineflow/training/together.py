@@ -104,6 +104,7 @@ def trained(
     val: int = 7,
     per_batch: tuple[int, ...] = (4,),
     settings: type[RunSettings] = RunSettings,
+    read_losses_every: int | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Curves, weights and figures of a training of 6 steps in three rounds."""
@@ -122,6 +123,7 @@ def trained(
         work=work,
         tracker=NULL_TRACKER,
         device="cpu",
+        read_losses_every=read_losses_every,
     )
     with (work / "curves.csv").open(newline="") as stream:
         curves = [(int(row["step"]), row["name"], float(row["value"])) for row in csv.DictReader(stream)]
@@ -186,7 +188,7 @@ def recurrent(work: Path, reduction: str) -> dict[str, Any]:
     return trained(task, work, shapes={"features": (4, 128, 2, 2)}, settings=RecurrentSettings, **how)
 
 
-def not_finite_in_one_process(work: Path) -> dict[str, Any]:
+def not_finite_in_one_process(work: Path, read_losses_every: int | None = None) -> dict[str, Any]:
     """A loss that is NaN for one clip alone."""
 
     class Breaks(Classification):
@@ -194,7 +196,7 @@ def not_finite_in_one_process(work: Path) -> dict[str, Any]:
             losses = super().loss(batch)
             return {**losses, "loss": losses["loss"] * (float("nan") if processes.rank() else 1.0)}
 
-    return trained(Breaks(small(), seen("rgb", 3)), work)
+    return trained(Breaks(small(), seen("rgb", 3)), work, read_losses_every=read_losses_every)
 
 
 def masks(work: Path) -> dict[str, Any]:
@@ -257,6 +259,7 @@ SCENARIOS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "recurrent_sum": lambda work: recurrent(work, "sum"),
     "one_clip_to_validate": lambda work: classification(work, val=1),
     "not_finite_in_one_process": not_finite_in_one_process,
+    "not_finite_read_late": lambda work: not_finite_in_one_process(work, read_losses_every=32),
     "cannot_be_shared": lambda work: classification(work, per_batch=(4, 3)),
     "masks": masks,
 }

@@ -163,6 +163,7 @@ def test_on_a_gpu_solves_follow_one_another_on_streams_of_their_own(monkeypatch:
     assert solver.busy_seconds == 4 * 2  # from its first event to its second, whatever came between
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_gives_what_the_cpu_gives() -> None:
     frames = moving(9)

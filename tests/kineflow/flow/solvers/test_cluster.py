@@ -285,6 +285,7 @@ def test_a_missing_barrier_or_a_shared_mailbox_would_be_seen(
         run_kernel(*pairs((21, 23)), params, blocks=3, sanitizer="thread")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed: the kernel is not compiled for a GPU")
 @pytest.mark.parametrize("size", [(256, 340), (256, 454)])
 def test_nvcc_compiles_it_and_registers_suffice(size: tuple[int, int], tmp_path: Path) -> None:
@@ -301,6 +302,7 @@ def test_nvcc_compiles_it_and_registers_suffice(size: tuple[int, int], tmp_path:
     assert sum(map(int, spilled)) <= 64, done.stderr
 
 
+@pytest.mark.gpu
 def test_runtime_compilation_gives_machine_code() -> None:
     if reason := runtime_compile.why_not():
         pytest.skip(reason)

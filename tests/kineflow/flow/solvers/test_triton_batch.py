@@ -28,7 +28,7 @@ from kineflow.flow.solvers.imaging import central_gradient, median_filter  # noq
 from kineflow.flow.solvers.triton_level import LevelSolver, Tiling  # noqa: E402
 from kineflow.spec.tvl1 import Border, TVL1Params, tvl1_params  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.gpu]
 
 ROUNDING_PX = 1e-3  # measured: up to 5e-5
 SHIFTS = [(1.5, -0.75), (0.0, 0.0), (-2.0, 1.0)]
