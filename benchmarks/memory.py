@@ -106,7 +106,7 @@ def stripes(width: int, height: int, frames: int, seed: int) -> Iterator[np.ndar
     texture = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     image = np.kron(texture, np.ones((8, 8, 1), np.uint8))[:height, :width]
     for moment in range(frames):
-        yield np.roll(image, moment * (1 + seed % 3), axis=1)
+        yield np.roll(image, moment * (1 + seed % 3) * width // 160, axis=1)
 
 
 def kineflow(*arguments: str, at: Path) -> float:

@@ -1,129 +1,22 @@
-"""The loops of the fused solver, compiled by numba on first use.
+"""The loops of the fused solver before its iterations: pyramid and data term, compiled by numba on first use.
 
-Fields are float32 and flat: rows of ``stride`` values, a multiple of sixteen of which the last ones are padding, with
-a row of zeros above the image and one below. In this layout a neighbour is a fixed distance away, whole blocks of rows
-are one loop without a remainder, and no pixel is a special case:
-
-- the padding is 0 and stays 0, for all data terms are 0 there;
-- the dual along x is 0 in the last column, as that along y in the last row, and so are those before the first ones:
-  the value left of a row is the last of the row above.
+Fields are in the layout of :mod:`kineflow.flow.solvers.fused_iterations`.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 from numba import njit
 
-from kineflow.flow.solvers.instructions import CHANNELS, multiply_add, sixteen_taps, sum_lanes
-
-# No "fastmath": what a compiler may reorder or contract it does by the width of the machine's vectors, and flow would
-# differ from CPU to CPU. Loops without a sum run on vectors as they are; a sum has an order that suits every width.
-_INNER: Any = {"nogil": True, "forceinline": True, "error_model": "numpy"}
-# Parts are inlined into the entry points, and these alone are kept on disk.
-_ENTRY: Any = {**_INNER, "forceinline": False, "cache": True}
+from kineflow.flow.solvers.instructions import CHANNELS, ENTRY, INNER, multiply_add, sixteen_taps
 
 MARGIN_BEFORE, MARGIN_AFTER = 3, 4  # px around the warped image: from there on every tap sees only border
 
-ROWS = 24  # of u, renewed before the dual of the rows above: enough to amortise a loop, few enough to stay in L2
 _LEAST_SQUARED_GRADIENT = np.finfo(np.float32).eps
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
-@njit(**_ENTRY)
-def iterate(state, term, inside, squares, limit, tau, slope, settled, iterations, check_every, unchecked):
-    """Iterations of one outer block, in place.
-
-    Args:
-        state: [6, (H + 2) · stride]: u, v, and θ·p of u along x and y and of v along x and y.
-        term: [4, (H + 2) · stride]: ρ = term[0] + term[1]·u + term[2]·v, and 1/|∇ρ|².
-        inside: [(rows + 1) · stride]: 1 where a pixel has a right neighbour, else 0.
-        squares: [rows · stride]: room for the squared updates of the rows at work.
-        limit, tau, slope: λθ, τ and τ/θ.
-        settled: A sum of squared updates that ends the iterations; negative for never.
-        iterations: At most.
-        check_every: Iterations from one look at the stop rule to the next.
-        unchecked: Iterations since the last look, of the blocks before.
-
-    Returns:
-        (iterations done, since the last look; -1 for settled).
-    """
-    for done in range(iterations):
-        change = _sweep(state, term, inside, limit, tau, slope, squares)
-        unchecked += 1
-        if unchecked >= check_every:
-            unchecked = 0
-            if change <= settled:
-                return done + 1, -1
-    return iterations, unchecked
-
-
-@njit(**_INNER)
-def _sweep(state, term, inside, limit, tau, slope, squares):
-    """One iteration; returns the sum of the squared updates."""
-    stride = inside.size // (ROWS + 1)
-    height = state.shape[1] // stride - 2
-    u, v, ux, uy, vx, vy = state[0], state[1], state[2], state[3], state[4], state[5]
-    constant, by_u, by_v, inverse = term[0], term[1], term[2], term[3]
-    change = 0.0
-    for top in range(0, height, ROWS):
-        i, j = (top + 1) * stride, (min(top + ROWS, height) + 1) * stride
-        _renew_flow(
-            u[i:j], v[i:j],
-            ux[i:j], ux[i - 1 : j - 1], uy[i:j], uy[i - stride : j - stride],
-            vx[i:j], vx[i - 1 : j - 1], vy[i:j], vy[i - stride : j - stride],
-            constant[i:j], by_u[i:j], by_v[i:j], inverse[i:j], limit, squares[: j - i],
-        )  # fmt: skip
-        change += sum_lanes(squares[: j - i])
-        # The dual of a row needs the new u of the row below, so it lags one row behind.
-        i, j = i - stride if top else i, j - stride
-        _renew_dual(
-            u[i:j], u[i + 1 : j + 1], u[i + stride : j + stride],
-            v[i:j], v[i + 1 : j + 1], v[i + stride : j + stride],
-            inside[: j - i], ux[i:j], uy[i:j], vx[i:j], vy[i:j], tau, slope,
-        )  # fmt: skip
-    i, j = height * stride, (height + 1) * stride
-    _renew_dual(
-        u[i:j], u[i + 1 : j + 1], u[i:j], v[i:j], v[i + 1 : j + 1], v[i:j],
-        inside[: j - i], ux[i:j], uy[i:j], vx[i:j], vy[i:j], tau, slope,
-    )  # fmt: skip
-    return change
-
-
-@njit(**_INNER)
-def _renew_flow(
-    u, v, ux, ux_left, uy, uy_above, vx, vx_left, vy, vy_above, constant, by_u, by_v, inverse, limit, squares
-):
-    """u = v + θ div p, with v = u - ∇ρ·clamp(ρ/|∇ρ|², ±λθ)."""
-    for n in range(u.size):
-        residual = multiply_add(by_v[n], v[n], multiply_add(by_u[n], u[n], constant[n])) * inverse[n]
-        residual = min(max(residual, -limit), limit)
-        step_u = multiply_add(-by_u[n], residual, ux[n] - ux_left[n] + uy[n] - uy_above[n])
-        step_v = multiply_add(-by_v[n], residual, vx[n] - vx_left[n] + vy[n] - vy_above[n])
-        u[n] += step_u
-        v[n] += step_v
-        squares[n] = multiply_add(step_u, step_u, step_v * step_v)
-
-
-@njit(**_INNER)
-def _renew_dual(u, u_right, u_below, v, v_right, v_below, inside, ux, uy, vx, vy, tau, slope):
-    """p = (p + τ/θ ∇u) / (1 + τ/θ |∇u|), for θ·p; one division serves both components."""
-    for n in range(u.size):
-        u_along_x, u_along_y = (u_right[n] - u[n]) * inside[n], u_below[n] - u[n]
-        v_along_x, v_along_y = (v_right[n] - v[n]) * inside[n], v_below[n] - v[n]
-        norm_u = multiply_add(slope, math.sqrt(multiply_add(u_along_x, u_along_x, u_along_y * u_along_y)), _ONE)
-        norm_v = multiply_add(slope, math.sqrt(multiply_add(v_along_x, v_along_x, v_along_y * v_along_y)), _ONE)
-        inverse = _ONE / (norm_u * norm_v)
-        by_u, by_v = inverse * norm_v, inverse * norm_u
-        ux[n] = multiply_add(tau, u_along_x, ux[n]) * by_u
-        uy[n] = multiply_add(tau, u_along_y, uy[n]) * by_u
-        vx[n] = multiply_add(tau, v_along_x, vx[n]) * by_v
-        vy[n] = multiply_add(tau, v_along_y, vy[n]) * by_v
-
-
-@njit(**_ENTRY)
+@njit(**ENTRY)
 def resize(image, height, width, step_y, step_x):
     """Bilinear, of float32 [H, W], without antialiasing and with replicated borders, as OpenCV's ``INTER_LINEAR``.
 
@@ -148,7 +41,7 @@ def resize(image, height, width, step_y, step_x):
     return resized
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _neighbours(size, target, step):
     """The first of the two pixels, of ``size``, that each of ``target`` lies between, and the share of the second."""
     first, share = np.empty(target, np.int32), np.empty(target, np.float32)
@@ -159,7 +52,7 @@ def _neighbours(size, target, step):
     return first, share
 
 
-@njit(**_ENTRY)
+@njit(**ENTRY)
 def interleave(frame, image, clamped):
     """A frame [H, W] and its central differences, into ``image`` [H + margins, W + margins, channels].
 
@@ -179,7 +72,7 @@ def interleave(frame, image, clamped):
             image[row, column, 3] = np.float32(0)
 
 
-@njit(**_ENTRY)
+@njit(**ENTRY)
 def linearise(frame, image, state, term, sharpness):
     """The data term around the flow in ``state``, into ``term``: warps ``image``, made by :func:`interleave`.
 
@@ -197,7 +90,7 @@ def linearise(frame, image, state, term, sharpness):
         _close_term(frame[y], u, v, term[0, i:j], term[1, i:j], term[2, i:j], term[3, i:j])
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _place_taps(u, v, y, height, row_length, sharpness, corner, across, down):
     """Where the sixteen taps of each pixel of row ``y`` begin, and their weights."""
     least, most_x, most_y = np.float32(1 - MARGIN_BEFORE), np.float32(u.size + 1), np.float32(height + 1)
@@ -211,7 +104,7 @@ def _place_taps(u, v, y, height, row_length, sharpness, corner, across, down):
         down[0, x], down[1, x], down[2, x], down[3, x] = _cubic_weights(at_y - np.float32(above), sharpness)
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _cubic_weights(t, sharpness):
     """Keys' kernel at the four pixels -1, 0, 1, 2 for an offset in [0, 1)."""
     near = _ONE - t
@@ -222,7 +115,7 @@ def _cubic_weights(t, sharpness):
     return before, at, after, _ONE - before - at - after
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _gather_taps(pixels, corner, row_length, across, down, warped):
     """I1 and its derivatives at the displaced pixels of a row, into ``warped`` [3, W]."""
     for x in range(corner.size):
@@ -235,7 +128,7 @@ def _gather_taps(pixels, corner, row_length, across, down, warped):
         )
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _close_term(frame, u, v, constant, by_u, by_v, inverse):
     """From the warped image (in ``constant``) and its derivatives to ρ and 1/|∇ρ|², for a row."""
     for x in range(u.size):

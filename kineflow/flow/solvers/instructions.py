@@ -13,10 +13,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-VECTOR = 16
-"""float32 of the widest vector."""
 CHANNELS = 4
 """Of an interleaved image: I1, its two derivatives, and one unused, so that a pixel is one load of 16 bytes."""
+
+# No "fastmath": what a compiler may reorder or contract it does by the width of the machine's vectors, and flow would
+# differ from CPU to CPU. Loops without a sum run on vectors as they are; a sum has an order that suits every width.
+INNER: Any = {"nogil": True, "forceinline": True, "error_model": "numpy"}
+"""How numba compiles a part, which is inlined into the entry points."""
+ENTRY: Any = {**INNER, "forceinline": False, "cache": True}
+"""How it compiles an entry point; these alone are kept on disk."""
 
 
 def _multiply_add(builder: Any, left: Any, right: Any, addend: Any) -> Any:
@@ -35,31 +40,6 @@ def _generate_multiply_add(typing: Any, left: Any, right: Any, addend: Any) -> A
         return _multiply_add(builder, *values)
 
     return types.float32(left, right, addend), generate
-
-
-def _generate_sum_lanes(typing: Any, values: Any) -> Any:  # noqa: ARG001
-    """Sum of float32 values, a multiple of :data:`VECTOR`: so many sums side by side, which are added up by halves."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        lanes, size = ir.VectorType(ir.FloatType(), VECTOR), array.nitems.type
-        total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * VECTOR))
-        vectors = builder.udiv(array.nitems, size(VECTOR))
-        data = builder.bitcast(array.data, lanes.as_pointer())
-        with cgutils.for_range(builder, vectors) as loop:
-            value = builder.load(builder.gep(data, [loop.index]), align=4)
-            builder.store(builder.fadd(builder.load(total), value), total)
-        folded, width = builder.load(total), VECTOR
-        while width > 1:
-            width //= 2
-            kind = ir.VectorType(ir.IntType(32), width)
-            low, high = ir.Constant(kind, list(range(width))), ir.Constant(kind, list(range(width, 2 * width)))
-            undefined = ir.Constant(folded.type, ir.Undefined)
-            halves = (builder.shuffle_vector(folded, undefined, half) for half in (low, high))
-            folded = builder.fadd(*halves)
-        return builder.extract_element(folded, ir.IntType(32)(0))
-
-    return types.float32(values), generate
 
 
 def _generate_sixteen_taps(typing: Any, pixels: Any, corner: Any, row_length: Any, across: Any, down: Any) -> Any:  # noqa: ARG001
@@ -100,5 +80,4 @@ def _generate_sixteen_taps(typing: Any, pixels: Any, corner: Any, row_length: An
 
 
 multiply_add: Any = intrinsic(_generate_multiply_add)
-sum_lanes: Any = intrinsic(_generate_sum_lanes)
 sixteen_taps: Any = intrinsic(_generate_sixteen_taps)

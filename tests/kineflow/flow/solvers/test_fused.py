@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,10 @@ from torch import Tensor
 from kineflow.flow.solvers import fused, portable
 from kineflow.flow.solvers import fused_kernels as kernels
 from kineflow.flow.solvers.cubic import CubicSampler
+from kineflow.flow.solvers.fused_iterations import iterate
+from kineflow.flow.solvers.fused_median import median_5x5
 from kineflow.flow.solvers.imaging import central_gradient
+from kineflow.flow.solvers.vectors import LANES
 from kineflow.spec.tvl1 import OPENCV_SHARPNESS, PRESETS, TVL1Params, tvl1_params
 
 FIXED = TVL1Params(epsilon=0.0, outer_iterations=1, inner_iterations=20)
@@ -112,23 +116,76 @@ def test_the_same_bits_on_another_cpu(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_padding_stays_zero() -> None:
-    height, width, stride = 30, 35, 48
-    rng = np.random.default_rng(0)
-    state, term = np.zeros((6, height + 2, stride), np.float32), np.zeros((4, height + 2, stride), np.float32)
-    state[:2, 1:-1, :width] = rng.normal(size=(2, height, width))
-    term[:, 1:-1, :width] = rng.normal(size=(4, height, width))
-    inside = np.tile((np.arange(stride) < width - 1).astype(np.float32), kernels.ROWS + 1)
+class Block:
+    """A block of iterations on fields of noise."""
+
     limit, tau, slope = np.float32(0.045), np.float32(0.25), np.float32(0.25 / 0.3)
-    squares = np.empty(kernels.ROWS * stride, np.float32)
-    kernels.iterate(state.reshape(6, -1), term.reshape(4, -1), inside, squares, limit, tau, slope, -1.0, 7, 1, 0)
-    outside = state.copy()
+
+    def __init__(self, height: int, width: int) -> None:
+        stride, rng = -(-width // LANES) * LANES, np.random.default_rng(0)
+        self.fields = np.zeros((6, height + 2, stride), np.float32)
+        self.term = np.zeros((4, height + 2, stride), np.float32)
+        self.fields[:2, 1:-1, :width] = rng.normal(size=(2, height, width), scale=5)
+        self.term[:, 1:-1, :width] = rng.normal(size=(4, height, width))
+        self.inside = (np.arange(stride) < width - 1).astype(np.float32)
+
+    def iterate(self, iterations: int, settled: float = -1.0, check_every: int = 1) -> tuple[int, int]:
+        state, term = self.fields.reshape(6, -1), self.term.reshape(4, -1)
+        arguments = (self.limit, self.tau, self.slope, settled, iterations, check_every, 0)
+        done: tuple[int, int] = iterate(state, np.full_like(state, np.nan), term, self.inside, *arguments)
+        return done
+
+
+def test_padding_stays_zero() -> None:
+    height, width = 30, 35
+    block = Block(height, width)
+    block.iterate(7)
+    outside = block.fields.copy()
     outside[:, 1:-1, :width] = 0
     assert not outside.any()
-    along_x, along_y = state[[2, 4], 1:-1], state[[3, 5], 1:-1]
+    along_x, along_y = block.fields[[2, 4], 1:-1], block.fields[[3, 5], 1:-1]
     assert not along_x[:, :, width - 1].any()
     assert not along_y[:, -1].any()
     assert along_x[:, :, : width - 1].all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20), (5, 1), (24, 16), (30, 35), (49, 33)])
+def test_a_wavefront_does_the_iterations_one_by_one(size: tuple[int, int]) -> None:
+    together, alone = Block(*size), Block(*size)
+    together.iterate(21)
+    for _ in range(21):
+        alone.iterate(1)
+    assert together.fields.tobytes() == alone.fields.tobytes()
+
+
+@pytest.mark.parametrize("check_every", [1, 3])
+def test_a_wavefront_stops_where_the_rule_fires(check_every: int) -> None:
+    """Also within a wavefront: noise makes updates that fall faster than expected, from the thirteenth iteration on."""
+    start, states, sums = 2, [], []
+    alone = Block(30, 35)
+    alone.iterate(start)
+    for _ in range(24):
+        before = alone.fields[:2].astype(np.float64)
+        alone.iterate(1)
+        states.append(alone.fields.copy())
+        sums.append(float(((alone.fields[:2] - before) ** 2).sum()))
+    for last in range(check_every, 25, check_every):
+        together = Block(30, 35)
+        together.iterate(start)
+        assert together.iterate(24, settled=1.001 * sums[last - 1], check_every=check_every) == (last, -1)
+        assert together.fields.tobytes() == states[last - 1].tobytes()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 40), (3, 16), (6, 3), (17, 33)])
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_median_as_opencv(size: tuple[int, int], levels: int) -> None:
+    height, width = size
+    field = np.zeros((height + 2, -(-width // LANES) * LANES), np.float32)
+    field[1:-1, :width] = np.random.default_rng(0).integers(-levels, levels, size)
+    expected = np.zeros_like(field)
+    expected[1:-1, :width] = cv2.medianBlur(np.ascontiguousarray(field[1:-1, :width]), 5)
+    median_5x5(field.reshape(-1), height, width)
+    np.testing.assert_array_equal(field, expected)
 
 
 def test_counts_its_work() -> None:
@@ -156,7 +213,7 @@ def test_the_warp_samples_as_the_portable_sampler(
     height, width = size
     rng = np.random.default_rng(seed)
     first, second = rng.uniform(0, 255, (2, height, width)).astype(np.float32)
-    level = fused._Level(height, width)
+    level = fused._Level(height, width, fused._Memory(height, width))
     level.flow[:] = rng.uniform(-reach, reach, (2, height, width))
     kernels.interleave(second, level.image, clamped)
     kernels.linearise(first, level.image, level.state, level.term, np.float32(sharpness))
