@@ -125,10 +125,16 @@ class ClipDataset(Dataset[Sample]):
             for clip in self.clips
         )
 
-    def showing(self, modalities: Sequence[Modality], *, taught: torch.Tensor | None = None) -> ClipDataset:
-        """Samples of the same clips that hold other modalities, and of ``taught`` [clips, …] the clip's row."""
+    def showing(self, modalities: Sequence[Modality]) -> ClipDataset:
+        """Samples of the same clips that hold other modalities; decoded clips are kept by each data set for itself."""
         other = copy.copy(self)
-        other.modalities, other._taught = tuple(modalities), taught
+        other.modalities, other._cache = tuple(modalities), self._cache.empty()
+        return other
+
+    def with_answers(self, taught: torch.Tensor) -> ClipDataset:
+        """The same samples, and in each the clip's row of ``taught`` [clips, …]."""
+        other = copy.copy(self)
+        other._taught = taught
         return other
 
     def __getitem__(self, key: int | SampleRef) -> Sample:
@@ -207,7 +213,9 @@ class ClipDataset(Dataset[Sample]):
 
     def _seen(self, frames: Pixels, clip: Clip, source: StoredPart, view: transforms.View) -> Pixels:
         stored = self._stored_size(clip, source)
-        if frames.shape[1:3] != stored:
+        if source == "rgb":  # a picture may change its size within a file, whose first one the index has
+            frames = transforms.resize(frames, *stored)
+        elif frames.shape[1:3] != stored:
             raise KineflowError(
                 f"frames of {frames.shape[2]}x{frames.shape[1]} px, where the index says {stored[1]}x{stored[0]}",
                 where=f"{source} of {clip.clip_id}",
@@ -235,8 +243,12 @@ class _DecodedClips:
     """Whole decoded clips, first come first kept, within a budget of bytes."""
 
     def __init__(self, budget: int) -> None:
-        self._left = budget
+        self.budget = self._left = budget
         self._clips: dict[tuple[str, str], transforms.Frames] = {}
+
+    def empty(self) -> _DecodedClips:
+        """Another of the same budget, without clips."""
+        return _DecodedClips(self.budget)
 
     def get(self, clip_id: str, source: StoredPart) -> transforms.Frames | None:
         return self._clips.get((clip_id, source))

@@ -77,7 +77,7 @@ def check_fits(height: int, width: int, size: int) -> None:
 def resize_short_side(frames: Frames, short_side: int) -> Frames:
     """Scale [T, H, W, C] so that the shorter of H and W is ``short_side``; unchanged when it already is."""
     _, height, width, _ = frames.shape
-    return _resize(frames, *resized_to(height, width, short_side))
+    return resize(frames, *resized_to(height, width, short_side))
 
 
 def resized_to(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -96,7 +96,8 @@ def resized_to(height: int, width: int, short_side: int) -> tuple[int, int]:
     return to
 
 
-def _resize(frames: Frames, height: int, width: int) -> Frames:
+def resize(frames: Frames, height: int, width: int) -> Frames:
+    """Scale [T, H, W, C]; unchanged where it has that size."""
     import cv2
 
     if frames.shape[1:3] == (height, width):
@@ -114,7 +115,7 @@ def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:
     height, width = frames.shape[1:3] if view.squash else view.cut or (view.size, view.size)
     cut = frames[:, view.top : view.top + height, view.left : view.left + width]
     if not view.as_cut:
-        cut = _resize(cut, view.size, view.size)
+        cut = resize(cut, view.size, view.size)
     if not view.flip:
         return cut
     mirrored = cut[:, :, ::-1]

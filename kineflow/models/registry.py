@@ -163,7 +163,8 @@ def _create(
             remedy="give num_classes of at least 0 and in_channels of at least 1",
         )
     network = find(name)(num_classes=num_classes, in_channels=in_channels, **hyper)
-    lay_channels_last(network)
+    if "." not in name:  # a user's own may rely on the layout that it chose
+        lay_channels_last(network)
     return network
 
 

@@ -12,13 +12,11 @@ from pathlib import Path
 
 from kineflow.exporting.formats import EXPORT_FILES, ExportFormat
 from kineflow.registry.aliases import store_errors
+from kineflow.serving.served_files import EXPORTS, SERVED_TAG, served_files, with_more
 from kineflow.serving.tested import AsTested
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.tracking.store import connect, store_lock, tracking_uri
-
-EXPORTS = "export"
-"""The folder of a version's exports, one folder below it for each form."""
 
 
 def export_tag(form: ExportFormat) -> str:
@@ -61,7 +59,7 @@ def attach_exports(name: str, version: str, exports: Path, *, root: Path | None 
     uri = tracking_uri(root)
     client = connect(uri)
     with store_errors(uri), store_lock(uri):
-        tags = client.get_model_version(name, version).tags
+        tags = dict(client.get_model_version(name, version).tags)
         if "model_id" not in tags:
             raise KineflowError(
                 "registered by an earlier release, which left no place for exports",
@@ -71,5 +69,10 @@ def attach_exports(name: str, version: str, exports: Path, *, root: Path | None 
         for form in forms:
             if (tag := export_tag(form)) in tags:
                 continue
-            client.log_model_artifacts(tags["model_id"], str(exports / form), f"{EXPORTS}/{form}")
+            place = f"{EXPORTS}/{form}"
+            client.log_model_artifacts(tags["model_id"], str(exports / form), place)
+            if SERVED_TAG in tags:
+                files = {f"{place}/{file}": digest for file, digest in served_files(exports / form).items()}
+                tags[SERVED_TAG] = with_more(tags[SERVED_TAG], files)
+                client.set_model_version_tag(name, version, SERVED_TAG, tags[SERVED_TAG])
             client.set_model_version_tag(name, version, tag, sha256_of(exports / form / EXPORT_FILES[form]))

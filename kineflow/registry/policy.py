@@ -204,7 +204,7 @@ def _not_validated(candidate: Measured, gate: Gate) -> list[str]:
     if not candidate.validation:
         return [
             f"it is not known what the checks of its clip set came to, and {gate.validation!r} is asked for: "
-            "run the steps validate and register again"
+            "run the steps validate, evaluate and register again"
         ]
     return [f"its clip set was accepted with warnings, and {gate.validation!r} is asked for: see validate's report"]
 

@@ -47,6 +47,8 @@ from kineflow.tracking.validation_tags import outcome_of
 
 MAX_VERSION_TAG_CHARS = 100_000
 
+_FILE_OF = {OUTCOMES_TAG: OUTCOMES_FILE, TESTED_TAG: f"{ARTIFACTS}/{TESTED_FILE}"}
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -111,22 +113,23 @@ def register_student(
     uri = tracking_uri(root)
     client = connect(uri)
     digest, policy, tested = weights_digest(bundle), policy_text(gate or Gate()), tested_as(evaluation)
-    facts = {
-        **{f"lineage.{key}": value for key, value in load_card(bundle).lineage.items()},
-        **{key: value for key, value in lineage_tags(root).items() if not key.startswith(("mlflow.", "env."))},
-        **_run_tags(client, run_id),
-        **(tags or {}),
-        **{f"metric.{key}": f"{value:.6g}" for key, value in evaluation.headline.items()},
-        WEIGHTS_TAG: digest,
-        DATA_TAG: evaluation.clips_digest,
-        CLIPS_TAG: str(evaluation.clips),
-        METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
-        PROTOCOL_TAG: evaluation.protocol,
-        **_known_of_data(client, evaluation),
-        CARD_TAG: sha256_of(bundle / CARD_FILE),
-        SIZE_TAG: str((bundle / WEIGHTS_FILE).stat().st_size),
-        "validation_status": "pending",
-    }
+    with store_errors(uri):
+        facts = {
+            **{f"lineage.{key}": value for key, value in load_card(bundle).lineage.items()},
+            **{key: value for key, value in lineage_tags(root).items() if not key.startswith(("mlflow.", "env."))},
+            **_run_tags(client, run_id),
+            **(tags or {}),
+            **{f"metric.{key}": f"{value:.6g}" for key, value in evaluation.headline.items()},
+            WEIGHTS_TAG: digest,
+            DATA_TAG: evaluation.clips_digest,
+            CLIPS_TAG: str(evaluation.clips),
+            METRICS_TAG: json.dumps(dict(evaluation.metrics), sort_keys=True),
+            PROTOCOL_TAG: evaluation.protocol,
+            **_known_of_data(client, evaluation),
+            CARD_TAG: sha256_of(bundle / CARD_FILE),
+            SIZE_TAG: str((bundle / WEIGHTS_FILE).stat().st_size),
+            "validation_status": "pending",
+        }
     with store_errors(uri), store_lock(uri):
         existing = _find_version(client, name, digest, evaluation)
         if existing is None:
@@ -209,23 +212,25 @@ def _described(facts: dict[str, str], outcomes: Outcomes | None, tested: AsTeste
     """A folder of what is kept beside the model's own files, whose digests are added to the facts."""
     with tempfile.TemporaryDirectory() as folder:
         if tested is not None:
-            path = Path(folder) / ARTIFACTS / TESTED_FILE
+            path = Path(folder) / _FILE_OF[TESTED_TAG]
             path.parent.mkdir()
             tested.save(path)
             facts[TESTED_TAG] = sha256_of(path)
         if outcomes is not None:
-            outcomes.save(Path(folder) / OUTCOMES_FILE)
-            facts[OUTCOMES_TAG] = sha256_of(Path(folder) / OUTCOMES_FILE)
+            path = Path(folder) / _FILE_OF[OUTCOMES_TAG]
+            outcomes.save(path)
+            facts[OUTCOMES_TAG] = sha256_of(path)
         yield Path(folder)
 
 
 def _complete(client: Any, version: Any, facts: Mapping[str, str], files: Path) -> None:
     """Give a version that an earlier release registered what it lacks; what it has stays."""
     lacking = [tag for tag in (OUTCOMES_TAG, TESTED_TAG) if tag in facts and tag not in version.tags]
-    if lacking and "model_id" in version.tags:
-        client.log_model_artifacts(version.tags["model_id"], str(files))
-        for tag in lacking:
-            client.set_model_version_tag(version.name, version.version, tag, facts[tag])
+    for tag in lacking if "model_id" in version.tags else []:
+        path = files / _FILE_OF[tag]
+        place = None if path.parent == files else path.parent.name
+        client.log_model_artifact(version.tags["model_id"], str(path), place)
+        client.set_model_version_tag(version.name, version.version, tag, facts[tag])
     for tag in (PROTOCOL_TAG, PROTOCOL_DIGEST_TAG, CLIP_SET_TAG, CARD_TAG, SIZE_TAG):
         if tag in facts and tag not in version.tags:
             client.set_model_version_tag(version.name, version.version, tag, facts[tag])

@@ -54,6 +54,7 @@ def predict_video(
     card: ModelCard,
     *,
     views: ViewProtocol = UNTESTED,
+    max_windows: int | None = None,
     max_frames: int = MAX_FRAMES,
     max_pixels: int = MAX_PIXELS,
     max_video_pixels: int | None = None,
@@ -70,6 +71,7 @@ def predict_video(
         network: In evaluation mode; takes float32 ``[1, C, T, crop, crop]``, gives logits ``[1, K]``.
         card: Its classes and preprocessing, and the source of its flow.
         views: Which windows and crops it is asked about, and how their scores become one.
+        max_windows: Most windows that it is asked about, which ``dense`` has as many of as there are frames.
         max_frames: Longest video taken.
         max_pixels: Largest picture taken.
         max_video_pixels: Most pixels of all frames of the video together, as time to decode them; None for any number.
@@ -95,6 +97,13 @@ def predict_video(
         n_frames = _frames_to_see(index, wanted.fps, path, max_frames, max_video_pixels)
         spec = ClipSpec(wanted.frames, wanted.stride_frames, wanted.short)
         laid_out = clips_laid_out(max(1, n_frames - 1), spec, views.clips_per_video, views.windows)  # [V, T]
+        if max_windows is not None and len(laid_out) > max_windows:
+            raise KineflowError(
+                f"the model was tested by every window, and this video has {len(laid_out)} of them; at most "
+                f"{max_windows} are looked at here",
+                where=path,
+                remedy="ask for fewer (clips), or send a shorter video",
+            )
         windows, times = np.unique(laid_out, axis=0, return_counts=True)  # of a short video they are all one
         ask = ViewLogits(network, card)
         steps = ask.steps_to_prepare(list(windows))

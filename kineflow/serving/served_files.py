@@ -12,7 +12,16 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from kineflow.serving.stored_files import REGISTER_AGAIN, StoredVersion, fetch, listed, place_of_bundle
+from kineflow.serving.stored_files import (
+    ARTIFACTS,
+    REGISTER_AGAIN,
+    TESTED_TAG,
+    StoredVersion,
+    fetch,
+    listed,
+    place_of_bundle,
+)
+from kineflow.serving.tested import TESTED_FILE
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.safe_json import parse_json
@@ -20,24 +29,35 @@ from kineflow.storage.safe_json import parse_json
 SERVED_TAG = "served.files"
 """Of a version: JSON object, SHA-256 by name of each such file."""
 
+EXPORTS = "export"
+"""The folder of a version's exports, one folder below it for each form."""
+
 _MOST_BYTES = 128 * 2**20  # the input example holds a video
+_MOST_EXPORT_BYTES = 2**32  # a network in ONNX has at most half of it
 _MOST_FILES = 100
 
 
-def served_files(folder: Path, bundle: str) -> dict[str, str]:
-    """SHA-256 by name of each file of a model that was written to ``folder``, but for its bundle's.
+def served_files(folder: Path, bundle: str | None = None) -> dict[str, str]:
+    """SHA-256 by name of each file that was written to ``folder``, but for its bundle's.
 
     Args:
-        folder: Of the model.
-        bundle: Where its bundle lies in it.
+        folder: Of a model, or of an export.
+        bundle: Where a bundle lies in it, if one does.
     """
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: sha256_of(path) for name, path in paths.items() if not name.startswith(f"{bundle}/")}
+    return {
+        name: sha256_of(path) for name, path in paths.items() if bundle is None or not name.startswith(f"{bundle}/")
+    }
 
 
 def served_tag(files: dict[str, str]) -> str:
     """The value of :data:`SERVED_TAG`."""
     return json.dumps(files, sort_keys=True)
+
+
+def with_more(tag: str, files: dict[str, str]) -> str:
+    """The value of :data:`SERVED_TAG` once more files lie there."""
+    return served_tag(parse_json(tag) | files)
 
 
 def check_served_files(version: StoredVersion, *, beside: Collection[str] = ()) -> None:
@@ -61,12 +81,17 @@ def check_served_files(version: StoredVersion, *, beside: Collection[str] = ()) 
         there.add(name)
         if len(there) > _MOST_FILES:
             raise _changed(version, f"more than {_MOST_FILES} files")
-    if added := sorted(there - set(known) - set(beside)):
+    # An earlier release's version may have been given this later; its hash is looked at with the bundle's.
+    elsewhere = {*beside, f"{ARTIFACTS}/{TESTED_FILE}"} if TESTED_TAG in version.tags else set(beside)
+    if added := sorted(there - set(known) - elsewhere):
         raise _changed(version, f"{added[0]} was not among them")
     with tempfile.TemporaryDirectory(prefix="kineflow-files-") as folder:
         for name, digest in known.items():
-            if sha256_of(fetch(version, name, Path(folder), _MOST_BYTES)) != digest:
+            most = _MOST_EXPORT_BYTES if name.startswith(f"{EXPORTS}/") else _MOST_BYTES
+            fetched = fetch(version, name, Path(folder), most)
+            if sha256_of(fetched) != digest:
                 raise _changed(version, f"{name} is another")
+            fetched.unlink()
 
 
 def _names(version: StoredVersion, folder: str, without: str) -> Iterator[str]:

@@ -53,6 +53,7 @@ from kineflow.storage.errors import KineflowError
 TOPK = 5
 LIMITS = {
     "max_videos": 16,  # in one request
+    "max_windows": 3_000,  # of a video, for a model that was tested by all of them: two minutes at 25 frames per second
     "max_video_bytes": 64 * 1024 * 1024,
     "max_video_frames": 18_000,  # ten minutes at 30 frames per second
     "max_frame_pixels": 4096 * 2304,
@@ -133,6 +134,7 @@ class VideoClassifier(PythonModel):
                 self.network,
                 self.card,
                 views=views,
+                max_windows=self.limits["max_windows"],
                 max_frames=self.limits["max_video_frames"],
                 max_pixels=self.limits["max_frame_pixels"],
                 max_video_pixels=min(max_pixels, _PIXELS_OF_ANY_VIDEO + _PIXELS_A_BYTE * _size(content)),

@@ -88,6 +88,8 @@ def words_of(tested: AsTested | None, clips: int | None = None) -> str:
         tested: None of a model of which nobody knows.
         clips: Windows that were asked for instead; None for none.
     """
+    if tested and clips is not None and centre_views(clips) == tested.views:
+        return tested.words
     if clips is None:
         unknown = f"nobody has recorded how this model was tested; it answers with {_centres(UNTESTED.clips_per_video)}"
         return tested.words if tested else unknown

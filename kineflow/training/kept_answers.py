@@ -26,13 +26,15 @@ def keep_answers(
     fewer samples will be drawn than there are clips. Collective: each process asks about its shard.
     """
     task = trainer.task
-    if not (isinstance(task, Distillation) and isinstance(clips, ClipDataset) and clips.has_fixed_views()):
+    if not (isinstance(task, Distillation) and isinstance(clips, ClipDataset)):
+        return clips
+    seen, shown = (clips.showing((each.modality,)) for each in (task.teacher_preprocessing, task.preprocessing))
+    if not all(each.has_fixed_views() for each in (clips, seen, shown)):
         return clips
     drawn = settings.steps * sum(pool.per_batch for pool in batch_sampler.pools)
     if drawn * processes.world_size() <= len(clips):
         return clips
     own = processes.shard_of(len(clips)) or range(1)  # of an empty shard the answers are not used
-    seen = clips.showing((task.teacher_preprocessing.modality,))
     batches: DataLoader[Any] = DataLoader(
         seen, sampler=own, batch_size=settings.batch_size, num_workers=settings.workers, collate_fn=collate
     )
@@ -41,4 +43,4 @@ def keep_answers(
         for batch in track(batches, total=len(batches), what="ask the teacher"):
             rows.append(task.taught(on_device(batch, trainer.device)).float())
     answers = processes.all_gather(torch.cat(rows), len(clips)).cpu()
-    return clips.showing((task.preprocessing.modality,), taught=answers)
+    return shown.with_answers(answers)

@@ -79,12 +79,13 @@ def _listed(stream: Any) -> Stamps | None:
     """By the header's table of an mp4; None where frames are shown in another order than they are stored."""
     if stream.codec_context.has_b_frames or not 0 < stream.frames <= MAX_FILE_FRAMES:
         return None
+    if len(stream.index_entries) != stream.frames:  # before a hostile table becomes objects
+        return None
     entries = list(stream.index_entries)
     times = [entry.timestamp for entry in entries]
     sound = (
-        len(entries) == stream.frames
-        and entries[0].is_keyframe
-        and not any(entry.is_discard for entry in entries)
+        entries[0].is_keyframe
+        and all(entry.size and not entry.is_discard for entry in entries)  # what is empty is no frame
         and all(one < next_one for one, next_one in itertools.pairwise(times))
     )
     if not sound:

@@ -10,7 +10,10 @@ from components.register import register
 from kineflow.models.bundle import save_bundle, weights_digest
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
+from kineflow.registry.outcomes import OUTCOMES_FILE
 from kineflow.registry.registration_settings import RegistrationSettings
+from kineflow.serving.served_files import check_served_files
+from kineflow.serving.stored_files import find_version
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
@@ -104,6 +107,12 @@ def test_an_export_lies_beside_the_bundle_and_is_run_by_onnx_runtime(evaluation:
     stored = file.stat().st_mtime_ns
     register(model=model, evaluation=evaluation, params=params, registration=written)
     assert file.stat().st_mtime_ns == stored, "a version that has the form keeps what it has"
+
+    registered = find_version("models:/demo/1")
+    check_served_files(registered, beside=(OUTCOMES_FILE,))  # as a promotion does
+    file.write_bytes(file.read_bytes() + b"more")
+    with pytest.raises(KineflowError, match=r"export/onnx/model.onnx is another"):
+        check_served_files(registered, beside=(OUTCOMES_FILE,))
 
 
 @pytest.mark.slow
