@@ -63,10 +63,10 @@ def tracking_uri(root: Path | None = None) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return f"{_SQLITE}{(folder / DATABASE_FILE).resolve()}"
-    return _absolute(uri, folder)
+    return absolute_uri(uri, folder)
 
 
-def _absolute(uri: str, folder: Path) -> str:
+def absolute_uri(uri: str, folder: Path) -> str:
     """A URI that means the same from every folder.
 
     Raises:
@@ -171,7 +171,7 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
         )
     uri = prepare_store(uri)
     registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
-    registry = prepare_store(_absolute(registry, current_project())) if registry else uri
+    registry = prepare_store(absolute_uri(registry, current_project())) if registry else uri
     from mlflow import MlflowClient
 
     # It prints a traceback of what it raises too, which reaches the user as a message of ours.

@@ -59,11 +59,16 @@ def moved(template: Path, tmp_path: Path, request: pytest.FixtureRequest, monkey
     how = getattr(request, "param", "copied")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     first, there = tmp_path / "first", tmp_path / "another place"
+    if how == "taken to the folder above it":
+        first = there / "first"
     shutil.copytree(template, first)
     monkeypatch.chdir(first)
     prepare_store()
     if how == "renamed":
         first.rename(there)
+    elif how == "taken to the folder above it":
+        for inside in list(first.iterdir()):
+            inside.rename(there / inside.name)
     else:
         there = first / "copy" if how == "copied into itself" else there
         shutil.copytree(first, there)
@@ -74,7 +79,9 @@ def moved(template: Path, tmp_path: Path, request: pytest.FixtureRequest, monkey
     return there
 
 
-@pytest.mark.parametrize("moved", ["renamed", "copied", "copied into itself"], indirect=True)
+@pytest.mark.parametrize(
+    "moved", ["renamed", "copied", "copied into itself", "taken to the folder above it"], indirect=True
+)
 def test_it_keeps_all_that_it_had_and_uses_its_own_files(
     moved: Path, bundles: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +111,24 @@ def test_it_keeps_all_that_it_had_and_uses_its_own_files(
     after = {file: file.read_bytes() for file in before if moved not in file.parents}
     assert all(before[file] == now for file, now in after.items())
     assert "first/mlartifacts" not in _dump(moved)
+
+
+@pytest.mark.parametrize("left", ["/nas/mlartifacts/fights", "/mlartifacts/fights", "/home/shared/mlartifacts/fights"])
+def test_what_lies_elsewhere_stays_there(
+    project: Path, template: Path, caplog: pytest.LogCaptureFixture, left: str
+) -> None:
+    """An experiment with a place of its own; a store at the root; a database that left without its files."""
+    shutil.copyfile(template / "mlflow.db", project / "mlflow.db")
+    with closing(sqlite3.connect(project / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'd3d'", (left,))
+        database.execute("UPDATE runs SET artifact_uri = ? || '/1/artifacts'", (left,))
+        database.execute("UPDATE datasets SET dataset_source = ?", (f'{{"uri": "{Path(left).parents[1]}/clips"}}',))
+    if left.startswith("/mlartifacts"):
+        (project / "mlartifacts" / "fights").mkdir(parents=True)
+    before = _dump(project)
+    prepare_store()
+    assert _dump(project) == before
+    assert not caplog.records
 
 
 def test_it_is_said_once(moved: Path, caplog: pytest.LogCaptureFixture) -> None:
