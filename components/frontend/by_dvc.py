@@ -61,10 +61,11 @@ class RunByDvc:
         from kineflow.tracking.marks import Mark, marked
         from kineflow.tracking.parent import record_parent
         from kineflow.tracking.runs import RunStatus, end_pipeline_run
-        from kineflow.tracking.store import tracking_uri
+        from kineflow.tracking.store import prepare_store, tracking_uri
 
         status: RunStatus = "FAILED"
-        with marked(Mark("pipeline", self.id), tracking_uri(root), root):
+        uri = prepare_store(tracking_uri(root))  # a store that has moved is left as it is while a run is marked
+        with marked(Mark("pipeline", self.id), uri, root):
             try:
                 yield
                 status = "FINISHED"

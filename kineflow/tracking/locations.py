@@ -36,6 +36,11 @@ def experiment_folder(database: Path, experiment: str) -> Path:
     return database.parent / ARTIFACT_FOLDER / quote(experiment, safe="")
 
 
+def marks_folder(database: Path) -> Path:
+    """Where runs that are under way have their marks (:mod:`kineflow.tracking.marks`)."""
+    return database.with_name(f"{database.name}.running")
+
+
 def earlier_folders(database: Path) -> list[str]:
     """Folders in which the store lay before, as its experiments have them; mostly none.
 

@@ -1,11 +1,13 @@
 """A project that is renamed, copied or taken elsewhere keeps its models, runs and history, and uses its own files."""
 
+import errno
 import logging
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,9 @@ from kineflow.registry.promotion import promote, rollback
 from kineflow.registry.registration import register_student
 from kineflow.serving.stored_files import fetch, files_of_run
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking import store
 from kineflow.tracking.evaluation_tags import EVALUATED
+from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect, prepare_store, tracking_uri
 from tests.kineflow.registry.test_aliases import SHOWN, answers
@@ -151,6 +155,33 @@ def test_one_that_cannot_be_written_says_so_and_is_left_as_it_is(
         prepare_store()
     assert _dump(moved) == before
     assert not caplog.records
+
+
+def test_one_that_can_only_be_read_is_read(
+    moved: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_lock(uri: str) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    before = _dump(moved)
+    monkeypatch.setattr(store, "store_lock", no_lock)
+    assert [event.version for event in history("demo")] == ["1"]
+    assert "cannot be written" in caplog.text
+    with pytest.raises(KineflowError, match="Read-only file system"):
+        prepare_store()
+    assert _dump(moved) == before
+
+
+def test_it_is_corrected_when_the_run_that_is_under_way_has_ended(
+    moved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = _dump(moved)
+    with marked(Mark("step", "r1"), tracking_uri(), moved):
+        prepare_store()
+        assert "when it has ended" in caplog.text
+        assert _dump(moved) == before
+    prepare_store()
+    assert _dump(moved) != before
 
 
 def _dump(project: Path) -> str:
