@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
@@ -110,6 +109,7 @@ def run(
     ] = "",
 ) -> None:
     """Run a recipe from videos to a registered model."""
+    from components.frontend.inputs import places_read
     from kineflow.storage.client import split_uri
     from kineflow.tracking.lineage import version_of_inputs
     from kineflow.tracking.parent import record_parent
@@ -133,7 +133,7 @@ def run(
         def told(run_id: str) -> None:
             record_parent(run_id, lambda: record_of(recipe, chosen, checked.values, project, outcome))
 
-        version = version_of_inputs(project, _places_read(checked.values["ingestion"]))
+        version = version_of_inputs(project, places_read(checked.values["ingestion"]))
         with pipeline_run(recipe, version, told) as run_id:
             outcome = _run(recipe, chosen, checked.values, engine, force, project)
             published = _published(outcome, publish, recipe, run_id) if publish else ""
@@ -142,12 +142,6 @@ def run(
             _say(f" published  {published}")
 
     guarded(work)
-
-
-def _places_read(ingestion: Mapping[str, Any]) -> list[str]:
-    """Where videos and lists are taken from."""
-    linked = [each["path"] for each in ingestion.get("linked_folders") or ()]
-    return [ingestion["source"], ingestion.get("annotations") or "", *linked]
 
 
 @app.command()

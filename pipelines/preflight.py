@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.frontend.inputs import local_inputs
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError, raise_together
 from pipelines.dag.graph import Graph, Task
-from pipelines.dag.params import graph_for, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
 
 if TYPE_CHECKING:
     from kineflow.data.layouts.rows import ListedClip

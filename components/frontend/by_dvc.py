@@ -19,13 +19,14 @@ from typing import Any
 
 from components.dvc.workspace_files import DIGESTS_FILE, DVC_FILE, KEPT_AS, LEFT_OUT, OUTPUTS, recipe_of
 from components.frontend.contract import Signature, load_step
+from components.frontend.inputs import local_inputs, places_read
 from kineflow.spec.output_files import METRICS_FILE
 from kineflow.storage.config import parse_params, read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.stopping import signals_held
 from kineflow.tracking.evaluation_tags import EVALUATION_DIGEST
-from kineflow.tracking.lineage import data_md5
+from kineflow.tracking.lineage import DATA_VERSION, version_of_inputs
 from kineflow.tracking.run_variables import RUN_ID
 
 STAGE, EXPERIMENT = "DVC_STAGE", "DVC_EXP_NAME"
@@ -42,6 +43,7 @@ class RunByDvc:
         folder: Of ``dvc.yaml``.
         params: Checked sections of the parameter file, as the stages name them.
         params_file: Its path, as the stages name it.
+        data_version: Of what it reads, see :func:`kineflow.tracking.lineage.version_of_inputs`.
     """
 
     id: str
@@ -49,6 +51,7 @@ class RunByDvc:
     folder: Path
     params: Mapping[str, Any]
     params_file: Path
+    data_version: str
 
     @contextmanager
     def kept(self, given: Mapping[str, Any], root: Path) -> Iterator[None]:
@@ -58,13 +61,15 @@ class RunByDvc:
             given: Arguments of the stage's step.
             root: The project's folder.
         """
+        from kineflow.tracking.closing import status_of_steps
         from kineflow.tracking.marks import Mark, marked
         from kineflow.tracking.parent import record_parent
         from kineflow.tracking.runs import RunStatus, end_pipeline_run
-        from kineflow.tracking.store import tracking_uri
+        from kineflow.tracking.store import prepare_store, tracking_uri
 
         status: RunStatus = "FAILED"
-        with marked(Mark("pipeline", self.id), tracking_uri(root), root):
+        uri = prepare_store(tracking_uri(root))  # a store that has moved is left as it is while a run is marked
+        with marked(Mark("pipeline", self.id), uri, root), _variable(DATA_VERSION, self.data_version):
             try:
                 yield
                 status = "FINISHED"
@@ -74,7 +79,8 @@ class RunByDvc:
             finally:
                 with signals_held(), suppress(KineflowError):  # a store out of use ends no step that has begun
                     record_parent(self.id, lambda: self._record(given, root), root=root)
-                    end_pipeline_run(self.id, status, root=root)
+                    of_all = status_of_steps(self.id, root=root) if status == "FINISHED" else status
+                    end_pipeline_run(self.id, of_all, root=root)
 
     def _record(self, given: Mapping[str, Any], root: Path) -> Any:
         from kineflow.tracking.parent import ParentRecord
@@ -107,20 +113,36 @@ def run_by_dvc(written: Path, root: Path) -> RunByDvc | None:
     if recipe is None:
         return None
     params: dict[str, Any] = {}
+    read: set[str] = set()
     params_file = Path()
     for stage in read_yaml(folder / DVC_FILE).get("stages", {}).values():
         command = shlex.split(stage["cmd"])
         signature = _signature(command)
         for params_file, name, key in _keys(command, signature):
             params[key] = _checked(signature, name, read_yaml(params_file).get(key), key)
+            read.update(local_inputs(signature.sections.get(name, object), params[key]))
         for name, key in stage.get("meta", {}).get(LEFT_OUT, {}).items():
             params[key] = _checked(signature, name, signature.defaults.get(name, {}), key)
+    version = version_of_inputs(root, places_read(params["ingestion"]) if "ingestion" in params else ())
     facts = [
         (folder / DVC_FILE).read_text(encoding="utf-8"), (folder / DIGESTS_FILE).read_text(encoding="utf-8"),
-        json.dumps(params, sort_keys=True), os.environ.get(EXPERIMENT, ""), data_md5(root) or "",
+        json.dumps(params, sort_keys=True), os.environ.get(EXPERIMENT, ""), version,
+        *(f"{file} {sha256_of(root / file)}" for file in sorted(read) if (root / file).is_file()),
     ]  # fmt: skip
     digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()
-    return RunByDvc(digest[:12], recipe, folder, params, params_file)
+    return RunByDvc(digest[:12], recipe, folder, params, params_file, version)
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Have an environment variable set as long as the block lasts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ |= {name: before} if before is not None else {}
 
 
 def _signature(command: list[str]) -> Signature:

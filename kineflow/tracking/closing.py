@@ -76,6 +76,19 @@ def close_pipeline_run(
     return closed
 
 
+def status_of_steps(pipeline_run_id: str, *, root: Path | None = None) -> RunStatus:
+    """How the steps of a pipeline run have ended: ``FAILED`` or ``KILLED`` if a latest attempt did, else ``FINISHED``.
+
+    Raises:
+        KineflowError: The store cannot be used.
+    """
+    client = connect(tracking_uri(root))
+    with named_failures(tracking_uri(root)):
+        steps = _latest_attempts(_steps(client, experiment_ids(client), pipeline_run_id))
+    ended = {run.info.status for run in steps}
+    return "FAILED" if "FAILED" in ended else "KILLED" if "KILLED" in ended else "FINISHED"
+
+
 def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
     query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'step'"
     return list(

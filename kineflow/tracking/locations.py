@@ -1,7 +1,7 @@
 """Where the files of a SQLite store lie: beside it. MLflow records whole paths, so they follow a folder that has moved.
 
 A project that was renamed, copied, or taken to another machine has its files where it is now, and never reads or writes
-those of the folder that it was copied from.
+those of the folder that it was copied from. Where the files did not come along, what the store says is left as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote
 ARTIFACT_FOLDER = "mlartifacts"
 
 _WAIT_SEC = 60.0
+_MLFLOWS_OWN = "mlruns"  # beside a store too: of experiments that MLflow made
 _PLACES = {
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
@@ -35,20 +36,29 @@ def experiment_folder(database: Path, experiment: str) -> Path:
     return database.parent / ARTIFACT_FOLDER / quote(experiment, safe="")
 
 
+def marks_folder(database: Path) -> Path:
+    """Where runs that are under way have their marks (:mod:`kineflow.tracking.marks`)."""
+    return database.with_name(f"{database.name}.running")
+
+
 def earlier_folders(database: Path) -> list[str]:
     """Folders in which the store lay before, as its experiments have them; mostly none.
+
+    An experiment tells of one only if its files lie beside the store now.
 
     Args:
         database: SQLite file of MLflow, its path resolved.
     """
     with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=_WAIT_SEC)) as connection:
         places = [place for (place,) in connection.execute("SELECT artifact_location FROM experiments")]
-    folders = {str(PurePosixPath(place).parents[1]) for place in places if _is_beside_a_store(place or "")}
+    folders = {str(PurePosixPath(place).parents[1]) for place in places if _has_come_along(place or "", database)}
     return sorted(folders - {str(database.parent)}, key=lambda folder: (-len(folder), folder))  # the inner ones first
 
 
 def follow_move(database: Path) -> int:
-    """Have everything that the store says to lie below its earlier folders lie below its present one, all or nothing.
+    """Have files of runs and models that the store says to lie beside its earlier places lie beside its present one.
+
+    All or nothing. What else the earlier folders hold, such as videos, is not part of the store.
 
     Returns:
         How many places were corrected.
@@ -60,26 +70,39 @@ def follow_move(database: Path) -> int:
     with closing(sqlite3.connect(database, timeout=_WAIT_SEC)) as connection, connection:
         connection.execute("BEGIN IMMEDIATE")
         for earlier in earlier_folders(database):
-            before, after = f"{earlier.rstrip('/')}/", f"{str(database.parent).rstrip('/')}/"
-            for table, columns in _PLACES.items():
-                for column in columns:
-                    corrected += connection.execute(
-                        f"UPDATE {table} SET {column} = :after || substr({column}, length(:before) + 1) "
-                        f"WHERE substr({column}, 1, length(:before)) = :before "
-                        f"AND substr({column}, 1, length(:after)) != :after",
-                        {"before": before, "after": after},
-                    ).rowcount
-            in_json = {"before": json.dumps(before)[:-1], "after": json.dumps(after)[:-1]}
-            for table, column in _TEXTS.items():
-                connection.execute(
-                    f"UPDATE {table} SET {column} = replace({column}, :before, :after) "
-                    f"WHERE instr({column}, :before) AND NOT instr({column}, :after)",
-                    in_json,
-                )
+            for folder in (ARTIFACT_FOLDER, _MLFLOWS_OWN):
+                corrected += _replace(connection, f"{earlier}/{folder}/", f"{database.parent / folder}/")
     return corrected
 
 
-def _is_beside_a_store(place: str) -> bool:
-    """Whether an experiment's place is one of ours; MLflow's own have a number for a name."""
+def _replace(connection: sqlite3.Connection, before: str, after: str) -> int:
+    corrected = 0
+    is_inside = int(after.startswith(before))  # then what was corrected still begins as it did before
+    for table, columns in _PLACES.items():
+        for column in columns:
+            corrected += connection.execute(
+                f"UPDATE {table} SET {column} = :after || substr({column}, length(:before) + 1) "
+                f"WHERE substr({column}, 1, length(:before)) = :before "
+                f"AND NOT (:is_inside AND substr({column}, 1, length(:after)) = :after)",
+                {"before": before, "after": after, "is_inside": is_inside},
+            ).rowcount
+    in_json = {"before": json.dumps(before)[:-1], "after": json.dumps(after)[:-1], "is_inside": is_inside}
+    for table, column in _TEXTS.items():
+        connection.execute(
+            f"UPDATE {table} SET {column} = replace({column}, :before, :after) "
+            f"WHERE instr({column}, :before) AND NOT (:is_inside AND instr({column}, :after))",
+            in_json,
+        )
+    return corrected
+
+
+def _has_come_along(place: str, database: Path) -> bool:
+    """Whether an experiment's place is one of ours, and its files are beside the store.
+
+    Places of MLflow's own have a number for a name.
+    """
     path = PurePosixPath(place)
-    return path.is_absolute() and path.parent.name == ARTIFACT_FOLDER and not path.name.isdecimal()
+    is_ours = path.is_absolute() and path.parent.name == ARTIFACT_FOLDER and not path.name.isdecimal()
+    return (
+        is_ours and path.parents[1] != PurePosixPath("/") and (database.parent / ARTIFACT_FOLDER / path.name).is_dir()
+    )

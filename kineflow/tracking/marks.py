@@ -18,6 +18,7 @@ from typing import Literal
 
 from kineflow.storage.locks import is_held, open_lock, take_lock
 from kineflow.storage.project import project_around, state_folder
+from kineflow.tracking.locations import marks_folder
 from kineflow.tracking.store import database_file
 
 Kind = Literal["pipeline", "step"]
@@ -103,7 +104,7 @@ def remove_mark(mark: Mark, uri: str, root: Path) -> None:
 def _folder(uri: str, root: Path) -> Path | None:
     database = database_file(uri)
     if database is not None:
-        return database.with_name(f"{database.name}.running")
+        return marks_folder(database)
     project = project_around(root)
     store = hashlib.sha256(uri.encode()).hexdigest()[:16]  # the address may hold a password
     return state_folder(project) / f"running-{store}" if project else None

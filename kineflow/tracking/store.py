@@ -7,6 +7,7 @@ made here, once, under a lock, and renamed into place whole.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -27,8 +28,9 @@ from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.disk import full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.locks import is_held
 from kineflow.storage.project import current_project
-from kineflow.tracking.locations import earlier_folders, experiment_folder, follow_move
+from kineflow.tracking.locations import earlier_folders, experiment_folder, follow_move, marks_folder
 
 DATABASE_FILE = "mlflow.db"
 
@@ -63,10 +65,10 @@ def tracking_uri(root: Path | None = None) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return f"{_SQLITE}{(folder / DATABASE_FILE).resolve()}"
-    return _absolute(uri, folder)
+    return absolute_uri(uri, folder)
 
 
-def _absolute(uri: str, folder: Path) -> str:
+def absolute_uri(uri: str, folder: Path) -> str:
     """A URI that means the same from every folder.
 
     Raises:
@@ -99,7 +101,7 @@ def quiet_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def prepare_store(uri: str | None = None) -> str:
+def prepare_store(uri: str | None = None, *, may_be_read_only: bool = False) -> str:
     """Make sure that the store can be opened by many processes at once; call it before any of them does.
 
     A fresh SQLite file gets its tables exactly once; one that was moved or copied finds its files again. Else this
@@ -107,6 +109,7 @@ def prepare_store(uri: str | None = None) -> str:
 
     Args:
         uri: Where to; :func:`tracking_uri` when None.
+        may_be_read_only: Only warn of one that was moved and cannot be written.
 
     Returns:
         The tracking URI.
@@ -123,23 +126,46 @@ def prepare_store(uri: str | None = None) -> str:
         with store_lock(uri):
             if not _has_tables(database):
                 _create_tables(database)
-    elif earlier := earlier_folders(database):
-        _follow(uri, database, earlier[0])
+    else:
+        _follow(uri, database, may_be_read_only=may_be_read_only)
     return uri
 
 
-def _follow(uri: str, database: Path, earlier: str) -> None:
+def _follow(uri: str, database: Path, *, may_be_read_only: bool) -> None:
+    before = "it may have moved"
     try:
+        earlier = earlier_folders(database)
+        if not earlier:
+            return
+        before = f"it lay in {earlier[0]} before"
+        if any(is_held(mark) for mark in marks_folder(database).glob("*-*")):
+            _LOG.warning(
+                "%s: %s, and a run in it is under way; places of files are corrected when it has ended",
+                database,
+                before,
+            )
+            return
         with store_lock(uri):
             corrected = follow_move(database)
     except (OSError, sqlite3.Error) as error:
+        if may_be_read_only and _is_read_only(error):
+            _LOG.warning("%s: %s, and cannot be written: files of runs and models may not be found", database, before)
+            return
         raise KineflowError(
-            f"it lay in {earlier} before, and cannot be told where its files are now: {error}",
+            f"{before}, and cannot be told where its files are now: {error}",
             where=database,
             remedy="see that you may write to the file and its folder; nothing was changed",
         ) from None
     if corrected:
-        _LOG.warning("%s was in %s before: %d places in it now name the files beside it", database, earlier, corrected)
+        _LOG.warning(
+            "%s was in %s before: %d places in it now name the files beside it", database, earlier[0], corrected
+        )
+
+
+def _is_read_only(error: OSError | sqlite3.Error) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY  # its kinds are in the higher bits
 
 
 def check_store(uri: str | None = None) -> None:
@@ -158,7 +184,7 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
 
     Args:
         uri: Where to; :func:`tracking_uri` when None.
-        must_exist: Do not make a SQLite file that is not there: looking must leave nothing behind.
+        must_exist: For looking: do not make a SQLite file that is not there, and take one that cannot be written.
 
     Raises:
         KineflowError: The store cannot be opened, or is not there and must be.
@@ -169,15 +195,16 @@ def connect(uri: str | None = None, *, must_exist: bool = False) -> Any:
         raise KineflowError(
             "nothing has been recorded yet", where=database, remedy="run a recipe first: kineflow run d3d"
         )
-    uri = prepare_store(uri)
+    uri = prepare_store(uri, may_be_read_only=must_exist)
     registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
-    registry = prepare_store(_absolute(registry, current_project())) if registry else uri
+    if registry:
+        registry = prepare_store(absolute_uri(registry, current_project()), may_be_read_only=must_exist)
     from mlflow import MlflowClient
 
     # It prints a traceback of what it raises too, which reaches the user as a message of ours.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
-        return MlflowClient(tracking_uri=uri, registry_uri=registry)
+        return MlflowClient(tracking_uri=uri, registry_uri=registry or uri)
     except Exception as error:  # whatever a database driver raises
         raise unreachable(uri, error) from None
 

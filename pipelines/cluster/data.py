@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
+from components.frontend.inputs import is_input
 from kineflow.storage.config import Params, RootFolder
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion
 from pipelines.dag.cluster_settings import ClusterParams
 from pipelines.dag.graph import Graph
-from pipelines.dag.params import is_input, schema_of
+from pipelines.dag.params import schema_of
 
 DATA_FOLDER = "data"  # what data.dvc tracks
 _FETCHED, _MEDIA = "data", "media"

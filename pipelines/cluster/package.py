@@ -59,7 +59,7 @@ def compile_for_cluster(
         )
     graph = graph_of(recipe, params)
     placed = place_data(graph, params, cluster, data)
-    traced = _trace(graph, placed, cluster, data, caching=caching)
+    traced = _trace(graph, placed, cluster, data, recorded=params, caching=caching)
     spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
     set_defaults(spec, placed)
     stamp(spec, cluster.image, step_digests(graph, params, current_project()))
@@ -67,9 +67,15 @@ def compile_for_cluster(
 
 
 def _trace(
-    graph: Graph, params: Mapping[str, Any], cluster: ClusterParams, data: DataVersion | None, *, caching: bool
+    graph: Graph,
+    params: Mapping[str, Any],
+    cluster: ClusterParams,
+    data: DataVersion | None,
+    *,
+    recorded: Mapping[str, Any],
+    caching: bool,
 ) -> Any:
-    """The recipe as KFP traces it, with resources on every task."""
+    """The recipe as KFP traces it, with resources on every task, and parameters for the run's record."""
     _check_installed()
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
@@ -78,7 +84,7 @@ def _trace(
 
     recipe = load_pipeline(graph.recipe, params)
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
-    of_the_whole = {PARAMS: json.dumps(params, sort_keys=True)}
+    of_the_whole = {PARAMS: json.dumps(recorded, sort_keys=True)}
     known = {task.name: task for task in graph.tasks}
     cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
 

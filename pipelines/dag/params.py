@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from components.frontend.contract import Signature, load_step
 from components.frontend.run import check_seed
-from kineflow.models.weights_table import is_named
 from kineflow.storage.config import Params, parse_params, read_yaml
 from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mask_uri
 from kineflow.storage.errors import KineflowError
@@ -17,8 +15,6 @@ from kineflow.storage.project import current_project
 from pipelines.dag.graph import Graph, graph_of, whole_graph
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from pipelines.dag.cluster_settings import ClusterParams
 
 CLUSTER = "cluster"  # the section that says how a cluster runs a recipe
@@ -145,33 +141,6 @@ def schema_of(graph: Graph) -> dict[str, type]:
                     f"{key} is read as {schema[key].__name__} and as {kind.__name__}", where=graph.recipe
                 )
     return {key: schema[key] for key in graph.parameters if key in schema}
-
-
-def is_input(field: FieldInfo, value: Any) -> bool:
-    """Whether a field names something that the run reads: one marked ``{"is_input": True}``, and not empty.
-
-    One marked ``{"or_weights_name": True}`` too may have a name of published weights instead.
-    """
-    marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    if not value or not marks.get("is_input"):
-        return False
-    return not (marks.get("or_weights_name") and is_named(str(value)))
-
-
-def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
-    """Paths named in a section, or a list in it, that the run reads, as :func:`is_input` tells; no URIs."""
-    if not (inspect.isclass(kind) and issubclass(kind, Params)):
-        return []
-    paths: list[str] = []
-    for name, field in kind.model_fields.items():
-        value = values.get(name)
-        if is_input(field, value):
-            paths += [str(value)] if "://" not in str(value) else []
-        elif isinstance(value, list):
-            paths += [
-                path for entry in get_args(field.annotation) for item in value for path in local_inputs(entry, item)
-            ]
-    return paths
 
 
 def _check(kind: type, value: Any, key: str) -> Any:

@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 
 from components.dvc.workspace_files import DIGESTS_FILE, DVC_FILE, LEFT_OUT
+from components.frontend.inputs import local_inputs
 from kineflow.storage.files import atomic_file
 from pipelines.dag.graph import CLASSIFICATION, HTML, METRICS, Graph, Task
-from pipelines.dag.params import given_keys, graph_for, load_params, local_inputs, schema_of
+from pipelines.dag.params import given_keys, graph_for, load_params, schema_of
 from pipelines.dag.step_digest import task_digests
 from pipelines.engines.dvc_ignore import ignore_unreadable
 from pipelines.engines.dvc_plots import plots_of, write_templates

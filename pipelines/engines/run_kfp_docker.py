@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from components.frontend.image import IMAGE
+from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project, find_project, media_folder
 from kineflow.tracking.lineage import data_md5, tree_digest
 from kineflow.tracking.run_variables import RUN_ID
 from kineflow.tracking.store import database_file, tracking_uri
 from pipelines.dag.graph import graph_of
-from pipelines.dag.params import local_inputs, schema_of
+from pipelines.dag.params import schema_of
 from pipelines.dag.sources import ROOT
 from pipelines.engines.container_settings import (
     NETWORK,

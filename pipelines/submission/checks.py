@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from components.frontend.inputs import local_inputs
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import git_tags
 from pipelines.dag.graph import Graph
-from pipelines.dag.params import CLUSTER, graph_for, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.params import CLUSTER, graph_for, load_cluster, load_params, schema_of
 
 if TYPE_CHECKING:
     from pipelines.cluster.data_version import DataVersion

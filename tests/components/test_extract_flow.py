@@ -17,6 +17,7 @@ import pytest
 
 from components.extract_flow import extract_flow
 from components.frontend.command import command
+from components.frontend.inputs import local_inputs
 from kineflow.flow.settings import FlowSettings
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
@@ -29,7 +30,6 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import iter_frames
 from kineflow.video.encode import write_video
-from pipelines.dag.params import local_inputs
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,13 @@
 """A project that is renamed, copied or taken elsewhere keeps its models, runs and history, and uses its own files."""
 
+import errno
 import logging
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,9 @@ from kineflow.registry.promotion import promote, rollback
 from kineflow.registry.registration import register_student
 from kineflow.serving.stored_files import fetch, files_of_run
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking import store
 from kineflow.tracking.evaluation_tags import EVALUATED
+from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.runs import open_step_run
 from kineflow.tracking.store import connect, prepare_store, tracking_uri
 from tests.kineflow.registry.test_aliases import SHOWN, answers
@@ -59,11 +63,16 @@ def moved(template: Path, tmp_path: Path, request: pytest.FixtureRequest, monkey
     how = getattr(request, "param", "copied")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     first, there = tmp_path / "first", tmp_path / "another place"
+    if how == "taken to the folder above it":
+        first = there / "first"
     shutil.copytree(template, first)
     monkeypatch.chdir(first)
     prepare_store()
     if how == "renamed":
         first.rename(there)
+    elif how == "taken to the folder above it":
+        for inside in list(first.iterdir()):
+            inside.rename(there / inside.name)
     else:
         there = first / "copy" if how == "copied into itself" else there
         shutil.copytree(first, there)
@@ -74,7 +83,9 @@ def moved(template: Path, tmp_path: Path, request: pytest.FixtureRequest, monkey
     return there
 
 
-@pytest.mark.parametrize("moved", ["renamed", "copied", "copied into itself"], indirect=True)
+@pytest.mark.parametrize(
+    "moved", ["renamed", "copied", "copied into itself", "taken to the folder above it"], indirect=True
+)
 def test_it_keeps_all_that_it_had_and_uses_its_own_files(
     moved: Path, bundles: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,6 +117,24 @@ def test_it_keeps_all_that_it_had_and_uses_its_own_files(
     assert "first/mlartifacts" not in _dump(moved)
 
 
+@pytest.mark.parametrize("left", ["/nas/mlartifacts/fights", "/mlartifacts/fights", "/home/shared/mlartifacts/fights"])
+def test_what_lies_elsewhere_stays_there(
+    project: Path, template: Path, caplog: pytest.LogCaptureFixture, left: str
+) -> None:
+    """An experiment with a place of its own; a store at the root; a database that left without its files."""
+    shutil.copyfile(template / "mlflow.db", project / "mlflow.db")
+    with closing(sqlite3.connect(project / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'd3d'", (left,))
+        database.execute("UPDATE runs SET artifact_uri = ? || '/1/artifacts'", (left,))
+        database.execute("UPDATE datasets SET dataset_source = ?", (f'{{"uri": "{Path(left).parents[1]}/clips"}}',))
+    if left.startswith("/mlartifacts"):
+        (project / "mlartifacts" / "fights").mkdir(parents=True)
+    before = _dump(project)
+    prepare_store()
+    assert _dump(project) == before
+    assert not caplog.records
+
+
 def test_it_is_said_once(moved: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepare_store()
     once = _dump(moved)
@@ -126,6 +155,33 @@ def test_one_that_cannot_be_written_says_so_and_is_left_as_it_is(
         prepare_store()
     assert _dump(moved) == before
     assert not caplog.records
+
+
+def test_one_that_can_only_be_read_is_read(
+    moved: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_lock(uri: str) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    before = _dump(moved)
+    monkeypatch.setattr(store, "store_lock", no_lock)
+    assert [event.version for event in history("demo")] == ["1"]
+    assert "cannot be written" in caplog.text
+    with pytest.raises(KineflowError, match="Read-only file system"):
+        prepare_store()
+    assert _dump(moved) == before
+
+
+def test_it_is_corrected_when_the_run_that_is_under_way_has_ended(
+    moved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = _dump(moved)
+    with marked(Mark("step", "r1"), tracking_uri(), moved):
+        prepare_store()
+        assert "when it has ended" in caplog.text
+        assert _dump(moved) == before
+    prepare_store()
+    assert _dump(moved) != before
 
 
 def _dump(project: Path) -> str:

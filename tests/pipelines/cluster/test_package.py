@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def tasks_of(pipeline: Any) -> dict[str, Any]:
 
 def test_the_package_is_the_golden_one() -> None:
     assert without_digests(compiled()) == GOLDEN.read_text(), __doc__
+
+
+def test_the_record_has_the_parameters_as_they_were_given(package: tuple[Any, Any]) -> None:
+    """Not with the places that they have on the cluster, so that runs here and there compare."""
+    container = package[0]["deploymentSpec"]["executors"]["exec-close-run"]["container"]
+    [recorded] = [json.loads(each["value"]) for each in container["env"] if each["name"] == "KINEFLOW_PARAMS"]
+    assert recorded == load_params(graph_of("d3d"), demo_params("d3d"))
 
 
 # Of a paper; that for few clips has none.

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
+from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import graph_of
-from pipelines.dag.params import demo_params, load_cluster, load_params, local_inputs, schema_of
+from pipelines.dag.params import demo_params, load_cluster, load_params, schema_of
 from pipelines.dag.recipes import load_pipeline
 from pipelines.dag.sources import ROOT
 

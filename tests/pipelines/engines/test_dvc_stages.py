@@ -85,7 +85,9 @@ def test_a_stage_that_dvc_runs_by_itself_knows_all_parameters_of_its_run(
     monkeypatch.delenv(RUN_ID, raising=False)
     monkeypatch.setenv("DVC_STAGE", "train")
     monkeypatch.chdir(tmp_path)
-    values = {"registration": {"name": "mine"}, "ingestion": {"source": "videos"}, "student": {"frames": 8}}
+    ingestion = {"source": "videos", "annotations": "clips.csv"}
+    values = {"registration": {"name": "mine"}, "ingestion": ingestion, "student": {"frames": 8}}
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,\n")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     workspace = Workspace(tmp_path, tmp_path, tmp_path / "params.yaml")
     write_dvc_files("d3d", workspace)
@@ -97,10 +99,14 @@ def test_a_stage_that_dvc_runs_by_itself_knows_all_parameters_of_its_run(
     again = run_by_dvc(workspace.outputs / "evaluate", tmp_path)
     assert again is not None
     assert again.id == made.id
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,swipe\n")
+    labelled = run_by_dvc(workspace.outputs / "train", tmp_path)
+    assert labelled is not None
+    assert labelled.id != made.id
     monkeypatch.setenv("DVC_EXP_NAME", "other-one")
     other = run_by_dvc(workspace.outputs / "train", tmp_path)
     assert other is not None
-    assert other.id != made.id
+    assert other.id not in (made.id, labelled.id)
     monkeypatch.setenv(RUN_ID, "of-kineflow-run")
     assert run_by_dvc(workspace.outputs / "train", tmp_path) is None
 
