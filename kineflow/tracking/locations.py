@@ -1,7 +1,8 @@
 """Where the files of a SQLite store lie: beside it. MLflow records whole paths, so they follow a folder that has moved.
 
 A project that was renamed, copied, or taken to another machine has its files where it is now, and never reads or writes
-those of the folder that it was copied from. Where the files did not come along, what the store says is left as it is.
+those of the folder that it was copied from. Files that never lay beside the store, such as those of an experiment on a
+shared disk, stay where the store says.
 """
 
 from __future__ import annotations
@@ -44,14 +45,20 @@ def marks_folder(database: Path) -> Path:
 def earlier_folders(database: Path) -> list[str]:
     """Folders in which the store lay before, as its experiments have them; mostly none.
 
-    An experiment tells of one only if its files lie beside the store now.
+    An experiment tells of one if its files lie beside the store now; or if a store lies there still, of which this one
+    is a copy: then its files did not come along, and are missing.
 
     Args:
         database: SQLite file of MLflow, its path resolved.
     """
     with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=_WAIT_SEC)) as connection:
-        places = [place for (place,) in connection.execute("SELECT artifact_location FROM experiments")]
-    folders = {str(PurePosixPath(place).parents[1]) for place in places if _has_come_along(place or "", database)}
+        rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+    places = [PurePosixPath(place or "") for (place,) in rows]
+    folders = {
+        str(place.parents[1])
+        for place in places
+        if _is_ours(place) and (_is_beside(place, database) or Path(place.parents[1], database.name).is_file())
+    }
     return sorted(folders - {str(database.parent)}, key=lambda folder: (-len(folder), folder))  # the inner ones first
 
 
@@ -96,13 +103,11 @@ def _replace(connection: sqlite3.Connection, before: str, after: str) -> int:
     return corrected
 
 
-def _has_come_along(place: str, database: Path) -> bool:
-    """Whether an experiment's place is one of ours, and its files are beside the store.
+def _is_ours(place: PurePosixPath) -> bool:
+    """Whether an experiment's place is as :func:`experiment_folder` gives it; MLflow's own have a number for a name."""
+    is_named = place.parent.name == ARTIFACT_FOLDER and not place.name.isdecimal()
+    return place.is_absolute() and is_named and place.parents[1] != PurePosixPath("/")
 
-    Places of MLflow's own have a number for a name.
-    """
-    path = PurePosixPath(place)
-    is_ours = path.is_absolute() and path.parent.name == ARTIFACT_FOLDER and not path.name.isdecimal()
-    return (
-        is_ours and path.parents[1] != PurePosixPath("/") and (database.parent / ARTIFACT_FOLDER / path.name).is_dir()
-    )
+
+def _is_beside(place: PurePosixPath, database: Path) -> bool:
+    return (database.parent / ARTIFACT_FOLDER / place.name).is_dir()

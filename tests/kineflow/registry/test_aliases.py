@@ -328,12 +328,10 @@ class TestFirst:
 
 class TestFiles:
     def test_a_version_without_files_is_not_promoted(self, own_files: Path) -> None:
-        for path in own_files.rglob("*"):
-            if path.is_file():
-                path.unlink()
+        shutil.rmtree(own_files)
         made = set_champion("1")
         assert not made.applied
-        assert "version 1 cannot be used: MLmodel is missing from its files" in made.reasons[0]
+        assert "version 1 cannot be used: its files" in made.reasons[0]
 
     @pytest.mark.parametrize(("name", "tag"), [("model.safetensors", "weights.sha256"), ("model.json", "card.sha256")])
     def test_other_files_than_those_registered_are_refused(self, own_files: Path, name: str, tag: str) -> None:

@@ -123,6 +123,8 @@ def test_what_lies_elsewhere_stays_there(
 ) -> None:
     """An experiment with a place of its own; a store at the root; a database that left without its files."""
     shutil.copyfile(template / "mlflow.db", project / "mlflow.db")
+    prepare_store()  # of what it is a copy of, there is nothing left in it
+    caplog.clear()
     with closing(sqlite3.connect(project / "mlflow.db")) as database, database:
         database.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'd3d'", (left,))
         database.execute("UPDATE runs SET artifact_uri = ? || '/1/artifacts'", (left,))
