@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 
-def collate(samples: Sequence[Any]) -> dict[str, Tensor]:
-    """Each tensor of the samples with a leading batch dimension.
+def collate(samples: Sequence[Any]) -> dict[str, Any]:
+    """Each tensor of the samples with a leading batch dimension; of anything else, a list.
 
     Decoded frames lie with their channels last, and so does their batch: nothing is transposed on the way to
     convolutions that work in that layout.
     """
-    return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
+    return {name: _together([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _together(parts: list[Any]) -> Any:
+    return _stacked(parts) if isinstance(parts[0], Tensor) else parts
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from kineflow.data import transforms
 from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter, jittered_view
+from kineflow.data.frame_view import FrameView
 from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
@@ -35,8 +36,9 @@ class Sample(TypedDict):
     ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 flow
     [2, T, S, S], ``rgb_flow`` uint8 [3+2L, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled
     clip; ``taught`` what a teacher has said of the clip, [K] or [D], where that was kept; of a batch, ``labelled`` the
-    rows that have a label, int64 [L], once that was asked. Field t of the flow leads from frame t of ``rgb`` to the
-    next. Snippets (:class:`Geometry`) follow each other in T.
+    rows that have a label, int64 [L], once that was asked; ``rgb_view`` in place of ``rgb`` what is still to be
+    decoded, of a batch a list of it. Field t of the flow leads from frame t of ``rgb`` to the next. Snippets
+    (:class:`Geometry`) follow each other in T.
     """
 
     label: torch.Tensor
@@ -47,6 +49,7 @@ class Sample(TypedDict):
     rgb_flow: NotRequired[torch.Tensor]
     taught: NotRequired[torch.Tensor]
     labelled: NotRequired[torch.Tensor]
+    rgb_view: NotRequired[FrameView]
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class ClipDataset(Dataset[Sample]):
         geometry: Window and size.
         may_flip: Whether a random view may be mirrored. Off where left and right are different classes.
         cache_bytes: Decoded clips are kept in memory up to this size, so small sets are decoded once.
+        decodes_rgb: Off: a sample holds ``rgb_view`` in place of ``rgb``.
 
     Raises:
         KineflowError: Flow was asked for, and is missing for a clip.
@@ -102,10 +106,11 @@ class ClipDataset(Dataset[Sample]):
         flow_set: FlowSet | None = None,
         may_flip: bool = False,
         cache_bytes: int = 0,
+        decodes_rgb: bool = True,
     ) -> None:
         self.clip_set, self.clips, self.modalities = clip_set, list(clips), tuple(modalities)
         self.flow_set, self.geometry, self.may_flip = flow_set, geometry, may_flip
-        self._cache = _DecodedClips(cache_bytes)
+        self._cache, self._decodes_rgb = _DecodedClips(cache_bytes), decodes_rgb
         self._taught: torch.Tensor | None = None
         if any(map(reads_flow, self.modalities)):
             _require_flow(flow_set, self.clips)
@@ -148,12 +153,19 @@ class ClipDataset(Dataset[Sample]):
         sample: Sample = {"label": torch.tensor(self.clip_set.label_index(clip))}
         for modality in self.modalities:
             frames = frames_of(window, modality, n_frames=clip.frames)
+            if modality == "rgb" and not self._decodes_rgb:
+                sample["rgb_view"] = self._frame_view(clip, frames, view)
+                continue
             flow_frames = flow_frames_of(window, modality, n_frames=clip.frames, flow_frames=self.geometry.flow_frames)
             cuts = self._read(clip, "rgb", frames, view), self._read(clip, "flow", flow_frames, view)
             sample[modality] = transforms.to_tensor(assemble(*cuts, modality))
         if self._taught is not None:
             sample["taught"] = self._taught[place]
         return sample
+
+    def _frame_view(self, clip: Clip, frames: Indices, view: transforms.View) -> FrameView:
+        path, indices = self.clip_set.locate(clip), tuple(frames.tolist())
+        return FrameView(path, clip.frames, clip.height, clip.width, indices, self.geometry.short_side, view)
 
     def _window(self, time_steps: int, rng: np.random.Generator | None) -> Indices:
         """Moments of a sample [T], of one window or of all snippets."""
@@ -221,9 +233,7 @@ class ClipDataset(Dataset[Sample]):
                 where=f"{source} of {clip.clip_id}",
                 remedy="run ingest and extract_flow again",
             )
-        if not view.squash:
-            frames = transforms.resize_short_side(frames, self.geometry.short_side)
-        return transforms.apply_view(frames, view, is_flow=source == "flow")
+        return transforms.shown(frames, view, self.geometry.short_side, is_flow=source == "flow")
 
     def _decode(
         self,

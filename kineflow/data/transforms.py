@@ -102,12 +102,25 @@ def resize(frames: Frames, height: int, width: int) -> Frames:
 
     if frames.shape[1:3] == (height, width):
         return frames
-    smaller = height * width < frames.shape[1] * frames.shape[2]
-    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    method = interpolation(frames.shape[1], frames.shape[2], height, width)
     resized = np.empty((len(frames), height, width, frames.shape[3]), dtype=frames.dtype)
     for frame, target in zip(frames, resized, strict=True):
         cv2.resize(np.ascontiguousarray(frame), (width, height), dst=target, interpolation=method)
     return resized
+
+
+def interpolation(height: int, width: int, to_height: int, to_width: int) -> int:
+    """OpenCV's way for a change of size."""
+    import cv2
+
+    return int(cv2.INTER_AREA if to_height * to_width < height * width else cv2.INTER_LINEAR)
+
+
+def shown(frames: Frames, view: View, short_side: int, *, is_flow: bool = False) -> Frames:
+    """What a view shows of [T, H, W, C] whose shorter side becomes ``short_side``; of a squashed one, at any size."""
+    if not view.squash:
+        frames = resize_short_side(frames, short_side)
+    return apply_view(frames, view, is_flow=is_flow)
 
 
 def apply_view(frames: Frames, view: View, *, is_flow: bool = False) -> Frames:

@@ -18,7 +18,9 @@ from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
+from kineflow.training.decoded_batches import decoding_here
 from kineflow.training.loop import Fitted, fit
+from kineflow.training.processes import device_of
 from kineflow.training.settings import TrainSettings
 from kineflow.training.tasks import Classification
 
@@ -61,7 +63,12 @@ def fit_on_clips(
         stride_frames_max=settings.stride_frames_max,
     )
     tested = dataclasses.replace(geometry, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))
-    common: dict[str, Any] = {"flow_set": data.flow_set, "cache_bytes": settings.cache_mb << 20}
+    decodes_rgb = decoding_here(settings.decoding, device_of("auto")) == "cpu"
+    common: dict[str, Any] = {
+        "flow_set": data.flow_set,
+        "cache_bytes": settings.cache_mb << 20,
+        "decodes_rgb": decodes_rgb,
+    }
     pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
     if unlabelled:
         pools.append(Pool(tuple(range(len(labelled), len(labelled) + len(unlabelled))), unlabelled_batch))

@@ -12,6 +12,7 @@ from kineflow.data.collate import collate
 from kineflow.data.dataset import ClipDataset
 from kineflow.storage.progress import track
 from kineflow.training import processes
+from kineflow.training.decoded_batches import DecodedBatches
 from kineflow.training.settings import RunSettings
 from kineflow.training.tasks import Distillation, on_device
 from kineflow.training.trainer import Trainer
@@ -40,7 +41,7 @@ def keep_answers(
     )
     rows = []
     with torch.no_grad(), trainer.autocast:
-        for batch in track(batches, total=len(batches), what="ask the teacher"):
+        for batch in track(DecodedBatches(batches, trainer.device), total=len(batches), what="ask the teacher"):
             rows.append(task.taught(on_device(batch, trainer.device)).float())
     answers = processes.all_gather(torch.cat(rows), len(clips)).cpu()
     return shown.with_answers(answers)

@@ -26,6 +26,7 @@ from kineflow.tracking.tracker import Tracker
 from kineflow.training import processes
 from kineflow.training.best_round import BestRound
 from kineflow.training.checkpoints import discard_incomplete, load_checkpoint, save_checkpoint
+from kineflow.training.decoded_batches import DecodedBatches
 from kineflow.training.determinism import deterministic_algorithms
 from kineflow.training.device_batches import device_batches
 from kineflow.training.kept_answers import keep_answers
@@ -120,8 +121,9 @@ def _train(
     """Do the rounds that are left, checkpoint each; gives the rates of the work."""
     clips_of_val, world_size = len(val), processes.world_size()  # type: ignore[arg-type]
     validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the logits are not used
-    train_batches = _loader(train, settings, batch_sampler=batch_sampler)
-    val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
+    train_batches = DecodedBatches(_loader(train, settings, batch_sampler=batch_sampler), trainer.device)
+    val_loader = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
+    val_batches = DecodedBatches(val_loader, trainer.device)
     best = BestRound(settings.monitor, clips_of_val)
     if (work / _LAST).exists():
         state = load_checkpoint(work / _LAST)

@@ -15,6 +15,7 @@ from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_o
 
 PartialNorms = Literal["off", "statistics", "affine"]
 Compile = Literal["off", "on", "graphs"]
+Decoding = Literal["cpu", "cuda"]
 
 
 class OptimiserSettings(Params):
@@ -152,6 +153,10 @@ class TrainSettings(RunSettings):
         unfrozen_stages: Of a frozen backbone: the last so many stages that learn with the classifier (blocks of S3D
             and Inception, layers of a ResNet).
         unfreeze_after_steps: Of a frozen backbone: from this optimiser step on all of it learns; 0: never.
+        decoding: ``cuda`` decodes, resizes and cuts the frames of RGB streams on the GPU, from
+            local clips; flow, and what a GPU cannot decode, is decoded on the CPU. Colours may differ a little from
+            those that evaluation and prediction see, which decode on the CPU. These frames are not kept by
+            ``cache_mb``.
         loss: Of the labels: ``cross_entropy``, or one of your own by its dotted path, ``my_package.my_loss``. What
             validation reports as ``val/loss`` is the cross entropy all the same.
         loss_options: Keywords of the loss's function.
@@ -173,6 +178,7 @@ class TrainSettings(RunSettings):
     frozen: Literal["none", "backbone"] = "none"
     unfrozen_stages: int = Field(default=0, ge=0, le=64)
     unfreeze_after_steps: int = Field(default=0, ge=0)
+    decoding: Decoding = "cpu"
     loss: str = CROSS_ENTROPY
     loss_options: Keywords = Field(default_factory=dict)
 
