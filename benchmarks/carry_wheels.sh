@@ -2,11 +2,11 @@
 # Fill a folder with what benchmarks/on_gpu.sh needs on a machine without network: `carry_wheels.sh [--bare] [FOLDER]`.
 #
 # For Python 3.12 on x86-64 Linux, in the versions of constraints.txt; never torch or Triton, which the machine has. By
-# default what a machine with torch, numpy, OpenCV, numba and pytest still lacks (37 MiB); --bare takes all of these too
-# (218 MiB).
+# default what a machine with torch, numpy, OpenCV, numba and pytest still lacks (47 MiB); --bare takes all of these too
+# (228 MiB).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-packages=(annotated-types av pydantic pydantic-core typing-inspection)
+packages=(annotated-types av pydantic pydantic-core torchcodec typing-inspection)
 if [ "${1:-}" = --bare ]; then
   shift
   packages+=(filelock hypothesis iniconfig llvmlite numba numpy opencv-contrib-python-headless packaging pluggy pygments

@@ -28,10 +28,35 @@ def tables(figures: dict[str, Any]) -> Iterator[Table]:
         yield Table(**table)
     if "not_measured" in flow:
         yield Table("Flow", ["not measured"], [[flow["not_measured"]]])
+    yield from _decoding(figures.get("decoding", {}))
     training = figures["training"]
     if "steps" in training:
         note = f"MFU is of {training['peak_tflops']:.3g} TFLOP/s, a large matrix product in this run."
         yield Table("A training step", _STEP, [_step(row) for row in training["steps"]], [note])
+
+
+def _decoding(figures: dict[str, Any]) -> Iterator[Table]:
+    if "not_measured" in figures:
+        yield Table("Decoding", ["not measured"], [[figures["not_measured"]]])
+    if "rates" not in figures:
+        return
+    levels = figures["levels"]
+    if "mean" in levels:
+        note = f"Colours are {levels['mean']:+.2f} levels off those of the CPU's reader, at most {levels['greatest']}."
+    else:
+        note = f"Not decoded on the device: {levels['failed']}"
+    yield Table(
+        "Training clips decoded",
+        ["sample", "form", "clips/s", "CPU ms a clip of this process"],
+        [[row["sample"], row["form"], *_rate(row)] for row in figures["rates"]],
+        [note],
+    )
+
+
+def _rate(row: dict[str, Any]) -> list[str]:
+    if "failed" in row:
+        return [row["failed"], ""]
+    return [f"{row['clips_per_s']:.1f}", f"{row['own_cpu_ms_a_clip']:.1f}"]
 
 
 def _ended(part: dict[str, int]) -> str:

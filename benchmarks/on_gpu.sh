@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can tell, in at most 9 minutes: `benchmarks/on_gpu.sh [--dry] [OUT [WHEELS]]`.
 #
-# Runs the GPU tests, times the flow solvers against the ceilings of the card, and trains S3D-G, TSN and a distillation
-# in eager, compiled and graph form. OUT/on_gpu.json (by default gpu-figures/on_gpu.json) has all figures, and
+# Runs the GPU tests, times the flow solvers against the ceilings of the card, decodes clips by NVDEC and by the CPU's
+# cores, and trains S3D-G, TSN and a distillation in eager, compiled and graph form. OUT/on_gpu.json (by default gpu-figures/on_gpu.json) has all figures, and
 # `python benchmarks/gpu_tables.py OUT/on_gpu.json` makes tables of it; logs lie beside it.
 #
 # The machine needs a GPU, Python 3.11 or 3.12, torch 2.11 or later with Triton, and no network: WHEELS is a folder
@@ -31,8 +31,11 @@ if [ -n "$wheels" ]; then
   part install 40 "$PYTHON" benchmarks/on_gpu/install.py "$wheels" "$parts/site"
   PYTHONPATH=$PYTHONPATH:$parts/site
 fi
+part links 10 "$PYTHON" -m on_gpu.ffmpeg_links "$parts/ffmpeg"
+export LD_LIBRARY_PATH=$parts/ffmpeg${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 mapfile -t tests < <(grep -rlE 'pytest\.mark\.gpu' tests --include='test_*.py' | sort)
-part tests 110 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --junitxml="$parts/tests.xml" "${tests[@]}"
-part flow 110 "$PYTHON" -m on_gpu.flow "$parts/flow.json" "${dry[@]}"
-part training 260 "$PYTHON" -m on_gpu.training "$parts/training.json" --seconds 200 "${dry[@]}"
+part tests 100 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --junitxml="$parts/tests.xml" "${tests[@]}"
+part flow 100 "$PYTHON" -m on_gpu.flow "$parts/flow.json" "${dry[@]}"
+part decoding 55 "$PYTHON" -m on_gpu.decoding "$parts/decoding.json" "${dry[@]}"
+part training 225 "$PYTHON" -m on_gpu.training "$parts/training.json" --seconds 170 "${dry[@]}"
 "$PYTHON" -m on_gpu.collect "$parts" "$out/on_gpu.json" && echo "$out/on_gpu.json"

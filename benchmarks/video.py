@@ -12,6 +12,7 @@ import argparse
 import importlib
 
 TABLES = {
+    "nvdec": "decoding on a GPU, as far as a CPU can tell: colours, and what is left to the CPU",
     "parts": "parts of a long video, and ingesting beside decoding and encoding once",
     "reading": "training samples beside torchcodec and decord",
     "storing": "bytes, error and CPU time of ways to store clips",

@@ -12,7 +12,7 @@ from typing import Any
 from flow_tables.machine import machine
 from on_gpu.record import write_json
 
-PARTS = ("install", "tests", "flow", "training")
+PARTS = ("install", "tests", "flow", "decoding", "training")
 
 
 def main(parts: Path, file: Path) -> None:
@@ -21,7 +21,7 @@ def main(parts: Path, file: Path) -> None:
         "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "parts": {name: _read(ended) for name in PARTS if (ended := parts / f"{name}.ended.json").exists()},
     }
-    for name in ("flow", "training"):
+    for name in ("flow", "decoding", "training"):
         figures = parts / f"{name}.json"
         content[name] = _read(figures) if figures.exists() else {}
     report = parts / "tests.xml"

@@ -34,7 +34,7 @@ STORED = ("as stored before", "as stored")
 
 
 def table(quick: bool) -> str:
-    python, rows = _python_with_peers(), []
+    python, rows = python_with_peers(), []
     ratios: dict[tuple[str, str], list[list[float]]] = {}
     for clip in real_clips(quick):
         print(f"reading: {clip.name}", file=sys.stderr)
@@ -71,7 +71,7 @@ def _measured(python: Path, path: Path, n_frames: int, quick: bool) -> dict[str,
     return measured
 
 
-def _python_with_peers() -> Path:
+def python_with_peers() -> Path:
     folder = Path(tempfile.gettempdir()) / "kineflow-video-peers"
     python = folder / "bin" / "python"
     if not python.exists():

@@ -30,6 +30,7 @@ def test_parts_that_failed_or_were_stopped_stand_beside_the_others(tmp_path: Pat
         "flow.ended": {"exit": 124, "seconds": 20, "limit_s": 20},
         "training.ended": {"exit": 0, "seconds": 8, "limit_s": 20},
         "training": {"peak_tflops": 700.0, "steps": steps},
+        "decoding": {"levels": {"failed": "too small"}, "rates": [{"sample": "TSN", "form": "NVDEC", "failed": "no"}]},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     (tmp_path / "tests.xml").write_text(REPORT)
@@ -41,6 +42,7 @@ def test_parts_that_failed_or_were_stopped_stand_beside_the_others(tmp_path: Pat
         ["training", "well"],
     ]
     assert (made["Tests on the GPU"].rows, made["Tests on the GPU"].notes) == ([["1", "1", "1"]], ["a::bad: 1 != 2"])
+    assert made["Training clips decoded"].rows == [["TSN", "NVDEC", "no", ""]]
     eager, graphs = made["A training step"].rows
     assert eager[6] == "25.0%"
     assert graphs[2] == "OutOfMemoryError: too much"

@@ -19,7 +19,7 @@ from kineflow.video.encode import write_video
 
 CPU = torch.device("cpu")
 FRAMES, HEIGHT, WIDTH = 40, 144, 192
-LEVELS_OF_NVDEC = 2  # its kernel cuts fractions off where swscale rounds
+LEVELS_OF_NVDEC = 2  # colours are computed in floating point there, and by integers in FFmpeg
 needs_torchcodec = pytest.mark.skipif(bool(why_no_decoder()), reason=f"torchcodec: {why_no_decoder()}")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from components.pretrain_tsn import pretrain_tsn
+from kineflow.data.device_decoding import UnfitForDeviceError
 from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.models.bundle import load_bundle, save_bundle
 from kineflow.models.card import load_card
@@ -17,6 +18,7 @@ from kineflow.spec.split import Split
 from kineflow.spec.tvl1 import TVL1Params, tvl1_params
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
+from kineflow.training import clips, decoded_batches
 from kineflow.training.clips import Data
 from kineflow.training.jobs import Trained, distil_student, train_network
 from kineflow.training.settings import DistillSettings, TrainSettings
@@ -103,6 +105,20 @@ class TestTraining:
         assert "best after" in trained.summary
         clip = torch.rand(1, len(seen.mean), 4, 12, 12)
         torch.testing.assert_close(network(clip), trained.network.eval()(clip))
+
+    def test_where_clips_are_decoded_changes_nothing_but_colours(
+        self, data, tiny_initial, tmp_path, monkeypatch, caplog
+    ):
+        def refuse(*_):
+            raise UnfitForDeviceError("it is too small")
+
+        monkeypatch.setattr(clips, "decoding_here", lambda wanted, device: wanted)
+        monkeypatch.setattr(decoded_batches, "decode_on", refuse)
+        on_cpu, ahead = (
+            train(data, tiny_initial["rgb"], tmp_path / where, decoding=where, flip=True) for where in ("cpu", "cuda")
+        )
+        assert same(on_cpu, ahead)
+        assert "it is too small" in caplog.text
 
     def test_a_model_has_the_rate_of_its_clips(self, data, teacher, tiny_initial, tmp_path):
         at_ten = dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, fps=10.0))
