@@ -29,10 +29,10 @@ class UnfitForDeviceError(Exception):
 def why_no_decoder() -> str:
     """Why torchcodec cannot be used here, in one line; empty where it can."""
     try:
-        import torchcodec.decoders  # noqa: F401
+        import torchcodec.decoders
     except (ImportError, OSError, RuntimeError) as error:  # a build for another torch, CUDA or FFmpeg
-        return str(error).strip().splitlines()[0]
-    return ""
+        return str(error.__cause__ or error).strip().splitlines()[0]
+    return "" if torchcodec.ffmpeg_major_version else "FFmpeg's shared libraries are not found"
 
 
 def decode_on(device: torch.device, wanted: FrameView) -> torch.Tensor:

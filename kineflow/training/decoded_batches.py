@@ -99,6 +99,7 @@ def decoding_here(wanted: Decoding, device: torch.device) -> Decoding:
         return "cpu"
     reason = "there is no GPU" if device.type == "cpu" else why_no_decoder()
     if reason:
-        _LOG.warning("decoding: cuda cannot be had, and clips are decoded on the CPU: %s", reason)
+        remedy = "" if device.type == "cpu" else "; docs/speed.md says what to install"
+        _LOG.warning("decoding: cuda cannot be had, and clips are decoded on the CPU: %s%s", reason, remedy)
         return "cpu"
     return "cuda"
