@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.download import display_name, download, path_of, require_hash, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
@@ -72,7 +73,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     """Give a local file that holds exactly the bytes of ``sha256``.
 
     Args:
-        source: A path, or an ``https://`` URL (``http://`` only to this machine).
+        source: A path, of a bundle's folder too, or an ``https://`` URL (``http://`` only to this machine).
         sha256: Hex, of the whole file.
         cache: Where downloads are kept, by their hash; by default below the user's cache folder.
         max_bytes: Larger files are refused.
@@ -84,7 +85,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise KineflowError(f"{sha256!r} is no SHA-256", where=display_name(source), remedy="give 64 hex digits")
     if "://" not in source:
-        path = Path(source).expanduser()
+        path = weights_within(Path(source).expanduser())
         if not path.is_file():
             raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
         require_size(path.stat().st_size, max_bytes, where=str(path))
@@ -94,6 +95,11 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     kept = (cache or weights_cache()) / f"{sha256}{_suffix(path_of(source), where=display_name(source))}"
     download(source, kept, sha256=sha256, max_bytes=max_bytes)
     return kept
+
+
+def weights_within(path: Path) -> Path:
+    """The file of weights in the folder of a bundle; any other path is that of a file already."""
+    return path / WEIGHTS_FILE if path.is_dir() else path
 
 
 def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:

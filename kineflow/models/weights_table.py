@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kineflow.models.normalisation import Normalisation, normalisation_of
+from kineflow.models.normalisation import Normalisation, normalisation_of, published_digits
 from kineflow.storage.errors import KineflowError
 
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -165,12 +165,17 @@ def check_checkpoint(checkpoint: str, sha256: str, network: str) -> None:
         fits = _BY_NAME[checkpoint].fits
         if network not in fits:
             raise ValueError(f"checkpoint {checkpoint} is of {' and '.join(fits)}, and not of {network}")
-    elif checkpoint and "://" not in checkpoint and not checkpoint.lower().endswith(_SUFFIXES):
+    elif checkpoint and not checkpoint.lower().endswith(_SUFFIXES) and "/" not in checkpoint:
         raise ValueError(
             f"checkpoint {checkpoint!r} is no file of {', '.join(_SUFFIXES)}, and no weights are called so; "
-            f"names are: {', '.join(_BY_NAME)}"
+            f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a /"
         )
     elif bool(checkpoint) != bool(sha256):
         raise ValueError(
             "checkpoint and sha256 go together: give both, or a name alone, or neither to start from scratch"
+        )
+    elif not sha256.lower().startswith(digits := published_digits(checkpoint)):
+        raise ValueError(
+            f"checkpoint {checkpoint} has the name of a published file, whose SHA-256 begins with {digits}, and sha256 "
+            f"with {sha256[: len(digits)]}: give the hash of that file, or another file a name of its own"
         )
