@@ -17,6 +17,7 @@ from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError, raise_together
 from pipelines.dag.graph import Graph, Task
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
+from pipelines.dag.recipes import tasks_left_out
 
 if TYPE_CHECKING:
     from kineflow.data.layouts.rows import ListedClip
@@ -73,6 +74,8 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     """
     graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
+    for name, reason in tasks_left_out(recipe, plan.values).items():
+        plan.notices.append(f"{name} is left out: {reason}")
     faults: list[KineflowError] = []
     for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
         try:
