@@ -145,7 +145,13 @@ def run(
 
 
 @app.command()
-def check(recipe: Recipe, params: ParamsFile = None) -> None:
+def check(
+    recipe: Recipe,
+    params: ParamsFile = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="As for `kineflow submit`: what lies on its volume need not be here.")
+    ] = False,
+) -> None:
     """Check all that a recipe needs: parameters, data and their lists, weights, the store; and run nothing."""
 
     def work() -> None:
@@ -153,7 +159,7 @@ def check(recipe: Recipe, params: ParamsFile = None) -> None:
         from pipelines.preflight import check_run
 
         chosen = params or demo_params(recipe)
-        checked = check_run(recipe, chosen, current_project(), runs_here=False)
+        checked = check_run(recipe, chosen, current_project(), where="cluster" if cluster else "later")
         for notice in checked.notices:
             _say(f"note: {notice}")
         _say(f"{os.path.relpath(chosen)}: {len(checked.values)} sections, all valid for {recipe}")

@@ -99,6 +99,8 @@ def submit(
             caching=not no_cache,
             allow_dirty=allow_dirty,
         )
+        for notice in package.notices:
+            _say(console, f"note: {notice}")
         done = submitted(server, package, options)
         _say(console, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
         _say(console, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")

@@ -13,6 +13,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.lineage import git_tags
 from pipelines.dag.graph import Graph
 from pipelines.dag.params import CLUSTER, graph_for, load_cluster, load_params, schema_of
+from pipelines.preflight import check_run
 
 if TYPE_CHECKING:
     from pipelines.cluster.data_version import DataVersion
@@ -31,6 +32,7 @@ class Package:
         data: Version of the data that it fetches; None where it reads none of DVC's.
         commit: Of the source; None outside a git repository.
         dirty: Whether the source differs from it.
+        notices: What may be meant so, in words.
     """
 
     recipe: str
@@ -39,6 +41,7 @@ class Package:
     data: DataVersion | None
     commit: str | None
     dirty: bool
+    notices: tuple[str, ...] = ()
 
 
 def check_all(
@@ -77,9 +80,10 @@ def check_all(
     graph = attempt(lambda: graph_for(recipe, params_file))
     params = attempt(lambda: load_params(graph, params_file)) if graph else None
     cluster = attempt(lambda: _cluster_of(params_file, image))
-    data, text = None, ""
+    data, text, checked = None, "", None
     if params and cluster:
         sound = len(faults)
+        checked = attempt(lambda: check_run(recipe, params_file, root, where="cluster"))
         data = attempt(lambda: _data_of(graph, params, root))
         if len(faults) == sound:  # else its faults would be told twice
             text = attempt(lambda: _compiled(recipe, params, cluster, data, caching))
@@ -87,7 +91,7 @@ def check_all(
     reached = attempt(lambda: _healthy(server()))
     if faults or cluster is None:
         raise _all_in_one(faults)
-    return Package(recipe, text, cluster.image, data, commit, dirty), reached
+    return Package(recipe, text, cluster.image, data, commit, dirty, checked.notices if checked else ()), reached
 
 
 def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: str = "") -> str:
