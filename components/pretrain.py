@@ -62,7 +62,7 @@ def pretrain(
         card = ModelCard(
             name=f"initial-{preprocessing.modality}",
             architecture=params.architecture,
-            hyperparameters=_hyperparameters(params),
+            hyperparameters=hyperparameters_of(params),
             classes=(),
             preprocessing=preprocessing,
             lineage=lineage,
@@ -88,10 +88,10 @@ def _fresh_network(params: PretrainSettings, *, in_channels: int, seed: int) -> 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **_hyperparameters(params))
+        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **hyperparameters_of(params))
 
 
-def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
+def hyperparameters_of(params: PretrainSettings) -> dict[str, Scalar]:
     """All that the network was built with, so that its card holds when a default changes."""
     from kineflow.models.registry import default_hyperparameters
 

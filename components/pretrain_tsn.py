@@ -76,7 +76,7 @@ def pretrain_tsn(
         card = ModelCard(
             name=f"initial-{modality}",
             architecture="tsn",
-            hyperparameters=_hyperparameters(params, modality),
+            hyperparameters=stream_hyperparameters(params, modality),
             classes=(),
             preprocessing=_input(params, modality, normalisation),
             lineage=lineage,
@@ -103,11 +103,12 @@ def _fresh(params: PretrainTsnSettings, modality: Modality, seed: int) -> VideoN
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return create_model(
-            "tsn", num_classes=0, in_channels=channels_of(modality), **_hyperparameters(params, modality)
+            "tsn", num_classes=0, in_channels=channels_of(modality), **stream_hyperparameters(params, modality)
         )
 
 
-def _hyperparameters(params: PretrainTsnSettings, modality: Modality) -> dict[str, Scalar]:
+def stream_hyperparameters(params: PretrainTsnSettings, modality: Modality) -> dict[str, Scalar]:
+    """Keywords of the network of a stream."""
     from kineflow.spec.modality import reads_flow
 
     return {

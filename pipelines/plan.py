@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kineflow.storage.config import Params
 from pipelines.dag.graph import Graph, Task
 
+if TYPE_CHECKING:
+    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.data.layouts.rows import ListedClip
+    from kineflow.data.source import Source
+
 Where = Literal["here", "later", "cluster"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The clips of a local source that are there, by its lists alone."""
+
+    settings: IngestSettings
+    source: Source
+    clips: Sequence[ListedClip]
 
 
 @dataclass
@@ -26,6 +40,7 @@ class Plan:
         where: The run will be: ``here`` and now; ``later``, so that what DVC can fetch need not be here yet; or on a
             ``cluster``, whose volume is not to be seen from here.
         notices: What may be meant so, in words; looks add to them.
+        listed: The local source and its clips that are there, once they were looked at.
     """
 
     graph: Graph
@@ -35,6 +50,7 @@ class Plan:
     project: Path
     where: Where
     notices: list[str] = field(default_factory=list)
+    listed: Listed | None = None
 
     def sections(self, of_kind: type = Params) -> Iterator[tuple[Task, str, type[Params]]]:
         """The sections of a kind that tasks read, with the key and class of each."""

@@ -19,7 +19,7 @@ from pipelines.check_weights import look_at_weights
 from pipelines.cluster.data import DATA_FOLDER
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
 from pipelines.dag.recipes import tasks_left_out
-from pipelines.plan import Plan, Where
+from pipelines.plan import Listed, Plan, Where
 
 if TYPE_CHECKING:
     from kineflow.data.layouts.rows import ListedClip
@@ -36,13 +36,17 @@ class Checked:
     Attributes:
         values: Its contents, every default filled in.
         notices: What may be meant so, in words.
+        needs: What the run will take of this machine, in words; only where that was asked for.
     """
 
     values: dict[str, Any]
     notices: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
 
-def check_run(recipe: str, params_file: Path, project: Path, *, where: Where = "here") -> Checked:
+def check_run(
+    recipe: str, params_file: Path, project: Path, *, where: Where = "here", estimate: bool = False
+) -> Checked:
     """Check all that can be known of a run before it starts.
 
     Args:
@@ -50,6 +54,7 @@ def check_run(recipe: str, params_file: Path, project: Path, *, where: Where = "
         params_file: Its parameters.
         project: Folder that relative paths are below.
         where: See :class:`pipelines.plan.Plan`.
+        estimate: Estimate disk, memory and time too, in seconds; what is not there of them is a fault.
 
     Raises:
         KineflowError: Parameters are invalid; or anything else stands in the way, all of it in one message.
@@ -74,8 +79,13 @@ def check_run(recipe: str, params_file: Path, project: Path, *, where: Where = "
             faults += look(plan)
         except KineflowError as error:
             faults.append(error)
+    needs: tuple[str, ...] = ()
+    if estimate and not faults:
+        from pipelines.needs import estimate_needs
+
+        needs, faults = estimate_needs(plan)
     raise_together(faults, where=params_file, remedy="mend them; nothing has run")
-    return Checked(dict(plan.values), tuple(plan.notices))
+    return Checked(dict(plan.values), tuple(plan.notices), needs)
 
 
 def _look_at_names(plan: Plan) -> Iterator[KineflowError]:
@@ -221,7 +231,9 @@ def _listed(settings: Any, seed: int, plan: Plan) -> list[ListedClip]:
     if absent:
         listed_names = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
         plan.note(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
-    return [clip for clip in clips if clip.source not in absent]
+    there = [clip for clip in clips if clip.source not in absent]
+    plan.listed = Listed(settings, source, there)
+    return there
 
 
 def _splits_asked_for(plan: Plan) -> dict[str, list[str]]:

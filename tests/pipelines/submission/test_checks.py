@@ -12,6 +12,7 @@ import yaml
 
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster import data_version
+from pipelines.preflight import check_run
 from pipelines.submission import checks
 from pipelines.submission.access import Access
 from pipelines.submission.checks import check_all
@@ -160,11 +161,7 @@ def test_a_folder_of_this_machine_is_refused(kfp: KfpServer, params: ParamsFile,
 def with_data(project: Path, tmp_path: Path) -> Path:
     """The project, with data, and DVC set up to keep them in a folder."""
     (project / "data").mkdir()
-    splits = ("train", "val", "test", "unlabelled")
-    for split in splits:
-        (project / "data" / f"{split}.mp4").write_text("video")
-    rows = [f"{split}.mp4,{'' if split == 'unlabelled' else 'a'},{split}" for split in splits]
-    (project / "data" / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
+    (project / "data" / "clip.txt").write_text("video")
     (project / ".dvc").mkdir()
     remote = tmp_path / "remote"
     (project / ".dvc" / "config").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {remote}\n")
@@ -198,12 +195,15 @@ def test_data_must_be_pushed_and_then_go_into_the_package(kfp: KfpServer, params
 def test_what_can_be_known_of_weights_is_told_before_anything_is_sent(
     kfp: KfpServer, params: ParamsFile, project: Path
 ) -> None:
-    given = {"checkpoint": "/cache/weights.pth", "sha256": "0" * 64, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]}
+    def looked(sha256: str) -> checks.Package:
+        weights = {"checkpoint": "/cache/weights.pth", "sha256": sha256}
+        file = params(network={**weights, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]})
+        return check(kfp, file, project, look=lambda: check_run("d3d", file, project, where="cluster").notices)
+
     with pytest.raises(KineflowError, match=r"network.sha256: a placeholder"):
-        check(kfp, params(network=given), project)
-    assert any(
-        "volume" in notice for notice in check(kfp, params(network=given | {"sha256": "12" * 32}), project).notices
-    )
+        looked("0" * 64)
+    assert any("volume" in notice for notice in looked("12" * 32).notices)
+    assert nothing_sent(kfp)
 
 
 def test_data_are_asked_about_only_where_the_run_reads_them(
