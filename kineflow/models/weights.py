@@ -14,6 +14,7 @@ from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.download import display_name, download, path_of, require_hash, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
+from kineflow.models.weights_table import SUFFIXES
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
-_SUFFIXES = (".safetensors", ".pth", ".pt")
 _COUNTER = "num_batches_tracked"
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
@@ -103,7 +103,7 @@ def weights_within(path: Path) -> Path:
 
 
 def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file to the CPU; no code in it is run.
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file to the CPU; no code in it is run.
 
     A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
     is read takes no more memory than the file has bytes.
@@ -215,8 +215,8 @@ def weights_cache() -> Path:
 
 def _suffix(name: str, *, where: str) -> str:
     suffix = Path(name).suffix.lower()
-    if suffix not in _SUFFIXES:
+    if suffix not in SUFFIXES:
         raise KineflowError(
-            f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(_SUFFIXES)}"
+            f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(SUFFIXES)}"
         )
     return suffix
