@@ -12,6 +12,7 @@ from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 if TYPE_CHECKING:
     from kineflow.models.card import Scalar
     from kineflow.models.network import VideoNetwork
+    from kineflow.models.normalisation import Normalisation
     from kineflow.spec.preprocessing import Preprocessing
 
 
@@ -30,13 +31,17 @@ def pretrain(
         flow: Folder of the flow stream's bundle, 2 channels.
 
     Raises:
-        KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network.
+        KineflowError: The checkpoint cannot be had, is not the one expected, or does not fit the network; or its
+            normalisation is not known.
     """
     from kineflow.models.bundle import save_bundle
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
-    from kineflow.models.published import from_scratch, load_published
+    from kineflow.models.normalisation import mismatch
+    from kineflow.models.published import from_scratch, input_of, load_published
 
+    known = input_of(params.checkpoint, params.sha256)
+    takes = params.rgb_input(known)
     rgb_network = _fresh_network(params, in_channels=3, seed=seed)
     origin, source = from_scratch(seed), "from scratch"
     if params.checkpoint:
@@ -45,18 +50,19 @@ def pretrain(
 
     flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
     flow_origin = from_scratch(seed + 1)
-    if params.flow_from_rgb:
+    crosses = params.flow_from_rgb and bool(params.checkpoint)
+    if crosses:
         initialise_across_modality(flow_network, rgb_network)
         flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}
 
     for folder, network, preprocessing, lineage in (
-        (rgb, rgb_network, _rgb_input(params), origin),
+        (rgb, rgb_network, _rgb_input(takes), origin),
         (flow, flow_network, _flow_input(params), flow_origin),
     ):
         card = ModelCard(
             name=f"initial-{preprocessing.modality}",
             architecture=params.architecture,
-            hyperparameters=_hyperparameters(params),
+            hyperparameters=hyperparameters_of(params),
             classes=(),
             preprocessing=preprocessing,
             lineage=lineage,
@@ -65,9 +71,12 @@ def pretrain(
 
     tracker.set_tags(origin)
     parameters = sum(parameter.numel() for parameter in rgb_network.parameters())
+    summary += f"; flow {'by the cross-modality rule' if crosses else 'from scratch'}"
+    if differs := mismatch(takes, known):
+        summary += f"; {differs}"
     return StepResult(
         metrics={"parameters": float(parameters)},
-        summary=f"{summary}; flow {'by the cross-modality rule' if params.flow_from_rgb else 'from scratch'}",
+        summary=summary,
         tags=origin,
     )
 
@@ -79,10 +88,10 @@ def _fresh_network(params: PretrainSettings, *, in_channels: int, seed: int) -> 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **_hyperparameters(params))
+        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **hyperparameters_of(params))
 
 
-def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
+def hyperparameters_of(params: PretrainSettings) -> dict[str, Scalar]:
     """All that the network was built with, so that its card holds when a default changes."""
     from kineflow.models.registry import default_hyperparameters
 
@@ -91,16 +100,11 @@ def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
     return {**plain, **params.keywords()}
 
 
-def _rgb_input(params: PretrainSettings) -> Preprocessing:
-    from kineflow.models.normalisation import FROM_SCRATCH
-    from kineflow.models.published import input_of
+def _rgb_input(takes: Normalisation) -> Preprocessing:
     from kineflow.spec.preprocessing import Preprocessing
 
-    usual = (input_of(params.checkpoint) if params.checkpoint else None) or FROM_SCRATCH
-    mean, std = params.rgb_mean or usual.mean, params.rgb_std or usual.std
-    order = "rgb" if params.rgb_mean else usual.channel_order
     # The geometry is the paper's; training writes its own into the models it makes.
-    return Preprocessing("rgb", 64, 1, 256, 224, mean=mean, std=std, channel_order=order)
+    return Preprocessing("rgb", 64, 1, 256, 224, mean=takes.mean, std=takes.std, channel_order=takes.channel_order)
 
 
 def _flow_input(params: PretrainSettings) -> Preprocessing:

@@ -49,9 +49,11 @@ def pretrain_tsn(
     from kineflow.models.bundle import save_bundle
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
-    from kineflow.models.published import from_scratch, load_published
+    from kineflow.models.normalisation import mismatch
+    from kineflow.models.published import from_scratch, input_of, load_published
 
-    normalisation = _normalisation(params)
+    known = input_of(params.checkpoint, params.sha256)
+    normalisation = params.rgb_input(known)
     rgb_network = _fresh(params, "rgb", seed)
     origin, source = from_scratch(seed), "from scratch"
     if params.checkpoint:
@@ -63,17 +65,18 @@ def pretrain_tsn(
         ("flow", flow),
         ("warped_flow", warped),
     )
+    crosses = params.cross_modality and bool(params.checkpoint)
     for number, (modality, folder) in enumerate(streams):
         network, lineage = rgb_network, origin
         if modality != "rgb":
             network, lineage = _fresh(params, modality, seed + number), from_scratch(seed + number)
-            if params.cross_modality:
+            if crosses:
                 initialise_across_modality(network, rgb_network)
                 lineage = {**origin, "cross_modality": "rgb stem averaged over its channels"}
         card = ModelCard(
             name=f"initial-{modality}",
             architecture="tsn",
-            hyperparameters=_hyperparameters(params, modality),
+            hyperparameters=stream_hyperparameters(params, modality),
             classes=(),
             preprocessing=_input(params, modality, normalisation),
             lineage=lineage,
@@ -82,10 +85,11 @@ def pretrain_tsn(
 
     tracker.set_tags(origin)
     parameters = sum(parameter.numel() for parameter in rgb_network.parameters())
-    others = "by the cross-modality rule" if params.cross_modality else "from scratch"
+    others = "by the cross-modality rule" if crosses else "from scratch"
+    differs = mismatch(normalisation, known)
     return StepResult(
         metrics={"parameters": float(parameters)},
-        summary=f"{params.backbone} {source}; other streams {others}",
+        summary=f"{params.backbone} {source}; other streams {others}{f'; {differs}' if differs else ''}",
         tags=origin,
     )
 
@@ -99,11 +103,12 @@ def _fresh(params: PretrainTsnSettings, modality: Modality, seed: int) -> VideoN
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return create_model(
-            "tsn", num_classes=0, in_channels=channels_of(modality), **_hyperparameters(params, modality)
+            "tsn", num_classes=0, in_channels=channels_of(modality), **stream_hyperparameters(params, modality)
         )
 
 
-def _hyperparameters(params: PretrainTsnSettings, modality: Modality) -> dict[str, Scalar]:
+def stream_hyperparameters(params: PretrainTsnSettings, modality: Modality) -> dict[str, Scalar]:
+    """Keywords of the network of a stream."""
     from kineflow.spec.modality import reads_flow
 
     return {
@@ -119,25 +124,6 @@ def _hyperparameters(params: PretrainTsnSettings, modality: Modality) -> dict[st
 
 def _snippet_frames(params: PretrainTsnSettings, modality: Modality) -> int:
     return {"rgb": 1, "rgb_difference": params.difference_frames}.get(modality, params.flow_frames)
-
-
-def _normalisation(params: PretrainTsnSettings) -> Normalisation:
-    from kineflow.models import normalisation as known
-    from kineflow.models.published import input_of
-    from kineflow.storage.errors import KineflowError
-
-    if params.normalisation != "auto":
-        named = {"caffe": known.CAFFE, "torchvision": known.TORCHVISION, "half_range": known.HALF_RANGE}
-        return named[params.normalisation]
-    if not params.checkpoint:
-        return known.TORCHVISION
-    of_checkpoint = input_of(params.checkpoint)
-    if of_checkpoint is None:
-        raise KineflowError(
-            f"nothing is known of the input that {params.checkpoint} takes",
-            remedy="give normalisation: caffe, torchvision or half_range",
-        )
-    return of_checkpoint
 
 
 def _input(params: PretrainTsnSettings, modality: Modality, rgb: Normalisation) -> Preprocessing:

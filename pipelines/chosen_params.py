@@ -147,6 +147,7 @@ def _training(surveyed: Surveyed, name: str) -> list[Setting]:
     choices = surveyed.choices
     linear = ["blend"] if choices.blend.value else []
     size, unlabelled = choices.network.value, any(c.listed.split is Split.UNLABELLED for c in surveyed.clips)
+    students = ["distilled", "student"] if unlabelled else ["student"]
     return [
         Setting("network", "architecture", "s3d_g"),
         Setting("network", "width", size.width, choices.network.why),
@@ -169,7 +170,7 @@ def _training(surveyed: Surveyed, name: str) -> list[Setting]:
         Setting("evaluation", "clips_per_video", choices.views.value, choices.views.why),
         Setting("evaluation", "batch_size", 2 * choices.batch.value),
         Setting("evaluation", "student", "student"),
-        Setting("evaluation", "choose_among", [*linear, "plain", "distilled", "student"], choices.blend.why),
+        Setting("evaluation", "choose_among", [*linear, "plain", *students], choices.blend.why),
         Setting("evaluation", "baseline", "plain"),
         Setting("evaluation", "fusion", [{"models": [each, "student"]} for each in ("teacher", *linear)]),
         Setting("registration", "name", name),

@@ -145,17 +145,30 @@ def run(
 
 
 @app.command()
-def check(recipe: Recipe, params: ParamsFile = None) -> None:
-    """Check all that a recipe needs: parameters, data and their lists, weights, the store; and run nothing."""
+def check(
+    recipe: Recipe,
+    params: ParamsFile = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="As for `kineflow submit`: what lies on its volume need not be here.")
+    ] = False,
+) -> None:
+    """Check all that a recipe needs: parameters, data and their lists, weights, the store; and run nothing.
+
+    Says how large the data are, and about how much disk, memory and time the run takes.
+    """
 
     def work() -> None:
         from pipelines.dag.params import demo_params
+        from pipelines.plan import Where
         from pipelines.preflight import check_run
 
         chosen = params or demo_params(recipe)
-        checked = check_run(recipe, chosen, current_project(), runs_here=False)
+        where: Where = "cluster" if cluster else "later"
+        checked = check_run(recipe, chosen, current_project(), where=where, estimate=True)
         for notice in checked.notices:
             _say(f"note: {notice}")
+        for need in checked.needs:
+            _say(need)
         _say(f"{os.path.relpath(chosen)}: {len(checked.values)} sections, all valid for {recipe}")
 
     guarded(work)

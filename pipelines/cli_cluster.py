@@ -79,6 +79,7 @@ def submit(
 
     def work() -> int:
         from pipelines.dag.params import demo_params
+        from pipelines.preflight import check_run
         from pipelines.submission.checks import check_all
         from pipelines.submission.cron import six_fields
         from pipelines.submission.submit import RunOptions
@@ -90,15 +91,19 @@ def submit(
             )
         options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
         console = _console(as_json)
+        chosen, project = params or demo_params(recipe), current_project()
         package, server = check_all(
             recipe,
-            params or demo_params(recipe),
-            current_project(),
+            chosen,
+            project,
             lambda: _server(host, token_file, ca_file, namespace, console),
             image=image,
             caching=not no_cache,
             allow_dirty=allow_dirty,
+            look=lambda: check_run(recipe, chosen, project, where="cluster").notices,
         )
+        for notice in package.notices:
+            _say(console, f"note: {notice}")
         done = submitted(server, package, options)
         _say(console, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
         _say(console, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")

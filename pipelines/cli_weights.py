@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from components.frontend.exits import exit_code, say_progress
+from kineflow.data.names import printable
 
-weights_app = typer.Typer(help="List published weights that go by a name, and where each is; fetch one.")
+_SHOWN = 4  # tensors from the beginning, and from the end
+
+weights_app = typer.Typer(help="List published weights that go by a name, and where each is; fetch one; look into one.")
 
 
 @weights_app.callback(invoke_without_command=True)
@@ -46,6 +49,39 @@ def get(name: Annotated[str, typer.Argument(help="As `kineflow weights` lists it
 
         say_progress()
         typer.echo(weights_file(weights_named(name)))
+
+    _guarded(work)
+
+
+@weights_app.command()
+def inspect(
+    source: Annotated[str, typer.Argument(help="A file of weights, the folder of a model, or a listed name.")],
+    every: Annotated[bool, typer.Option("--all", help="List all tensors.")] = False,
+) -> None:
+    """Tell what a file of weights holds: form, tensors, classes, network, normalisation; nothing in it is run."""
+
+    def work() -> None:
+        from pathlib import Path
+
+        from kineflow.models.inspection import inspect_weights
+        from kineflow.models.named_weights import weights_file
+        from kineflow.models.weights_table import is_named, weights_named
+
+        path = weights_file(weights_named(source)) if is_named(source) else Path(source).expanduser()
+        seen = inspect_weights(path)
+        names = list(seen.tensors)
+        shown = names if every or len(names) <= 2 * _SHOWN else [*names[:_SHOWN], "", *names[-_SHOWN:]]
+        typer.echo(f"file     {seen.path}, {seen.path.stat().st_size / 1e6:.1f} MB, {seen.form}")
+        typer.echo(f"sha256   {seen.sha256}")
+        typer.echo(f"tensors  {len(names)}, of {seen.numbers:,} numbers")
+        for name in shown:
+            kind, shape = seen.tensors.get(name, ("", ()))
+            typer.echo(
+                f"         {printable(name)}  {kind} {'x'.join(map(str, shape))}" if name else "         … (--all)"
+            )
+        typer.echo(f"fits     {', '.join(seen.fits) or 'no network of published width'}")
+        typer.echo(f"classes  {seen.classes or 'not known'}")
+        typer.echo(f"input    {seen.takes or 'not known: say it beside checkpoint'}")
 
     _guarded(work)
 

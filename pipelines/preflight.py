@@ -1,22 +1,25 @@
 """What can be known before a recipe runs: every fault at once, in the first second and not after hours.
 
-`kineflow check` says it, and `kineflow run` begins with it. Nothing is decoded, and nothing asked of a server.
+`kineflow check` says it, `kineflow run` and `kineflow submit` begin with it. Nothing is decoded; S3 is asked whether
+anything is there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
-from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError, raise_together
-from pipelines.dag.graph import Graph, Task
+from pipelines.check_weights import look_at_weights
+from pipelines.cluster.data import DATA_FOLDER
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
+from pipelines.dag.recipes import tasks_left_out
+from pipelines.plan import Listed, Plan, Where
 
 if TYPE_CHECKING:
     from kineflow.data.layouts.rows import ListedClip
@@ -33,57 +36,59 @@ class Checked:
     Attributes:
         values: Its contents, every default filled in.
         notices: What may be meant so, in words.
+        needs: What the run will take of this machine, in words; only where that was asked for.
     """
 
     values: dict[str, Any]
     notices: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
 
-@dataclass
-class _Plan:
-    """What is looked at."""
-
-    graph: Graph
-    values: Mapping[str, Any]
-    schema: Mapping[str, type]
-    params_file: Path
-    project: Path
-    notices: list[str] = field(default_factory=list)
-
-    def sections(self, of_kind: type = Params) -> Iterator[tuple[Task, str, type[Params]]]:
-        """The sections of a kind that tasks read, with the key and class of each."""
-        for task in self.graph.tasks:
-            for key in task.sections.values():
-                kind = self.schema[key]
-                if issubclass(kind, Params) and issubclass(kind, of_kind):
-                    yield task, key, kind
-
-
-def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool = True) -> Checked:
+def check_run(
+    recipe: str, params_file: Path, project: Path, *, where: Where = "here", estimate: bool = False
+) -> Checked:
     """Check all that can be known of a run before it starts.
 
     Args:
         recipe: Its name.
         params_file: Its parameters.
         project: Folder that relative paths are below.
-        runs_here: Whether it is about to run on this machine; else data that DVC knows of need not be here.
+        where: See :class:`pipelines.plan.Plan`.
+        estimate: Estimate disk, memory and time too, in seconds; what is not there of them is a fault.
 
     Raises:
         KineflowError: Parameters are invalid; or anything else stands in the way, all of it in one message.
     """
     graph = graph_for(recipe, params_file)
-    plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
+    plan = Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project, where)
+    for name, reason in tasks_left_out(recipe, plan.values).items():
+        plan.note(f"{name} is left out: {reason}")
+    looks: list[Callable[[Plan], Iterable[KineflowError]]] = [
+        _look_at_names,
+        _look_at_inputs,
+        _look_at_stores,
+        look_at_weights,
+        _look_at_clips,
+        _look_at_gate,
+    ]
+    if where != "cluster":
+        looks.append(_look_at_records)
     faults: list[KineflowError] = []
-    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+    for look in looks:
         try:
-            faults += look(plan, runs_here)
+            faults += look(plan)
         except KineflowError as error:
             faults.append(error)
+    needs: tuple[str, ...] = ()
+    if estimate and not faults:
+        from pipelines.needs import estimate_needs
+
+        needs, faults = estimate_needs(plan)
     raise_together(faults, where=params_file, remedy="mend them; nothing has run")
-    return Checked(dict(plan.values), tuple(plan.notices))
+    return Checked(dict(plan.values), tuple(plan.notices), needs)
 
 
-def _look_at_names(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+def _look_at_names(plan: Plan) -> Iterator[KineflowError]:
     """Names that DVC cannot be told."""
     named = [str(plan.params_file)]
     named += [path for _, key, kind in plan.sections() for path in local_inputs(kind, plan.values[key])]
@@ -96,75 +101,66 @@ def _look_at_names(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
             )
 
 
-def _look_at_inputs(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
+def _look_at_inputs(plan: Plan) -> Iterator[KineflowError]:
     """Files and folders that are not there."""
     cluster = load_cluster(plan.params_file)
     for key, kind in plan.schema.items():
         for name in local_inputs(kind, plan.values[key]):
             path, known = plan.project / name, plan.project / f"{name.rstrip('/')}.dvc"
-            if path.exists():
-                continue
-            if not runs_here and known.is_file():
-                plan.notices.append(f"{key} names {name!r}, which is not here to be looked into: dvc pull {known.name}")
-            elif not runs_here and cluster and path.is_relative_to(cluster.volume.path):
-                plan.notices.append(
-                    f"{key} names {name!r}, which is on the cluster's volume, not here to be looked into"
-                )
+            on_volume = cluster is not None and path.is_relative_to(cluster.volume.path)
+            if path.exists() or (plan.where == "cluster" and PurePosixPath(name).is_relative_to(DATA_FOLDER)):
+                continue  # of the data, a cluster fetches DVC's version
+            if plan.where != "here" and known.is_file():
+                plan.note(f"{key} names {name!r}, which is not here to be looked into: dvc pull {known.name}")
+            elif plan.where == "cluster" and on_volume:
+                plan.note(f"{key} names {name!r}, which is on the cluster's volume, not here to be looked into")
             else:
                 yield KineflowError(
-                    f"{key} names {name!r}, which is not there", where=path, remedy=_how_to_get(name, known)
+                    f"{key} names {name!r}, which is not there",
+                    where=path,
+                    remedy=_how_to_get(name, known, on_volume=on_volume),
                 )
 
 
-def _how_to_get(name: str, known: Path) -> str:
+def _look_at_stores(plan: Plan) -> Iterator[KineflowError]:
+    """Places on S3 where nothing is; a cluster may reach what cannot be reached from here."""
+    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.storage.media import is_remote
+
+    for _, key, _ in plan.sections(IngestSettings):
+        values = plan.values[key]
+        for place in (values["source"], values["annotations"]):
+            if not is_remote(place):
+                continue
+            try:
+                if not _holds_something(place, values["endpoint_url"]):
+                    yield KineflowError(f"{key} names a place with nothing in it", where=place, remedy="correct it")
+            except KineflowError as error:
+                if plan.where != "cluster":
+                    yield error
+                else:
+                    plan.note(f"{key} names {place}, which could not be looked into from here: {error.problem}")
+
+
+def _holds_something(uri: str, endpoint_url: str) -> bool:
+    from kineflow.storage.client import s3_client, split_uri, translate_s3_failures
+
+    bucket, prefix = split_uri(uri)
+    with translate_s3_failures(uri):
+        page = s3_client(endpoint_url).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    return bool(page.get("Contents"))
+
+
+def _how_to_get(name: str, known: Path, *, on_volume: bool) -> str:
     if known.is_file():
         return f"get it with: dvc pull {known.name}"
+    if on_volume:
+        return "correct the path; if it is on the volume of a cluster that will run this: kineflow check --cluster"
     demo = ", or make the demo's videos with: kineflow synth" if name == _DEMO_DATA else ""
     return f"correct the path{demo}"
 
 
-def _look_at_weights(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
-    """Local checkpoints whose bytes are others than the parameters say, and named ones that cannot be had."""
-    from kineflow.models.descriptor_settings import DescriptorSettings
-    from kineflow.models.weights import fetch_weights
-    from kineflow.models.weights_table import is_named
-
-    for _, key, _ in plan.sections(DescriptorSettings):
-        if backbone := plan.values[key]["backbone"]:
-            yield from _look_at_named(backbone, plan, runs_here)
-    for _, key, kind in plan.sections():
-        values = plan.values[key]
-        checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None
-        if checkpoint and is_named(checkpoint):
-            yield from _look_at_named(checkpoint, plan, runs_here)
-        elif checkpoint and "://" not in checkpoint and (plan.project / checkpoint).is_file():
-            try:
-                fetch_weights(str(plan.project / checkpoint), sha256=values["sha256"])
-            except KineflowError as error:
-                yield error
-
-
-def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
-    """Published weights that a run here will have to download, or whose file is another."""
-    from kineflow.models.named_weights import local_weights, weights_file
-    from kineflow.models.weights_table import weights_named
-
-    row = weights_named(name)
-    if not runs_here:
-        return
-    try:
-        is_here = local_weights(row) is not None
-        if row.package:
-            weights_file(row)
-    except KineflowError as error:
-        yield error
-        return
-    notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
-    if not (is_here or notice in plan.notices):
-        plan.notices.append(notice)
-
-
-def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:
     """What the lists name, and what steps will ask for of it."""
     from kineflow.data.ingest_settings import IngestSettings
     from kineflow.selection.settings import BlendSettings, SelectSettings
@@ -201,7 +197,7 @@ def _groups_for_folds(listed: Sequence[ListedClip], where: str, *, train_alone: 
         yield error
 
 
-def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
+def _ingestions(values: Mapping[str, Any], plan: Plan) -> Iterator[Any]:
     """The settings of an ingest with local videos that are there; what lies on S3 is not asked for."""
     from kineflow.data.ingest_settings import IngestSettings
 
@@ -216,7 +212,7 @@ def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
         yield settings.model_copy(update=paths)
 
 
-def _listed(settings: Any, seed: int, plan: _Plan) -> list[ListedClip]:
+def _listed(settings: Any, seed: int, plan: Plan) -> list[ListedClip]:
     """The clips that are listed and there, by the lists alone.
 
     Raises:
@@ -234,11 +230,13 @@ def _listed(settings: Any, seed: int, plan: _Plan) -> list[ListedClip]:
     }
     if absent:
         listed_names = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
-        plan.notices.append(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
-    return [clip for clip in clips if clip.source not in absent]
+        plan.note(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
+    there = [clip for clip in clips if clip.source not in absent]
+    plan.listed = Listed(settings, source, there)
+    return there
 
 
-def _splits_asked_for(plan: _Plan) -> dict[str, list[str]]:
+def _splits_asked_for(plan: Plan) -> dict[str, list[str]]:
     """Splits that steps cannot do without, and what asks for each."""
     from kineflow.training.settings import RunSettings
 
@@ -255,7 +253,7 @@ def _splits_asked_for(plan: _Plan) -> dict[str, list[str]]:
     return {split: list(dict.fromkeys(asking)) for split, asking in asked.items()}
 
 
-def _look_at_gate(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+def _look_at_gate(plan: Plan) -> Iterator[KineflowError]:
     """Figures that a gate asks for and no evaluation gives."""
     from kineflow.evaluation.metrics import Summary
     from kineflow.registry.measured import PER_CLASS
@@ -276,7 +274,7 @@ def _look_at_gate(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
                 )
 
 
-def _look_at_records(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+def _look_at_records(plan: Plan) -> Iterator[KineflowError]:
     """The tracking store, and what DVC knows of the data."""
     from kineflow.tracking.lineage import data_md5
     from kineflow.tracking.store import check_store, tracking_uri

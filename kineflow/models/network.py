@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -125,7 +125,7 @@ def require_same_tensors(
             if expected[name] != given[name]
         ],
     }
-    lines = [f"  {kind} ({len(names)}): {_first_few(names)}" for kind, names in faults.items() if names]
+    lines = [f"  {kind} ({len(names)}): {first_few(names)}" for kind, names in faults.items() if names]
     if lines:
         raise KineflowError("\n".join(["weights do not fit the network", *lines]), where=where, remedy=remedy)
 
@@ -143,7 +143,7 @@ def require_finite(state: Mapping[str, Tensor], *, where: str) -> None:
     )
     if broken:
         raise KineflowError(
-            f"weights that are infinite or not a number ({len(broken)} tensors): {_first_few(broken)}",
+            f"weights that are infinite or not a number ({len(broken)} tensors): {first_few(broken)}",
             where=where,
             remedy="give weights of before the training broke down, or train again with a lower learning rate",
         )
@@ -154,6 +154,7 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def _first_few(names: list[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
+    """Up to five names, and how many more there are."""
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f", … and {more} more" if more > 0 else "")

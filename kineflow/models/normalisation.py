@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from kineflow.storage.errors import KineflowError
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -20,6 +22,10 @@ class Normalisation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        return f"mean {mean}, std {std}, {self.channel_order}"
 
     def of_flow(self, channels: int, *, still: float = 127.5) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and std for a network of ``channels`` flow channels that starts from these weights.
@@ -69,10 +75,44 @@ _BY_CHECKPOINT = MappingProxyType(
 )
 
 
-def normalisation_of(checkpoint: str) -> Normalisation | None:
-    """What a published checkpoint takes, told by the name of its file; None if that is unknown.
+def normalisation_of(checkpoint: str, sha256: str = "") -> Normalisation | None:
+    """What a published checkpoint takes, told by the name of its file or by its bytes; None if that is unknown.
 
     Args:
         checkpoint: Its URL, or a path with the name it was published under.
+        sha256: Hex, of the file, which may then have any name; empty where it is not known.
     """
-    return _BY_CHECKPOINT.get(PurePosixPath(urlsplit(checkpoint).path).stem)
+    return _BY_CHECKPOINT.get(_stem(checkpoint)) or next(
+        (takes for name, takes in _BY_CHECKPOINT.items() if sha256.lower().startswith(_digits(name))), None
+    )
+
+
+def published_digits(checkpoint: str) -> str:
+    """First digits of a published file's SHA-256, which stand in its name; empty for another name.
+
+    A file in another form, such as ``.safetensors``, has other bytes and may keep the name.
+    """
+    name = PurePosixPath(urlsplit(checkpoint).path)
+    return _digits(name.stem) if name.stem in _BY_CHECKPOINT and name.suffix == ".pth" else ""
+
+
+def mismatch(chosen: Normalisation, known: Normalisation | None) -> str:
+    """How a normalisation that was asked for differs from the one that weights are known to take; empty if not."""
+    if known is None or chosen == known:
+        return ""
+    return f"frames are normalised by {chosen}, and these weights take {known}"
+
+
+def unknown_input(checkpoint: str, remedy: str) -> KineflowError:
+    """The error to raise where nothing says what the weights of a checkpoint take."""
+    from kineflow.models.download import display_name
+
+    return KineflowError(f"nothing is known of the input that {display_name(checkpoint)} takes", remedy=remedy)
+
+
+def _stem(checkpoint: str) -> str:
+    return PurePosixPath(urlsplit(checkpoint).path).stem
+
+
+def _digits(name: str) -> str:
+    return name.rpartition("-")[2]

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from kineflow.models.normalisation import FROM_SCRATCH, Normalisation, unknown_input
 from kineflow.models.registry import check_hyperparameters, check_model, is_frame_network
 from kineflow.models.weights_table import check_checkpoint
 from kineflow.storage.config import Keywords, Params, PlainValue, faults_of_a_key
@@ -53,21 +54,27 @@ class PretrainSettings(Params):
     """Of S3D: last block before pooling; an earlier one makes a shallower network, for small frames and short runs."""
     checkpoint: str = Field("", json_schema_extra={"is_input": True, "or_weights_name": True})
     """Published RGB weights for this network (S3D's load into S3D-G too, and another's where its ``adapt_checkpoint``
-    knows how): a name that ``kineflow weights`` lists, such as ``s3d-kinetics400``, a path, or an https URL; empty:
-    from scratch."""
+    knows how): a name that ``kineflow weights`` lists, such as ``s3d-kinetics400``, a path, of the folder of a model
+    of yours too, or an https URL; empty: from scratch."""
 
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    """Of the checkpoint's file, hex; required with a path or a URL."""
+    """Of the checkpoint's file, hex (of a model's folder, of its ``model.safetensors``); required with a path or a
+    URL."""
 
     flow_from_rgb: bool = True
-    """Start the flow stream from the RGB stream's weights by the cross-modality rule; else from weights of its own."""
+    """Start the flow stream from the checkpoint's weights too, by the cross-modality rule; else, and without a
+    checkpoint, from weights of its own."""
 
     rgb_mean: tuple[PixelValue, PixelValue, PixelValue] | None = None
-    """Of each channel, 0..255; left out, it is that of the checkpoint, if its name or its file's is a published one,
-    else 114.75 each."""
+    """Of each channel, 0..255; left out, it is the checkpoint's, if that is a published one or a model of yours; 114.75
+    each from scratch. For other checkpoints it has to be given."""
 
     rgb_std: tuple[Spread, Spread, Spread] | None = None
-    """Of each channel, in units of 0..255; likewise, and else 57.375 each."""
+    """Of each channel, in units of 0..255; likewise, and 57.375 each from scratch."""
+
+    channel_order: Literal["rgb", "bgr"] | None = None
+    """In which the network takes colours, and ``rgb_mean`` and ``rgb_std`` list them: ``bgr`` for weights born in
+    Caffe; left out, it is the checkpoint's, else ``rgb``."""
 
     flow_mean: PixelValue = 127.5
     """Of the quantised flow of both directions; 127.5 is no motion, and keeps mirrored clips symmetric."""
@@ -79,6 +86,22 @@ class PretrainSettings(Params):
         """The hyper-parameters of the network that are given, S3D's by keys of their own as well."""
         own = {key: getattr(self, key) for key in _OF_S3D} if self.architecture in _S3D else {}
         return {**own, **self.hyperparameters}
+
+    def rgb_input(self, known: Normalisation | None) -> Normalisation:
+        """How RGB frames become the network's input.
+
+        Args:
+            known: What the weights of the checkpoint take, where there is one and that is known.
+
+        Raises:
+            KineflowError: It is neither known nor given.
+        """
+        if self.checkpoint and known is None and not (self.rgb_mean and self.rgb_std):
+            raise unknown_input(self.checkpoint, "give rgb_mean and rgb_std, and channel_order if it is bgr")
+        usual = known or FROM_SCRATCH
+        return Normalisation(
+            self.rgb_mean or usual.mean, self.rgb_std or usual.std, self.channel_order or usual.channel_order
+        )
 
     @field_validator("architecture")
     @classmethod

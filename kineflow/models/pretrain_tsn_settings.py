@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from kineflow.models.normalisation import CAFFE, HALF_RANGE, TORCHVISION, Normalisation, unknown_input
 from kineflow.models.weights_table import check_checkpoint
 from kineflow.storage.config import Params
 
@@ -44,21 +45,37 @@ class PretrainTsnSettings(Params):
 
     checkpoint: str = Field("", json_schema_extra={"is_input": True, "or_weights_name": True})
     """Published weights of the backbone for RGB: a name that ``kineflow weights`` lists, such as
-    ``resnet50-imagenet``, a path, or an https URL; empty: from scratch."""
+    ``resnet50-imagenet``, a path, of the folder of a model of yours too, or an https URL; empty: from scratch."""
 
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    """Of the checkpoint's file, hex; required with a path or a URL."""
+    """Of the checkpoint's file, hex (of a model's folder, of its ``model.safetensors``); required with a path or a
+    URL."""
 
     cross_modality: bool = True
-    """Start the other streams from the RGB stream's weights by the cross-modality rule; else from weights of their
-    own. It is for weights that have learnt something."""
+    """Start the other streams from the checkpoint's weights too, by the cross-modality rule; else, and without a
+    checkpoint, from weights of their own."""
 
     normalisation: Literal["auto", "caffe", "torchvision", "half_range"] = "auto"
-    """Of the input; ``auto`` is the checkpoint's own, told by its name or that of its file; torchvision's from
-    scratch."""
+    """Of the input; ``auto`` is the checkpoint's own, if that is a published one or a model of yours; torchvision's
+    from scratch. For other checkpoints it has to be given."""
 
     flow_still: float = Field(128.0, ge=0, le=255)
     """Level of no motion, subtracted from the flow; 128 in the paper, 127.5 keeps mirrored clips symmetric."""
+
+    def rgb_input(self, known: Normalisation | None) -> Normalisation:
+        """How RGB frames become the network's input.
+
+        Args:
+            known: What the weights of the checkpoint take, where there is one and that is known.
+
+        Raises:
+            KineflowError: It is neither known nor given.
+        """
+        if self.normalisation != "auto":
+            return {"caffe": CAFFE, "torchvision": TORCHVISION, "half_range": HALF_RANGE}[self.normalisation]
+        if self.checkpoint and known is None:
+            raise unknown_input(self.checkpoint, "give normalisation: caffe, torchvision or half_range")
+        return known or TORCHVISION
 
     @model_validator(mode="after")
     def _checkpoint_is_for_the_backbone(self) -> Self:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kineflow.models.bundle import WEIGHTS_FILE
+from kineflow.models.card import CARD_FILE, load_card
 from kineflow.models.download import display_name, require_hash
 from kineflow.models.named_weights import weights_file
 from kineflow.models.normalisation import Normalisation, normalisation_of
-from kineflow.models.weights import fetch_weights, load_weights, read_weights
+from kineflow.models.weights import fetch_weights, load_weights, read_weights, weights_within
 from kineflow.models.weights_table import is_named, weights_named
 from kineflow.storage.files import sha256_of
 
@@ -21,8 +23,8 @@ def load_published(network: Network, checkpoint: str, sha256: str = "") -> tuple
 
     Args:
         network: Changed in place.
-        checkpoint: A name of :data:`kineflow.models.weights_table.TABLE`, a path or a URL.
-        sha256: Hex, of the file; a name may do without.
+        checkpoint: A name of :data:`kineflow.models.weights_table.TABLE`, a path, of a bundle's folder too, or a URL.
+        sha256: Hex, of the file (of a bundle, of its weights); a name may do without.
 
     Returns:
         Its lineage, and a line that says what was loaded.
@@ -43,9 +45,35 @@ def from_scratch(seed: int) -> dict[str, str]:
     return {"initialised": "from scratch", "seed": str(seed)}
 
 
-def input_of(checkpoint: str) -> Normalisation | None:
-    """What published weights take, told by their name or by their file's; None if that is unknown."""
-    return weights_named(checkpoint).normalisation if is_named(checkpoint) else normalisation_of(checkpoint)
+def input_of(checkpoint: str, sha256: str = "") -> Normalisation | None:
+    """What the weights of a checkpoint take for RGB frames; None if that is unknown.
+
+    Published weights are known by their name, or their file's, or its hash. A bundle of one's own says it in its card.
+
+    Args:
+        checkpoint: A name of :data:`kineflow.models.weights_table.TABLE`, a path or a URL; empty for none.
+        sha256: Hex, of the file; empty where it is not known.
+
+    Raises:
+        KineflowError: The card of the bundle is damaged.
+    """
+    if is_named(checkpoint):
+        return weights_named(checkpoint).normalisation
+    return _input_of_bundle(checkpoint) or normalisation_of(checkpoint, sha256)
+
+
+def _input_of_bundle(checkpoint: str) -> Normalisation | None:
+    """By the card that lies beside the weights."""
+    if not checkpoint or "://" in checkpoint:
+        return None
+    weights = weights_within(Path(checkpoint).expanduser())
+    if weights.name != WEIGHTS_FILE or not (weights.parent / CARD_FILE).is_file():
+        return None
+    takes = load_card(weights.parent).preprocessing
+    if takes.modality != "rgb":
+        return None
+    (red, green, blue), (of_red, of_green, of_blue) = takes.mean, takes.std
+    return Normalisation((red, green, blue), (of_red, of_green, of_blue), takes.channel_order)
 
 
 def _file(checkpoint: str, sha256: str) -> Path:

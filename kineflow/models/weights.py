@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.download import display_name, download, path_of, require_hash, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
+from kineflow.models.weights_table import SUFFIXES
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+_COUNTER = "num_batches_tracked"
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
 
@@ -31,34 +33,47 @@ class LoadReport:
     """What became of a checkpoint.
 
     Attributes:
-        tensors: Count of tensors taken over.
-        added: Count of tensors that only this network has, and its rule for relatives filled in.
+        tensors: Count of the checkpoint's tensors that were taken over.
+        in_checkpoint: Count of all that it has.
+        left_out: Names of its tensors that were not taken over, without the classifier's.
+        missing: Names of the network's tensors that it has not, without the classifier's: they are as the network
+            begins with them.
         classes_in_checkpoint: Scores of the checkpoint's classifier, 0 if it has none.
         classes_in_network: Scores of the network's.
         classifier_loaded: Whether the checkpoint's classifier was taken over; else the network keeps its own.
     """
 
     tensors: int
-    added: int
+    in_checkpoint: int
+    left_out: tuple[str, ...]
+    missing: tuple[str, ...]
     classes_in_checkpoint: int
     classes_in_network: int
     classifier_loaded: bool
 
     def __str__(self) -> str:
-        added = f", {self.added} added" if self.added else ""
+        from kineflow.models.network import first_few
+
+        parts = [f"{self.tensors} of {self.in_checkpoint} tensors loaded"]
+        if self.left_out:
+            parts.append(f"left out ({len(self.left_out)}): {first_few(self.left_out)}")
+        if self.missing:
+            parts.append(f"not in it, and begun anew ({len(self.missing)}): {first_few(self.missing)}")
         if self.classifier_loaded:
-            return f"{self.tensors} tensors loaded{added}; classifier of {self.classes_in_network} classes among them"
-        return (
-            f"{self.tensors} tensors loaded{added}; classifier left out "
-            f"(checkpoint: {self.classes_in_checkpoint} classes, network: {self.classes_in_network})"
-        )
+            parts.append(f"classifier of {self.classes_in_network} classes among them")
+        else:
+            parts.append(
+                f"classifier left out (checkpoint: {self.classes_in_checkpoint} classes, "
+                f"network: {self.classes_in_network})"
+            )
+        return "; ".join(parts)
 
 
 def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_bytes: int = LARGEST_BYTES) -> Path:
     """Give a local file that holds exactly the bytes of ``sha256``.
 
     Args:
-        source: A path, or an ``https://`` URL (``http://`` only to this machine).
+        source: A path, of a bundle's folder too, or an ``https://`` URL (``http://`` only to this machine).
         sha256: Hex, of the whole file.
         cache: Where downloads are kept, by their hash; by default below the user's cache folder.
         max_bytes: Larger files are refused.
@@ -70,7 +85,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise KineflowError(f"{sha256!r} is no SHA-256", where=display_name(source), remedy="give 64 hex digits")
     if "://" not in source:
-        path = Path(source).expanduser()
+        path = weights_within(Path(source).expanduser())
         if not path.is_file():
             raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
         require_size(path.stat().st_size, max_bytes, where=str(path))
@@ -82,8 +97,13 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     return kept
 
 
+def weights_within(path: Path) -> Path:
+    """The file of weights in the folder of a bundle; any other path is that of a file already."""
+    return path / WEIGHTS_FILE if path.is_dir() else path
+
+
 def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file to the CPU; no code in it is run.
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file to the CPU; no code in it is run.
 
     A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
     is read takes no more memory than the file has bytes.
@@ -146,12 +166,13 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
         KineflowError: A tensor other than the classifier's is missing, unknown or of another shape, or a weight is not
             finite.
     """
+    from kineflow.models.adapted import adapt
     from kineflow.models.network import require_finite, require_same_tensors, shapes
 
-    own = network.state_dict()
-    given = network.adapt_checkpoint(state)
+    own, adapted = network.state_dict(), adapt(network, state)
+    given = adapted.tensors
     for name, tensor in own.items():
-        if name.endswith("num_batches_tracked"):  # checkpoints older than PyTorch 0.4.1 do not count
+        if name.endswith(_COUNTER):  # checkpoints older than PyTorch 0.4.1 do not count
             given.setdefault(name, tensor)
     head = f"{network.classifier_name}."
     own_head, given_head = (
@@ -168,10 +189,19 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
     )
     require_finite(given, where=where)
     network.load_state_dict(given)
+    kept_own = set() if same_head else given_head.keys()
+    used, of_head = (
+        {origin for name in names for origin in adapted.origins.get(name, ())}
+        for names in (given.keys() - kept_own, given_head)
+    )
     scores = given_head.get(f"{head}weight")
     return LoadReport(
-        tensors=len(given.keys() & state.keys() - own_head.keys()) + (len(own_head) if same_head else 0),
-        added=len(given.keys() - state.keys() - own_head.keys()),
+        tensors=len(used),
+        in_checkpoint=len(state),
+        left_out=tuple(name for name in state if name not in used | of_head),
+        missing=tuple(
+            name for name in own if not (adapted.origins.get(name) or name.startswith(head) or name.endswith(_COUNTER))
+        ),
         classes_in_checkpoint=0 if scores is None else scores.shape[0],
         classes_in_network=network.num_classes,
         classifier_loaded=same_head,
@@ -185,8 +215,8 @@ def weights_cache() -> Path:
 
 def _suffix(name: str, *, where: str) -> str:
     suffix = Path(name).suffix.lower()
-    if suffix not in _SUFFIXES:
+    if suffix not in SUFFIXES:
         raise KineflowError(
-            f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(_SUFFIXES)}"
+            f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(SUFFIXES)}"
         )
     return suffix

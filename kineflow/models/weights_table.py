@@ -8,13 +8,15 @@ into the file's name.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from kineflow.models.normalisation import Normalisation, normalisation_of
+from kineflow.models.normalisation import Normalisation, normalisation_of, published_digits
 from kineflow.storage.errors import KineflowError
 
 _TORCHVISION = "https://download.pytorch.org/models"
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
-_SUFFIXES = (".pth", ".pt", ".safetensors")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,24 @@ def check_checkpoint(checkpoint: str, sha256: str, network: str) -> None:
         fits = _BY_NAME[checkpoint].fits
         if network not in fits:
             raise ValueError(f"checkpoint {checkpoint} is of {' and '.join(fits)}, and not of {network}")
-    elif checkpoint and "://" not in checkpoint and not checkpoint.lower().endswith(_SUFFIXES):
+    elif checkpoint and not _may_be_weights(checkpoint):
         raise ValueError(
-            f"checkpoint {checkpoint!r} is no file of {', '.join(_SUFFIXES)}, and no weights are called so; "
-            f"names are: {', '.join(_BY_NAME)}"
+            f"checkpoint {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
+            f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a / at its end"
         )
     elif bool(checkpoint) != bool(sha256):
         raise ValueError(
             "checkpoint and sha256 go together: give both, or a name alone, or neither to start from scratch"
         )
+    elif not sha256.lower().startswith(digits := published_digits(checkpoint)):
+        raise ValueError(
+            f"checkpoint {checkpoint} has the name of a published file, whose SHA-256 begins with {digits}, and sha256 "
+            f"with {sha256[: len(digits)]}: give the hash of that file, or another file a name of its own"
+        )
+
+
+def _may_be_weights(checkpoint: str) -> bool:
+    """Whether this may be a URL, a file of weights or the folder of a bundle."""
+    if "://" in checkpoint or checkpoint.endswith("/") or checkpoint.lower().endswith(SUFFIXES):
+        return True
+    return "/" in checkpoint and not PurePosixPath(checkpoint).suffix

@@ -20,7 +20,7 @@ from kineflow.survey.motion import Motion
 from kineflow.survey.rules import Chosen, Descriptor, NetworkSize, Steps, Window
 from kineflow.survey.survey_set import SeenClip, quantile_of
 
-_STEPS_OF_D3D = 10
+_STEPS_OF_D3D = 8
 _STEPS_OF_BLEND = 3
 _STEPS_OF_FOLDS = 5
 _TRIED = 5
@@ -125,14 +125,15 @@ def choose(
     blend = rules.blend(train, sum(part.seconds for part in linear), budget_sec)
     if folds or blend.value:
         before = (*before, *linear)
-    started = _STEPS_OF_FOLDS if folds else _STEPS_OF_D3D + _STEPS_OF_BLEND * blend.value
+    taught = 2 if any(clip.listed.split is Split.UNLABELLED for clip in clips) else 1
+    started = _STEPS_OF_FOLDS if folds else _STEPS_OF_D3D + taught + _STEPS_OF_BLEND * blend.value
     starts = RunPart("starting", START_SEC * started, "imports and bookkeeping")
     left = budget_sec - sum(part.seconds for part in before) - starts.seconds
-    steps = rules.steps(train_clips, batch.value, left, step_sec)
+    steps = rules.steps(train_clips, batch.value, left, step_sec, taught=taught)
     stored_mb = side.value * side.value * aspect * 3 * median_sec * rate / 2**20
     cache = rules.cache_mb(stored_mb * (5 / 3), len(clips), machine)  # flow has two channels beside RGB's three
     trains = step_sec and not folds
-    networks = training(step_sec, steps.value, machine) if trains else ()
+    networks = training(step_sec, steps.value, machine, taught=taught) if trains else ()
     memory = costs.peak_mb + (0 if folds else cache.value)
     return Choices(
         fps=fps,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kineflow.survey.costs import Costs
 from kineflow.survey.machine import Machine
-from kineflow.survey.rules import Steps
+from kineflow.survey.rules import Steps, students_in_steps
 
 START_SEC = 4.0
 """Of a step's process: imports and bookkeeping. Measured: 2 s of a step that does nearly nothing; the one that computes
@@ -18,7 +18,6 @@ TRAINING = ("teacher", "students")
 CHOOSING = ("descriptions", "selection")
 """What the parts of :func:`choosing` are called."""
 
-_DISTIL = 1.3
 _FITS_SEC = {True: 0.06, False: 0.02}  # a window, as measured, by whether there are features of images
 _UNNESTED = 0.2  # of that, where the folds of one choice are all
 _USUAL_INGEST, _USUAL_FLOW = 0.01, 1.0  # CPU seconds a million pixels, as measured
@@ -92,15 +91,16 @@ def _part(what: str, pixels: float, measured: float, usual: float, machine: Mach
     return RunPart(what, cpu / machine.cores, how if measured else f"{how} (not measured here)", cpu)
 
 
-def training(step_sec: float, steps: Steps, machine: Machine) -> tuple[RunPart, ...]:
-    """A teacher and three networks of the student's kind, two of which have the teacher look on."""
+def training(step_sec: float, steps: Steps, machine: Machine, *, taught: int) -> tuple[RunPart, ...]:
+    """A teacher, a network of the student's kind, and ``taught`` more that have the teacher look on."""
     teacher = steps.teacher * step_sec
-    students = steps.student * (1 + 2 * _DISTIL) * step_sec
+    students = steps.student * students_in_steps(taught) * step_sec
     threads = 1 if machine.gpu else machine.cores
-    one, three = TRAINING
+    one, others = TRAINING
+    how = f"{1 + taught} of {steps.student:,} steps, {taught} of them taught"
     return (
         RunPart(one, teacher, f"{steps.teacher:,} steps of {step_sec:.2g} s", teacher * threads),
-        RunPart(three, students, f"three of {steps.student:,} steps, two of them taught", students * threads),
+        RunPart(others, students, how, students * threads),
     )
 
 

@@ -77,7 +77,8 @@ def graph_of(recipe: str, given: Collection[str] = ()) -> Graph:
 
     Args:
         recipe: Its name.
-        given: Keys of a parameter file; its optional steps are there where the file has a section of theirs.
+        given: Contents of a parameter file, or its keys; its optional steps are there where the file has a section of
+            theirs, and steps of no use with its values are not.
 
     Raises:
         KineflowError: No such recipe.

@@ -13,6 +13,7 @@ from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mas
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from pipelines.dag.graph import Graph, graph_of, whole_graph
+from pipelines.dag.recipes import tasks_left_out
 
 if TYPE_CHECKING:
     from pipelines.dag.cluster_settings import ClusterParams
@@ -172,7 +173,8 @@ def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
             for number, fusion in enumerate(values.get("fusion", []))
         }
         faults += [
-            f"  {key}: no model is called {name!r}; there are {', '.join(sorted(trained))}{_optional(name, graph)}"
+            f"  {key}: no model is called {name!r}; there are {', '.join(sorted(trained))}"
+            f"{_optional(name, graph, checked)}"
             for key, names in named.items()
             for name in names
             if name not in trained
@@ -180,8 +182,10 @@ def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _optional(model: str, graph: Graph) -> str:
-    """What a parameter file needs for a model that an optional step trains."""
+def _optional(model: str, graph: Graph, checked: Mapping[str, Any]) -> str:
+    """Why a model is not trained that the recipe might have."""
+    if reason := tasks_left_out(graph.recipe, checked).get(model):
+        return f" ({model} is left out: {reason})"
     whole = whole_graph(graph.recipe)
     if all(task.constants.get("name") != model for task in whole.tasks):
         return ""

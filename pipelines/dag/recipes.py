@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from kineflow.storage.errors import KineflowError
-from pipelines.dag.optional import optional_sections, whole
+from pipelines.dag.optional import left_out, traced_for
 
 _FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -23,12 +23,25 @@ def load_pipeline(recipe: str, given: Collection[str] = ()) -> Any:
 
     Args:
         recipe: Its name.
-        given: Keys of a parameter file. With one of the sections that the recipe does without it has the steps of all.
+        given: Contents of a parameter file, or its keys. With one of the sections that the recipe does without it has
+            the steps of all.
 
     Raises:
         KineflowError: No such recipe.
     """
+    return traced_for(_pipeline(recipe), given)
+
+
+def tasks_left_out(recipe: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Tasks that a recipe does without because of values in its parameters, each with the reason.
+
+    Raises:
+        KineflowError: No such recipe.
+    """
+    return left_out(_pipeline(recipe), values)
+
+
+def _pipeline(recipe: str) -> Any:
     if recipe not in (known := recipe_names()):
         raise KineflowError(f"no recipe {recipe!r}", remedy=f"choose one of {', '.join(known)}")
-    pipeline = getattr(importlib.import_module(f"pipelines.recipes.{recipe}"), recipe)
-    return pipeline if optional_sections(pipeline).isdisjoint(given) else whole(pipeline)
+    return getattr(importlib.import_module(f"pipelines.recipes.{recipe}"), recipe)

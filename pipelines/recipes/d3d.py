@@ -10,8 +10,12 @@
 The plain network and both students start from the same weights and take the same steps, so that what differs between
 them is the teacher. The last line, the blend of :mod:`few_clips <pipelines.recipes.few_clips>`, is there where the
 parameters have a section ``descriptor``, ``description`` or ``selection``: what a network has to beat. Which model is
-registered, ``val`` decides (``evaluation.choose_among``).
+registered, ``val`` decides (``evaluation.choose_among``). Without unlabelled clips (``unlabelled_batch_size: 0``)
+``distilled`` would be the student again, tensor by tensor, and is left out.
 """
+
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from kfp import dsl
 
@@ -29,7 +33,12 @@ from components.frontend.kfp_components import (
     validate,
 )
 from pipelines.dag.fan_out import extract_flow
-from pipelines.dag.optional import with_optional_sections
+from pipelines.dag.optional import Where, with_optional_sections
+
+
+def _has_unlabelled(values: Mapping[str, Any]) -> bool:
+    section = values.get("distillation")
+    return not (isinstance(section, Mapping) and section.get("unlabelled_batch_size") == 0)
 
 
 @dsl.pipeline(name="d3d", description="Distil a flow teacher into RGB students, and register the best.")
@@ -48,6 +57,10 @@ def d3d(
     descriptor: dict | None = None,
     description: dict | None = None,
     selection: dict | None = None,
+    *,
+    distilled: Annotated[
+        bool, Where(_has_unlabelled, "with distillation.unlabelled_batch_size: 0 it would be the student again")
+    ] = True,
 ) -> None:
     """One parameter a section of ``params.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
@@ -81,8 +94,9 @@ def d3d(
         .set_display_name(name)
         .outputs["model"]
         for name, use_unlabelled in (("distilled", False), ("student", True))
+        if distilled or use_unlabelled
     }
-    models = [taught_by, plain, students["distilled"], students["student"]]
+    models = [taught_by, plain, *students.values()]
     if descriptor is not None:
         network = pretrain_descriptor(params=descriptor).outputs["descriptor"]
         described = describe(clips=clips, flow=flow_set, descriptor=network, params=description).outputs["descriptions"]

@@ -31,6 +31,7 @@ class Package:
         data: Version of the data that it fetches; None where it reads none of DVC's.
         commit: Of the source; None outside a git repository.
         dirty: Whether the source differs from it.
+        notices: What may be meant so, in words.
     """
 
     recipe: str
@@ -39,6 +40,7 @@ class Package:
     data: DataVersion | None
     commit: str | None
     dirty: bool
+    notices: tuple[str, ...] = ()
 
 
 def check_all(
@@ -50,6 +52,7 @@ def check_all(
     image: str = "",
     caching: bool = True,
     allow_dirty: bool = False,
+    look: Callable[[], tuple[str, ...]] = tuple,
 ) -> tuple[Package, Server]:
     """Check the parameters, the cluster section, the data, the source and the server; compile the recipe.
 
@@ -61,6 +64,7 @@ def check_all(
         image: In place of the one that the parameter file names.
         caching: Whether steps may take results of earlier runs.
         allow_dirty: Accept source that is not committed.
+        look: Looks at what the parameters name; gives notices.
 
     Raises:
         KineflowError: Something is wrong; all that was found is in the message, and nothing has been sent.
@@ -77,9 +81,10 @@ def check_all(
     graph = attempt(lambda: graph_for(recipe, params_file))
     params = attempt(lambda: load_params(graph, params_file)) if graph else None
     cluster = attempt(lambda: _cluster_of(params_file, image))
-    data, text = None, ""
+    data, text, notices = None, "", ()
     if params and cluster:
         sound = len(faults)
+        notices = attempt(look) or ()
         data = attempt(lambda: _data_of(graph, params, root))
         if len(faults) == sound:  # else its faults would be told twice
             text = attempt(lambda: _compiled(recipe, params, cluster, data, caching))
@@ -87,7 +92,7 @@ def check_all(
     reached = attempt(lambda: _healthy(server()))
     if faults or cluster is None:
         raise _all_in_one(faults)
-    return Package(recipe, text, cluster.image, data, commit, dirty), reached
+    return Package(recipe, text, cluster.image, data, commit, dirty, notices), reached
 
 
 def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: str = "") -> str:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from components.pretrain import pretrain
-from kineflow.models import weights_table
-from kineflow.models.bundle import load_bundle, weights_digest
+from kineflow.models import normalisation, weights_table
+from kineflow.models.bundle import WEIGHTS_FILE, load_bundle, weights_digest
 from kineflow.models.card import load_card
 from kineflow.models.named_weights import MIRROR
 from kineflow.models.normalisation import KINETICS
@@ -23,6 +23,7 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
 
+SAID = {"rgb_mean": (110.2, 100.6, 96.0), "rgb_std": (58.1, 56.5, 55.3)}
 SMALL = {"width": 0.125, "stem_temporal_stride": 1, "bn_momentum": 0.1}
 
 
@@ -87,7 +88,8 @@ def test_the_seed_decides_every_weight(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_flow_follows_the_cross_modality_rule(tmp_path: Path) -> None:
-    rgb, flow = (load_bundle(folder)[0] for folder in run(tmp_path))
+    published = checkpoint(tmp_path / "s3d.pth", "s3d")
+    rgb, flow = (load_bundle(folder)[0] for folder in run(tmp_path, **published, **SAID))
     stem = f"{rgb.stem_name}.weight"
     for key, value in flow.state_dict().items():
         source = rgb.state_dict()[key]
@@ -95,8 +97,10 @@ def test_flow_follows_the_cross_modality_rule(tmp_path: Path) -> None:
     assert "cross_modality" in load_card(tmp_path / "flow").lineage
 
 
-def test_flow_from_scratch_has_weights_of_its_own(tmp_path: Path) -> None:
-    rgb, flow = (load_bundle(folder)[0].state_dict() for folder in run(tmp_path, flow_from_rgb=False))
+@pytest.mark.parametrize("flow_from_rgb", [True, False])
+def test_flow_from_scratch_has_weights_of_its_own(tmp_path: Path, flow_from_rgb: bool) -> None:
+    """With the rule too: an average of random kernels is no start for anything."""
+    rgb, flow = (load_bundle(folder)[0].state_dict() for folder in run(tmp_path, flow_from_rgb=flow_from_rgb))
     assert not torch.equal(rgb["features.2.0.weight"], flow["features.2.0.weight"])
     assert load_card(tmp_path / "flow").lineage == {"initialised": "from scratch", "seed": "1"}
 
@@ -107,7 +111,7 @@ def test_a_published_checkpoint_is_where_rgb_starts(tmp_path: Path, architecture
     published = checkpoint(tmp_path / "s3d.pth", "s3d")
     listener = Listener()
     result = pretrain(
-        params=PretrainSettings(**SMALL, **published, architecture=architecture),
+        params=PretrainSettings(**SMALL, **published, **SAID, architecture=architecture),
         tracker=listener,
         rgb=tmp_path / "rgb",
         flow=tmp_path / "flow",
@@ -124,10 +128,39 @@ def test_a_published_checkpoint_is_where_rgb_starts(tmp_path: Path, architecture
 def test_a_checkpoint_that_does_not_fit_leaves_no_output(tmp_path: Path) -> None:
     published = checkpoint(tmp_path / "wide.pth", "s3d", width=0.25)
     with pytest.raises(KineflowError, match="same width"):
-        run(tmp_path / "out", **published)
+        run(tmp_path / "out", **published, **SAID)
     with pytest.raises(KineflowError, match="sha256 is"):
-        run(tmp_path / "out", checkpoint=published["checkpoint"], sha256="0" * 64)
+        run(tmp_path / "out", checkpoint=published["checkpoint"], sha256="0" * 64, **SAID)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_input_of_an_unknown_checkpoint_must_be_told(tmp_path: Path) -> None:
+    published = checkpoint(tmp_path / "mine.pth", "s3d")
+    for part in ({}, {"rgb_mean": (1, 2, 3)}):
+        with pytest.raises(KineflowError, match=r"nothing is known of the input that .*mine\.pth takes"):
+            run(tmp_path / "out", **published, **part)
+    assert not (tmp_path / "out").exists()
+    takes = load_card(run(tmp_path, **published, **SAID, channel_order="bgr")[0]).preprocessing
+    assert (takes.mean, takes.std, takes.channel_order) == (SAID["rgb_mean"], SAID["rgb_std"], "bgr")
+
+
+def test_a_published_file_is_known_by_its_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = checkpoint(tmp_path / "renamed.pth", "s3d")
+    table = {f"s3d-{published['sha256'][:8]}": KINETICS}
+    monkeypatch.setattr(normalisation, "_BY_CHECKPOINT", table)
+    assert load_card(run(tmp_path, **published)[0]).preprocessing.mean == KINETICS.mean
+
+
+@pytest.mark.parametrize("within", ["", WEIGHTS_FILE])
+def test_a_model_of_ones_own_keeps_its_input_and_another_is_named(tmp_path: Path, within: str) -> None:
+    own, _ = run(tmp_path / "own", rgb_mean=(1, 2, 3), rgb_std=(4, 5, 6), channel_order="bgr")
+    given = {"checkpoint": str(own / within), "sha256": sha256_of(own / WEIGHTS_FILE)}
+    takes = load_card(run(tmp_path / "same", **given)[0]).preprocessing
+    assert (takes.mean, takes.std, takes.channel_order) == ((1, 2, 3), (4, 5, 6), "bgr")
+    other = pretrain(
+        params=PretrainSettings(**SMALL, **given, rgb_mean=(9, 9, 9)), rgb=tmp_path / "rgb", flow=tmp_path / "flow"
+    )
+    assert "by mean 9, 9, 9, std 4, 5, 6, bgr, and these weights take mean 1, 2, 3, " in other.summary
 
 
 def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
@@ -143,6 +176,7 @@ def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
         ({"checkpoint": "a.pth"}, "checkpoint and sha256 go together"),
         ({"sha256": "0" * 64}, "checkpoint and sha256 go together"),
         ({"checkpoint": "a.pth", "sha256": "12"}, "pretrain.sha256"),
+        ({"checkpoint": "s3d-d76dad2f.pth", "sha256": "0" * 64}, "begins with d76dad2f, and sha256 with 00000000"),
         ({"architecture": "s4d"}, "pretrain.architecture"),
         ({"architecture": "tsn"}, "pretrain_tsn"),
         ({"architecture": "alstm"}, "train_recurrent"),

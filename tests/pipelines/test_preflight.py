@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from kineflow.models.named_weights import MIRROR
+from kineflow.storage.client import s3_client
 from kineflow.storage.errors import KineflowError
 from pipelines.preflight import check_run
 from tests.pipelines.conftest import TINY_PARAMS
@@ -38,13 +39,29 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def check(project: Path) -> Callable[..., Any]:
-    def check(change: Callable[[dict[str, Any]], Any] = lambda _: None, **how: bool) -> Any:
+    def check(change: Callable[[dict[str, Any]], Any] = lambda _: None, **how: Any) -> Any:
         values = yaml.safe_load(yaml.safe_dump(TINY_PARAMS))
         change(values)
         (project / "params.yaml").write_text(yaml.safe_dump(values))
         return check_run("d3d", project / "params.yaml", project, **how)
 
     return check
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of an S3 server in this process."""
+    pytest.importorskip("moto", reason="the S3 tests need moto[server]")
+    from moto.server import ThreadedMotoServer
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 def test_a_project_that_can_run_passes(check: Any) -> None:
@@ -64,7 +81,13 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
             "registration.primary_metric: no evaluation gives",
         ),
         (lambda v: v["registration"].update(floors={"recall": 0.5}), "registration.floors: no evaluation gives"),
-        (lambda v: v["network"].update(checkpoint="empty.pth", sha256="0" * 64), "sha256 is e3b0c4"),
+        (lambda v: v["network"].update(checkpoint="empty.pth", sha256="1234" * 16), "sha256 is e3b0c4"),
+        (lambda v: v["network"].update(checkpoint="/volume/a.pth", sha256="0" * 64), "a placeholder, 00000000…"),
+        (lambda v: v["network"].update(checkpoint="a.pth", sha256="1234" * 16), "network names 'a.pth'"),
+        (
+            lambda v: v["network"].update(checkpoint="https://a.org/a.pth", sha256="12" * 32),
+            "give rgb_mean and rgb_std",
+        ),
     ],
 )
 def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, message: str) -> None:
@@ -119,21 +142,23 @@ def test_all_faults_are_one_message(check: Any, project: Path) -> None:
 
 def test_data_that_dvc_can_fetch_need_be_here_for_a_run_only(check: Any, project: Path) -> None:
     (project / "films.dvc").write_text("outs: []")
-    (notice,) = check(lambda v: v["ingestion"].update(source="films"), runs_here=False).notices
+    (notice,) = check(lambda v: v["ingestion"].update(source="films"), where="later").notices
     assert "dvc pull films.dvc" in notice
     with pytest.raises(KineflowError, match="not there") as caught:
         check(lambda v: v["ingestion"].update(source="films"))
     assert caught.value.remedy == "get it with: dvc pull films.dvc"
 
 
-def test_what_lies_on_a_clusters_volume_need_be_here_for_a_run_only(check: Any, project: Path) -> None:
+def test_what_lies_on_a_clusters_volume_need_not_be_here_for_a_submission_alone(check: Any) -> None:
     def change(values: Any) -> None:
         values["ingestion"]["source"] = "/volume/films"
         values["cluster"] = {"volume": {"claim": "c", "path": "/volume"}}
 
-    assert "cluster's volume" in check(change, runs_here=False).notices[0]
-    with pytest.raises(KineflowError, match="not there"):
-        check(change)
+    assert "cluster's volume" in check(change, where="cluster").notices[0]
+    for where in ("here", "later"):
+        with pytest.raises(KineflowError, match="not there") as caught:
+            check(change, where=where)
+        assert "kineflow check --cluster" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a\nb.yaml", "${HOME}.yaml"])
@@ -183,4 +208,31 @@ def test_a_class_of_one_group_is_named_before_few_clips_runs(project: Path) -> N
 def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:
     (project / "w.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
-    assert check(lambda v: v["network"].update(checkpoint="w.pth", sha256=digest))
+    given = {"checkpoint": "w.pth", "sha256": digest, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]}
+    assert check(lambda v: v["network"].update(given)).notices == ()
+
+
+def test_an_input_that_weights_do_not_take_is_a_notice(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(MIRROR, raising=False)
+    notices = check(lambda v: v["network"].update(checkpoint="s3d-kinetics400", rgb_mean=[1, 2, 3])).notices
+    assert any("by mean 1, 2, 3, std 58.1476, " in notice for notice in notices)
+
+
+def test_a_place_on_s3_with_nothing_in_it_is_a_fault_here_and_unreachable_a_notice_for_a_cluster(
+    check: Any, s3: str
+) -> None:
+    def change(values: Any) -> None:
+        values["ingestion"].update(source="s3://videos/ucf", endpoint_url=s3)
+
+    client = s3_client(s3)
+    with pytest.raises(KineflowError, match="videos/ucf"):
+        check(change)
+    assert any("could not be looked into from here" in notice for notice in check(change, where="cluster").notices)
+    client.create_bucket(Bucket="videos")
+    with pytest.raises(KineflowError, match="a place with nothing in it"):
+        check(change, where="cluster")
+    client.put_object(Bucket="videos", Key="ucf/a.mp4", Body=b"a")
+    assert check(change).notices == ()

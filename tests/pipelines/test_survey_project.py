@@ -69,7 +69,7 @@ def test_a_folder_of_classes_becomes_a_project(videos: Path, tmp_path: Path, mon
     params = yaml.safe_load(text)
     assert params["ingestion"]["fps"] == 10
     assert params["teacher"]["flip"] is False  # a class is called right
-    assert params["evaluation"]["choose_among"] == ["blend", "plain", "distilled", "student"]
+    assert params["evaluation"]["choose_among"] == ["blend", "plain", "student"]  # none is unlabelled
     assert params["descriptor"]["frames"] == 10
     assert "rates run from 10 to 20" in text
     assert "valid for d3d" in kineflow("check", "d3d", "--project", "mine")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from kineflow.models.download import display_name
 from kineflow.models.named_weights import MIRROR, weights_file
 from kineflow.models.network import VideoNetwork
-from kineflow.models.registry import create_model
+from kineflow.models.registry import create_backbone, create_model
 from kineflow.models.weights import fetch_weights, load_weights, read_weights, weights_cache
 from kineflow.models.weights_table import TABLE
 from kineflow.storage.errors import KineflowError
@@ -317,10 +317,36 @@ def test_s3d_weights_start_an_s3d_g(tmp_path: Path) -> None:
     torch.save(source.state_dict(), tmp_path / "s3d.pth")
     checkpoint = fetch_weights(str(tmp_path / "s3d.pth"), sha256=sha256_of(tmp_path / "s3d.pth"))
     report = load_weights(target, read_weights(checkpoint), where="s3d.pth")
-    assert (report.tensors, report.added) == (len(source.state_dict()), 37)
+    assert (report.tensors, report.left_out, len(report.missing)) == (len(source.state_dict()), (), 37)
+    assert all(name.endswith("project.weight") for name in report.missing)  # the gates
     x = torch.randn(1, 3, 12, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(target(x), source(x))
+
+
+def test_what_a_backbone_s_checkpoint_gives_is_counted_under_its_own_names() -> None:
+    torch.manual_seed(0)
+    source = create_backbone("googlenet", num_classes=10, width=0.125)
+    state = {f"aux1.{number}.weight": torch.zeros(1) for number in range(7)} | source.state_dict()
+    target = create_model("tsn", num_classes=0, in_channels=3, backbone="googlenet", width=0.125, consensus="weighted")
+    report = load_weights(target, state, where="googlenet.pth")
+    assert report.tensors == len(source.state_dict()) - 2  # but for the classifier
+    assert report.in_checkpoint == len(state)
+    assert set(report.left_out) == {name for name in state if name.startswith("aux1.")}
+    assert report.missing == tuple(name for name in target.state_dict() if name.startswith("consensus."))
+    assert "left out (7): aux1.0.weight, " in str(report)
+    assert "… and 2 more" in str(report)
+
+
+def test_tensors_that_a_network_computes_anew_are_the_checkpoint_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = build(seed=0), build(seed=1)
+    state = {f"theirs.{name}": tensor.clone() for name, tensor in source.state_dict().items()}
+    monkeypatch.setattr(
+        type(target), "adapt_checkpoint", lambda _, state: {name[7:]: state[name].clone() + 0 for name in state}
+    )
+    report = load_weights(target, state, where="w.pth")
+    assert (report.tensors, report.left_out, report.missing) == (len(state), (), ())
+    assert all(torch.equal(tensor, target.state_dict()[name]) for name, tensor in source.state_dict().items())
 
 
 def test_weights_that_are_no_numbers_are_refused_by_name() -> None:

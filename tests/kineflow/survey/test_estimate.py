@@ -19,5 +19,5 @@ def test_cores_share_the_cpu_time_of_all_but_the_fits(cores: int) -> None:
     described_and_solved, fits = 100 * 0.1 + 10 * 2.0 + 50 * 0.4, 50 * 0.02
     assert Estimate(parts, 0).cpu_seconds == pytest.approx(described_and_solved + fits)
     assert Estimate(parts, 0).seconds == pytest.approx(described_and_solved / cores + fits)
-    trained = Estimate(training(0.5, Steps(10, 20, 5), machine), 0)
+    trained = Estimate(training(0.5, Steps(10, 20, 5), machine, taught=2), 0)
     assert trained.cpu_seconds == pytest.approx(trained.seconds * cores)

@@ -76,7 +76,7 @@ def test_a_window_lasts_as_long_as_most_clips(seconds: float, fps: float, machin
 
 
 def test_steps_keep_to_the_budget_and_to_their_rounds() -> None:
-    few, many = (rules.steps(100, 16, seconds, 0.2).value for seconds in (600.0, 1e6))
+    few, many = (rules.steps(100, 16, seconds, 0.2, taught=2).value for seconds in (600.0, 1e6))
     assert few.teacher < many.teacher
     assert many.teacher == 625
     for steps in (few, many):

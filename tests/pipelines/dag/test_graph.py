@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from pipelines.dag.graph import Produced, graph_of, step_of, whole_graph
 
 
@@ -71,6 +73,22 @@ def test_with_one_of_its_sections_a_recipe_has_its_optional_steps_and_all_others
     for name in ("evaluate", "choose-model"):
         assert tasks[name].inputs["models"] == (*models, Produced("blend", "model"))
     assert graph_of("few_clips", ["selection"]) == whole_graph("few_clips") == graph_of("few_clips")
+
+
+def test_without_unlabelled_clips_no_student_is_trained_twice() -> None:
+    whole = {task.name: task for task in graph_of("d3d", {"distillation": {"unlabelled_batch_size": 16}}).tasks}
+    for more in ({}, {"selection": {}}):
+        tasks = {
+            task.name: task for task in graph_of("d3d", {"distillation": {"unlabelled_batch_size": 0}} | more).tasks
+        }
+        assert "distilled" not in tasks
+        assert ("blend" in tasks) is bool(more)
+        assert tasks["student"] == replace(whole["student"], key="distill")
+        models = tasks["evaluate"].inputs["models"]
+        assert isinstance(models, tuple)
+        assert [each.task for each in models][:3] == ["teacher", "plain", "student"]
+    for unreadable in ({}, {"distillation": None}, {"distillation": {"unlabelled_batch_size": "many"}}):
+        assert any(task.name == "distilled" for task in graph_of("d3d", unreadable).tasks)
 
 
 def test_step_of() -> None:

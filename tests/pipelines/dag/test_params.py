@@ -8,7 +8,7 @@ import yaml
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import graph_of
-from pipelines.dag.params import demo_params, load_cluster, load_params, schema_of
+from pipelines.dag.params import demo_params, graph_for, load_cluster, load_params, schema_of
 from pipelines.dag.recipes import load_pipeline
 from pipelines.dag.sources import ROOT
 
@@ -61,6 +61,12 @@ def test_a_fault_names_the_key_the_value_and_what_is_allowed(changed: Any, chang
     with pytest.raises(KineflowError) as caught:
         load_params(graph_of("d3d"), changed(change))
     assert all(word in str(caught.value) for word in message), str(caught.value)
+
+
+def test_a_model_that_would_be_another_again_is_not_to_be_named(changed: Any) -> None:
+    path = changed(lambda v: v["distillation"].update(unlabelled_batch_size=0))
+    with pytest.raises(KineflowError, match=r"choose_among: no .*'distilled'; .*it would be the student again"):
+        load_params(graph_for("d3d", path), path)
 
 
 def test_what_is_left_out_has_its_defaults(changed: Any) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster import data_version
+from pipelines.preflight import check_run
 from pipelines.submission import checks
 from pipelines.submission.access import Access
 from pipelines.submission.checks import check_all
@@ -189,6 +190,20 @@ def test_data_must_be_pushed_and_then_go_into_the_package(kfp: KfpServer, params
     assert package.data is not None
     assert package.data.md5 == tracked["md5"]
     assert f"/cache/data/{tracked['md5'].removesuffix('.dir')}" in package.text
+
+
+def test_what_can_be_known_of_weights_is_told_before_anything_is_sent(
+    kfp: KfpServer, params: ParamsFile, project: Path
+) -> None:
+    def looked(sha256: str) -> checks.Package:
+        weights = {"checkpoint": "/cache/weights.pth", "sha256": sha256}
+        file = params(network={**weights, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]})
+        return check(kfp, file, project, look=lambda: check_run("d3d", file, project, where="cluster").notices)
+
+    with pytest.raises(KineflowError, match=r"network.sha256: a placeholder"):
+        looked("0" * 64)
+    assert any("volume" in notice for notice in looked("12" * 32).notices)
+    assert nothing_sent(kfp)
 
 
 def test_data_are_asked_about_only_where_the_run_reads_them(

@@ -1,0 +1,91 @@
+"""Weights that a run starts from, looked at before it: whether they can be had, are those that are meant, and fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kineflow.models.descriptor_settings import DescriptorSettings
+from kineflow.models.pretrain_settings import PretrainSettings
+from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
+from kineflow.storage.config import Params
+from kineflow.storage.errors import KineflowError
+from pipelines.plan import Plan
+
+
+def look_at_weights(plan: Plan) -> Iterator[KineflowError]:
+    """Checkpoints that cannot be had, whose bytes are others than the parameters say, or that take another input."""
+    from kineflow.models.weights_table import is_named
+
+    for _, key, _ in plan.sections(DescriptorSettings):
+        if backbone := plan.values[key]["backbone"]:
+            yield from _named(backbone, plan)
+    for _, key, kind in plan.sections():
+        values = plan.values[key]
+        checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None
+        if not checkpoint:
+            continue
+        yield from _named(checkpoint, plan) if is_named(checkpoint) else _of_a_hash(key, values, plan)
+        if issubclass(kind, PretrainSettings | PretrainTsnSettings):
+            yield from _input(key, kind, values, plan)
+
+
+def _named(name: str, plan: Plan) -> Iterator[KineflowError]:
+    """Published weights that a run here will have to download, or whose file is another."""
+    from kineflow.models.named_weights import local_weights, weights_file
+    from kineflow.models.weights_table import weights_named
+
+    row = weights_named(name)
+    if plan.where == "cluster":
+        return
+    try:
+        is_here = local_weights(row) is not None
+        if row.package:
+            weights_file(row)
+    except KineflowError as error:
+        yield error
+        return
+    if not is_here:
+        plan.note(f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}")
+
+
+def _of_a_hash(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:
+    """A hash that is none, or a file of other bytes; that it is missing is told with all missing files."""
+    from kineflow.models.weights import fetch_weights
+
+    checkpoint, sha256 = values["checkpoint"], values["sha256"]
+    path = plan.project / checkpoint
+    if len(set(sha256)) == 1:
+        yield KineflowError(
+            f"a placeholder, {sha256[:8]}…, and no hash",
+            where=f"{key}.sha256",
+            remedy=f"put the hash of your file there, which `sha256sum {Path(checkpoint).name}` prints",
+        )
+    elif "://" not in checkpoint and path.exists():
+        try:
+            fetch_weights(str(path), sha256=sha256)
+        except KineflowError as error:
+            yield error
+
+
+def _input(key: str, kind: type[Params], values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:
+    """Frames that are normalised otherwise than the weights take them, or nobody knows how."""
+    from kineflow.models.normalisation import mismatch
+    from kineflow.models.published import input_of
+    from kineflow.models.weights_table import is_named
+
+    settings = kind.model_validate(values)
+    assert isinstance(settings, PretrainSettings | PretrainTsnSettings)
+    checkpoint = settings.checkpoint
+    is_local = "://" not in checkpoint and not is_named(checkpoint)
+    if is_local and not (plan.project / checkpoint).exists() and not Path(checkpoint).suffix:
+        return  # a model's folder, whose card says it
+    try:
+        known = input_of(str(plan.project / checkpoint) if is_local else checkpoint, settings.sha256)
+        chosen = settings.rgb_input(known)
+    except KineflowError as error:
+        yield KineflowError(error.problem, where=key, remedy=error.remedy)
+        return
+    if differs := mismatch(chosen, known):
+        plan.note(f"{key}: {differs}")
