@@ -46,16 +46,17 @@ def extract_flow(
         KineflowError: There is no usable clip, not one could be extracted, a device is not there, or the solver cannot
             run on it. Single clips that fail are rows of the index with a status.
     """
-    from kineflow.flow.extraction.shards import Shard
+    from kineflow.flow.extraction.shards import clips_of, described
     from kineflow.sets.clip_set import ClipSet
+    from kineflow.spec.shard import Shard
 
     part = Shard.parse(shard)
-    clip_set = ClipSet.load(clips)
+    clip_set = ClipSet.load(clips, may_be_shard=True)
     usable = clip_set.usable()
-    if not usable:
+    if not usable and not clip_set.shard:
         raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
     wanted = [clip for clip in usable if clip.split in params.splits]
-    chosen, shard_facts = part.of(wanted), part.described(wanted)
+    chosen, shard_facts = clips_of(part, wanted), described(part, wanted)
     if params.existing:
         return _index_existing(chosen, params, shard_facts, tracker=tracker, flow=flow)
     return _compute(clip_set, chosen, params, shard_facts, tracker=tracker, flow=flow)

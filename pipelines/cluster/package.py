@@ -2,7 +2,7 @@
 
 ::
 
-    fetch_data ─ [the recipe; its flow in shards, where that is asked for] ─ close_run (whatever happens)
+    fetch_data ─ [the recipe; its clips and flow in shards, where that is asked for] ─ close_run (whatever happens)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,9 @@ from pipelines.dag.graph import Graph, graph_of
 from pipelines.dag.package import set_defaults, stamp
 from pipelines.dag.recipes import load_pipeline
 from pipelines.dag.step_digest import step_digests
+
+_MOST_BYTES = 2**18  # of all annotations of a Kubernetes object
+_LOG = logging.getLogger(__name__)
 
 
 def compile_for_cluster(
@@ -63,7 +67,15 @@ def compile_for_cluster(
     spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
     set_defaults(spec, placed)
     stamp(spec, cluster.image, step_digests(graph, params, current_project()))
-    return yaml.safe_dump_all([spec, MessageToDict(traced.platform_spec)], sort_keys=True)
+    text: str = yaml.safe_dump_all([spec, MessageToDict(traced.platform_spec)], sort_keys=True)
+    if (size := len(text.encode())) > _MOST_BYTES:
+        _LOG.warning(
+            "the package has %d kB; Kubeflow Pipelines keeps it in annotations, which hold %d kB together "
+            "(kubeflow/pipelines#10968): with fewer cluster.ingest_shards and cluster.flow_shards it is smaller",
+            size // 1000,
+            _MOST_BYTES // 1000,
+        )
+    return text
 
 
 def _trace(
@@ -91,7 +103,7 @@ def _trace(
     def whole(*sections: Any) -> None:
         with dsl.ExitHandler(close_run(params={}), name="recipe"):
             fetched = fetch_data(params=_fetching(cluster, data)) if data else None
-            with fanned_out(FanOut(cluster.flow_shards, cluster.flow_shards_at_once)):
+            with fanned_out(_fan_outs(cluster)):
                 recipe.pipeline_func(*sections)
         for task in Pipeline.get_default_pipeline().tasks.values():
             name, step = _shown_as(task), str(task.component_spec.name).replace("-", "_")
@@ -115,6 +127,13 @@ def _trace(
     )
     described = recipe.pipeline_spec.pipeline_info.description
     return dsl.pipeline(name=graph.recipe, description=described, pipeline_config=limits)(whole)
+
+
+def _fan_outs(cluster: ClusterParams) -> dict[str, FanOut]:
+    return {
+        "ingest": FanOut(cluster.ingest_shards, cluster.ingest_shards_at_once),
+        "extract_flow": FanOut(cluster.flow_shards, cluster.flow_shards_at_once),
+    }
 
 
 def _shown_as(task: Any) -> str:
