@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,23 +113,28 @@ def _compute(
 def _index_existing(
     chosen: list[Clip], params: FlowSettings, shard: dict[str, object], *, tracker: Tracker, flow: Path
 ) -> MeasuredResult:
+    from kineflow.data.stored_flow import join_stored_flow
     from kineflow.flow.jpeg_layout import index_jpeg_flow
-    from kineflow.sets.flow_set import FlowSet
+    from kineflow.sets.flow_set import FLOW_FILES, FlowSet
+    from kineflow.sets.stored import holds_sets
     from kineflow.storage.files import atomic_folder
 
-    root = Path(params.existing).resolve()
     tracker.set_tags({"flow": "existing"})
-    entries = index_jpeg_flow(root, chosen)
-    good, failed = _judged(entries.values(), shard)
-    with atomic_folder(flow) as partial:
+    if holds_sets(params.existing, FLOW_FILES):
+        found = join_stored_flow(params.existing, chosen)
+    else:
+        root = Path(params.existing).resolve()
         method = {"algorithm": "unknown", "layout": "jpeg"}
-        FlowSet(params.bound_px, entries, str(root), {**method, **shard}).save(partial)
+        found = FlowSet(params.bound_px, index_jpeg_flow(root, chosen), str(root), method)
+    good, failed = _judged(found.entries.values(), shard)
+    with atomic_folder(flow) as partial:
+        replace(found, params={**found.params, **shard}).save(partial)
     pairs = sum(entry.fields for entry in good)
     speeds, said = _speeds(flow)
     return StepResult(
         metrics={**speeds, "clips": len(good), "failed": len(failed), "pairs": pairs},
-        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in {root}"
-        f"{said}",
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in "
+        f"{params.existing}{said}",
     )
 
 

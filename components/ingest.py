@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from components.frontend.command import command
 from components.frontend.contract import DatasetOutput, MeasuredResult, StepResult
-from kineflow.data.ingest_settings import IngestSettings
+from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
+from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
+
+if TYPE_CHECKING:
+    from kineflow.spec.shard import Shard
 
 
 def ingest(
@@ -46,6 +53,8 @@ def ingest(
     from kineflow.video.store import StoredForm
 
     part = Shard.parse(shard)
+    if params.layout == CLIP_SETS:
+        return _join(params, seed, part, tracker=tracker, clips=clips)
     listed = list_source(params)
     source, listing = listed.source, listed.listing
     tracker.set_tags({"source": source.root, "layout": params.layout})
@@ -74,6 +83,35 @@ def ingest(
         f"{stored_bytes / 1e6:.1f} MB"
         + ("" if part.is_all else f", shard {part} of {len(rows)} listed clips")
         + (f"; see {clips / REJECTED_FILE}" if figures["rejected"] else ""),
+        artifacts={REJECTED_FILE: clips / REJECTED_FILE},
+    )
+
+
+def _join(params: IngestSettings, seed: int, part: Shard, *, tracker: Tracker, clips: Path) -> MeasuredResult:
+    """Clip sets that there are already, as one."""
+    import dataclasses
+
+    from kineflow.data.ingested import REJECTED_FILE, figures_of, hold_out_clips, require_usable, save_ingested
+    from kineflow.data.stored_clips import join_stored_clips
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.files import atomic_folder
+
+    if not part.is_all:
+        raise KineflowError(
+            f"shard {part} of clip sets that are ingested already", where=params.source, remedy="join them in one task"
+        )
+    tracker.set_tags({"source": params.source, "layout": params.layout})
+    joined = join_stored_clips(params.source)
+    held_out = hold_out_clips(joined.clips, val_share=params.val_share, seed=seed)
+    clip_set = dataclasses.replace(joined, clips=held_out)
+    with translate_full_disk(clips.parent), atomic_folder(clips) as partial:
+        save_ingested(clip_set, partial)
+    require_usable(clip_set, clips, source=params.source)
+    figures = figures_of(clip_set)
+    return StepResult(
+        metrics=figures,
+        summary=f"{figures['clips']} clips, {figures['rejected']} rejected, {figures['seconds']:.1f} s, of sets in "
+        f"{params.source}" + (f"; see {clips / REJECTED_FILE}" if figures["rejected"] else ""),
         artifacts={REJECTED_FILE: clips / REJECTED_FILE},
     )
 

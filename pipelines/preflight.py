@@ -203,11 +203,11 @@ def _groups_for_folds(listed: Sequence[ListedClip], where: str, *, train_alone: 
 
 def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
     """The settings of an ingest with local videos that are there; what lies on S3 is not asked for."""
-    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
 
     settings = IngestSettings.model_validate(dict(values))
-    if "://" in settings.source or "://" in settings.annotations:
-        return
+    if "://" in settings.source or "://" in settings.annotations or settings.layout == CLIP_SETS:
+        return  # clip sets on the disk of a cluster or here are looked into by the step, in seconds
     source, annotations = plan.project / settings.source, plan.project / settings.annotations
     if source.is_dir() and annotations.exists():
         lists = str(annotations) if settings.annotations else ""
