@@ -13,7 +13,7 @@ from kineflow.data.layouts.rows import ListedClip
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.clip_shard import ClipShard
 from kineflow.sets.joined_media import JoinedMedia
-from kineflow.spec.shard import Shard, check_all_there
+from kineflow.spec.shard import Shard, check_all_there, deal
 from kineflow.storage.errors import KineflowError
 
 _DIGEST_DIGITS = 24
@@ -34,10 +34,19 @@ def rows_of_shard(
     """
     if shard.is_all:
         return list(rows)
-    videos = {clip.source for _, clip in rows}
-    # A byte more for each: those of unknown size are dealt out evenly too.
-    mine = set(shard.of(videos, work=lambda video: sizes.get(video, 0) + 1, name=lambda video: video))
+    mine = set(videos_of_shards((clip for _, clip in rows), sizes, shard.count)[shard.index])
     return [row for row in rows if row[1].source in mine]
+
+
+def videos_of_shards(clips: Iterable[ListedClip], sizes: Mapping[str, int], count: int) -> list[list[str]]:
+    """The videos of each of ``count`` shards; the arguments are those of :func:`rows_of_shard`."""
+    # A byte more for each: those of unknown size are dealt out evenly too.
+    return deal(
+        {clip.source for clip in clips},
+        count,
+        work=lambda video: sizes.get(video, 0) + 1,
+        name=lambda video: video,
+    )
 
 
 def described(

@@ -23,10 +23,10 @@ def join_stored_flow(place: str, clips: Iterable[Clip]) -> FlowSet:
         clips: That want flow; those of :func:`kineflow.data.stored_clips.join_stored_clips`.
 
     Returns:
-        An entry for each clip; one that no set has, or whose flow has another length, has a status that says so.
+        An entry for each clip; one whose flow has another length has a status that says so.
 
     Raises:
-        KineflowError: There is no set, or they were made in different ways.
+        KineflowError: There is no set, one is missing, or they were made in different ways.
     """
     with fetched_sets(place, FLOW_FILES) as folders:
         sets = {name: FlowSet.load(folder) for name, folder in folders.items()}
@@ -50,7 +50,13 @@ def join_stored_flow(place: str, clips: Iterable[Clip]) -> FlowSet:
         for name, flow in sets.items()
         for entry in flow.entries.values()
     }
-    entries = [_entry(clip, there.get(clip.clip_id)) for clip in wanted]
+    if missing := [clip.clip_id for clip in wanted if clip.clip_id not in there]:
+        raise KineflowError(
+            f"{len(missing)} clips are in none of the {len(sets)} flow sets, the first of them {missing[0]!r}",
+            where=place,
+            remedy="make the flow set that is missing, from these clips and with all of their splits",
+        )
+    entries = [_entry(clip, there[clip.clip_id]) for clip in wanted]
     return FlowSet(one.bound_px, {entry.clip_id: entry for entry in entries}, media.root, one.params)
 
 
@@ -64,11 +70,8 @@ def _method(flow: FlowSet) -> dict[str, Any]:
     return {**flow.params, "bound_px": flow.bound_px}
 
 
-def _entry(clip: Clip, entry: FlowEntry | None) -> FlowEntry:
-    if entry is None:
-        reason = "no flow set has flow of this clip"
-    elif entry.status is Status.OK and entry.fields != clip.frames - 1:
-        reason = f"{entry.fields} flow frames of a clip of {clip.frames} frames: flow of another clip of this name"
-    else:
+def _entry(clip: Clip, entry: FlowEntry) -> FlowEntry:
+    if entry.status is not Status.OK or entry.fields == clip.frames - 1:
         return dataclasses.replace(entry, clip_id=clip.clip_id)
+    reason = f"{entry.fields} flow frames of a clip of {clip.frames} frames: flow of another clip of this name"
     return FlowEntry(clip.clip_id, "", 0, clip.width, clip.height, Status.UNREADABLE, reason)

@@ -48,25 +48,30 @@ class Shard:
         return self.count == 1
 
     def of(self, items: Iterable[T], *, work: Callable[[T], int], name: Callable[[T], str]) -> list[T]:
-        """Its items: each belongs to one shard, whatever order they come in, and shards have like work to do.
+        """Its items, see :func:`deal`."""
+        return deal(items, self.count, work=work, name=name)[self.index]
 
-        The item with the most work left goes to the shard with the least; so no two shards differ by more than the
-        largest item.
 
-        Args:
-            items: All there are.
-            work: Of an item, 0 or more.
-            name: Of an item, unique: it decides between equal ones.
-        """
-        most_first = sorted(items, key=lambda item: (-work(item), name(item)))
-        least_loaded = [(0, index) for index in range(self.count)]
-        mine = []
-        for item in most_first:
-            load, index = least_loaded[0]
-            heapq.heapreplace(least_loaded, (load + work(item), index))
-            if index == self.index:
-                mine.append(item)
-        return mine
+def deal(items: Iterable[T], count: int, *, work: Callable[[T], int], name: Callable[[T], str]) -> list[list[T]]:
+    """The items of each shard: one has each, whatever order they come in, and all have like work to do.
+
+    The item with the most work left goes to the shard with the least; so no two shards differ by more than the
+    largest item.
+
+    Args:
+        items: All there are.
+        count: Of shards.
+        work: Of an item, 0 or more.
+        name: Of an item, unique: it decides between equal ones.
+    """
+    most_first = sorted(items, key=lambda item: (-work(item), name(item)))
+    least_loaded = [(0, index) for index in range(count)]
+    dealt: list[list[T]] = [[] for _ in range(count)]
+    for item in most_first:
+        load, index = least_loaded[0]
+        heapq.heapreplace(least_loaded, (load + work(item), index))
+        dealt[index].append(item)
+    return dealt
 
 
 def check_all_there(shards: Mapping[Path, Shard]) -> None:

@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -55,15 +55,45 @@ def compile_for_cluster(
         KineflowError: No such recipe; no image is named; resources are given to a step that there is not; or a
             parameter names a place that the cluster does not have.
     """
+    graph = graph_of(recipe, params)
+    cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
+    traced = load_pipeline(recipe, params)
+    described = traced.pipeline_spec.pipeline_info.description
+    return compile_around(traced.pipeline_func, graph, params, cluster, described=described, data=data, caching=caching)
+
+
+def compile_around(
+    stages: Callable[..., None],
+    graph: Graph,
+    params: Mapping[str, Any],
+    cluster: ClusterParams,
+    *,
+    described: str,
+    data: DataVersion | None,
+    caching: bool,
+) -> str:
+    """The package of any stages of a recipe, with what a cluster needs around them, as YAML of two documents.
+
+    Args:
+        stages: Makes the tasks, when KFP traces it; its signature has the pipeline's parameters.
+        graph: Of the recipe's tasks among them.
+        params: As for :func:`compile_for_cluster`.
+        cluster: Likewise.
+        described: What the pipeline does, for people.
+        data: As for :func:`compile_for_cluster`.
+        caching: Likewise.
+
+    Raises:
+        KineflowError: No image is named, or a parameter names a place that the cluster does not have.
+    """
     from google.protobuf.json_format import MessageToDict
 
     if not cluster.image:
         raise KineflowError(
             "no image is named", where="cluster.image", remedy="build and push one, and name it by its digest"
         )
-    graph = graph_of(recipe, params)
     placed = place_data(graph, params, cluster, data)
-    traced = _trace(graph, placed, cluster, data, recorded=params, caching=caching)
+    traced = _trace(stages, graph, placed, cluster, data, described=described, recorded=params, caching=caching)
     spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
     set_defaults(spec, placed)
     stamp(spec, cluster.image, step_digests(graph, params, current_project()))
@@ -79,32 +109,32 @@ def compile_for_cluster(
 
 
 def _trace(
+    stages: Callable[..., None],
     graph: Graph,
     params: Mapping[str, Any],
     cluster: ClusterParams,
     data: DataVersion | None,
     *,
+    described: str,
     recorded: Mapping[str, Any],
     caching: bool,
 ) -> Any:
-    """The recipe as KFP traces it, with resources on every task, and parameters for the run's record."""
+    """The stages as KFP traces them, with resources on every task, and parameters for the run's record."""
     _check_installed()
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
     from components.frontend.kfp_components import close_run, fetch_data
 
-    recipe = load_pipeline(graph.recipe, params)
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
     of_the_whole = {PARAMS: json.dumps(recorded, sort_keys=True)}
     known = {task.name: task for task in graph.tasks}
-    cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
 
     def whole(*sections: Any) -> None:
         with dsl.ExitHandler(close_run(params={}), name="recipe"):
             fetched = fetch_data(params=_fetching(cluster, data)) if data else None
             with fanned_out(_fan_outs(cluster)):
-                recipe.pipeline_func(*sections)
+                stages(*sections)
         for task in Pipeline.get_default_pipeline().tasks.values():
             name, step = _shown_as(task), str(task.component_spec.name).replace("-", "_")
             in_recipe = known.get(name)
@@ -121,11 +151,10 @@ def _trace(
             )
 
     # KFP reads the pipeline's parameters from the signature.
-    whole.__signature__ = inspect.signature(recipe.pipeline_func)  # type: ignore[attr-defined]
+    whole.__signature__ = inspect.signature(stages)  # type: ignore[attr-defined]
     limits = dsl.PipelineConfig(
         active_deadline_seconds=cluster.deadline_sec, ttl_seconds_after_finished=cluster.keep_finished_sec
     )
-    described = recipe.pipeline_spec.pipeline_info.description
     return dsl.pipeline(name=graph.recipe, description=described, pipeline_config=limits)(whole)
 
 

@@ -51,16 +51,16 @@ def ingest(*, params: Any, seed: Any) -> Any:
     return _in_shards("ingest", ingest_task, merge_clips, "clips", {"params": params, "seed": seed})
 
 
-def extract_flow(*, clips: Any, params: Any, after: Any) -> Any:
+def extract_flow(*, clips: Any, params: Any, after: Any = None) -> Any:
     """The task that gives the flow set of a clip set, as its output ``flow``.
 
     Args:
         clips: Clip set, an output of another task.
         params: Section of the parameter file.
-        after: Task that must have succeeded before any flow is computed.
+        after: Task that must have succeeded before any flow is computed; None for no other than that of ``clips``.
     """
     given = {"clips": clips, "params": params}
-    return _in_shards("extract_flow", extract_flow_task, merge_flow, "flow", given, after)
+    return _in_shards("extract_flow", extract_flow_task, merge_flow, "flow", given, *([after] if after else []))
 
 
 def _in_shards(

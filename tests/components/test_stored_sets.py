@@ -107,6 +107,10 @@ def test_what_does_not_belong_together_is_refused(source: Path, tmp_path: Path) 
     with pytest.raises(KineflowError, match="no clip set here"):
         join(tmp_path / "joined", str(tmp_path / "nowhere"))
     run_part(tmp_path / "1", place, media, source, "1/2")
+    (tmp_path / "sets" / "flow" / "part-1-of-2").rename(tmp_path / "aside")
+    with pytest.raises(KineflowError, match="clips are in none of the 1 flow sets"):
+        join(tmp_path / "joined", place)
+    (tmp_path / "aside").rename(tmp_path / "sets" / "flow" / "part-1-of-2")
     changed = tmp_path / "sets" / "flow" / "part-1-of-2"
     flow = FlowSet.load(changed)
     dataclasses.replace(flow, bound_px=5.0).save(changed)
