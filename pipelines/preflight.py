@@ -74,7 +74,11 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
     faults: list[KineflowError] = []
-    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+    looks = (
+        _look_at_names, _look_at_inputs, _look_at_weights, _look_at_sets, _look_at_clips, _look_at_gate,
+        _look_at_records,
+    )  # fmt: skip
+    for look in looks:
         try:
             faults += look(plan, runs_here)
         except KineflowError as error:
@@ -164,6 +168,25 @@ def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[Kineflow
         plan.notices.append(notice)
 
 
+def _look_at_sets(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """Places for clip sets of other runs that hold none; those on S3 are asked by the step."""
+    from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
+    from kineflow.sets.clip_set import CLIP_FILES
+    from kineflow.sets.stored import holds_sets
+
+    for _, key, _ in plan.sections(IngestSettings):
+        source = plan.values[key]["source"]
+        if plan.values[key]["layout"] != CLIP_SETS or "://" in source:
+            continue
+        place = plan.project / source
+        if place.is_dir() and not holds_sets(str(place), CLIP_FILES):
+            yield KineflowError(
+                f"no folder in it is a clip set, with {CLIP_FILES.described}",
+                where=f"{key}.source {source!r}",
+                remedy=f"name the folder that holds clip sets of other runs, or another {key}.layout for videos",
+            )
+
+
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
     """What the lists name, and what steps will ask for of it."""
     from kineflow.data.ingest_settings import IngestSettings
@@ -207,7 +230,7 @@ def _ingestions(values: Mapping[str, Any], plan: _Plan) -> Iterator[Any]:
 
     settings = IngestSettings.model_validate(dict(values))
     if "://" in settings.source or "://" in settings.annotations or settings.layout == CLIP_SETS:
-        return  # clip sets on the disk of a cluster or here are looked into by the step, in seconds
+        return
     source, annotations = plan.project / settings.source, plan.project / settings.annotations
     if source.is_dir() and annotations.exists():
         lists = str(annotations) if settings.annotations else ""

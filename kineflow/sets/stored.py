@@ -5,6 +5,7 @@ What lies there is the index of each set; media stay where they are. A set that 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from kineflow.storage.media import check_root, is_remote
 from kineflow.storage.progress import track
 from kineflow.storage.upload import upload_folder
 
+_NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)
 _MOST_BYTES = 2**34  # of one file: the index of a hundred million clips
 
 
@@ -31,14 +33,20 @@ def store_set(folder: Path, place: str, name: str) -> str:
     Args:
         folder: Of the set; a clip set may be a shard.
         place: Folder, or ``s3://`` prefix.
-        name: Of the set there.
+        name: Of the set there: letters, digits, ``_``, ``-`` and ``.``.
 
     Returns:
         Where it lies.
 
     Raises:
-        KineflowError: It is no set, or keeps its media itself; or the place cannot be written to.
+        KineflowError: It is no set, or keeps its media itself; the name is none; or the place cannot be written to.
     """
+    if not _NAME.fullmatch(name):
+        raise KineflowError(
+            f"{name!r} is no name of a set",
+            where=place,
+            remedy="use letters, digits, _, - and ., no . at the beginning",
+        )
     kept: ClipSet | FlowSet = (
         ClipSet.load(folder, may_be_shard=True) if (folder / CLIP_FILES.described).is_file() else FlowSet.load(folder)
     )

@@ -123,4 +123,6 @@ def test_a_set_that_keeps_its_media_is_not_stored_without_them(source: Path, tmp
     params = StoreSetSettings(place=str(tmp_path / "sets"))
     with pytest.raises(KineflowError, match="would not come along"):
         store_set(made=tmp_path / "clips", params=params, part="0/2", stored=tmp_path / "stored")
+    with pytest.raises(KineflowError, match="no name of a set"):
+        store_set(made=tmp_path / "clips", params=params, name="../mine", stored=tmp_path / "stored")
     assert not (tmp_path / "sets").exists()
