@@ -59,7 +59,7 @@ def extract_flow(
     wanted = [clip for clip in usable if clip.split in params.splits]
     chosen, shard_facts = clips_of(part, wanted), described(part, wanted)
     if params.existing:
-        return _index_existing(chosen, params, shard_facts, tracker=tracker, flow=flow)
+        return _index_existing(clip_set, chosen, params, shard_facts, tracker=tracker, flow=flow)
     return _compute(clip_set, chosen, params, shard_facts, tracker=tracker, flow=flow)
 
 
@@ -85,7 +85,7 @@ def _compute(
 
     with translate_full_disk(flow.parent), open_media(params.media_root, flow) as media:
         extracted = extract_set(clip_set, chosen, media.store, settings)
-        good, failed = _judged(extracted.entries, shard)
+        good, failed = _judged(extracted.entries, is_part=bool(shard or clip_set.shard))
         paths = [entry.path for entry in good]
         stored_bytes = media.bytes_of(paths)
         with atomic_folder(flow) as partial:
@@ -111,7 +111,13 @@ def _compute(
 
 
 def _index_existing(
-    chosen: list[Clip], params: FlowSettings, shard: dict[str, object], *, tracker: Tracker, flow: Path
+    clip_set: ClipSet,
+    chosen: list[Clip],
+    params: FlowSettings,
+    shard: dict[str, object],
+    *,
+    tracker: Tracker,
+    flow: Path,
 ) -> MeasuredResult:
     from kineflow.data.stored_flow import join_stored_flow
     from kineflow.flow.jpeg_layout import index_jpeg_flow
@@ -126,7 +132,7 @@ def _index_existing(
         root = Path(params.existing).resolve()
         method = {"algorithm": "unknown", "layout": "jpeg"}
         found = FlowSet(params.bound_px, index_jpeg_flow(root, chosen), str(root), method)
-    good, failed = _judged(found.entries.values(), shard)
+    good, failed = _judged(found.entries.values(), is_part=bool(shard or clip_set.shard))
     with atomic_folder(flow) as partial:
         replace(found, params={**found.params, **shard}).save(partial)
     pairs = sum(entry.fields for entry in good)
@@ -147,14 +153,14 @@ def _speeds(flow: Path) -> tuple[dict[str, float], str]:
     return (found.metrics, f"; {found}") if found else ({}, "")
 
 
-def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[list[FlowEntry], list[FlowEntry]]:
-    """Good and failed entries; a set without a good one is an error, a shard without one is not: others have them."""
+def _judged(entries: Iterable[FlowEntry], *, is_part: bool) -> tuple[list[FlowEntry], list[FlowEntry]]:
+    """Good and failed entries; a set without a good one is an error, a part without one is not: others have them."""
     from kineflow.spec.status import Status
 
     listed = list(entries)
     good = [entry for entry in listed if entry.status is Status.OK]
     failed = [entry for entry in listed if entry.status is not Status.OK]
-    if listed and not good and not shard:
+    if listed and not good and not is_part:
         listed_entries = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
         more = len(failed) - len(listed_entries)
         raise KineflowError(

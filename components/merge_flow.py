@@ -18,7 +18,7 @@ def merge_flow(*, shards: Annotated[list[DatasetInput], Between(2, 16)], flow: D
             into it, or copied to another disk.
 
     Raises:
-        KineflowError: Shards are missing, twice there, or do not belong together; or no clip of any has flow.
+        KineflowError: Shards are missing, twice there, or do not belong together; or none of their clips has flow.
     """
     import dataclasses
 
@@ -31,7 +31,7 @@ def merge_flow(*, shards: Annotated[list[DatasetInput], Between(2, 16)], flow: D
 
     merged = merge_shards(shards)
     good = [entry for entry in merged.entries.values() if entry.status is Status.OK]
-    if not good:
+    if merged.entries and not good:
         raise KineflowError(
             "no clip has flow", where=shards[0].parent, remedy="see in the shards' indices why each has failed"
         )

@@ -79,3 +79,11 @@ def test_no_good_clip_in_any_shard(tmp_path: Path) -> None:
         FlowSet(20.0, entries, str(tmp_path), described(shard, CLIPS)).save(tmp_path / "shards" / f"{index}")
     with pytest.raises(KineflowError, match="no clip has flow"):
         merge_flow(shards=[tmp_path / "shards" / name for name in ("0", "1")], flow=tmp_path / "flow")
+
+
+def test_shards_of_a_part_without_clips_are_an_empty_set(tmp_path: Path) -> None:
+    """As of a part of a source whose videos are all broken: the other parts have clips."""
+    for index in range(2):
+        FlowSet(20.0, {}, str(tmp_path), described(Shard(index, 2), [])).save(tmp_path / "shards" / f"{index}")
+    merge_flow(shards=[tmp_path / "shards" / name for name in ("0", "1")], flow=tmp_path / "flow")
+    assert FlowSet.load(tmp_path / "flow").entries == {}
