@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kineflow.data.stored_clips import stored_id
@@ -29,7 +29,10 @@ def join_stored_flow(place: str, clips: Iterable[Clip]) -> FlowSet:
         KineflowError: There is no set, one is missing, or they were made in different ways.
     """
     with fetched_sets(place, FLOW_FILES) as folders:
-        sets = {name: FlowSet.load(folder) for name, folder in folders.items()}
+        return _joined({name: FlowSet.load(folder) for name, folder in folders.items()}, place, clips)
+
+
+def _joined(sets: Mapping[str, FlowSet], place: str, clips: Iterable[Clip]) -> FlowSet:
     (first, one), *others = sets.items()
     for name, other in others:
         made, here = _method(one), _method(other)

@@ -64,7 +64,7 @@ def test_the_set_is_that_of_an_ingest_of_the_whole(source: Path, tmp_path: Path,
     result = merge_clips(shards=shards, clips=tmp_path / "merged")
     whole, merged = ClipSet.load(tmp_path / "whole"), ClipSet.load(tmp_path / "merged")
     assert [clip.clip_id for clip in whole.usable(*{c.split for c in whole.clips if c.split == "val"})]  # some are held
-    assert (merged.clips, merged.classes, merged.shard) == (whole.clips, whole.classes, None)
+    assert (list(merged.clips), merged.classes, merged.shard) == (list(whole.clips), whole.classes, None)
     assert (tmp_path / "merged" / "rejected.csv").read_bytes() == (tmp_path / "whole" / "rejected.csv").read_bytes()
     assert result.metrics["rejected"] == 2
     shutil.rmtree(tmp_path / "shards")
