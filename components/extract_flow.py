@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,18 +47,19 @@ def extract_flow(
         KineflowError: There is no usable clip, not one could be extracted, a device is not there, or the solver cannot
             run on it. Single clips that fail are rows of the index with a status.
     """
-    from kineflow.flow.extraction.shards import Shard
+    from kineflow.flow.extraction.shards import clips_of, described
     from kineflow.sets.clip_set import ClipSet
+    from kineflow.spec.shard import Shard
 
     part = Shard.parse(shard)
-    clip_set = ClipSet.load(clips)
+    clip_set = ClipSet.load(clips, may_be_shard=True)
     usable = clip_set.usable()
-    if not usable:
+    if not usable and not clip_set.shard:
         raise KineflowError("no usable clip", where=clips, remedy="see in its manifest why each clip was rejected")
     wanted = [clip for clip in usable if clip.split in params.splits]
-    chosen, shard_facts = part.of(wanted), part.described(wanted)
+    chosen, shard_facts = clips_of(part, wanted), described(part, wanted)
     if params.existing:
-        return _index_existing(chosen, params, shard_facts, tracker=tracker, flow=flow)
+        return _index_existing(clip_set, chosen, params, shard_facts, tracker=tracker, flow=flow)
     return _compute(clip_set, chosen, params, shard_facts, tracker=tracker, flow=flow)
 
 
@@ -83,7 +85,7 @@ def _compute(
 
     with translate_full_disk(flow.parent), open_media(params.media_root, flow) as media:
         extracted = extract_set(clip_set, chosen, media.store, settings)
-        good, failed = _judged(extracted.entries, shard)
+        good, failed = _judged(extracted.entries, is_part=bool(shard or clip_set.shard))
         paths = [entry.path for entry in good]
         stored_bytes = media.bytes_of(paths)
         with atomic_folder(flow) as partial:
@@ -109,25 +111,36 @@ def _compute(
 
 
 def _index_existing(
-    chosen: list[Clip], params: FlowSettings, shard: dict[str, object], *, tracker: Tracker, flow: Path
+    clip_set: ClipSet,
+    chosen: list[Clip],
+    params: FlowSettings,
+    shard: dict[str, object],
+    *,
+    tracker: Tracker,
+    flow: Path,
 ) -> MeasuredResult:
+    from kineflow.data.stored_flow import join_stored_flow
     from kineflow.flow.jpeg_layout import index_jpeg_flow
-    from kineflow.sets.flow_set import FlowSet
+    from kineflow.sets.flow_set import FLOW_FILES, FlowSet
+    from kineflow.sets.stored import holds_sets
     from kineflow.storage.files import atomic_folder
 
-    root = Path(params.existing).resolve()
     tracker.set_tags({"flow": "existing"})
-    entries = index_jpeg_flow(root, chosen)
-    good, failed = _judged(entries.values(), shard)
-    with atomic_folder(flow) as partial:
+    if holds_sets(params.existing, FLOW_FILES):
+        found = join_stored_flow(params.existing, chosen)
+    else:
+        root = Path(params.existing).resolve()
         method = {"algorithm": "unknown", "layout": "jpeg"}
-        FlowSet(params.bound_px, entries, str(root), {**method, **shard}).save(partial)
+        found = FlowSet(params.bound_px, index_jpeg_flow(root, chosen), str(root), method)
+    good, failed = _judged(found.entries.values(), is_part=bool(shard or clip_set.shard))
+    with atomic_folder(flow) as partial:
+        replace(found, params={**found.params, **shard}).save(partial)
     pairs = sum(entry.fields for entry in good)
     speeds, said = _speeds(flow)
     return StepResult(
         metrics={**speeds, "clips": len(good), "failed": len(failed), "pairs": pairs},
-        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in {root}"
-        f"{said}",
+        summary=f"{len(good)} clips, {len(failed)} failed, {pairs} flow frames that were there already, in "
+        f"{params.existing}{said}",
     )
 
 
@@ -140,14 +153,14 @@ def _speeds(flow: Path) -> tuple[dict[str, float], str]:
     return (found.metrics, f"; {found}") if found else ({}, "")
 
 
-def _judged(entries: Iterable[FlowEntry], shard: dict[str, object]) -> tuple[list[FlowEntry], list[FlowEntry]]:
-    """Good and failed entries; a set without a good one is an error, a shard without one is not: others have them."""
+def _judged(entries: Iterable[FlowEntry], *, is_part: bool) -> tuple[list[FlowEntry], list[FlowEntry]]:
+    """Good and failed entries; a set without a good one is an error, a part without one is not: others have them."""
     from kineflow.spec.status import Status
 
     listed = list(entries)
     good = [entry for entry in listed if entry.status is Status.OK]
     failed = [entry for entry in listed if entry.status is not Status.OK]
-    if listed and not good and not shard:
+    if listed and not good and not is_part:
         listed_entries = [f"  {entry.clip_id}: {entry.reason}" for entry in failed[:_FAILED_SHOWN]]
         more = len(failed) - len(listed_entries)
         raise KineflowError(

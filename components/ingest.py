@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.frontend.command import command
 from components.frontend.contract import DatasetOutput, MeasuredResult, StepResult
-from kineflow.data.ingest_settings import IngestSettings
-from kineflow.sets.clip_set import Clip, ClipSet
-from kineflow.spec.status import Status
-from kineflow.storage.disk import translate_full_disk
+from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import atomic_file, atomic_folder
-from kineflow.storage.spreadsheet import harmless
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
-REJECTED_FILE = "rejected.csv"
-_REJECTED_SHOWN = 10
+if TYPE_CHECKING:
+    from kineflow.spec.shard import Shard
 
 
 def ingest(
     *,
     params: IngestSettings,
     seed: int = 0,
+    shard: str = "0/1",
     tracker: Tracker = NULL_TRACKER,
     clips: DatasetOutput,
 ) -> MeasuredResult:
-    """Index, check and store the videos of a source as a clip set.
+    """Index, check and store the videos of a source as a clip set, or those of one shard.
+
+    A shard is no clip set yet: the step merge_clips joins all shards of a source, and holds out val. It may be without
+    a usable clip. Work that was interrupted is kept, and found again by the next run, in whatever shard.
 
     Args:
         params: Where the videos are and how to store them.
         seed: Decides which groups are held out for validation, where the lists have no val split.
+        shard: Which part of the videos, counted from 0: 0/4 to 3/4 are four parts of about as many bytes.
         tracker: Told the source and the layout.
         clips: Folder to write: manifest and ``rejected.csv``; the videos lie where ``media_root`` says.
 
@@ -41,71 +40,80 @@ def ingest(
             videos are rows with a status, not errors, as long as another one is usable; where none is, the clip set
             says why, and the step fails.
     """
+    from kineflow.data.clip_ids import clip_ids
+    from kineflow.data.clip_shards import described, rows_of_shard
+    from kineflow.data.ingested import REJECTED_FILE, figures_of, hold_out_clips, require_usable, save_ingested
     from kineflow.data.ingestion import Ingestion, ingest_clips
-    from kineflow.data.layouts import hold_out
     from kineflow.data.listing import list_source
+    from kineflow.sets.clip_set import ClipSet
     from kineflow.sets.media import open_media
+    from kineflow.spec.shard import Shard
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.files import atomic_folder
     from kineflow.video.store import StoredForm
 
+    part = Shard.parse(shard)
+    if params.layout == CLIP_SETS:
+        return _join(params, seed, part, tracker=tracker, clips=clips)
     listed = list_source(params)
     source, listing = listed.source, listed.listing
     tracker.set_tags({"source": source.root, "layout": params.layout})
+    rows = list(zip(clip_ids(listing.clips), listing.clips, strict=True))
+    mine = rows_of_shard(part, rows, {} if part.is_all else source.sizes())
 
     form = StoredForm(params.short_side, params.gop, params.crf, params.fps)
     with translate_full_disk(clips.parent), open_media(params.media_root, clips) as media:
         ingestion = Ingestion(source, media.store, form, params.min_frames, params.max_frames)
-        ingested = hold_out(
-            ingest_clips(listing.clips, ingestion, workers=params.workers),
-            val_share=params.val_share,
-            seed=seed,
-            video_of=lambda clip: clip.video_sha256 or clip.sha256 if clip.status is Status.OK else clip.source,
-        )
-        usable = [clip for clip in ingested if clip.status is Status.OK]
-        rejected = [clip for clip in ingested if clip.status is not Status.OK]
+        ingested = tuple(ingest_clips(mine, ingestion, workers=params.workers))
+        if part.is_all:
+            ingested = hold_out_clips(ingested, val_share=params.val_share, seed=seed)
         with atomic_folder(clips) as partial:
-            paths = [clip.path for clip in usable]
+            paths = [clip.path for clip in ingested if clip.path]
             stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
-            ClipSet(listing.classes, ingested, media_root, params.fps).save(partial)
-            _write_rejected(rejected, partial / REJECTED_FILE)
-    if not usable:  # said when all reasons can be read
-        raise KineflowError(
-            _none_usable(rejected),
-            where=source.root,
-            remedy=f"do what the reasons ask for, see {clips / REJECTED_FILE}; "
-            "paths of a list are relative to ingestion.source",
-        )
+            whole = described(part, rows, params, seed)
+            clip_set = ClipSet(listing.classes, ingested, media_root, params.fps, whole)
+            save_ingested(clip_set, partial)
+    if part.is_all:
+        require_usable(clip_set, clips, source=source.root)
 
-    seconds = sum(clip.frames / clip.fps for clip in usable)
+    figures = figures_of(clip_set) | {"bytes": stored_bytes}
     return StepResult(
-        metrics={
-            "clips": len(usable),
-            "rejected": len(rejected),
-            "frames": sum(clip.frames for clip in usable),
-            "seconds": seconds,
-            "bytes": stored_bytes,
-        },
-        summary=f"{len(usable)} clips, {len(rejected)} rejected, {seconds:.1f} s, {stored_bytes / 1e6:.1f} MB"
-        + (f"; see {clips / REJECTED_FILE}" if rejected else ""),
+        metrics=figures,
+        summary=f"{figures['clips']} clips, {figures['rejected']} rejected, {figures['seconds']:.1f} s, "
+        f"{stored_bytes / 1e6:.1f} MB"
+        + ("" if part.is_all else f", shard {part} of {len(rows)} listed clips")
+        + (f"; see {clips / REJECTED_FILE}" if figures["rejected"] else ""),
         artifacts={REJECTED_FILE: clips / REJECTED_FILE},
     )
 
 
-def _none_usable(rejected: Sequence[Clip]) -> str:
-    from kineflow.data.names import printable
+def _join(params: IngestSettings, seed: int, part: Shard, *, tracker: Tracker, clips: Path) -> MeasuredResult:
+    """Clip sets that there are already, as one."""
+    import dataclasses
 
-    listed_clips = [f"  {printable(clip.source)}: {clip.reason}" for clip in rejected[:_REJECTED_SHOWN]]
-    more = len(rejected) - len(listed_clips)
-    return "\n".join(["no listed video is usable", *listed_clips, *([f"  … and {more} more"] if more else [])])
+    from kineflow.data.ingested import REJECTED_FILE, figures_of, hold_out_clips, require_usable, save_ingested
+    from kineflow.data.stored_clips import join_stored_clips
+    from kineflow.storage.disk import translate_full_disk
+    from kineflow.storage.files import atomic_folder
 
-
-def _write_rejected(rejected: Sequence[Clip], path: Path) -> None:
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["clip_id", "source", "split", "status", "reason"])
-        writer.writerows(
-            harmless([clip.clip_id, clip.source, clip.split.value, clip.status.value, clip.reason])
-            for clip in sorted(rejected, key=lambda clip: clip.clip_id)
+    if not part.is_all:
+        raise KineflowError(
+            f"shard {part} of clip sets that are ingested already", where=params.source, remedy="join them in one task"
         )
+    tracker.set_tags({"source": params.source, "layout": params.layout})
+    joined = join_stored_clips(params.source)
+    held_out = hold_out_clips(joined.clips, val_share=params.val_share, seed=seed)
+    clip_set = dataclasses.replace(joined, clips=held_out)
+    with translate_full_disk(clips.parent), atomic_folder(clips) as partial:
+        save_ingested(clip_set, partial)
+    require_usable(clip_set, clips, source=params.source)
+    figures = figures_of(clip_set)
+    return StepResult(
+        metrics=figures,
+        summary=f"{figures['clips']} clips, {figures['rejected']} rejected, {figures['seconds']:.1f} s, of sets in "
+        f"{params.source}" + (f"; see {clips / REJECTED_FILE}" if figures["rejected"] else ""),
+        artifacts={REJECTED_FILE: clips / REJECTED_FILE},
+    )
 
 
 if __name__ == "__main__":

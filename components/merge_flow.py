@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from components.frontend.command import command
 from components.frontend.contract import Between, DatasetInput, DatasetOutput, MeasuredResult, StepResult
 from kineflow.storage.errors import KineflowError
-
-if TYPE_CHECKING:
-    from kineflow.sets.flow_set import FlowEntry
 
 
 def merge_flow(*, shards: Annotated[list[DatasetInput], Between(2, 16)], flow: DatasetOutput) -> MeasuredResult:
@@ -23,39 +18,31 @@ def merge_flow(*, shards: Annotated[list[DatasetInput], Between(2, 16)], flow: D
             into it, or copied to another disk.
 
     Raises:
-        KineflowError: Shards are missing, twice there, or do not belong together; or no clip of any has flow.
+        KineflowError: Shards are missing, twice there, or do not belong together; or none of their clips has flow.
     """
     import dataclasses
 
     from kineflow.flow.extraction.shards import merge_shards
-    from kineflow.sets.media import OWN_MEDIA, put_in_place
+    from kineflow.sets.indexed import by_clip
+    from kineflow.sets.joined_media import settle_joined
     from kineflow.spec.status import Status
     from kineflow.storage.disk import translate_full_disk
     from kineflow.storage.files import atomic_folder
-    from kineflow.storage.media import is_remote
 
     merged = merge_shards(shards)
     good = [entry for entry in merged.entries.values() if entry.status is Status.OK]
-    if not good:
+    if merged.entries and not good:
         raise KineflowError(
             "no clip has flow", where=shards[0].parent, remedy="see in the shards' indices why each has failed"
         )
     with translate_full_disk(flow.parent), atomic_folder(flow) as partial:
-        if not is_remote(merged.media_root) and _lie_inside(good, Path(merged.media_root), shards):  # they may go
-            put_in_place((entry.path for entry in good), Path(merged.media_root), partial / OWN_MEDIA)
-            merged = dataclasses.replace(merged, media_root=str(partial / OWN_MEDIA))
-        merged.save(partial)
+        entries, media_root = settle_joined([*merged.entries.values()], merged.media_root, shards, partial)
+        dataclasses.replace(merged, entries=by_clip(entries), media_root=media_root).save(partial)
     pairs, failed = sum(entry.fields for entry in good), len(merged.entries) - len(good)
     return StepResult(
         metrics={"clips": len(good), "failed": failed, "pairs": pairs},
         summary=f"{len(good)} clips, {failed} failed, {pairs} pairs, of {len(shards)} shards",
     )
-
-
-def _lie_inside(entries: Sequence[FlowEntry], media_root: Path, folders: Sequence[Path]) -> bool:
-    """Whether all media lie in one of these folders."""
-    resolved = [folder.resolve() for folder in folders]
-    return all(any((media_root / entry.path).is_relative_to(folder) for folder in resolved) for entry in entries)
 
 
 if __name__ == "__main__":

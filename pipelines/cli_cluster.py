@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,19 @@ def submit(
             help="Run by the clock (UTC, as the server has it), in place of an older schedule.", metavar="CRON"
         ),
     ] = None,
+    parts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100_000,
+            help="Make clips and flow only, in so many parts of the source, each by a run of its own.",
+            show_default=False,
+        ),
+    ] = 0,
+    at_once: Annotated[int, typer.Option(min=1, max=10_000, help="Runs of parts under way at the same time.")] = 4,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --parts: say what would run, and send nothing.")
+    ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do every step again.")] = False,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take source that is not committed.")] = False,
     service_account: Annotated[str, typer.Option(help="Of the run's pods; by default the server's choice.")] = "",
@@ -75,12 +89,17 @@ def submit(
 
     A package that is there already is used again. With --watch, the exit code is 0 if the run succeeded, 1 if it
     failed, 3 if it was cancelled, and 4 if the server was out of sight for ten minutes.
+
+    With --parts, the runs of all parts are started, so many at once, and followed to their end; exit code 1 if one
+    failed. The same command again starts those that are missing or failed. A run that learns from all parts names their
+    places in its parameter file, as is said at the end.
     """
 
     def work() -> int:
+        from pipelines.cli_parts import check_parts, make_parts, say_plan
         from pipelines.dag.params import demo_params
         from pipelines.preflight import check_run
-        from pipelines.submission.checks import check_all
+        from pipelines.submission.checks import check_all, plan_parts
         from pipelines.submission.cron import six_fields
         from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
@@ -89,9 +108,14 @@ def submit(
             raise KineflowError(
                 "--watch and --schedule: a schedule starts no run to watch now", remedy="leave one of them out"
             )
+        check_parts(parts, dry_run=dry_run, of_one_run=watch or schedule is not None or bool(name))
         options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
         console = _console(as_json)
+        say = partial(_say, console)
         chosen, project = params or demo_params(recipe), current_project()
+        if dry_run:
+            _answer(as_json, say_plan(recipe, chosen, project, parts, at_once, say))
+            return 0
         package, server = check_all(
             recipe,
             chosen,
@@ -101,9 +125,14 @@ def submit(
             caching=not no_cache,
             allow_dirty=allow_dirty,
             look=lambda: check_run(recipe, chosen, project, where="cluster").notices,
+            parts=parts,
         )
         for notice in package.notices:
-            _say(console, f"note: {notice}")
+            say(f"note: {notice}")
+        if parts:
+            answer, code = make_parts(server, package, plan_parts(recipe, chosen, parts)[0], at_once, options, say)
+            _answer(as_json, answer)
+            return code
         done = submitted(server, package, options)
         _say(console, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
         _say(console, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")

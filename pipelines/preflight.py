@@ -68,6 +68,7 @@ def check_run(
         _look_at_inputs,
         _look_at_stores,
         look_at_weights,
+        _look_at_sets,
         _look_at_clips,
         _look_at_gate,
     ]
@@ -160,6 +161,25 @@ def _how_to_get(name: str, known: Path, *, on_volume: bool) -> str:
     return f"correct the path{demo}"
 
 
+def _look_at_sets(plan: Plan) -> Iterator[KineflowError]:
+    """Places for clip sets of other runs that hold none; those on S3 are asked by the step."""
+    from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
+    from kineflow.sets.clip_set import CLIP_FILES
+    from kineflow.sets.stored import holds_sets
+
+    for _, key, _ in plan.sections(IngestSettings):
+        source = plan.values[key]["source"]
+        if plan.values[key]["layout"] != CLIP_SETS or "://" in source:
+            continue
+        place = plan.project / source
+        if place.is_dir() and not holds_sets(str(place), CLIP_FILES):
+            yield KineflowError(
+                f"no folder in it is a clip set, with {CLIP_FILES.described}",
+                where=f"{key}.source {source!r}",
+                remedy=f"name the folder that holds clip sets of other runs, or another {key}.layout for videos",
+            )
+
+
 def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:
     """What the lists name, and what steps will ask for of it."""
     from kineflow.data.ingest_settings import IngestSettings
@@ -199,10 +219,10 @@ def _groups_for_folds(listed: Sequence[ListedClip], where: str, *, train_alone: 
 
 def _ingestions(values: Mapping[str, Any], plan: Plan) -> Iterator[Any]:
     """The settings of an ingest with local videos that are there; what lies on S3 is not asked for."""
-    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
 
     settings = IngestSettings.model_validate(dict(values))
-    if "://" in settings.source or "://" in settings.annotations:
+    if "://" in settings.source or "://" in settings.annotations or settings.layout == CLIP_SETS:
         return
     source, annotations = plan.project / settings.source, plan.project / settings.annotations
     if source.is_dir() and annotations.exists():

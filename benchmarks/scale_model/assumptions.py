@@ -21,7 +21,7 @@ class Assumptions:
         pod_start_s: KFP's driver pod, then the step's own: scheduling, an image that is on the node, the launcher.
         failures_an_hour: Of one pod: a node lost or taken back (about one in twenty hours).
         pods_at_once: GPUs at hand.
-        most_shards: What ``cluster.flow_shards`` takes at most; a shard has one GPU.
+        most_shards: What ``cluster.flow_shards`` and ``cluster.ingest_shards`` take at most; one of flow has one GPU.
         retries: ``cluster.steps.*.retries`` where nothing is said; a shard that fails more often fails the run.
         step_memory_bytes, train_memory_bytes: ``cluster.steps`` of params/d3d_ucf101.yaml: ``default`` and ``train``.
         volume_bytes: Of a shared volume.

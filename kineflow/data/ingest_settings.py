@@ -8,6 +8,9 @@ from kineflow.data.layouts.registry import check_layout
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES, MAX_FRAMES
 from kineflow.storage.config import LocalFolder, Params, RootFolder, faults_of_a_key
 
+CLIP_SETS = "clip_sets"
+"""The layout of a source whose clips are ingested already."""
+
 
 class LinkedFolder(Params):
     """A folder outside of the source that links in it may lead into."""
@@ -29,7 +32,8 @@ class IngestSettings(Params):
     layout: str = "csv"
     """How the videos are listed: ``csv``; ``folder`` (folders called as the classes, no list); ``ucf101``, ``hmdb51``,
     ``kinetics``, ``something`` (Something-Something v2); ``label_studio``, ``cvat`` (what these tools export); or a
-    layout of your own by its dotted path, ``my_package.my_layout``."""
+    layout of your own by its dotted path, ``my_package.my_layout``. ``clip_sets``: ``source`` holds clip sets of other
+    runs, a folder each, which are joined as they are."""
 
     annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
     """Folder with the lists, or one list (``.csv``, ``.json``, ``.xml``); empty: below ``source`` (``clips.csv`` for
@@ -77,6 +81,7 @@ class IngestSettings(Params):
     @field_validator("layout")
     @classmethod
     def _there_is_such_a_layout(cls, layout: str) -> str:
-        with faults_of_a_key():
-            check_layout(layout)
+        if layout != CLIP_SETS:
+            with faults_of_a_key():
+                check_layout(layout)
         return layout

@@ -20,7 +20,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kineflow.data.clip_ids import clip_ids
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.source import Source
 from kineflow.sets.clip_set import Clip
@@ -79,14 +78,14 @@ class Ingestion:
         return self._locks.setdefault(path, threading.Lock())
 
 
-def ingest_clips(clips: Sequence[ListedClip], ingestion: Ingestion, *, workers: int) -> list[Clip]:
-    """Ingest all listed clips, ``workers`` videos at a time.
+def ingest_clips(rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion, *, workers: int) -> list[Clip]:
+    """Ingest listed clips, ``workers`` videos at a time.
 
     Decoding and encoding run outside the interpreter's lock, so the workers are threads. When one fails, or the user
     interrupts, the others stop after the video they are at; what is finished stays in the store.
 
     Args:
-        clips: As listed.
+        rows: Each with its id, see :func:`kineflow.data.clip_ids.clip_ids`.
         ingestion: What to do with each.
         workers: How many videos at a time.
 
@@ -97,15 +96,14 @@ def ingest_clips(clips: Sequence[ListedClip], ingestion: Ingestion, *, workers: 
         KineflowError: A download or an upload failed repeatedly, or the disk is full. What is wrong with one video is
             the reason of its rows.
     """
-    ids = clip_ids(clips)
     by_video: dict[str, list[int]] = {}
-    for number, clip in enumerate(clips):
+    for number, (_, clip) in enumerate(rows):
         by_video.setdefault(clip.source, []).append(number)
 
     def ingest_video(name: str) -> list[tuple[int, Clip]]:
-        rows = [(ids[number], clips[number]) for number in by_video[name]]
-        reason = ": ".join(filter(None, (ingestion.source.trouble(name), rows[0][1].missing)))
-        ingested = _missing(rows, reason=reason) if reason else _ingest_video(name, rows, ingestion)
+        its = [rows[number] for number in by_video[name]]
+        reason = ": ".join(filter(None, (ingestion.source.trouble(name), its[0][1].missing)))
+        ingested = _missing(its, reason=reason) if reason else _ingest_video(name, its, ingestion)
         return list(zip(by_video[name], ingested, strict=True))
 
     clip_of: dict[int, Clip] = {}
@@ -117,7 +115,7 @@ def ingest_clips(clips: Sequence[ListedClip], ingestion: Ingestion, *, workers: 
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return [clip_of[number] for number in range(len(clips))]
+    return [clip_of[number] for number in range(len(rows))]
 
 
 def _ingest_video(name: str, rows: Sequence[tuple[str, ListedClip]], ingestion: Ingestion) -> list[Clip]:

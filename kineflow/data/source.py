@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -40,6 +40,9 @@ class Source(Protocol):
 
     def names(self) -> list[str]:
         """Sorted names of all files below the root; names that start with a dot are left out."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of each of these files, as far as they can be told without opening it."""
 
     def trouble(self, name: str) -> str:
         """Why a file cannot be taken, in a phrase; empty where it can be."""
@@ -136,6 +139,14 @@ class LocalSource:
     def _by_plain_name(self) -> dict[str, str]:
         return by_plain_name(self._names)
 
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of each of these files; a link that leads nowhere has none."""
+        sizes: dict[str, int] = {}
+        for name in self._names:
+            with suppress(OSError):
+                sizes[name] = (self.folder / name).stat().st_size
+        return sizes
+
     def trouble(self, name: str) -> str:
         """Why a file cannot be taken, in a phrase; empty where it can be."""
         if is_hidden(name):
@@ -183,32 +194,32 @@ class S3Source:
         Raises:
             KineflowError: The server does not answer, or refuses.
         """
-        return list(self._names)
+        return sorted(self._sizes)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of each of these objects, as the listing says."""
+        return self._sizes
 
     @cached_property
-    def _names(self) -> list[str]:
+    def _sizes(self) -> Mapping[str, int]:
         below = f"{self.prefix}/" if self.prefix else ""
         with translate_s3_failures(self.root):
             listing = s3_client(self.endpoint_url).get_paginator("list_objects_v2")
             page_size = {"PageSize": _KEYS_A_PAGE}
             pages = listing.paginate(Bucket=self.bucket, Prefix=below, PaginationConfig=page_size)
-            keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        names = (key.removeprefix(below) for key in keys if not key.endswith("/"))
-        return sorted(name for name in names if not is_hidden(name))
-
-    @cached_property
-    def _present(self) -> frozenset[str]:
-        return frozenset(self._names)
+            items = [(item["Key"], int(item["Size"])) for page in pages for item in page.get("Contents", [])]
+        named = ((key.removeprefix(below), size) for key, size in items if not key.endswith("/"))
+        return {name: size for name, size in named if not is_hidden(name)}
 
     def trouble(self, name: str) -> str:
         """Why an object cannot be taken, in a phrase; empty where it is listed."""
-        if name in self._present:
+        if name in self._sizes:
             return ""
         return HIDDEN_REASON if is_hidden(name) else absent(name, self._by_plain_name)
 
     @cached_property
     def _by_plain_name(self) -> dict[str, str]:
-        return by_plain_name(self._names)
+        return by_plain_name(self._sizes)
 
     @contextmanager
     def fetch(self, name: str) -> Iterator[Path]:

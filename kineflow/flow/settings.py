@@ -38,9 +38,10 @@ class FlowSettings(TVL1Params):
     splits: tuple[Split, ...] = tuple(Split)
     """Of the clips that get flow; none, for recipes that use flow in some runs only, make an empty flow set."""
 
-    existing: str = Field(default="", json_schema_extra={"is_input": True})
-    """Folder of flow that another tool has written as ``flow_x_00001.jpg``, a folder a clip: it is taken as it is, with
-    ``bound_px`` telling its bound, and nothing is computed; empty: the flow is computed."""
+    existing: RootFolder = Field(default="", json_schema_extra={"is_input": True})
+    """Flow that there is already, and nothing is computed: a folder that another tool has written, as
+    ``flow_x_00001.jpg`` in a folder a clip, with ``bound_px`` telling its bound; or a folder, or ``s3://bucket/prefix``,
+    that holds flow sets of other runs, a folder each. Empty: the flow is computed."""
 
     bound_px: float = Field(default=DEFAULT_BOUND_PX, gt=0, le=1000)
     """Flow is clipped to ± this and stored in 8 bit, in steps of ``2 · bound_px / 255``."""

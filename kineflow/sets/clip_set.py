@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kineflow.sets.clip_shard import ClipShard
 from kineflow.sets.indexed import SetFiles
 from kineflow.spec.classes import checked_classes
 from kineflow.spec.split import Split
@@ -24,6 +25,7 @@ from kineflow.storage.media import Media
 
 MANIFEST_FILE = "manifest.parquet"
 CLIPSET_FILE = "clipset.json"
+_SHARD = "shard"  # its key in clipset.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ class ClipSet:
         clips: All clips, the rejected ones too, ordered by ``clip_id``.
         media_root: Folder or ``s3://`` prefix below which ``Clip.path`` leads to the bytes.
         fps: Frames per second that every clip was brought to; 0.0: each has those of its source.
+        shard: Of what it is a part; None for a whole clip set.
     """
 
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
     media_root: str
     fps: float = 0.0
+    shard: ClipShard | None = None
 
     def usable(self, *splits: Split) -> list[Clip]:
         """Clips with status ``ok``, of the given splits (of all, when none is given)."""
@@ -126,21 +130,29 @@ class ClipSet:
     def save(self, folder: Path) -> None:
         """Write the manifest and ``clipset.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
         rate = {"fps": self.fps} if self.fps else {}
-        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate})
+        part = {_SHARD: self.shard.model_dump()} if self.shard else {}
+        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate, **part})
 
     @classmethod
-    def load(cls, folder: Path, *, with_unknown_labels: bool = False) -> ClipSet:
+    def load(cls, folder: Path, *, with_unknown_labels: bool = False, may_be_shard: bool = False) -> ClipSet:
         """Read a clip set.
 
         Args:
             folder: Of the set.
             with_unknown_labels: Labels may be none of the classes: for who looks for such faults.
+            may_be_shard: It may be a shard of a clip set, which lacks clips, and has no split of its own for val.
 
         Raises:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
-                its classes, or it is of a later version.
+                its classes, it is of a later version, or a shard where a whole set is needed.
         """
-        clips, root, (classes, fps) = CLIP_FILES.load(folder, _facts)
+        clips, root, (classes, fps, shard) = CLIP_FILES.load(folder, _facts)
+        if shard and not may_be_shard:
+            raise KineflowError(
+                f"shard {shard.place} of a clip set, where a whole one is needed",
+                where=folder,
+                remedy="join all shards with the step merge_clips, and use what it writes",
+            )
         unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(classes))
         if unknown and not with_unknown_labels:
             raise KineflowError(
@@ -148,14 +160,15 @@ class ClipSet:
                 where=folder,
                 remedy="use manifest and clipset.json of one run together, or run the ingest step again",
             )
-        return cls(classes, tuple(clips), root, fps)
+        return cls(classes, tuple(clips), root, fps, shard)
 
 
-def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float]:
+def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float, ClipShard | None]:
     fps = float(described.get("fps", 0.0))
     if not 0 <= fps < math.inf:
         raise ValueError(f"clips at {fps} frames a second")
-    return checked_classes(described["classes"]), fps
+    shard = ClipShard.model_validate(described[_SHARD]) if _SHARD in described else None
+    return checked_classes(described["classes"]), fps, shard
 
 
 def clips_digest(clips: Iterable[Clip]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -116,6 +116,9 @@ class _Some:
 
     def names(self) -> list[str]:
         return sorted(self.kept)
+
+    def sizes(self) -> Mapping[str, int]:
+        return {name: size for name, size in self.source.sizes().items() if name in self.kept}
 
     def trouble(self, name: str) -> str:
         return self.source.trouble(name)

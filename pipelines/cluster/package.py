@@ -2,7 +2,7 @@
 
 ::
 
-    fetch_data ─ [the recipe; its flow in shards, where that is asked for] ─ close_run (whatever happens)
+    fetch_data ─ [the recipe; its clips and flow in shards, where that is asked for] ─ close_run (whatever happens)
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -28,6 +29,9 @@ from pipelines.dag.graph import Graph, graph_of
 from pipelines.dag.package import set_defaults, stamp
 from pipelines.dag.recipes import load_pipeline
 from pipelines.dag.step_digest import step_digests
+
+_MOST_BYTES = 2**18  # of all annotations of a Kubernetes object
+_LOG = logging.getLogger(__name__)
 
 
 def compile_for_cluster(
@@ -51,48 +55,86 @@ def compile_for_cluster(
         KineflowError: No such recipe; no image is named; resources are given to a step that there is not; or a
             parameter names a place that the cluster does not have.
     """
+    graph = graph_of(recipe, params)
+    cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
+    traced = load_pipeline(recipe, params)
+    described = traced.pipeline_spec.pipeline_info.description
+    return compile_around(traced.pipeline_func, graph, params, cluster, described=described, data=data, caching=caching)
+
+
+def compile_around(
+    stages: Callable[..., None],
+    graph: Graph,
+    params: Mapping[str, Any],
+    cluster: ClusterParams,
+    *,
+    described: str,
+    data: DataVersion | None,
+    caching: bool,
+) -> str:
+    """The package of any stages of a recipe, with what a cluster needs around them, as YAML of two documents.
+
+    Args:
+        stages: Makes the tasks, when KFP traces it; its signature has the pipeline's parameters.
+        graph: Of the recipe's tasks among them.
+        params: As for :func:`compile_for_cluster`.
+        cluster: Likewise.
+        described: What the pipeline does, for people.
+        data: As for :func:`compile_for_cluster`.
+        caching: Likewise.
+
+    Raises:
+        KineflowError: No image is named, or a parameter names a place that the cluster does not have.
+    """
     from google.protobuf.json_format import MessageToDict
 
     if not cluster.image:
         raise KineflowError(
             "no image is named", where="cluster.image", remedy="build and push one, and name it by its digest"
         )
-    graph = graph_of(recipe, params)
     placed = place_data(graph, params, cluster, data)
-    traced = _trace(graph, placed, cluster, data, recorded=params, caching=caching)
+    traced = _trace(stages, graph, placed, cluster, data, described=described, recorded=params, caching=caching)
     spec: dict[str, Any] = MessageToDict(traced.pipeline_spec)
     set_defaults(spec, placed)
     stamp(spec, cluster.image, step_digests(graph, params, current_project()))
-    return yaml.safe_dump_all([spec, MessageToDict(traced.platform_spec)], sort_keys=True)
+    text: str = yaml.safe_dump_all([spec, MessageToDict(traced.platform_spec)], sort_keys=True)
+    if (size := len(text.encode())) > _MOST_BYTES:
+        _LOG.warning(
+            "the package has %d kB; Kubeflow Pipelines keeps it in annotations, which hold %d kB together "
+            "(kubeflow/pipelines#10968): with fewer cluster.ingest_shards and cluster.flow_shards it is smaller",
+            size // 1000,
+            _MOST_BYTES // 1000,
+        )
+    return text
 
 
 def _trace(
+    stages: Callable[..., None],
     graph: Graph,
     params: Mapping[str, Any],
     cluster: ClusterParams,
     data: DataVersion | None,
     *,
+    described: str,
     recorded: Mapping[str, Any],
     caching: bool,
 ) -> Any:
-    """The recipe as KFP traces it, with resources on every task, and parameters for the run's record."""
+    """The stages as KFP traces them, with resources on every task, and parameters for the run's record."""
     _check_installed()
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
     from components.frontend.kfp_components import close_run, fetch_data
 
-    recipe = load_pipeline(graph.recipe, params)
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
     of_the_whole = {PARAMS: json.dumps(recorded, sort_keys=True)}
     known = {task.name: task for task in graph.tasks}
-    cluster.check_names({*step_names(), *(task.name for task in graph.tasks)})
 
     def whole(*sections: Any) -> None:
         with dsl.ExitHandler(close_run(params={}), name="recipe"):
             fetched = fetch_data(params=_fetching(cluster, data)) if data else None
-            with fanned_out(FanOut(cluster.flow_shards, cluster.flow_shards_at_once)):
-                recipe.pipeline_func(*sections)
+            with fanned_out(_fan_outs(cluster)):
+                stages(*sections)
         for task in Pipeline.get_default_pipeline().tasks.values():
             name, step = _shown_as(task), str(task.component_spec.name).replace("-", "_")
             in_recipe = known.get(name)
@@ -109,12 +151,18 @@ def _trace(
             )
 
     # KFP reads the pipeline's parameters from the signature.
-    whole.__signature__ = inspect.signature(recipe.pipeline_func)  # type: ignore[attr-defined]
+    whole.__signature__ = inspect.signature(stages)  # type: ignore[attr-defined]
     limits = dsl.PipelineConfig(
         active_deadline_seconds=cluster.deadline_sec, ttl_seconds_after_finished=cluster.keep_finished_sec
     )
-    described = recipe.pipeline_spec.pipeline_info.description
     return dsl.pipeline(name=graph.recipe, description=described, pipeline_config=limits)(whole)
+
+
+def _fan_outs(cluster: ClusterParams) -> dict[str, FanOut]:
+    return {
+        "ingest": FanOut(cluster.ingest_shards, cluster.ingest_shards_at_once),
+        "extract_flow": FanOut(cluster.flow_shards, cluster.flow_shards_at_once),
+    }
 
 
 def _shown_as(task: Any) -> str:

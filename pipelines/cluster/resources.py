@@ -16,7 +16,7 @@ from kineflow.storage.client import S3_SCHEME
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 from pipelines.dag.cluster_settings import ClusterParams, StepResources
 
-WITH_SIDE_EFFECTS = ("fetch_data", "evaluate", "register", "close_run")
+WITH_SIDE_EFFECTS = ("fetch_data", "store_set", "evaluate", "register", "close_run")
 """Steps that are done again in every run: a result from the cache would leave the store, or the volume, untouched."""
 
 _QUEUED_SEC = 86_400  # a training job may wait as long for its nodes before its own time runs

@@ -99,6 +99,12 @@ class ClusterParams(Params):
     service_account: ObjectName | Annotated[str, Field(pattern="^$")] = ""
     """Of the pods of multi-node training; empty for the namespace's default."""
 
+    ingest_shards: int = Field(default=1, ge=1, le=16)
+    """Into how many tasks ingestion is dealt."""
+
+    ingest_shards_at_once: int = Field(default=4, ge=1, le=16)
+    """How many of them run at the same time."""
+
     flow_shards: int = Field(default=1, ge=1, le=16)
     """Into how many tasks the extraction of flow is dealt."""
 

@@ -22,13 +22,12 @@ from components.frontend.kfp_components import (
     choose_backbone,
     evaluate,
     extract_features,
-    ingest,
     pretrain_tsn,
     register,
     train_recurrent,
     validate,
 )
-from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.fan_out import extract_flow, ingest
 
 
 @dsl.pipeline(name="alstm", description="Train ALSTM and its baselines on features of a frozen backbone; register it.")

@@ -24,7 +24,6 @@ from components.frontend.kfp_components import (
     describe,
     distill,
     evaluate,
-    ingest,
     pretrain,
     pretrain_descriptor,
     register,
@@ -32,7 +31,7 @@ from components.frontend.kfp_components import (
     train_blend,
     validate,
 )
-from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.fan_out import extract_flow, ingest
 from pipelines.dag.optional import Where, with_optional_sections
 
 

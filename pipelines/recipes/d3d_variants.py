@@ -26,7 +26,6 @@ from kfp import dsl
 from components.frontend.kfp_components import (
     distill,
     evaluate,
-    ingest,
     pretrain,
     pretrain_learnt_flow,
     probe_motion,
@@ -35,7 +34,7 @@ from components.frontend.kfp_components import (
     train_auxiliary,
     validate,
 )
-from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.fan_out import extract_flow, ingest
 
 
 @dsl.pipeline(name="d3d-variants", description="Train D3D's variants, probe their features for motion, compare them.")

@@ -14,13 +14,12 @@ from kfp import dsl
 
 from components.frontend.kfp_components import (
     describe,
-    ingest,
     pretrain_descriptor,
     register,
     select_model,
     validate,
 )
-from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.fan_out import extract_flow, ingest
 
 
 @dsl.pipeline(name="few-clips", description="Choose a linear model on descriptions of clips, by folds; register it.")

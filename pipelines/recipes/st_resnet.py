@@ -17,14 +17,13 @@ from kfp import dsl
 
 from components.frontend.kfp_components import (
     evaluate,
-    ingest,
     pretrain_st_resnet,
     pretrain_tsn,
     register,
     train,
     validate,
 )
-from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.fan_out import extract_flow, ingest
 
 
 @dsl.pipeline(

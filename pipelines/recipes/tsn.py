@@ -14,8 +14,8 @@ and takes nothing but the video.
 
 from kfp import dsl
 
-from components.frontend.kfp_components import evaluate, ingest, pretrain_tsn, register, train, validate
-from pipelines.dag.fan_out import extract_flow
+from components.frontend.kfp_components import evaluate, pretrain_tsn, register, train, validate
+from pipelines.dag.fan_out import extract_flow, ingest
 
 
 @dsl.pipeline(name="tsn", description="Train the streams of a TSN, fuse them, and register the one of RGB differences.")

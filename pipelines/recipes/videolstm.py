@@ -19,7 +19,6 @@ from kfp import dsl
 from components.frontend.kfp_components import (
     evaluate,
     extract_features,
-    ingest,
     localise,
     pretrain_tsn,
     register,
@@ -27,7 +26,7 @@ from components.frontend.kfp_components import (
     train_recurrent,
     validate,
 )
-from pipelines.dag.fan_out import extract_flow
+from pipelines.dag.fan_out import extract_flow, ingest
 
 
 @dsl.pipeline(

@@ -16,6 +16,7 @@ from pipelines.dag.params import CLUSTER, graph_for, load_cluster, load_params, 
 
 if TYPE_CHECKING:
     from pipelines.cluster.data_version import DataVersion
+    from pipelines.cluster.parts import PartsPlan
     from pipelines.dag.cluster_settings import ClusterParams
     from pipelines.submission.server import Server
 
@@ -53,6 +54,7 @@ def check_all(
     caching: bool = True,
     allow_dirty: bool = False,
     look: Callable[[], tuple[str, ...]] = tuple,
+    parts: int = 0,
 ) -> tuple[Package, Server]:
     """Check the parameters, the cluster section, the data, the source and the server; compile the recipe.
 
@@ -65,6 +67,7 @@ def check_all(
         caching: Whether steps may take results of earlier runs.
         allow_dirty: Accept source that is not committed.
         look: Looks at what the parameters name; gives notices.
+        parts: In how many parts the recipe's clips and flow are to be made, by a package of its own; 0: the recipe.
 
     Raises:
         KineflowError: Something is wrong; all that was found is in the message, and nothing has been sent.
@@ -87,12 +90,12 @@ def check_all(
         notices = attempt(look) or ()
         data = attempt(lambda: _data_of(graph, params, root))
         if len(faults) == sound:  # else its faults would be told twice
-            text = attempt(lambda: _compiled(recipe, params, cluster, data, caching))
+            text = attempt(lambda: _compiled(graph, params, cluster, data, caching, parts))
     commit, dirty = attempt(lambda: _source_of(root, allow_dirty)) or (None, False)
     reached = attempt(lambda: _healthy(server()))
     if faults or cluster is None:
         raise _all_in_one(faults)
-    return Package(recipe, text, cluster.image, data, commit, dirty, notices), reached
+    return Package(f"{recipe}_parts" if parts else recipe, text, cluster.image, data, commit, dirty, notices), reached
 
 
 def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: str = "") -> str:
@@ -106,10 +109,27 @@ def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: s
     graph = graph_for(recipe, params_file)
     params, cluster = load_params(graph, params_file), _cluster_of(params_file, image)
     assert cluster is not None  # else loading the parameters has found fault with it
-    return _compiled(recipe, params, cluster, _data_of(graph, params, root), caching=True)
+    return _compiled(graph, params, cluster, _data_of(graph, params, root), caching=True)
 
 
-def _cluster_of(params_file: Path, image: str) -> ClusterParams | None:
+def plan_parts(recipe: str, params_file: Path, count: int) -> tuple[PartsPlan, dict[str, Any]]:
+    """What :func:`check_all` with ``parts`` makes a package for.
+
+    Returns:
+        The plan, and the checked parameters of the recipe.
+
+    Raises:
+        KineflowError: The parameters are invalid, or say nothing of a cluster.
+    """
+    from pipelines.cluster.parts import PartsPlan
+
+    graph = graph_for(recipe, params_file)
+    params, cluster = load_params(graph, params_file), _cluster_of(params_file, "", needs_image=False)
+    assert cluster is not None  # else loading the parameters has found fault with it
+    return PartsPlan.of(graph, params, cluster, count), params
+
+
+def _cluster_of(params_file: Path, image: str, *, needs_image: bool = True) -> ClusterParams | None:
     """The section ``cluster``; None where it is faulty, which :func:`load_params` tells with the other faults."""
     from pipelines.dag.cluster_settings import ClusterParams
 
@@ -123,7 +143,7 @@ def _cluster_of(params_file: Path, image: str) -> ClusterParams | None:
         )
     if image:
         cluster = parse_params(ClusterParams, cluster.model_dump() | {"image": image}, where="--image")
-    if not cluster.image:
+    if needs_image and not cluster.image:
         raise KineflowError(
             "no image is named", where=params_file,
             remedy="name one by its digest (registry/name@sha256:…), as cluster.image or with --image",
@@ -145,11 +165,20 @@ def _data_of(graph: Graph, params: Mapping[str, Any], root: Path) -> DataVersion
 
 
 def _compiled(
-    recipe: str, params: Mapping[str, Any], cluster: ClusterParams, data: DataVersion | None, caching: bool
+    graph: Graph,
+    params: Mapping[str, Any],
+    cluster: ClusterParams,
+    data: DataVersion | None,
+    caching: bool,
+    parts: int = 0,
 ) -> str:
     from pipelines.cluster.package import compile_for_cluster
+    from pipelines.cluster.parts import PartsPlan, compile_part
 
-    return compile_for_cluster(recipe, params, cluster, data=data, caching=caching)
+    if parts:
+        plan = PartsPlan.of(graph, params, cluster, parts)
+        return compile_part(graph, params, cluster, plan, data=data, caching=caching)
+    return compile_for_cluster(graph.recipe, params, cluster, data=data, caching=caching)
 
 
 def _source_of(root: Path, allow_dirty: bool) -> tuple[str | None, bool]:

@@ -36,12 +36,14 @@ class RunOptions:
         name: Of the run or schedule; empty for one made from the recipe and the time.
         service_account: Of the run's pods; empty for the server's default.
         cron: Six fields; empty for one run now.
+        parameters: In place of those that are compiled into the package.
     """
 
     experiment: str
     name: str = ""
     service_account: str = ""
     cron: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def submit(server: Server, package: Package, options: RunOptions) -> Submission:
         experiment_id=id_in(experiment, "experiment_id", server.access.host),
         name=options.name or _name_of(package.recipe, options),
         marker=f"{MARKER} {secrets.token_hex(8)}",
-        parameters=_parameters_of(spec),
+        parameters={**_parameters_of(spec), **options.parameters},
         service_account=options.service_account,
     )
     made: dict[str, Any] = {

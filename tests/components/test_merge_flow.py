@@ -10,10 +10,11 @@ import pytest
 
 from components.frontend.command import command
 from components.merge_flow import merge_flow
-from kineflow.flow.extraction.shards import Shard
+from kineflow.flow.extraction.shards import clips_of, described
 from kineflow.sets.clip_set import Clip
 from kineflow.sets.flow_file import read_flow, write_flow
 from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.spec.shard import Shard
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -28,13 +29,13 @@ def save_shards(folder: Path, count: int, media_root: Path | None = None) -> lis
     for index in range(count):
         shard, media = Shard(index, count), media_root or folder / f"{index}" / "media"
         entries = {}
-        for clip in shard.of(CLIPS):
+        for clip in clips_of(shard, CLIPS):
             levels = np.full((clip.frames - 1, 16, 16, 2), 10 * clip.frames, np.uint8)
             write_flow(media / f"{clip.clip_id}.mp4", levels, crf=0)
             entries[clip.clip_id] = FlowEntry(
                 clip.clip_id, f"{clip.clip_id}.mp4", clip.frames - 1, 16, 16, Status.OK, ""
             )
-        FlowSet(20.0, entries, str(media), shard.described(CLIPS)).save(folder / f"{index}")
+        FlowSet(20.0, entries, str(media), described(shard, CLIPS)).save(folder / f"{index}")
     return [folder / f"{index}" for index in reversed(range(count))]
 
 
@@ -72,7 +73,17 @@ def test_a_missing_shard_is_one_message(tmp_path: Path, capsys: pytest.CaptureFi
 def test_no_good_clip_in_any_shard(tmp_path: Path) -> None:
     for index in range(2):
         shard = Shard(index, 2)
-        entries = {c.clip_id: FlowEntry(c.clip_id, "", 0, 16, 16, Status.UNREADABLE, "bad") for c in shard.of(CLIPS)}
-        FlowSet(20.0, entries, str(tmp_path), shard.described(CLIPS)).save(tmp_path / "shards" / f"{index}")
+        entries = {
+            c.clip_id: FlowEntry(c.clip_id, "", 0, 16, 16, Status.UNREADABLE, "bad") for c in clips_of(shard, CLIPS)
+        }
+        FlowSet(20.0, entries, str(tmp_path), described(shard, CLIPS)).save(tmp_path / "shards" / f"{index}")
     with pytest.raises(KineflowError, match="no clip has flow"):
         merge_flow(shards=[tmp_path / "shards" / name for name in ("0", "1")], flow=tmp_path / "flow")
+
+
+def test_shards_of_a_part_without_clips_are_an_empty_set(tmp_path: Path) -> None:
+    """As of a part of a source whose videos are all broken: the other parts have clips."""
+    for index in range(2):
+        FlowSet(20.0, {}, str(tmp_path), described(Shard(index, 2), [])).save(tmp_path / "shards" / f"{index}")
+    merge_flow(shards=[tmp_path / "shards" / name for name in ("0", "1")], flow=tmp_path / "flow")
+    assert FlowSet.load(tmp_path / "flow").entries == {}

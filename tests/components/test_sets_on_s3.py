@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader
 
 from components.extract_flow import extract_flow
 from components.ingest import ingest
+from components.merge_clips import merge_clips
 from components.merge_flow import merge_flow
 from kineflow.data import ingestion
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.ingest_settings import IngestSettings
 from kineflow.evaluation.protocol import score_clips
-from kineflow.flow.extraction.shards import Shard
+from kineflow.flow.extraction.shards import described
 from kineflow.flow.settings import FlowSettings
 from kineflow.models.card import ModelCard
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -30,6 +31,7 @@ from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
+from kineflow.spec.shard import Shard
 from kineflow.spec.split import Split
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
@@ -70,12 +72,16 @@ def local(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def remote(swift: Swift, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with all media on S3, its flow made in two shards and merged."""
+    """The same with all media on S3, clips and flow made in two shards each and merged."""
     folder, root = tmp_path_factory.mktemp("remote"), f"s3://{swift.make_bucket()}/team"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (swift.environment | {"KINEFLOW_CACHE_DIR": str(folder / "cache")}).items():
             patch.setenv(name, value)
-        ingest(params=IngestSettings(source=str(source), media_root=f"{root}/clips/"), clips=folder / "clips")
+        settings = IngestSettings(source=str(source), media_root=f"{root}/clips/")
+        parts = [folder / "shards" / name for name in ("clips-0", "clips-1")]
+        for index, part in enumerate(parts):
+            ingest(params=settings, shard=f"{index}/2", clips=part)
+        merge_clips(shards=parts, clips=folder / "clips")
         params = FlowSettings(**FAST, media_root=f"{root}/flow")
         for index in range(2):
             shard = folder / "shards" / f"{index}"
@@ -257,7 +263,7 @@ def test_the_source_may_be_there_too(swift: Swift, source: Path, local: Path, tm
 def test_shards_in_different_places_are_joined_at_what_they_share(tmp_path: Path) -> None:
     def save(index: int, root: str) -> None:
         shard = Shard(index, 2)
-        FlowSet(20.0, {}, root, shard.described([])).save(tmp_path / "shards" / f"{index}")
+        FlowSet(20.0, {}, root, described(shard, [])).save(tmp_path / "shards" / f"{index}")
 
     from kineflow.flow.extraction.shards import merge_shards
 

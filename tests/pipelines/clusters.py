@@ -18,6 +18,8 @@ def cluster(**changes: Any) -> ClusterParams:
         "volume": {"claim": "kineflow-data", "path": "/cache"},
         "secrets": {"s3": "kineflow-s3", "mlflow": "kineflow-mlflow", "image_pull": ["registry"]},
         "environment": {"MLFLOW_TRACKING_URI": "http://mlflow.kineflow-mlflow.svc:5000"},
+        "ingest_shards": 2,
+        "ingest_shards_at_once": 1,
         "flow_shards": 3,
         "flow_shards_at_once": 2,
         "steps": {

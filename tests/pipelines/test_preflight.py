@@ -74,6 +74,7 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
     ("change", "message"),
     [
         (lambda v: v["ingestion"].update(source="films"), "ingestion names 'films', which is not there"),
+        (lambda v: v["ingestion"].update(layout="clip_sets"), "no folder in it is a clip set"),
         (lambda v: v["ingestion"].update(annotations="lists"), "ingestion names 'lists', which is not there"),
         (lambda v: v["evaluation"].update(imported=[{"name": "idt", "path": "idt.csv"}]), "evaluation names 'idt.csv'"),
         (

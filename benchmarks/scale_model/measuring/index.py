@@ -99,15 +99,16 @@ def _clips(size: int) -> Iterator[Any]:
 
 
 def _read_manifest(_: int, folder: Path) -> dict[str, float]:
-    from kineflow.flow.extraction.shards import Shard
+    from kineflow.flow.extraction.shards import clips_of, described
     from kineflow.sets.clip_set import ClipSet
+    from kineflow.spec.shard import Shard
 
     before, read = _resident(), []
     load_s = cpu_seconds(lambda: read.append(ClipSet.load(folder)))
     grown = _peak() - before
     shard = Shard(0, 16)
     usable = read[0].usable()
-    shard_s = cpu_seconds(lambda: (shard.of(usable), shard.described(usable)))
+    shard_s = cpu_seconds(lambda: (clips_of(shard, usable), described(shard, usable)))
     return {"manifest_load_s": load_s, "manifest_memory": grown, "shard_s": shard_s}
 
 

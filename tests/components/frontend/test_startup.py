@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.flow.extraction.shards import Shard
+from kineflow.flow.extraction.shards import clips_of, described
 from kineflow.sets.clip_set import Clip
 from kineflow.sets.flow_file import write_flow
 from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.spec.shard import Shard
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.synth.dataset import make_dataset
@@ -90,10 +91,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for shard in (Shard(0, 2), Shard(1, 2)):
         place = folder / f"{shard.index}"
         entries = {}
-        for clip in shard.of(clips):
+        for clip in clips_of(shard, clips):
             write_flow(place / "media" / f"{clip.clip_id}.mp4", np.full((2, 16, 16, 2), 128, np.uint8))
             entries[clip.clip_id] = FlowEntry(clip.clip_id, f"{clip.clip_id}.mp4", 2, 16, 16, Status.OK, "")
-        FlowSet(20.0, entries, str(place / "media"), shard.described(clips)).save(place)
+        FlowSet(20.0, entries, str(place / "media"), described(shard, clips)).save(place)
     return [str(folder / name) for name in ("0", "1")]
 
 

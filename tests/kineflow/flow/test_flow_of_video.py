@@ -69,7 +69,7 @@ def ingested(video: Path, folder: Path) -> ClipSet:
     source = open_source(str(video.parent))
     listed = ListedClip(video.name, "x", Split.TEST, "g", "here")
     ingestion = Ingestion(source, LocalStore(folder / "media"), StoredForm(short_side=SHORT_SIDE), min_frames=2)
-    done = ingest_clips([listed], ingestion, workers=1)
+    done = ingest_clips([("clip", listed)], ingestion, workers=1)
     return ClipSet(("x",), tuple(done), str(folder / "media"))
 
 

@@ -88,23 +88,30 @@ def test_the_recipe_is_between_fetching_and_closing(package: tuple[Any, Any]) ->
     assert root["close-run"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
     within = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     assert within["ingest"]["dependentTasks"] == ["fetch-data"]
+    assert within["ingest-2"]["dependentTasks"] == ["fetch-data", "ingest"]
     fetching = within["fetch-data"]["inputs"]["parameters"]["params"]["runtimeValue"]["constant"]
     assert fetching == {"remote": DATA.remote, "version": DATA.md5, "into": "/cache/data"}
-    recipe = {task.name for task in graph_of("d3d").tasks} - {"extract-flow"}  # which is dealt into shards
+    recipe = {task.name for task in graph_of("d3d").tasks} - {"ingest", "extract-flow"}  # which are dealt into shards
     assert recipe <= {task["taskInfo"]["name"] for task in within.values()}
 
 
-def test_flow_is_fanned_out_and_gathered(package: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize(
+    ("step", "gatherer", "output", "count"),
+    [("ingest", "merge-clips", "clips", 2), ("extract-flow", "merge-flow", "flow", 3)],
+)
+def test_a_step_is_fanned_out_and_gathered(
+    package: tuple[Any, Any], step: str, gatherer: str, output: str, count: int
+) -> None:
     tasks = {task["taskInfo"]["name"]: task for task in tasks_of(package[0]).values() if "taskInfo" in task}
-    shards = [tasks[f"extract-flow-{number}-of-3"] for number in (1, 2, 3)]
-    given = [task["inputs"]["parameters"]["shard"]["runtimeValue"]["constant"] for task in shards]
-    assert given == ["0/3", "1/3", "2/3"]
+    shards = [f"{step}-{number}-of-{count}" for number in range(1, count + 1)]
+    given = [tasks[name]["inputs"]["parameters"]["shard"]["runtimeValue"]["constant"] for name in shards]
+    assert given == [f"{index}/{count}" for index in range(count)]
     within = package[0]["components"]["comp-exit-handler-1"]["dag"]["tasks"]
-    read = within["merge-flow"]["inputs"]["artifacts"]
+    read = within[gatherer]["inputs"]["artifacts"]
     assert {within[made["taskOutputArtifact"]["producerTask"]]["taskInfo"]["name"] for made in read.values()} == {
-        "extract-flow-1-of-3", "extract-flow-2-of-3", "extract-flow-3-of-3",
-    }  # fmt: skip
-    assert within["train"]["inputs"]["artifacts"]["flow"]["taskOutputArtifact"]["producerTask"] == "merge-flow"
+        *shards
+    }
+    assert within["train"]["inputs"]["artifacts"][output]["taskOutputArtifact"]["producerTask"] == gatherer
 
 
 @pytest.mark.parametrize(("shards", "at_once"), [(3, 2), (5, 2), (4, 4), (16, 3), (2, 8)])
@@ -112,7 +119,7 @@ def test_no_more_shards_than_allowed_run_at_once(shards: int, at_once: int) -> N
     pipeline, _ = documents(cluster=cluster(flow_shards=shards, flow_shards_at_once=at_once))
     within = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     waits_for = {name: set(task["dependentTasks"]) for name, task in within.items() if name.startswith("extract-flow")}
-    finished: set[str] = {"ingest", "validate"}
+    finished: set[str] = {"merge-clips", "validate"}
     waves = []
     while waits_for.keys() - finished:
         waves.append({name for name in waits_for.keys() - finished if waits_for[name] <= finished})
@@ -122,8 +129,13 @@ def test_no_more_shards_than_allowed_run_at_once(shards: int, at_once: int) -> N
 
 
 def test_one_shard_needs_no_gathering() -> None:
-    pipeline, _ = documents(cluster=cluster(flow_shards=1))
-    assert "merge-flow" not in tasks_of(pipeline)
+    pipeline, _ = documents(cluster=cluster(ingest_shards=1, flow_shards=1))
+    assert not {"merge-clips", "merge-flow"} & tasks_of(pipeline).keys()
+
+
+def test_more_than_annotations_hold_is_said_before_a_server_refuses_it(caplog: pytest.LogCaptureFixture) -> None:
+    compiled("d3d_variants", cluster=cluster(ingest_shards=16, flow_shards=16))
+    assert "annotations" in caplog.text
 
 
 def test_every_pod_gets_what_its_task_was_given(package: tuple[Any, Any]) -> None:

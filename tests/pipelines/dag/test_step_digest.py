@@ -72,7 +72,7 @@ def replaced(old: str, new: str) -> Edit:
         ("kineflow/storage/files.py", replaced("leads outside its root", "is outside of its root")),
         ("kineflow/training/settings.py", replaced('    """', '    """ ')),
         ("kineflow/training/jobs.py", replaced("tracker: Tracker,", "tracker: object,")),
-        ("components/ingest.py", replaced("import csv\n", "import csv\nimport  csv as _unused\n")),
+        ("kineflow/data/ingested.py", replaced("import csv\n", "import csv\nimport  csv as _unused\n")),
         ("kineflow/storage/files.py", lambda text: text + "\n\ndef new_function() -> None:\n    print(1)\n"),
         ("kineflow/tracking/runs.py", lambda text: text + "\nTHERE_IS_MORE = 1\n"),
     ],
@@ -102,7 +102,8 @@ def test_moving_code_makes_nothing_stale(source: Source) -> None:
 
 
 def test_what_a_name_stands_for_counts(source: Source) -> None:
-    assert source.changed_by("components/ingest.py", replaced("import csv\n", "import json as csv\n")) == {"ingest"}
+    changed = source.changed_by("kineflow/data/ingested.py", replaced("import csv\n", "import json as csv\n"))
+    assert changed == {"ingest"}
 
 
 def test_a_constant_of_the_flow_is_the_flows_alone(source: Source) -> None:

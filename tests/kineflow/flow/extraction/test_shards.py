@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kineflow.flow.extraction.shards import Shard, merge_shards
+from kineflow.flow.extraction.shards import clips_of, described, merge_shards
 from kineflow.sets.clip_set import Clip
 from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.spec.shard import Shard
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -35,21 +36,21 @@ Clips = st.lists(st.tuples(st.integers(1, 300), st.sampled_from([8, 16, 340]))).
 
 @given(Clips, st.integers(1, 9), st.randoms(use_true_random=False))
 def test_each_clip_is_in_one_shard_whatever_the_order(clips: list[Clip], count: int, rng: random.Random) -> None:
-    shards = [Shard(index, count).of(clips) for index in range(count)]
+    shards = [clips_of(Shard(index, count), clips) for index in range(count)]
     assert sorted(c.clip_id for shard in shards for c in shard) == sorted(c.clip_id for c in clips)
     shuffled = rng.sample(clips, len(clips))
-    assert [Shard(index, count).of(shuffled) for index in range(count)] == shards
+    assert [clips_of(Shard(index, count), shuffled) for index in range(count)] == shards
 
 
 @given(Clips, st.integers(1, 9))
 def test_no_two_shards_differ_by_more_than_the_longest_clip(clips: list[Clip], count: int) -> None:
-    loads = [work(Shard(index, count).of(clips)) for index in range(count)]
+    loads = [work(clips_of(Shard(index, count), clips)) for index in range(count)]
     assert max(loads) - min(loads) <= max((work([c]) for c in clips), default=0)
 
 
 def test_few_long_clips_are_balanced_by_many_short_ones() -> None:
     clips = [clip(0, 900), *(clip(n, 100) for n in range(1, 10))]
-    assert [len(Shard(index, 2).of(clips)) for index in range(2)] == [1, 9]
+    assert [len(clips_of(Shard(index, 2), clips)) for index in range(2)] == [1, 9]
 
 
 @pytest.mark.parametrize(("text", "shard"), [("0/1", Shard(0, 1)), ("3/4", Shard(3, 4))])
@@ -73,9 +74,10 @@ CLIPS = [clip(n, frames=2 + n) for n in range(7)]
 def save_shard(folder: Path, index: int, count: int, media_root: Path | None = None, **changes: object) -> Path:
     shard = Shard(index, count)
     entries = {
-        c.clip_id: FlowEntry(c.clip_id, f"{c.clip_id}.mp4", c.frames - 1, 8, 8, Status.OK, "") for c in shard.of(CLIPS)
+        c.clip_id: FlowEntry(c.clip_id, f"{c.clip_id}.mp4", c.frames - 1, 8, 8, Status.OK, "")
+        for c in clips_of(shard, CLIPS)
     }
-    flow = FlowSet(20.0, entries, str(media_root or folder / "media"), {"warps": 5, **shard.described(CLIPS)})
+    flow = FlowSet(20.0, entries, str(media_root or folder / "media"), {"warps": 5, **described(shard, CLIPS)})
     dataclasses.replace(flow, **changes).save(folder)
     return folder
 
@@ -90,7 +92,7 @@ def test_shards_with_media_of_their_own(shards: list[Path], tmp_path: Path) -> N
     assert set(merged.entries) == {c.clip_id for c in CLIPS}
     assert (merged.bound_px, merged.params) == (20.0, {"warps": 5})
     for index in range(3):
-        for c in Shard(index, 3).of(CLIPS):
+        for c in clips_of(Shard(index, 3), CLIPS):
             (tmp_path / f"{index}" / "media").mkdir(exist_ok=True)
             (tmp_path / f"{index}" / "media" / f"{c.clip_id}.mp4").touch()
             assert merged.locate(c.clip_id) == tmp_path / f"{index}" / "media" / f"{c.clip_id}.mp4"
@@ -142,9 +144,9 @@ def test_a_whole_flow_set_is_no_shard(shards: list[Path], tmp_path: Path) -> Non
     ("changes", "message"),
     [
         ({"bound_px": 5.0}, "bound_px is 5.0"),
-        ({"params": {"warps": 9, **Shard(1, 3).described(CLIPS)}}, "warps is 9"),
-        ({"params": {"warps": 5, **Shard(1, 4).described(CLIPS)}}, "shards is 4"),
-        ({"params": {"warps": 5, **Shard(1, 3).described(CLIPS[1:])}}, "clip set is"),
+        ({"params": {"warps": 9, **described(Shard(1, 3), CLIPS)}}, "warps is 9"),
+        ({"params": {"warps": 5, **described(Shard(1, 4), CLIPS)}}, "shards is 4"),
+        ({"params": {"warps": 5, **described(Shard(1, 3), CLIPS[1:])}}, "clip set is"),
     ],
     ids=["bound", "params", "count", "clips"],
 )
