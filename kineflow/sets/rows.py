@@ -67,9 +67,10 @@ class Rows(Sequence[R], Generic[R]):
         hints = get_type_hints(row)
         self._names = [field.name for field in dataclasses.fields(row)]
         self._members = [enum_of(hints[name]) for name in self._names]
+        self._count = len(blocks) if places is None else len(places)
 
     def __len__(self) -> int:
-        return len(self._blocks) if self._places is None else len(self._places)
+        return self._count
 
     @overload
     def __getitem__(self, key: int) -> R: ...
@@ -136,7 +137,7 @@ class Rows(Sequence[R], Generic[R]):
         parts = []
         for at in np.flatnonzero(np.diff(bounds)):
             column = self._blocks.batches[at].column(self._names.index(name))
-            parts.append(column.take(pa.array(ordered[bounds[at] : bounds[at + 1]] - self._blocks.starts[at])))
+            parts.append(column.take(pa.array(ordered[bounds[at] : bounds[at + 1]] - self._blocks.starts[int(at)])))
         self._blocks.looked_at(len(places))
         found = pa.concat_arrays(parts) if parts else self._no_cells(name)
         if order is None:
@@ -173,9 +174,9 @@ class Rows(Sequence[R], Generic[R]):
 
     def _find(self, number: int) -> tuple[Any, int]:
         at = operator.index(number)
-        if not -len(self) <= at < len(self):
-            raise IndexError(f"row {at} of {len(self)}")
-        at %= len(self)
+        if not -self._count <= at < self._count:
+            raise IndexError(f"row {at} of {self._count}")
+        at %= self._count
         return self._blocks.find(at if self._places is None else int(self._places[at]))
 
     def _all_places(self) -> Places:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from kineflow.sets.rows import R, Row, Rows, blocks_of
 from kineflow.spec.status import Status
 
+_STRIDE = 2**12  # each first id of so many is kept
 _SPREAD = 8  # ids of a block are looked up together where they lie among this many times as many
 
 
 class RowsById(Mapping[str, R], Generic[R]):
-    """A mapping from ids to rows; nothing is kept beside the rows.
+    """A mapping from ids to rows; hardly anything is kept beside the rows.
 
     Attributes:
         rows: In the order of their ids, none of which is there twice.
@@ -24,6 +25,7 @@ class RowsById(Mapping[str, R], Generic[R]):
 
     def __init__(self, rows: Rows[R]) -> None:
         self.rows = rows
+        self._firsts = [self._id(number) for number in range(0, len(rows), _STRIDE)]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,10 +56,10 @@ class RowsById(Mapping[str, R], Generic[R]):
         if not clip_ids:
             return np.zeros(0, np.int64)
         first = self._first_from(min(clip_ids))
-        end = bisect_right(range(len(self)), max(clip_ids), key=self._id)
+        end = self._first_from(max(clip_ids)) + 1
         if end - first > _SPREAD * len(clip_ids):
             return np.array([self._place(clip_id) for clip_id in clip_ids], np.int64)
-        among = self.rows.array("clip_id", np.arange(first, end))
+        among = self.rows.array("clip_id", np.arange(first, min(end, len(self))))
         found = pc.fill_null(pc.index_in(pa.array(clip_ids, pa.string()), value_set=among), -1 - first)
         return cast("NDArray[np.int64]", found.to_numpy(zero_copy_only=False).astype(np.int64) + first)
 
@@ -66,7 +68,9 @@ class RowsById(Mapping[str, R], Generic[R]):
         return at if at < len(self) and self._id(at) == clip_id else -1
 
     def _first_from(self, clip_id: str) -> int:
-        return bisect_left(range(len(self)), clip_id, key=self._id)
+        stride = bisect_right(self._firsts, clip_id)
+        among = range(max(stride - 1, 0) * _STRIDE, min(stride * _STRIDE, len(self)))
+        return among.start + bisect_left(among, clip_id, key=self._id)
 
     def _id(self, number: int) -> Any:
         return self.rows.cell(number, "clip_id")

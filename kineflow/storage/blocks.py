@@ -6,13 +6,13 @@ were forked from this one, and takes it back when memory is short.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
+from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from kineflow.storage.cache import default_cache, unnamed_file
 from kineflow.storage.disk import translate_full_disk
@@ -27,21 +27,21 @@ class Blocks:
 
     Attributes:
         batches: Of Arrow.
-        starts: Number of each one's first row, and the number of all rows, int64 [batches + 1].
+        starts: Number of each one's first row, and how many rows there are.
     """
 
     def __init__(self, batches: list[Any], mapped: tuple[IO[bytes], mmap.mmap] | None = None) -> None:
         self.batches, self._mapped, self._looked_at = batches, mapped, 0
-        self.starts = np.cumsum([0, *(batch.num_rows for batch in batches)], dtype=np.int64)
+        self.starts: list[int] = [0, *itertools.accumulate(batch.num_rows for batch in batches)]
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return self.starts[-1]
 
     def find(self, number: int) -> tuple[Any, int]:
         """The batch that holds a row, and the row's number in it."""
-        at = int(np.searchsorted(self.starts, number, side="right")) - 1
+        at = bisect_right(self.starts, number) - 1
         self.looked_at(_ROWS_A_LOOK)
-        return self.batches[at], number - int(self.starts[at])
+        return self.batches[at], number - self.starts[at]
 
     def looked_at(self, rows: int) -> None:
         """Let the process give back what it has mapped, from time to time; what it needs again is mapped again."""
@@ -89,6 +89,7 @@ def _kept_in_a_file(first: list[Any], rest: Iterable[Any]) -> Blocks:
             writer.write_batch(first.pop(0))
         for batch in rest:
             writer.write_batch(batch)
+    pa.default_memory_pool().release_unused()
     return _mapped(file)
 
 

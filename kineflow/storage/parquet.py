@@ -26,6 +26,7 @@ MAX_BYTES = 320 * 2**20
 _MAX_TEXT_BYTES = 2**16
 _VALUES_A_BATCH = 2**18
 _ROWS_A_BLOCK = 2**16
+_BUFFER_BYTES = 2**16  # not a whole column of a group
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,9 @@ def open_table(
             raise ValueError(f"{count} {what}; at most {bound} are read")
     try:
         # read_table would import pandas, in every step anew
-        with pq.ParquetFile(path, read_dictionary=sorted({*texts} & {*sizes.columns}), pre_buffer=False) as file:
+        with pq.ParquetFile(
+            path, read_dictionary=sorted({*texts} & {*sizes.columns}), pre_buffer=False, buffer_size=_BUFFER_BYTES
+        ) as file:
             schema = file.schema_arrow
             yield Table(sizes.rows, dict(schema.metadata or {}), tuple(schema.names), file, sizes)
     except (pa.ArrowException, MemoryError, OverflowError) as error:  # some of Arrow's are no ValueError
