@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.spec.status import Status
-from kineflow.storage.blocks import Blocks
+from kineflow.storage.blocks import BYTES_A_LOOK, Blocks
 
 ROWS_AT_ONCE = 2**16
 _PREFIX_BYTES = 8
+_NEAR = 4  # rows that lie among this many times as many share their pages
 
 
 class Row(Protocol):
@@ -79,8 +80,9 @@ class Rows(Sequence[R], Generic[R]):
     def __getitem__(self, key: int | slice) -> R | Rows[R]:
         if isinstance(key, slice):
             return self.take(np.arange(*key.indices(len(self)), dtype=np.int32))
-        batch, at = self._find(key)
-        cells = (column[at].as_py() for column in batch.columns)
+        columns, at = self._find(key)
+        self._blocks.looked_at(len(self._names) * BYTES_A_LOOK)
+        cells = (column[at].as_py() for column in columns)
         return self._row(*(of[cell] if of else cell for cell, of in zip(cells, self._members, strict=True)))
 
     def __iter__(self) -> Iterator[R]:
@@ -100,8 +102,9 @@ class Rows(Sequence[R], Generic[R]):
 
     def cell(self, number: int, name: str) -> Any:
         """The text or number of one row."""
-        batch, at = self._find(number)
-        return batch.column(self._names.index(name))[at].as_py()
+        columns, at = self._find(number)
+        self._blocks.looked_at(BYTES_A_LOOK)
+        return columns[self._names.index(name)][at].as_py()
 
     def take(self, numbers: NDArray[np.integer[Any]]) -> Rows[R]:
         """The rows of these numbers, in this order."""
@@ -119,9 +122,10 @@ class Rows(Sequence[R], Generic[R]):
     def arrays(self, name: str) -> Iterator[Any]:
         """A column as Arrow arrays of up to 65,536 rows; a member of an enumeration as its code."""
         if self._places is None:
-            for batch in self._blocks.batches:
-                yield batch.column(self._names.index(name))
-                self._blocks.looked_at(batch.num_rows)
+            for columns in self._blocks.columns:
+                column = columns[self._names.index(name)]
+                yield column
+                self._blocks.looked_at(column.nbytes)
         else:
             for first in range(0, len(self), ROWS_AT_ONCE):
                 yield self.array(name, np.arange(first, min(first + ROWS_AT_ONCE, len(self))))
@@ -136,9 +140,10 @@ class Rows(Sequence[R], Generic[R]):
         bounds = np.searchsorted(ordered, self._blocks.starts)
         parts = []
         for at in np.flatnonzero(np.diff(bounds)):
-            column = self._blocks.batches[at].column(self._names.index(name))
+            column = self._blocks.columns[at][self._names.index(name)]
             parts.append(column.take(pa.array(ordered[bounds[at] : bounds[at + 1]] - self._blocks.starts[int(at)])))
-        self._blocks.looked_at(len(places))
+        are_near = len(places) and places.max() - places.min() < _NEAR * len(places)
+        self._blocks.looked_at(sum(part.nbytes for part in parts) * _NEAR if are_near else len(places) * BYTES_A_LOOK)
         found = pa.concat_arrays(parts) if parts else self._no_cells(name)
         if order is None:
             return found
@@ -172,7 +177,7 @@ class Rows(Sequence[R], Generic[R]):
         arrays = [array.to_numpy(zero_copy_only=False) for array in self.arrays(name)]
         return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
 
-    def _find(self, number: int) -> tuple[Any, int]:
+    def _find(self, number: int) -> tuple[list[Any], int]:
         at = operator.index(number)
         if not -self._count <= at < self._count:
             raise IndexError(f"row {at} of {self._count}")
@@ -185,8 +190,8 @@ class Rows(Sequence[R], Generic[R]):
     def _no_cells(self, name: str) -> Any:
         import pyarrow as pa
 
-        batches = self._blocks.batches
-        return batches[0].column(self._names.index(name)).slice(0, 0) if batches else pa.array([])
+        first = self._blocks.columns[:1]
+        return first[0][self._names.index(name)].slice(0, 0) if first else pa.array([])
 
 
 def select(rows: Sequence[R], mask: NDArray[np.bool_]) -> Sequence[R]:

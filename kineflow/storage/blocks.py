@@ -18,41 +18,45 @@ from kineflow.storage.cache import default_cache, unnamed_file
 from kineflow.storage.disk import translate_full_disk
 
 IN_MEMORY_BYTES = 64 * 2**20
-_FORGET_AFTER = 2**18  # rows of a block
-_ROWS_A_LOOK = 64  # the system maps pages around the one that is looked at
+BYTES_A_LOOK = 2 * 2**16
+"""What the system maps at most when a cell is looked at: pages around its bytes, and around where they begin."""
+_FORGET_BYTES = 128 * 2**20
 
 
 class Blocks:
     """Record batches of one schema, one after the other.
 
     Attributes:
-        batches: Of Arrow.
-        starts: Number of each one's first row, and how many rows there are.
+        columns: Of each batch, Arrow arrays.
+        starts: Number of each batch's first row, and how many rows there are.
     """
 
     def __init__(self, batches: list[Any], mapped: tuple[IO[bytes], mmap.mmap] | None = None) -> None:
-        self.batches, self._mapped, self._looked_at = batches, mapped, 0
+        self._batches, self._mapped, self._looked_at = batches, mapped, 0
+        self.columns: list[list[Any]] = [batch.columns for batch in batches]
         self.starts: list[int] = [0, *itertools.accumulate(batch.num_rows for batch in batches)]
 
     def __len__(self) -> int:
         return self.starts[-1]
 
-    def find(self, number: int) -> tuple[Any, int]:
-        """The batch that holds a row, and the row's number in it."""
+    def find(self, number: int) -> tuple[list[Any], int]:
+        """The columns of the batch that holds a row, and the row's number in them."""
         at = bisect_right(self.starts, number) - 1
-        self.looked_at(_ROWS_A_LOOK)
-        return self.batches[at], number - self.starts[at]
+        return self.columns[at], number - self.starts[at]
 
-    def looked_at(self, rows: int) -> None:
-        """Let the process give back what it has mapped, from time to time; what it needs again is mapped again."""
-        self._looked_at += rows
-        if self._mapped and self._looked_at > _FORGET_AFTER:
+    def looked_at(self, size: int) -> None:
+        """Count bytes that have been looked at, and give back what is mapped before it is much.
+
+        What is needed again is mapped again.
+        """
+        self._looked_at += size
+        if self._mapped and self._looked_at > _FORGET_BYTES:
             self._mapped[1].madvise(mmap.MADV_DONTNEED)
             self._looked_at = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._mapped is None:
-            return Blocks, (self.batches,)
+            return Blocks, (self._batches,)
         return _mapped_at, (f"/proc/{os.getpid()}/fd/{self._mapped[0].fileno()}",)  # there while this process is
 
 
