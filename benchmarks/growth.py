@@ -141,8 +141,7 @@ def begin(folder: Path) -> dict[str, float]:
     from kineflow.spec.split import Split
     from kineflow.training.clips import clips_of
 
-    imported, most = _memory()["peak"], _MostOwn()
-    most.start()
+    imported, most = _memory()["peak"], MostOwn.watched()
     start = time.process_time()
     clip_set, flow_set = ClipSet.load(folder / "clips"), FlowSet.load(folder / "flow")
     loaded = time.process_time()
@@ -176,12 +175,19 @@ def _memory() -> dict[str, int]:
     return {name: 1024 * int(status[field].split()[0]) for name, field in (("own", "RssAnon"), ("peak", "VmHWM"))}
 
 
-class _MostOwn(threading.Thread):
-    """Looks every fiftieth of a second how much memory the process has of its own."""
+class MostOwn(threading.Thread):
+    """The most memory that this process has of its own, looked at every fiftieth of a second."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.bytes = 0
+        self.bytes = _memory()["own"]
+
+    @classmethod
+    def watched(cls) -> MostOwn:
+        """One that looks from now on."""
+        most = cls()
+        most.start()
+        return most
 
     def run(self) -> None:
         while True:
