@@ -67,7 +67,7 @@ def train(steps: int, work: Path) -> None:
     fit(
         Classification(network, seen),
         train=clips,
-        batch_sampler=BatchSampler([Pool(tuple(range(len(clips))), BATCH)], steps=steps, seed=0),
+        batch_sampler=BatchSampler([Pool(range(len(clips)), BATCH)], steps=steps, seed=0),
         val=clips,
         settings=RunSettings(steps=steps, validate_every_steps=steps, batch_size=BATCH),
         seed=0,

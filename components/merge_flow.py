@@ -23,7 +23,6 @@ def merge_flow(*, shards: Annotated[list[DatasetInput], Between(2, 16)], flow: D
     import dataclasses
 
     from kineflow.flow.extraction.shards import merge_shards
-    from kineflow.sets.indexed import by_clip
     from kineflow.sets.joined_media import settle_joined
     from kineflow.spec.status import Status
     from kineflow.storage.disk import translate_full_disk
@@ -37,7 +36,8 @@ def merge_flow(*, shards: Annotated[list[DatasetInput], Between(2, 16)], flow: D
         )
     with translate_full_disk(flow.parent), atomic_folder(flow) as partial:
         entries, media_root = settle_joined([*merged.entries.values()], merged.media_root, shards, partial)
-        dataclasses.replace(merged, entries=by_clip(entries), media_root=media_root).save(partial)
+        by_clip = {entry.clip_id: entry for entry in entries}
+        dataclasses.replace(merged, entries=by_clip, media_root=media_root).save(partial)
     pairs, failed = sum(entry.fields for entry in good), len(merged.entries) - len(good)
     return StepResult(
         metrics={"clips": len(good), "failed": failed, "pairs": pairs},

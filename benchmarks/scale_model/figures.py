@@ -35,7 +35,10 @@ class Media:
 
 @dataclass(frozen=True)
 class Index:
-    """A manifest and a flow index: bytes on disk, CPU and resident memory a clip (slopes over several sizes)."""
+    """A manifest and a flow index: bytes on disk, CPU and memory of its own a clip (slopes over several sizes).
+
+    Loading, memory and the order are those of a million clips and more.
+    """
 
     manifest_bytes: float
     manifest_write_cpu_us: float

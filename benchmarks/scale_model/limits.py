@@ -12,6 +12,8 @@ from scale_model.stored import Stored
 from scale_model.versions import dvc_hours
 from scale_model.video_sets import VideoSet
 
+from kineflow.sets.indexed import MAX_ROWS
+
 _DAY = 24.0
 
 
@@ -52,6 +54,7 @@ def strains(data: VideoSet, figures: Figures, sizes: Stored, shards: int, given:
                "bytes", "`steps.default.memory`"),
         Strain("manifest, flow index and order in a training process", data.clips * training_memory,
                given.train_memory_bytes, "bytes", "`steps.train.memory`"),
+        Strain("clips of one set", data.clips, MAX_ROWS, "", "`kineflow.sets.indexed`"),
         Strain("clips and flow on the shared volume", sizes.clips + sizes.flow, given.volume_bytes, "bytes",
                "one volume"),
         Strain("ALSTM's frozen maps on the shared volume", sizes.features, given.volume_bytes, "bytes", "one volume"),

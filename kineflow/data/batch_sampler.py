@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import NamedTuple
 
-import numpy as np
-
+from kineflow.data.permutation import shuffled
 from kineflow.storage.errors import KineflowError
 
 
@@ -21,9 +20,9 @@ class SampleRef(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """Clips (indices into a data set) of which every batch takes ``per_batch``."""
+    """Clips (indices into a data set, best as a range) of which every batch takes ``per_batch``."""
 
-    clips: tuple[int, ...]
+    clips: Sequence[int]
     per_batch: int
 
 
@@ -90,8 +89,7 @@ class BatchSampler:
         serial = self.round * self.steps * pool.per_batch
         first_pass, done = divmod(serial, len(pool.clips))
         for shuffled_pass in count(first_pass):
-            order = np.random.default_rng((self.seed, number, shuffled_pass)).permutation(len(pool.clips))
-            for index in order[done:].tolist():
+            for index in shuffled(len(pool.clips), (self.seed, number, shuffled_pass), first=done):
                 yield SampleRef(pool.clips[index], (self.seed, number, serial))
                 serial += 1
             done = 0

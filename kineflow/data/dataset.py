@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from kineflow.data import transforms
@@ -19,6 +20,8 @@ from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.rows import whole_numbers
+from kineflow.sets.rows_by_id import values_of
 from kineflow.spec.arrays import Indices, Pixels
 from kineflow.spec.modality import Modality, assemble, flow_frames_of, frames_of, reads_flow, reads_frames
 from kineflow.spec.sampling import ClipSpec, centre_clip, random_clip
@@ -26,6 +29,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.video.decode import read_frames
 
 StoredPart = Literal["rgb", "flow"]
+Size = tuple[int, int]  # height and width, px
 
 _READS: dict[StoredPart, Callable[[Modality], bool]] = {"rgb": reads_frames, "flow": reads_flow}
 
@@ -108,7 +112,7 @@ class ClipDataset(Dataset[Sample]):
         cache_bytes: int = 0,
         decodes_rgb: bool = True,
     ) -> None:
-        self.clip_set, self.clips, self.modalities = clip_set, list(clips), tuple(modalities)
+        self.clip_set, self.clips, self.modalities = clip_set, clips, tuple(modalities)
         self.flow_set, self.geometry, self.may_flip = flow_set, geometry, may_flip
         self._cache, self._decodes_rgb = _DecodedClips(cache_bytes), decodes_rgb
         self._taught: torch.Tensor | None = None
@@ -124,11 +128,9 @@ class ClipDataset(Dataset[Sample]):
         spec, square = geometry.spec, (geometry.crop, geometry.crop)
         if self.may_flip or geometry.segments or geometry.jitter or geometry.stride_frames_max > spec.stride_frames:
             return False
-        is_whole = geometry.fit == "squash"
-        return all(
-            clip.frames - 1 <= spec.span_frames and (is_whole or self._common_size(clip) == square)
-            for clip in self.clips
-        )
+        if not (whole_numbers(self.clips, "frames") - 1 <= spec.span_frames).all():
+            return False
+        return geometry.fit == "squash" or all(self._common_size(sizes) == square for sizes in self._stored_sizes())
 
     def showing(self, modalities: Sequence[Modality]) -> ClipDataset:
         """Samples of the same clips that hold other modalities; decoded clips are kept by each data set for itself."""
@@ -181,29 +183,42 @@ class ClipDataset(Dataset[Sample]):
             chosen = random_clip(time_steps, spec, rng) if rng else centre_clip(time_steps, spec)
         return chosen.reshape(-1)  # [K, L] → [K·L]
 
-    def _common_size(self, clip: Clip) -> tuple[int, int]:
-        """Height and width that all sources of a clip have after resizing, px.
+    def _common_size(self, stored: Iterable[Size]) -> Size:
+        """Height and width that all sources of a clip have after resizing, from their stored sizes.
 
         Flow stored smaller than the clip may come out a pixel longer or shorter: the view lies in both.
         """
-        sources = [source for source, reads in _READS.items() if any(map(reads, self.modalities))]
-        short_side = self.geometry.short_side
-        sizes = [transforms.resized_to(*self._stored_size(clip, source), short_side) for source in sources]
+        sizes = [transforms.resized_to(*size, self.geometry.short_side) for size in stored]
         return min(height for height, _ in sizes), min(width for _, width in sizes)
 
-    def _stored_size(self, clip: Clip, source: StoredPart) -> tuple[int, int]:
+    def _sources(self) -> list[StoredPart]:
+        return [source for source, reads in _READS.items() if any(map(reads, self.modalities))]
+
+    def _stored_size(self, clip: Clip, source: StoredPart) -> Size:
         if source == "rgb":
             return clip.height, clip.width
         assert self.flow_set is not None  # checked once, in __init__
         entry = self.flow_set.entries[clip.clip_id]
         return entry.height, entry.width
 
+    def _stored_sizes(self) -> set[tuple[Size, ...]]:
+        """The different sizes of the clips' sources."""
+        sides = [self._stored_sides(source, name) for source in self._sources() for name in ("height", "width")]
+        different = set(zip(*(column.tolist() for column in sides), strict=True))
+        return {tuple(zip(row[::2], row[1::2], strict=True)) for row in different}
+
+    def _stored_sides(self, source: StoredPart, name: str) -> NDArray[np.integer[Any]]:
+        if source == "rgb":
+            return whole_numbers(self.clips, name)
+        assert self.flow_set is not None  # checked once, in __init__
+        return values_of(self.flow_set.entries, self.clips, name, missing=0)
+
     def _view(self, clip: Clip, rng: np.random.Generator | None) -> transforms.View:
         size, jitter = self.geometry.crop, self.geometry.jitter
         if self.geometry.fit == "squash":
             flip = bool(rng and self.may_flip and rng.random() < 0.5)
             return transforms.View(0, 0, size, flip, squash=True)
-        height, width = self._common_size(clip)
+        height, width = self._common_size(self._stored_size(clip, source) for source in self._sources())
         if rng is None:
             return transforms.centre_view(height, width, size)
         if jitter:
@@ -275,12 +290,10 @@ def _decoded_bytes(clip: Clip, *, channels: int) -> int:
     return clip.frames * clip.height * clip.width * channels
 
 
-def _require_flow(flow_set: FlowSet | None, clips: list[Clip]) -> None:
+def _require_flow(flow_set: FlowSet | None, clips: Sequence[Clip]) -> None:
     if flow_set is None:
         raise KineflowError("a flow stream needs a flow set", remedy="pass the output of the extract_flow step")
-    extracted = flow_set.usable_ids()
-    missing = [clip.clip_id for clip in clips if clip.clip_id not in extracted]
-    if missing:
+    if missing := flow_set.lacking(clips):
         raise KineflowError(
             f"no flow for {len(missing)} clips, the first of them {', '.join(missing[:5])}",
             remedy="run extract_flow on this clip set again",

@@ -135,7 +135,7 @@ class _Data:
             )
 
         learnt = dataset(settings.learn_from, may_flip=settings.flip)
-        pool = Pool(tuple(range(len(learnt))), settings.batch_size)
+        pool = Pool(range(len(learnt)), settings.batch_size)
         sampler = BatchSampler([pool], steps=settings.steps, seed=seed)
         return cls(learnt, dataset([settings.split], may_flip=False), sampler, flow_set.bound_px, seed)
 
@@ -250,7 +250,7 @@ def _seeded(seed: int, *purpose: str) -> Iterator[None]:
         yield
 
 
-def _clips(clip_set: ClipSet, split: Split) -> list[Clip]:
+def _clips(clip_set: ClipSet, split: Split) -> Sequence[Clip]:
     clips = clip_set.usable(split)
     if not clips:
         raise KineflowError(

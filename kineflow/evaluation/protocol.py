@@ -42,12 +42,12 @@ from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.indexed import MissingMediaError
+from kineflow.sets.rows import distinct
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, WindowLayout, clips_laid_out, covering_clips
 from kineflow.spec.split import Split
-from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 from kineflow.storage.ranges import StorageError
@@ -294,7 +294,7 @@ def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:
         raise KineflowError(
             f"the clip set has no usable clip in the split {split.value!r}", remedy="choose another split to evaluate"
         )
-    unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(card.classes))
+    unknown = sorted(distinct(clips, "label") - {None, *card.classes})
     if unknown:
         raise KineflowError(
             f"{len(unknown)} labels of the clips are no classes of the model, the first of them {unknown[0]!r}",
@@ -312,9 +312,7 @@ def _check_flow(card: ModelCard, clips: Sequence[Clip], flow_set: FlowSet | None
             where=f"model {card.name!r}",
             remedy="pass the output of the extract_flow step",
         )
-    usable = {clip_id for clip_id, entry in flow_set.entries.items() if entry.status is Status.OK}
-    missing = [clip.clip_id for clip in clips if clip.clip_id not in usable]
-    if missing:
+    if missing := flow_set.lacking(clips):
         raise KineflowError(
             f"no flow for {len(missing)} of {len(clips)} clips, the first of them {missing[0]!r}",
             where=f"model {card.name!r}",

@@ -7,16 +7,16 @@ root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kineflow.sets.clip_shard import ClipShard
 from kineflow.sets.indexed import SetFiles
+from kineflow.sets.list_digest import digest_of_list
+from kineflow.sets.rows import blocks_of, in_order, is_one_of, select
 from kineflow.spec.classes import checked_classes
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
@@ -26,6 +26,7 @@ from kineflow.storage.media import Media
 MANIFEST_FILE = "manifest.parquet"
 CLIPSET_FILE = "clipset.json"
 _SHARD = "shard"  # its key in clipset.json
+_MOST_UNKNOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +77,23 @@ class ClipSet:
 
     Attributes:
         classes: Class names; a label's index is its place here.
-        clips: All clips, the rejected ones too, ordered by ``clip_id``.
+        clips: All clips, the rejected ones too, ordered by ``clip_id``; of a set that was loaded,
+            :class:`~kineflow.sets.rows.Rows`.
         media_root: Folder or ``s3://`` prefix below which ``Clip.path`` leads to the bytes.
         fps: Frames per second that every clip was brought to; 0.0: each has those of its source.
         shard: Of what it is a part; None for a whole clip set.
     """
 
     classes: tuple[str, ...]
-    clips: tuple[Clip, ...]
+    clips: Sequence[Clip]
     media_root: str
     fps: float = 0.0
     shard: ClipShard | None = None
 
-    def usable(self, *splits: Split) -> list[Clip]:
+    def usable(self, *splits: Split) -> Sequence[Clip]:
         """Clips with status ``ok``, of the given splits (of all, when none is given)."""
-        return [clip for clip in self.clips if clip.status is Status.OK and (not splits or clip.split in splits)]
+        wanted = is_one_of(self.clips, "status", {Status.OK})
+        return select(self.clips, wanted & is_one_of(self.clips, "split", splits) if splits else wanted)
 
     def label_index(self, clip: Clip) -> int:
         """Index of the clip's class, or -1 for an unlabelled clip, whatever its row says of a label."""
@@ -153,14 +156,14 @@ class ClipSet:
                 where=folder,
                 remedy="join all shards with the step merge_clips, and use what it writes",
             )
-        unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(classes))
-        if unknown and not with_unknown_labels:
+        unknown = [] if with_unknown_labels else _labels_besides(classes, clips)
+        if unknown:
             raise KineflowError(
                 f"{len(unknown)} labels are no classes of this clip set, the first of them {unknown[0]!r}",
                 where=folder,
                 remedy="use manifest and clipset.json of one run together, or run the ingest step again",
             )
-        return cls(classes, tuple(clips), root, fps, shard)
+        return cls(classes, clips, root, fps, shard)
 
 
 def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float, ClipShard | None]:
@@ -171,15 +174,24 @@ def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float, ClipSh
     return checked_classes(described["classes"]), fps, shard
 
 
+def _labels_besides(classes: Sequence[str], clips: Sequence[Clip]) -> list[str]:
+    """Labels that are no classes, in their order; not many more of them than are worth counting."""
+    unknown: set[str] = set()
+    for (labels,) in blocks_of(clips, "label"):
+        unknown |= {label for label in labels if label is not None}.difference(classes)
+        if len(unknown) > _MOST_UNKNOWN:
+            break
+    return sorted(unknown)
+
+
 def clips_digest(clips: Iterable[Clip]) -> str:
     """Hex SHA-256 of the clips' content hashes and labels: equal for two evaluations on the same data."""
-    rows = sorted((clip.sha256, clip.label or "") for clip in clips)
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return digest_of_list(in_order(clips, "sha256", "label"))
 
 
 def digest_of_set(clip_set: ClipSet) -> str:
     """:func:`clips_digest` of all usable clips of a set whose bytes are known."""
-    return clips_digest(clip for clip in clip_set.usable() if isinstance(clip.sha256, str))
+    return clips_digest(clip_set.usable())
 
 
 CLIP_FILES = SetFiles("clip set", "ingest", Clip, MANIFEST_FILE, CLIPSET_FILE, version=3)

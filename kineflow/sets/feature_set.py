@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kineflow.sets.indexed import ByClip, SetFiles, by_clip
+from kineflow.sets.indexed import ByClip, SetFiles
+from kineflow.sets.rows_by_id import by_id, rows_of
 from kineflow.spec.arrays import Indices
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
@@ -125,7 +126,7 @@ class FeatureSet(ByClip[FeatureEntry]):
     def save(self, folder: Path) -> None:
         """Write the index and ``features.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
         facts = {"source": self.source.plain(), "shape": self.shape}
-        FEATURE_FILES.save(folder, self.entries.values(), self.media_root, facts)
+        FEATURE_FILES.save(folder, rows_of(self.entries), self.media_root, facts)
 
     @classmethod
     def load(cls, folder: Path) -> FeatureSet:
@@ -135,7 +136,7 @@ class FeatureSet(ByClip[FeatureEntry]):
             KineflowError: A file is missing, is not that of a feature set, or is of a later version.
         """
         rows, root, (source, shape) = FEATURE_FILES.load(folder, _facts)
-        return cls(source, shape, by_clip(rows), root)
+        return cls(source, shape, by_id(rows), root)
 
 
 FEATURE_FILES = SetFiles(

@@ -8,14 +8,16 @@ is a local folder, it holds JPEG planes as other tools write them (:mod:`kineflo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kineflow.sets.indexed import ByClip, SetFiles, by_clip
+from kineflow.sets.indexed import ByClip, SetFiles
+from kineflow.sets.list_digest import digest_of_list
+from kineflow.sets.rows import blocks_of
+from kineflow.sets.rows_by_id import by_id, rows_of
 from kineflow.spec.status import Status
 from kineflow.storage.media import Media
 
@@ -74,7 +76,7 @@ class FlowSet(ByClip[FlowEntry]):
     def save(self, folder: Path) -> None:
         """Write the index and ``flowset.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
         facts = {"bound_px": self.bound_px, "params": dict(self.params)}
-        FLOW_FILES.save(folder, self.entries.values(), self.media_root, facts)
+        FLOW_FILES.save(folder, rows_of(self.entries), self.media_root, facts)
 
     @classmethod
     def load(cls, folder: Path) -> FlowSet:
@@ -84,13 +86,14 @@ class FlowSet(ByClip[FlowEntry]):
             KineflowError: A file is missing, is not that of a flow set, or is of a later version.
         """
         rows, root, (bound_px, params) = FLOW_FILES.load(folder, _facts)
-        return cls(bound_px, by_clip(rows), root, params)
+        return cls(bound_px, by_id(rows), root, params)
 
 
 def flow_digest(flow_set: FlowSet) -> str:
     """Hex SHA-256 of which clips have flow, and of the names of its files, which are made from what decides them."""
-    rows = sorted((entry.clip_id, entry.path) for entry in flow_set.entries.values())
-    return hashlib.sha256(json.dumps([flow_set.bound_px, rows]).encode()).hexdigest()
+    columns = blocks_of(rows_of(flow_set.entries), "clip_id", "path")
+    rows = (list(zip(*block, strict=True)) for block in columns)
+    return digest_of_list(rows, before=f"[{json.dumps(flow_set.bound_px)}, ", after="]")
 
 
 def _facts(described: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:

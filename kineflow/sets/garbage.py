@@ -20,11 +20,11 @@ from pathlib import Path
 from kineflow.sets.clip_set import CLIP_FILES, Clip
 from kineflow.sets.feature_set import FEATURE_FILES
 from kineflow.sets.flow_set import FLOW_FILES
+from kineflow.sets.indexed import open_index
 from kineflow.sets.media import CLIPS, FEATURES, FLOW, SETS, using
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
-from kineflow.storage.parquet import open_table
 from kineflow.storage.project import media_folder
 from kineflow.storage.safe_json import read_json
 
@@ -198,8 +198,8 @@ def _in_cache(cache: Path, md5: str) -> Path:
 def _paths_in(index: Path) -> set[str]:
     """The paths that an index names, whatever kind of set it is of."""
     try:
-        with open_table(index, texts=["path"]) as table:
-            return set(table.texts("path"))
+        with open_index(index, texts=["path"]) as table:
+            return {path for block in table.blocks({"path": False}, {}) for path in block["path"].unique().to_pylist()}
     except (OSError, ValueError) as error:
         raise KineflowError(
             f"no readable index of a set ({error}), so nobody knows what it needs",
@@ -208,7 +208,7 @@ def _paths_in(index: Path) -> set[str]:
         ) from None
 
 
-def _clips_in(copy: Path) -> list[Clip] | None:
+def _clips_in(copy: Path) -> Sequence[Clip] | None:
     """The clips of a copy of a clip set's index; None where it is of another kind of set."""
     try:
         return CLIP_FILES.rows(copy)

@@ -7,61 +7,37 @@ says what holds for all rows: the version of the format, and the root below whic
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import itertools
 import json
-import math
+import shutil
 import types
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from kineflow.sets.index_columns import checked_batches
 from kineflow.sets.media import index_copy, loaded_root, recorded_root
+from kineflow.sets.rows import R, Row, Rows, blocks_of
+from kineflow.sets.rows_by_id import lacking, ordered
 from kineflow.spec.status import Status
-from kineflow.spec.video_bounds import MAX_FILE_FRAMES
+from kineflow.storage.blocks import keep
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import atomic_file
+from kineflow.storage.files import atomic_file, sha256_of
 from kineflow.storage.media import Media, locate
 from kineflow.storage.parquet import Table, open_table
 from kineflow.storage.safe_json import read_json
 
+MAX_ROWS = 2**24
+"""Of an index that is read."""
+_MAX_ROW_BYTES = 512  # of an index of more than 650,000 rows, on average; a clip takes 300
 _VERSION, _ROOT = "format_version", "media_root"
 _NUMBERS: dict[type, type[np.generic]] = {int: np.int32, float: np.float64}
-# Frames of a file, of which a part may be late, and a rejected row has a few more; pixels of a side. It bounds what a
-# row can make others lay out.
-_MOST_WHOLE = 2 * MAX_FILE_FRAMES
-_SIGNED = frozenset({"rotation"})
 _NAMES_SHOWN = 20
+_ROWS_A_GROUP = 2**18
 
-
-class Row(Protocol):
-    """A row of an index: a dataclass of texts, numbers and members of :class:`~enum.StrEnum`, some of them optional."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def clip_id(self) -> str:
-        """Of which clip."""
-
-    @property
-    def path(self) -> str:
-        """Of its media below the root; empty when there are none."""
-
-    @property
-    def status(self) -> Status:
-        """Whether there are."""
-
-    @property
-    def reason(self) -> str:
-        """Why there are none."""
-
-
-R = TypeVar("R", bound=Row)
 T = TypeVar("T")
 
 
@@ -98,24 +74,19 @@ class SetFiles(Generic[R]):
         Raises:
             KineflowError: The media root is none (:func:`kineflow.storage.media.check_root`).
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         root = recorded_root(media_root, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        plain = [dataclasses.asdict(row) for row in sorted(rows, key=lambda row: row.clip_id)]
         with atomic_file(folder / self.index) as partial:
-            pq.write_table(pa.Table.from_pylist(plain, schema=self._schema()), partial)
+            self._write(rows, partial)
         described = {_VERSION: self.version, **facts, _ROOT: root}
         with atomic_file(folder / self.described) as partial:
             partial.write_text(json.dumps(described, indent=1) + "\n")
-        index = (folder / self.index).read_bytes()
-        copy = index_copy(folder, media_root, hashlib.sha256(index).hexdigest())
+        copy = index_copy(folder, media_root, sha256_of(folder / self.index))
         if copy and not copy.is_file():
             with atomic_file(copy) as partial:
-                partial.write_bytes(index)
+                shutil.copyfile(folder / self.index, partial)
 
-    def load(self, folder: Path, parse: Callable[[Mapping[str, Any]], T]) -> tuple[list[R], str, T]:
+    def load(self, folder: Path, parse: Callable[[Mapping[str, Any]], T]) -> tuple[Rows[R], str, T]:
         """Read a set.
 
         Args:
@@ -141,8 +112,8 @@ class SetFiles(Generic[R]):
             ) from None
         return rows, loaded_root(recorded, folder), facts
 
-    def rows(self, index: Path) -> list[R]:
-        """The rows of an index.
+    def rows(self, index: Path) -> Rows[R]:
+        """The rows of an index, in columns.
 
         Raises:
             OSError: It cannot be read.
@@ -153,20 +124,16 @@ class SetFiles(Generic[R]):
         fields = dataclasses.fields(self.row)
         later = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
         texts = [field.name for field in fields if hints[field.name] not in _NUMBERS]
-        with open_table(index, texts=texts) as table:
+        with open_index(index, texts=texts) as table:
             names = [field.name for field in fields if field.name in table.names or field.name not in later]
             if list(table.names) != names:
                 raise ValueError(f"columns {', '.join(table.names[:_NAMES_SHOWN])}, not {', '.join(names)}")
-            columns = [
-                _column(table, field.name, hints[field.name])
-                if field.name in names
-                else itertools.repeat(later[field.name], table.rows)  # it came with a later version of the format
-                for field in fields
-            ]
-        rows = [self.row(*cells) for cells in zip(*columns, strict=True)]
-        if len({row.clip_id for row in rows}) < len(rows):
-            twice, _ = Counter(row.clip_id for row in rows).most_common(1)[0]
-            raise ValueError(f"clip {twice!r} is listed twice")
+            stored = table.blocks(
+                {name: _is_optional(hints[name]) for name in names if name in texts},
+                {name: _NUMBERS[hints[name]] for name in names if name not in texts},
+            )
+            rows = Rows(self.row, keep(checked_batches(stored, hints, later)))
+        ordered(rows)  # none is there twice
         return rows
 
     def locate(self, media_root: str, row: R) -> Media:
@@ -195,6 +162,18 @@ class SetFiles(Generic[R]):
                 remedy=f"install the Kineflow that wrote it, or run the {self.step} step again",
             )
 
+    def _write(self, rows: Iterable[R], path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema, names = self._schema(), [field.name for field in dataclasses.fields(self.row)]
+        in_order = ordered(rows) if isinstance(rows, Rows) else sorted(rows, key=lambda row: row.clip_id)
+        groups = (in_order[first : first + _ROWS_A_GROUP] for first in range(0, len(in_order) or 1, _ROWS_A_GROUP))
+        with pq.ParquetWriter(path, schema) as writer:
+            for group in groups:
+                blocks = [pa.table([*columns], schema) for columns in blocks_of(group, *names)]
+                writer.write_table(pa.concat_tables(blocks) if blocks else schema.empty_table(), _ROWS_A_GROUP)
+
     def _schema(self) -> Any:  # pyarrow ships no types
         import pyarrow as pa
 
@@ -218,6 +197,10 @@ class ByClip(Generic[R]):
         """Ids of the clips that have what the set is of."""
         return frozenset(clip_id for clip_id, entry in self.entries.items() if entry.status is Status.OK)
 
+    def lacking(self, clips: Sequence[Row]) -> list[str]:
+        """Ids of those of the clips that have no media here, in their order."""
+        return lacking(self.entries, clips)
+
     def _with_media(self, clip_id: str, *, noun: str, remedy: str) -> R:
         """The row of a clip.
 
@@ -231,31 +214,11 @@ class ByClip(Generic[R]):
         return entry
 
 
-def _column(table: Table, name: str, hint: Any) -> list[Any]:
-    """The values of a field in all rows.
-
-    Raises:
-        ValueError: One is none of this field.
-    """
-    if hint in _NUMBERS:
-        numbers = table.numbers(name, _NUMBERS[hint])
-        most = _MOST_WHOLE if hint is int else math.inf
-        least = -_MOST_WHOLE if name in _SIGNED else 0
-        if len(numbers) and not (numbers.min() >= least and numbers.max() <= most and np.isfinite(numbers).all()):
-            raise ValueError(f"{name} is too small or too large in a row")
-        distinct, indices = np.unique(numbers, return_inverse=True)
-        values = distinct.tolist()  # of a million clips a few widths: one object each
-        return [values[index] for index in indices.tolist()]
-    texts = table.texts(name, nullable=_is_optional(hint))
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        member = {text: hint(text) for text in set(texts)}
-        return [member[text] for text in texts]
-    return texts
-
-
-def by_clip(rows: Iterable[R]) -> dict[str, R]:
-    """Rows by the id of their clip."""
-    return {row.clip_id: row for row in rows}
+@contextmanager
+def open_index(path: Path, *, texts: Collection[str]) -> Iterator[Table]:
+    """Open the index of a set of any kind, see :func:`kineflow.storage.parquet.open_table`."""
+    with open_table(path, texts=texts, max_rows=MAX_ROWS, max_row_bytes=_MAX_ROW_BYTES) as table:
+        yield table
 
 
 def _is_optional(hint: Any) -> bool:

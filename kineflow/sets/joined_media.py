@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
-from kineflow.sets.indexed import R
 from kineflow.sets.media import OWN_MEDIA, put_in_place
+from kineflow.sets.rows import R
 from kineflow.storage.client import S3_SCHEME, split_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import check_root, is_remote

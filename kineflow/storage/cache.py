@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock
 
@@ -150,6 +151,21 @@ def default_cache() -> BlockCache:
     """
     named = os.environ.get(FOLDER, "")
     return _cache(named, os.environ.get(LIMIT_MB, ""), "" if named else str(_users_folder()))
+
+
+def unnamed_file() -> IO[bytes]:
+    """A file without a name on the disk of the cache, for what is too much for memory: with its process it is gone.
+
+    Raises:
+        KineflowError: ``KINEFLOW_CACHE_MB`` is no number.
+        OSError: No file can be made.
+    """
+    folder = default_cache().folder
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError:
+        return tempfile.TemporaryFile()
 
 
 @functools.lru_cache(maxsize=8)

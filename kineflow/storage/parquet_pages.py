@@ -50,10 +50,12 @@ class Footer:
     Attributes:
         rows: In all row groups.
         columns: Sizes by the name of the column at the top of the schema.
+        largest_group: Bytes of all pages of the largest row group, decompressed.
     """
 
     rows: int
     columns: dict[str, ColumnSize]
+    largest_group: int
 
 
 def read_sizes(content: mmap | bytes) -> Footer:
@@ -71,10 +73,10 @@ def read_sizes(content: mmap | bytes) -> Footer:
         raise ValueError(f"a parquet footer of {footer_bytes} bytes in a file of {size}")
     thrift = _Compact(content, size - 8 - footer_bytes, size - 8)
     file = thrift.struct()
-    rows, columns = 0, dict[str, ColumnSize]()
+    rows, columns, largest_group = 0, dict[str, ColumnSize](), 0
     flat = _flat_columns(_structs(file, 2))
     for group in _structs(file, 4):
-        group_rows = _count(group, 3)
+        group_rows, group_bytes = _count(group, 3), 0
         rows += group_rows
         for chunk in _structs(group, 1):
             facts = _struct(chunk, 3)
@@ -87,11 +89,13 @@ def read_sizes(content: mmap | bytes) -> Footer:
                 values, page_bytes = values + page_values, page_bytes + uncompressed
             if name in flat and not below and values != group_rows:
                 raise ValueError(f"column {name!r} has {values} values in a group of {group_rows} rows")
+            group_bytes += page_bytes
             before = columns.get(name, ColumnSize(0, 0))
             columns[name] = ColumnSize(before.values + values, before.page_bytes + page_bytes)
+        largest_group = max(largest_group, group_bytes)
     if rows != _count(file, 3):
         raise ValueError(f"{_count(file, 3)} rows are promised, and {rows} there")
-    return Footer(rows, columns)
+    return Footer(rows, columns, largest_group)
 
 
 def _flat_columns(schema: list[Struct]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.models.card import ModelCard
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.rows import joined
 from kineflow.spec.modality import Modality
 from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
@@ -50,7 +52,7 @@ def fit_on_clips(
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
     labelled, val = (clips_of(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
-    unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
+    unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else ()
     wanted = task.preprocessing
     geometry = Geometry(
         ClipSpec(settings.frames, settings.stride_frames, settings.short),
@@ -69,14 +71,14 @@ def fit_on_clips(
         "cache_bytes": settings.cache_mb << 20,
         "decodes_rgb": decodes_rgb,
     }
-    pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
+    pools = [Pool(range(len(labelled)), settings.batch_size)]
     if unlabelled:
-        pools.append(Pool(tuple(range(len(labelled), len(labelled) + len(unlabelled))), unlabelled_batch))
+        pools.append(Pool(range(len(labelled), len(labelled) + len(unlabelled)), unlabelled_batch))
     return fit(
         task,
         train=ClipDataset(
             data.clip_set,
-            [*labelled, *unlabelled],
+            joined(labelled, unlabelled) if unlabelled else labelled,
             modalities=modalities,
             geometry=geometry,
             may_flip=settings.flip,
@@ -91,7 +93,7 @@ def fit_on_clips(
     )
 
 
-def clips_of(clip_set: ClipSet, split: Split) -> list[Clip]:
+def clips_of(clip_set: ClipSet, split: Split) -> Sequence[Clip]:
     """The usable clips of a split.
 
     Raises:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from kineflow.data.batch_sampler import SampleRef
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.feature_set import FeatureSet
+from kineflow.sets.rows_by_id import values_of
 from kineflow.spec.arrays import Indices
 from kineflow.spec.sampling import ClipSpec, centre_clip, last_start, random_clip, windows_at
 from kineflow.storage.errors import KineflowError
@@ -50,12 +52,11 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         every_window: bool = False,
         cache_bytes: int = 0,
     ) -> None:
-        self.clip_set, self.clips, self.feature_sets, self.spec = clip_set, list(clips), dict(feature_sets), spec
+        self.clip_set, self.clips, self.feature_sets, self.spec = clip_set, clips, dict(feature_sets), spec
         for features in self.feature_sets.values():
             _require_features(features, self.clips)
-        self._time_steps = [self._time_steps_of(clip) for clip in self.clips]
-        windows = [last_start(time_steps, spec) + 1 for time_steps in self._time_steps]
-        self._first_window = np.cumsum([0, *windows]) if every_window else None
+        self._time_steps = self._least_time_steps()
+        self._first_window = self._first_windows() if every_window else None
         self._cache = _Cache(cache_bytes)
 
     def __len__(self) -> int:
@@ -75,15 +76,27 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     def _window(self, key: int | SampleRef) -> tuple[int, Indices]:
         """Which clip, and which time steps of it [T]."""
         if not isinstance(key, SampleRef):
-            return key, centre_clip(self._time_steps[key], self.spec)[0]
+            return key, centre_clip(int(self._time_steps[key]), self.spec)[0]
         if self._first_window is None:
-            return key.clip, random_clip(self._time_steps[key.clip], self.spec, np.random.default_rng(key.seed))[0]
+            time_steps = int(self._time_steps[key.clip])
+            return key.clip, random_clip(time_steps, self.spec, np.random.default_rng(key.seed))[0]
         number = int(np.searchsorted(self._first_window, key.clip, side="right")) - 1
         start = np.array([key.clip - self._first_window[number]])
-        return number, windows_at(self._time_steps[number], self.spec, start)[0]
+        return number, windows_at(int(self._time_steps[number]), self.spec, start)[0]
 
-    def _time_steps_of(self, clip: Clip) -> int:
-        return min(features.entries[clip.clip_id].time_steps for features in self.feature_sets.values())
+    def _least_time_steps(self) -> NDArray[np.int64]:
+        """Of each clip, what all of its features have, [clips]."""
+        sets = self.feature_sets.values()
+        least: NDArray[np.int64] = np.minimum.reduce(
+            [values_of(each.entries, self.clips, "time_steps", missing=0) for each in sets]
+        )
+        return least
+
+    def _first_windows(self) -> NDArray[np.int64]:
+        """The number of each clip's first window, and that of all windows, [clips + 1]."""
+        lengths, which = np.unique(self._time_steps, return_inverse=True)
+        windows = np.array([last_start(time_steps, self.spec) + 1 for time_steps in lengths.tolist()], np.int64)
+        return np.concatenate([[0], np.cumsum(windows[which])])
 
     def _read(self, name: str, clip: Clip, window: Indices) -> Tensor:
         features = self.feature_sets[name]
@@ -113,10 +126,8 @@ class _Cache:
         self._left -= features.nbytes
 
 
-def _require_features(features: FeatureSet, clips: list[Clip]) -> None:
-    usable = features.usable_ids()
-    missing = [clip.clip_id for clip in clips if clip.clip_id not in usable]
-    if missing:
+def _require_features(features: FeatureSet, clips: Sequence[Clip]) -> None:
+    if missing := features.lacking(clips):
         raise KineflowError(
             f"no features for {len(missing)} of {len(clips)} clips, the first of them {', '.join(missing[:5])}",
             where=features.media_root,

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from kineflow.models.bundle import load_bundle, weights_digest
@@ -13,10 +14,10 @@ from kineflow.models.card import ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.sets.clip_set import ClipSet, clips_digest
 from kineflow.sets.flow_set import FlowSet, flow_digest
+from kineflow.sets.rows import whole_numbers
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.split import Split
-from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.training.clips import Data
 from kineflow.training.loop import Fitted
@@ -35,7 +36,8 @@ def flow_source_of(flow_set: FlowSet | None, clip_set: ClipSet) -> FlowSource | 
     """How the flow was made; None where there is none, or another tool has made it."""
     if flow_set is None:
         return None
-    short_side = max(min(clip.height, clip.width) for clip in clip_set.clips if clip.status is Status.OK)
+    heights, widths = (whole_numbers(clip_set.usable(), name) for name in ("height", "width"))
+    short_side = int(np.minimum(heights, widths).max())
     return FlowSource.of(flow_set.params, bound_px=flow_set.bound_px, short_side=short_side)
 
 

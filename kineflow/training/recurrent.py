@@ -69,7 +69,7 @@ def train_sequence_network(
         StepwiseClassification(network, card.preprocessing, settings),
         train=train,
         batch_sampler=BatchSampler(
-            [Pool(tuple(range(train.items)), settings.batch_size)], steps=settings.validate_every_steps, seed=seed
+            [Pool(range(train.items), settings.batch_size)], steps=settings.validate_every_steps, seed=seed
         ),
         val=FeatureDataset(clip_set, clips_of(clip_set, Split.VAL), **common),
         settings=settings,

@@ -20,6 +20,7 @@ from kineflow.models.registry import create_model
 from kineflow.models.weights import fetch_weights, read_weights
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.rows import joined
 from kineflow.spec.modality import Modality
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec
@@ -189,12 +190,12 @@ def _pairs(
     """Batches of two frames and the flow between them, from anywhere in the clips."""
     clips = ClipDataset(
         clip_set,
-        [*clip_set.usable(Split.TRAIN), *clip_set.usable(Split.UNLABELLED)],
+        joined(clip_set.usable(Split.TRAIN), clip_set.usable(Split.UNLABELLED)),
         modalities=("rgb", "flow"),
         geometry=Geometry(ClipSpec(2), preprocessing.short_side, preprocessing.crop, fit=preprocessing.fit),
         flow_set=flow_set,
         may_flip=True,
         cache_bytes=settings.cache_mb << 20,
     )
-    sampler = BatchSampler([Pool(tuple(range(len(clips))), settings.batch_size)], steps=settings.steps, seed=seed)
+    sampler = BatchSampler([Pool(range(len(clips)), settings.batch_size)], steps=settings.steps, seed=seed)
     return DataLoader(clips, batch_sampler=sampler, num_workers=settings.workers)

@@ -223,9 +223,9 @@ def test_what_strains_a_set_strains_a_larger_one_more() -> None:
 
     small, large = ratios(KINETICS400), ratios(THOUSANDFOLD)
     assert small.keys() == large.keys()
-    memory = "manifest in a step's memory"
-    assert large[memory] == pytest.approx(1000 * small[memory])
-    assert small[memory] < 1 < large[memory]
+    rows = "clips of one set"
+    assert large[rows] == pytest.approx(1000 * small[rows])
+    assert small[rows] < 1 < large[rows]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A manifest and a flow index of many made-up rows: bytes, CPU and memory a clip.
 
-Each size is made, saved and read in an interpreter of its own, so that resident memory tells.
+Each size is made, saved and read in an interpreter of its own. Its memory is that of the process itself: rows of a set
+of more than 64 MB lie in a file that is mapped.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from growth import MostOwn, write_sets
 from scale_model.figures import Index
 from scale_model.measuring.clocks import cpu_seconds, line
 
 SIZES = (10_000, 30_000, 100_000)
 QUICK = (1_000, 10_000, 30_000)
+READ, QUICKLY_READ = (1_000_000, 3_000_000), (400_000, 800_000)
 _BENCHMARKS = Path(__file__).resolve().parents[2]
 
 
@@ -30,9 +33,9 @@ def measure(quick: bool) -> Index:
         for size in sizes:
             print(f"index: {size} clips", file=sys.stderr)
             rows.append({})
-            for what in ("write", "read-manifest", "read-flow", "draws"):
+            for what in ("write", "shard"):
                 rows[-1] |= _alone(what, size, Path(folder) / str(size))
-    slopes = {name: line(sizes, [row[name] for row in rows])[0] for name in rows[0]}
+    slopes = _slopes(sizes, rows) | _slopes_of_reading(QUICKLY_READ if quick else READ)
     return Index(
         manifest_bytes=slopes["manifest_bytes"],
         manifest_write_cpu_us=1e6 * slopes["manifest_write_s"],
@@ -45,6 +48,23 @@ def measure(quick: bool) -> Index:
         draws_cpu_us=1e6 * slopes["draws_s"],
         draws_memory_bytes=slopes["draws_memory"],
     )
+
+
+def _slopes_of_reading(sizes: Sequence[int]) -> dict[str, float]:
+    """Of sets that are larger than what is kept in memory."""
+    rows: list[dict[str, float]] = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"index: reading {size} clips", file=sys.stderr)
+            write_sets(size, Path(folder))
+            rows.append({})
+            for what in ("read-manifest", "read-flow", "draws"):
+                rows[-1] |= _alone(what, size, Path(folder))
+    return _slopes(sizes, rows)
+
+
+def _slopes(sizes: Sequence[int], rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: max(0.0, line(sizes, [row[name] for row in rows])[0]) for name in rows[0]}
 
 
 def _alone(what: str, size: int, folder: Path) -> dict[str, float]:
@@ -98,52 +118,43 @@ def _clips(size: int) -> Iterator[Any]:
         )  # fmt: skip
 
 
-def _read_manifest(_: int, folder: Path) -> dict[str, float]:
+def _shard(_: int, folder: Path) -> dict[str, float]:
     from kineflow.flow.extraction.shards import clips_of, described
     from kineflow.sets.clip_set import ClipSet
     from kineflow.spec.shard import Shard
 
-    before, read = _resident(), []
-    load_s = cpu_seconds(lambda: read.append(ClipSet.load(folder)))
-    grown = _peak() - before
-    shard = Shard(0, 16)
-    usable = read[0].usable()
-    shard_s = cpu_seconds(lambda: (clips_of(shard, usable), described(shard, usable)))
-    return {"manifest_load_s": load_s, "manifest_memory": grown, "shard_s": shard_s}
+    shard, usable = Shard(0, 16), ClipSet.load(folder).usable()
+    return {"shard_s": cpu_seconds(lambda: (clips_of(shard, usable), described(shard, usable)))}
+
+
+def _read_manifest(_: int, folder: Path) -> dict[str, float]:
+    from kineflow.sets.clip_set import ClipSet, clips_digest
+
+    most, read = MostOwn.watched(), []
+    load_s = cpu_seconds(lambda: read.append(ClipSet.load(folder / "clips")))
+    clips_digest(read[0].usable())
+    return {"manifest_load_s": load_s, "manifest_memory": most.bytes}
 
 
 def _read_flow(_: int, folder: Path) -> dict[str, float]:
-    from kineflow.sets.flow_set import FlowSet
+    from kineflow.sets.flow_set import FlowSet, flow_digest
 
-    before, read = _resident(), []
-    load_s = cpu_seconds(lambda: read.append(FlowSet.load(folder)))
-    return {"flow_load_s": load_s, "flow_memory": _peak() - before}
+    most, read = MostOwn.watched(), []
+    load_s = cpu_seconds(lambda: read.append(FlowSet.load(folder / "flow")))
+    flow_digest(read[0])
+    return {"flow_load_s": load_s, "flow_memory": most.bytes}
 
 
 def _draws(size: int, _: Path) -> dict[str, float]:
     from kineflow.data.batch_sampler import BatchSampler, Pool
 
-    before = _resident()
-    pool = Pool(tuple(range(size)), per_batch=16)
+    most, pool = MostOwn.watched(), Pool(range(size), per_batch=16)
     first_s = cpu_seconds(lambda: next(iter(BatchSampler([pool], steps=1, seed=0))))
-    return {"draws_s": first_s, "draws_memory": _peak() - before}
-
-
-def _resident() -> int:
-    """Bytes that this process holds now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _peak() -> int:
-    """The most bytes that this process has held."""
-    for fact in Path("/proc/self/status").read_text().splitlines():  # getrusage would give the parent's, if greater
-        name, _, value = fact.partition(":")
-        if name == "VmHWM":
-            return 1024 * int(value.split()[0])
-    raise RuntimeError("this system does not tell the most memory that a process has held")
+    return {"draws_s": first_s, "draws_memory": most.bytes}
 
 
 if __name__ == "__main__":
-    _WORK = {"write": _write, "read-manifest": _read_manifest, "read-flow": _read_flow, "draws": _draws}
+    _WORK = {
+        "write": _write, "shard": _shard, "read-manifest": _read_manifest, "read-flow": _read_flow, "draws": _draws,
+    }  # fmt: skip
     print(json.dumps(_WORK[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))))

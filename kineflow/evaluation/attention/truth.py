@@ -36,7 +36,7 @@ class ClipTruth:
 TruthOf = Callable[[Clip], ClipTruth]
 
 
-def clips_and_truth(clip_set: ClipSet, settings: LocaliseSettings) -> tuple[list[Clip], TruthOf | None]:
+def clips_and_truth(clip_set: ClipSet, settings: LocaliseSettings) -> tuple[Sequence[Clip], TruthOf | None]:
     """The clips to look at, and the truth of each where there is any.
 
     Raises:
