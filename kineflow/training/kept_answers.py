@@ -36,7 +36,11 @@ def keep_answers(
         return clips
     own = processes.shard_of(len(clips)) or range(1)  # of an empty shard the answers are not used
     batches: DataLoader[Any] = DataLoader(
-        seen, sampler=own, batch_size=settings.batch_size, num_workers=settings.workers, collate_fn=collate
+        seen,
+        sampler=own,
+        batch_size=settings.batch_size // settings.accumulate,
+        num_workers=settings.workers,
+        collate_fn=collate,
     )
     rows = []
     with torch.no_grad(), trainer.autocast:

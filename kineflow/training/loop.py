@@ -7,6 +7,7 @@ over clips, or scaled to be, so that the average of the shards' losses is the lo
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
@@ -35,6 +37,7 @@ from kineflow.training.synchronised_norm import synchronised_norms
 from kineflow.training.tasks import Classification
 from kineflow.training.trainer import Trainer
 
+_LOG = logging.getLogger(__name__)
 _LAST, _BEST = "last.ckpt", "best.ckpt"
 
 
@@ -88,8 +91,7 @@ def fit(
     several = processes.world_size() > 1
     if processes.is_main_process():
         work.mkdir(parents=True, exist_ok=True)
-    if several:
-        batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
+    batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size(), micro_batches=settings.accumulate)
     own_device = processes.device_of(device)
     with deterministic_algorithms(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
@@ -98,6 +100,7 @@ def fit(
             discard_incomplete(work / _LAST, needs=(work / _BEST, work / CURVES_FILE))
         processes.barrier()
         trainer = Trainer(task, settings, seed=seed, device=own_device, read_every=read_losses_every)
+        _tell_what_norms_see(task, settings)
         train = keep_answers(trainer, train, batch_sampler, settings)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
@@ -120,8 +123,9 @@ def _train(
     """Do the rounds that are left, checkpoint each; gives the rates of the work."""
     clips_of_val, world_size = len(val), processes.world_size()  # type: ignore[arg-type]
     validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the logits are not used
+    batch_size = settings.batch_size // (world_size * settings.accumulate)
     train_batches = _loader(train, settings, batch_sampler=batch_sampler)
-    val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
+    val_batches = _loader(val, settings, sampler=validated, batch_size=max(1, batch_size))
     best = BestRound(settings.monitor, clips_of_val)
     if (work / _LAST).exists():
         state = load_checkpoint(work / _LAST)
@@ -145,6 +149,17 @@ def _train(
         # After the best, of which it knows.
         save_checkpoint(work / _LAST, {"trainer": trainer.state_dict(), "best": best.state_dict()})
     return monitor.rates()
+
+
+def _tell_what_norms_see(task: Classification, settings: RunSettings) -> None:
+    learns = any(isinstance(layer, _BatchNorm) and layer.training for layer in task.modules())
+    if settings.accumulate > 1 and learns and processes.is_main_process():
+        _LOG.info(
+            "batches of %d come in %d parts: batch normalisation takes its statistics from %d clips at a time",
+            settings.batch_size,
+            settings.accumulate,
+            settings.batch_size // settings.accumulate,
+        )
 
 
 def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> DataLoader[Any]:

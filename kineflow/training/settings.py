@@ -69,6 +69,10 @@ class RunSettings(Params):
         nodes: Machines to train on.
         devices: Processes a machine, each with a GPU of its own, or on a CPU with its share of the cores.
             ``batch_size`` must be a multiple of ``nodes`` × ``devices``.
+        accumulate: Parts in which each process computes its share of a batch, one after the other; their gradients are
+            added before the optimiser steps, so that less memory is needed. Loss and gradient are those of the whole
+            batch, but where batch normalisation learns: its statistics are of the clips of one part, and its running
+            ones move once a part. ``partial_norms`` holds them.
         label_smoothing: Of the cross entropy, or a loss of your own that takes it.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
@@ -99,11 +103,17 @@ class RunSettings(Params):
     cache_mb: int = Field(default=0, ge=0)
     nodes: int = Field(default=1, ge=1, le=1024)
     devices: int = Field(default=1, ge=1, le=64)
+    accumulate: int = Field(default=1, ge=1, le=4096)
 
     @property
     def processes(self) -> int:
         """That train together."""
         return self.nodes * self.devices
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Labelled clips that one process computes with at once."""
+        return self.batch_size // (self.processes * self.accumulate)
 
     def wherever_it_runs(self) -> Self:
         """The same settings for one process: what decides the result but for rounding, and not how it is computed."""
@@ -127,6 +137,13 @@ class RunSettings(Params):
                 f"batch_size ({self.batch_size}) counts the clips of all processes together, "
                 f"and must be a multiple of nodes × devices ({self.nodes} × {self.devices})"
             )
+        if self.batch_size % (self.processes * self.accumulate):
+            raise ValueError(
+                f"batch_size ({self.batch_size}) is computed in accumulate ({self.accumulate}) parts by each of "
+                f"{self.processes} processes, and must be a multiple of both together"
+            )
+        if self.accumulate > 1 and self.compile == "graphs":
+            raise ValueError("compile must be on or off where accumulate is above 1: a graph overwrites its gradients")
         return self
 
 

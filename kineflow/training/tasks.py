@@ -30,6 +30,9 @@ NO_OPTIONS: Mapping[str, PlainValue] = MappingProxyType({})
 class Classification(nn.Module):
     """Cross entropy, or another loss, on labelled clips.
 
+    Attributes:
+        parts: That a batch comes in, by processes and one after the other; the mean of their losses is minimised.
+
     Args:
         network: From clips [B, C, T, S, S] to logits [B, K].
         preprocessing: Says which modality the network reads and how it is normalised.
@@ -60,6 +63,7 @@ class Classification(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
+        self.parts = 1
         self._normalise = _Normalise(preprocessing)
         self.partial_norms = partial_norms
         self._loss_name = loss

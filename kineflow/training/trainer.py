@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -48,7 +49,9 @@ class Trainer:
     ) -> None:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
-        self._compile = settings.compile
+        self._compile, self._micro_batches = settings.compile, settings.accumulate
+        self._of_step: list[Losses] = []  # of the parts of the batch that is being learnt from
+        task.parts = settings.accumulate * processes.world_size()
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
         self._optimiser = build_optimiser(task.network, settings.optimiser)
@@ -81,22 +84,40 @@ class Trainer:
         return float(self._optimiser.param_groups[0]["lr"])
 
     def step(self, batch: Batch) -> None:
-        """Learn from this process's shard of a batch.
+        """Learn from this process's shard of a batch; of one in parts, the optimiser's step comes with the last.
 
         Raises:
             KineflowError: The loss is infinite or NaN, in whichever process. On a CPU no weight has changed; on a GPU
                 it may be that of one of the last steps, and the weights are not to be used.
         """
-        self._freeze_for_next_step()
-        # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
-        # one.
-        torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)
+        part = len(self._of_step)
+        if part == 0:
+            self._freeze_for_next_step()
+            self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
+        # Dropout depends on the step, the part and the process alone, so that a resumed run repeats an undisturbed one.
+        shard = part * processes.world_size() + processes.rank()
+        torch.manual_seed(self.seed * 1_000_003 + self.steps_done + shard * _SEEDS_APART)
         begin_step(self._compile)
-        self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
-        with self.autocast:
-            losses: Losses = self._loss(on_device(batch, self.device))
-        self._losses.add(self.steps_done, losses)
-        self._scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
+        is_last = part + 1 == self._micro_batches
+        with self._gradients_averaged(is_last):
+            with self.autocast:
+                losses: Losses = self._loss(on_device(batch, self.device))
+            self._of_step.append({name: value.detach() for name, value in losses.items()})
+            if is_last:
+                self._losses.add(self.steps_done, _mean(self._of_step))
+            share = losses["loss"] / self._micro_batches if self._micro_batches > 1 else losses["loss"]
+            self._scaler.scale(share).backward()  # type: ignore[no-untyped-call]
+        if is_last:
+            self._of_step.clear()
+            self._update()
+
+    def _gradients_averaged(self, wanted: bool) -> AbstractContextManager[None]:
+        """Over processes, in this block's backward pass; what is not wanted now is done with that of a later part."""
+        if wanted or not isinstance(self._loss, DistributedDataParallel):
+            return nullcontext()
+        return self._loss.no_sync()
+
+    def _update(self) -> None:
         if self._clip_norm:
             self._scaler.unscale_(self._optimiser)
             learnt = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
@@ -153,6 +174,12 @@ class Trainer:
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
         self._freeze_for_next_step()
+
+
+def _mean(parts: list[Losses]) -> Losses:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
 class _Loss(nn.Module):

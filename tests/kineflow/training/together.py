@@ -248,6 +248,7 @@ SCENARIOS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "normalisation": normalisation,
     "classification": classification,
     "adamw": lambda work: classification(work, optimiser={"name": "adamw", "learning_rate": 1e-3}),
+    "in_parts": lambda work: classification(work, accumulate=2),
     "clipping": lambda work: classification(work, optimiser={**SGD, "clip_gradient_norm": 0.1}),
     "two_rounds_of_three": lambda work: classification(work, steps=4),
     "distillation": distillation,
