@@ -74,7 +74,16 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
     faults: list[KineflowError] = []
-    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+    looks = (
+        _look_at_names,
+        _look_at_inputs,
+        _look_at_weights,
+        _look_at_trainings,
+        _look_at_clips,
+        _look_at_gate,
+        _look_at_records,
+    )
+    for look in looks:
         try:
             faults += look(plan, runs_here)
         except KineflowError as error:
@@ -162,6 +171,17 @@ def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[Kineflow
     notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
     if not (is_here or notice in plan.notices):
         plan.notices.append(notice)
+
+
+def _look_at_trainings(plan: _Plan, _runs_here: bool) -> Sequence[KineflowError]:
+    """Settings that fit each other and can hardly be meant."""
+    from kineflow.training.settings import RunSettings
+
+    for _, key, kind in plan.sections(RunSettings):
+        settings = kind.model_validate(plan.values[key])
+        assert isinstance(settings, RunSettings)
+        plan.notices += [said for doubt in settings.doubts() if (said := f"{key}: {doubt}") not in plan.notices]
+    return ()
 
 
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kineflow.data.balanced import balanced_walk
 from kineflow.storage.errors import KineflowError
 
 
@@ -21,17 +22,22 @@ class SampleRef(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """Clips (indices into a data set) of which every batch takes ``per_batch``."""
+    """Clips (indices into a data set) of which every batch takes ``per_batch``.
+
+    Where there are ``groups`` of them, classes say, each group is drawn as often as any other.
+    """
 
     clips: tuple[int, ...]
     per_batch: int
+    groups: tuple[tuple[int, ...], ...] = ()
 
 
 class BatchSampler:
     """Batches of one round of training, drawn from one or several pools.
 
-    Each pool is walked in shuffled passes, so that every clip is seen once before any is seen twice. A round is what
-    lies between two validations; round ``n`` depends on (seed, n) only, so training resumed at a round boundary sees
+    Each pool is walked in shuffled passes, so that every clip is seen once before any is seen twice; of a pool in
+    groups that holds within each group (:func:`kineflow.data.balanced.balanced_walk`). A round is what lies between two
+    validations; round ``n`` depends on (seed, n) only, so training resumed at a round boundary sees
     what it would have seen. The loop sets ``round`` before it iterates.
 
     Args:
@@ -110,6 +116,10 @@ class BatchSampler:
     def _walk(self, number: int, pool: Pool) -> Iterator[SampleRef]:
         """Samples of one pool from the round's first on, pass after pass without end."""
         serial = self.round * self.steps * pool.per_batch
+        if pool.groups:
+            for clip in balanced_walk(pool.groups, serial, (self.seed, number)):
+                yield SampleRef(clip, (self.seed, number, serial))
+                serial += 1
         first_pass, done = divmod(serial, len(pool.clips))
         for shuffled_pass in count(first_pass):
             order = np.random.default_rng((self.seed, number, shuffled_pass)).permutation(len(pool.clips))

@@ -47,7 +47,8 @@ class Fitted:
 
     Attributes:
         metrics: Of the best round (``val/top1``, ``val/loss``) and of the work (``clips_per_second``,
-            ``data_wait_share``: the share of the time spent waiting for clips).
+            ``data_wait_share``: the share of the time spent waiting for clips); ``stopped_after_steps`` where training
+            ended early.
         best_step: Optimiser steps done when the best round was validated.
     """
 
@@ -133,6 +134,8 @@ def _train(
         best.load_state_dict(state["best"])
     monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
+        if processes.main_process_says(best.has_stood(settings.patience_rounds)):
+            return {**monitor.rates(), **_stopped_early(trainer.steps_done, settings)}
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
         for batch in device_batches(train_batches, trainer.device):
             monitor.batch_came()
@@ -144,11 +147,23 @@ def _train(
         if not processes.is_main_process():
             continue
         if best.takes(figures):
-            kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
-            save_checkpoint(work / _BEST, kept)
+            with trainer.judged_weights():
+                kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
+                save_checkpoint(work / _BEST, kept)
         # After the best, of which it knows.
         save_checkpoint(work / _LAST, {"trainer": trainer.state_dict(), "best": best.state_dict()})
     return monitor.rates()
+
+
+def _stopped_early(step: int, settings: RunSettings) -> dict[str, float]:
+    if processes.is_main_process():
+        _LOG.info(
+            "stopped after %d of %d steps: none of the last %d rounds was the best",
+            step,
+            settings.steps,
+            settings.patience_rounds,
+        )
+    return {"stopped_after_steps": float(step)}
 
 
 def _tell_what_norms_see(task: Classification, settings: RunSettings) -> None:

@@ -14,6 +14,7 @@ from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
 PartialNorms = Literal["off", "statistics", "affine"]
+FEW_TO_NORMALISE = 4  # clips
 Compile = Literal["off", "on", "graphs"]
 
 
@@ -84,6 +85,10 @@ class RunSettings(Params):
         monitor: Which validation figure chooses the best round: ``top1``, ``loss``, or ``auto``. That goes by loss
             where ``val`` has fewer than 200 clips; with more, by top-1, and where rounds are within a standard error
             of the highest top-1, by loss.
+        ema: Decay of an exponential moving average of the weights, .999 say; the average is then what is validated and
+            kept. Its first steps decay faster. 0: no average.
+        patience_rounds: Training ends early once so many rounds in a row were not the best; 0: never. The schedule of
+            the learning rate stays that of all ``steps``.
         workers: Decoding processes, of each training process; 0 decodes in the training process.
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
@@ -104,6 +109,8 @@ class RunSettings(Params):
     nodes: int = Field(default=1, ge=1, le=1024)
     devices: int = Field(default=1, ge=1, le=64)
     accumulate: int = Field(default=1, ge=1, le=4096)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    patience_rounds: int = Field(default=0, ge=0)
 
     @property
     def processes(self) -> int:
@@ -119,6 +126,13 @@ class RunSettings(Params):
         """The same settings for one process: what decides the result but for rounding, and not how it is computed."""
         here: dict[str, Any] = {"nodes": 1, "devices": 1, "compile": "off", "deterministic": True}
         return self.model_copy(update=here)
+
+    def doubts(self) -> list[str]:
+        """What is allowed and can hardly be meant, in words."""
+        rounds = self.steps // self.validate_every_steps
+        if self.patience_rounds and self.patience_rounds + 1 >= rounds:
+            return [f"patience_rounds ({self.patience_rounds}) can end no training of {rounds} rounds"]
+        return []
 
     @field_validator("compile", mode="before")
     @classmethod
@@ -162,6 +176,8 @@ class TrainSettings(RunSettings):
         crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
             chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
         crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
+        sampling: Of labelled clips: ``natural`` sees each as often, ``balanced`` each class as often and its clips in
+            turn, for classes of very different sizes.
         partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
             scales and offsets as well. For networks that start from a checkpoint.
         frozen: ``backbone`` trains the classifier alone, a linear probe, and keeps what leads to it as it was; for
@@ -186,6 +202,7 @@ class TrainSettings(RunSettings):
     flip: bool = True
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     crop_positions: Literal[5, 13] = 5
+    sampling: Literal["natural", "balanced"] = "natural"
     partial_norms: PartialNorms = "off"
     frozen: Literal["none", "backbone"] = "none"
     unfrozen_stages: int = Field(default=0, ge=0, le=64)
@@ -204,6 +221,17 @@ class TrainSettings(RunSettings):
             "loss": self.loss,
             "loss_options": self.loss_options,
         }
+
+    def doubts(self) -> list[str]:
+        """See :meth:`RunSettings.doubts`."""
+        part = self.batch_size // self.accumulate
+        if self.accumulate == 1 or part >= FEW_TO_NORMALISE or self.partial_norms != "off" or self.frozen != "none":
+            return super().doubts()
+        return [
+            *super().doubts(),
+            f"with accumulate ({self.accumulate}) batch normalisation sees {part} clips at a time; a larger part, or "
+            "partial_norms, keeps its statistics steady",
+        ]
 
     @field_validator("loss")
     @classmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from kineflow.training.precision import reduced_precision
 from kineflow.training.settings import RunSettings
 from kineflow.training.step_losses import READ_EVERY_ON_GPU, StepLosses
 from kineflow.training.tasks import Batch, Classification, Losses, on_device
+from kineflow.training.weight_average import WeightAverage
 
 _SEEDS_APART = 2_654_435_769  # odd, so that processes differ in the 32 bits that the CPU's generator looks at
 
@@ -60,6 +61,7 @@ class Trainer:
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         task.freezing.at_step(0)
+        self._average = WeightAverage(task.network, settings.ema) if settings.ema else None
         self._loss = self._shared_loss()
         self._losses = StepLosses(read_every or (1 if device.type == "cpu" else READ_EVERY_ON_GPU))
 
@@ -126,6 +128,8 @@ class Trainer:
         self._scaler.update()
         self._schedule.step()
         self.steps_done += 1
+        if self._average:
+            self._average.update(self.steps_done)
 
     def take_losses(self) -> list[dict[str, float]]:
         """The terms of the loss of every step since they were last taken, of whole batches.
@@ -139,13 +143,26 @@ class Trainer:
     def validate(self, batches: Iterable[Batch], total: int) -> dict[str, float]:
         """``val/top1`` and ``val/loss`` of all processes' ``total`` clips, of which ``batches`` holds this one's shard.
 
-        Dropout and normalisation are as in use, and in training again afterwards.
+        Dropout and normalisation are as in use, and in training again afterwards. Of averaged weights it is the
+        average.
         """
-        self.task.eval()
-        logits, labels = (processes.all_gather(rows, total) for rows in self._logits(batches))
-        self.task.train()
+        with self.judged_weights():
+            self.task.eval()
+            logits, labels = (processes.all_gather(rows, total) for rows in self._logits(batches))
+            self.task.train()
         top1 = (logits.argmax(dim=1) == labels).float().mean()
         return {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}
+
+    @contextmanager
+    def judged_weights(self) -> Iterator[None]:
+        """Within the block, the network has what is validated and kept: the average, where there is one."""
+        if self._average:
+            self._average.swap()
+        try:
+            yield
+        finally:
+            if self._average:
+                self._average.swap()
 
     def _logits(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         logits, labels = [], []
@@ -164,6 +181,7 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
+            **({"average": self._average.state_dict()} if self._average else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -173,6 +191,8 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
+        if self._average:
+            self._average.load_state_dict(state["average"])
         self._freeze_for_next_step()
 
 
