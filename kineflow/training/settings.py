@@ -185,6 +185,8 @@ class TrainSettings(RunSettings):
         unfrozen_stages: Of a frozen backbone: the last so many stages that learn with the classifier (blocks of S3D
             and Inception, layers of a ResNet).
         unfreeze_after_steps: Of a frozen backbone: from this optimiser step on all of it learns; 0: never.
+        activation_checkpointing: Keep of each stage of the network what it was given alone, and compute the rest again
+            for the backward pass: much less memory, about a third more time, and the same training but for rounding.
         loss: Of the labels: ``cross_entropy``, or one of your own by its dotted path, ``my_package.my_loss``. What
             validation reports as ``val/loss`` is the cross entropy all the same.
         loss_options: Keywords of the loss's function.
@@ -207,6 +209,7 @@ class TrainSettings(RunSettings):
     frozen: Literal["none", "backbone"] = "none"
     unfrozen_stages: int = Field(default=0, ge=0, le=64)
     unfreeze_after_steps: int = Field(default=0, ge=0)
+    activation_checkpointing: bool = False
     loss: str = CROSS_ENTROPY
     loss_options: Keywords = Field(default_factory=dict)
 
@@ -220,6 +223,7 @@ class TrainSettings(RunSettings):
             "unfreeze_after_steps": self.unfreeze_after_steps,
             "loss": self.loss,
             "loss_options": self.loss_options,
+            "activation_checkpointing": self.activation_checkpointing,
         }
 
     def doubts(self) -> list[str]:

@@ -16,6 +16,7 @@ from kineflow.models.folding import fold_norms
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
 from kineflow.storage.errors import KineflowError
+from kineflow.training.activation_checkpointing import checkpoint_activations
 from kineflow.training.freezing import Freezing, Frozen
 from kineflow.training.losses.registry import CROSS_ENTROPY, find_loss
 from kineflow.training.partial_norms import freeze_affine, freeze_statistics
@@ -43,9 +44,10 @@ class Classification(nn.Module):
             :class:`kineflow.models.network.Network`.
         loss: By name, see :mod:`kineflow.training.losses.registry`.
         loss_options: Its keywords.
+        activation_checkpointing: Stages of the network are computed again for the backward pass, not kept.
 
     Raises:
-        KineflowError: There is no such loss, or the network has fewer stages.
+        KineflowError: There is no such loss, or the network has fewer stages, or none that can be computed again.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Classification(nn.Module):
         unfreeze_after_steps: int = 0,
         loss: str = CROSS_ENTROPY,
         loss_options: Mapping[str, PlainValue] = NO_OPTIONS,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
@@ -69,6 +72,8 @@ class Classification(nn.Module):
         self._loss_name = loss
         self._loss = find_loss(loss)
         self._loss_options = {**loss_options, **({"label_smoothing": label_smoothing} if label_smoothing else {})}
+        if activation_checkpointing:
+            checkpoint_activations(network)
         if partial_norms == "affine":
             freeze_affine(network)
         self.freezing = Freezing(network, frozen, unfrozen_stages=unfrozen_stages, until_step=unfreeze_after_steps)

@@ -151,7 +151,8 @@ def distillation(work: Path) -> dict[str, Any]:
 def auxiliary(work: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     student = create_model("s3d_g", num_classes=CLASSES, width=0.125, dropout=0.0, stem_spatial_stride=1)
-    task = AuxiliaryDecoding(student, seen("rgb", 3), stage="Mixed3b", decoder="simple", bound_px=20.0, **STEADY)
+    how = {**STEADY, "activation_checkpointing": True}
+    task = AuxiliaryDecoding(student, seen("rgb", 3), stage="Mixed3b", decoder="simple", bound_px=20.0, **how)
     return trained(task, work, per_batch=(4, 2), optimiser=GENTLE)
 
 
