@@ -55,6 +55,7 @@ def learn_once(network: nn.Module, clips: Tensor) -> tuple[dict[str, Tensor], di
     return {name: p.grad for name, p in network.named_parameters()}, dict(network.named_buffers()), size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_and_statistics_are_the_same_and_much_less_is_kept(name: str) -> None:
     torch.manual_seed(2)
@@ -84,6 +85,7 @@ def test_dropout_within_a_stage_draws_the_same_again() -> None:
     torch.testing.assert_close(again, plain, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_training_with_frozen_stages_and_reduced_precision_is_the_same() -> None:
     ends = []
     for recomputes in (False, True):
