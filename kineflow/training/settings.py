@@ -66,7 +66,8 @@ class RunSettings(Params):
         steps: Optimiser steps.
         validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
         batch_size: Labelled clips a step, of all processes together: whatever ``nodes`` and ``devices`` are, the same
-            clips make a step, and the same model comes out but for rounding and, with dropout, other draws of it.
+            clips make a step, and the same model comes out but for rounding and other draws of dropout, mixtures and
+            colours, where there are any.
         nodes: Machines to train on.
         devices: Processes a machine, each with a GPU of its own, or on a CPU with its share of the cores.
             ``batch_size`` must be a multiple of ``nodes`` × ``devices``.
@@ -176,6 +177,10 @@ class TrainSettings(RunSettings):
         crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
             chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
         crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
+        mixup, cutmix: α of the Beta distribution that weighs two clips which are mixed, or of which one gets a
+            rectangle of the other, in all modalities alike; .2 to 1. With both, each of them half of the time. 0: off.
+        colour_jitter: Brightness, contrast and saturation of RGB clips are multiplied by factors of 1 ± this, the same
+            in all frames of a clip; .4 say. 0: off.
         sampling: Of labelled clips: ``natural`` sees each as often, ``balanced`` each class as often and its clips in
             turn, for classes of very different sizes.
         partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
@@ -204,6 +209,9 @@ class TrainSettings(RunSettings):
     flip: bool = True
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     crop_positions: Literal[5, 13] = 5
+    mixup: float = Field(default=0.0, ge=0, le=10)
+    cutmix: float = Field(default=0.0, ge=0, le=10)
+    colour_jitter: float = Field(default=0.0, ge=0, lt=1)
     sampling: Literal["natural", "balanced"] = "natural"
     partial_norms: PartialNorms = "off"
     frozen: Literal["none", "backbone"] = "none"
@@ -228,14 +236,16 @@ class TrainSettings(RunSettings):
 
     def doubts(self) -> list[str]:
         """See :meth:`RunSettings.doubts`."""
-        part = self.batch_size // self.accumulate
-        if self.accumulate == 1 or part >= FEW_TO_NORMALISE or self.partial_norms != "off" or self.frozen != "none":
-            return super().doubts()
-        return [
-            *super().doubts(),
-            f"with accumulate ({self.accumulate}) batch normalisation sees {part} clips at a time; a larger part, or "
-            "partial_norms, keeps its statistics steady",
-        ]
+        doubts, part = super().doubts(), self.batch_size // self.accumulate
+        norms_learn = self.partial_norms == "off" and self.frozen == "none"
+        if self.accumulate > 1 and part < FEW_TO_NORMALISE and norms_learn:
+            doubts.append(
+                f"with accumulate ({self.accumulate}) batch normalisation sees {part} clips at a time; a larger part, "
+                "or partial_norms, keeps its statistics steady"
+            )
+        if self.micro_batch_size == 1 and (self.mixup or self.cutmix):
+            doubts.append("mixup and cutmix mix a clip with itself where a process computes one at a time")
+        return doubts
 
     @field_validator("loss")
     @classmethod

@@ -34,6 +34,8 @@ class StepwiseClassification(Classification):
         settings: λ, γ, and what is summed or averaged.
     """
 
+    can_mix = False
+
     def __init__(self, network: FrameNetwork, preprocessing: Preprocessing, settings: RecurrentSettings) -> None:
         super().__init__(network, preprocessing)
         self.settings = settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,7 @@ class Classification(nn.Module):
 
     Attributes:
         parts: That a batch comes in, by processes and one after the other; the mean of their losses is minimised.
+        can_mix: Whether the loss is that of two labels where clips are mixed.
 
     Args:
         network: From clips [B, C, T, S, S] to logits [B, K].
@@ -49,6 +50,8 @@ class Classification(nn.Module):
     Raises:
         KineflowError: There is no such loss, or the network has fewer stages, or none that can be computed again.
     """
+
+    can_mix: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class Classification(nn.Module):
         return {"loss": loss, self.label_term: loss.detach()}
 
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Mean of the loss over the labelled rows [B, K] of a batch; 0 when there are none.
+        """Mean of the loss over the labelled rows [B, K] of a batch, of mixed clips by both labels; 0 without any.
 
         Raises:
             KineflowError: A loss of the user's own gave no scalar.
@@ -111,9 +114,13 @@ class Classification(nn.Module):
         labelled = batch["labelled"] if "labelled" in batch else _labelled(labels)
         if not len(labelled):
             return logits.sum() * 0.0
+        others = batch.get("mixed_label")
         if len(labelled) < len(labels):
             logits, labels = logits[labelled], labels[labelled]
+            others = None if others is None else others[labelled]
         loss = self._loss(logits, labels, **self._loss_options)
+        if others is not None:
+            loss = torch.lerp(self._loss(logits, others, **self._loss_options), loss, batch["share"].to(loss.dtype))
         if loss.ndim:
             raise KineflowError(
                 f"the loss {self._loss_name!r} gave a tensor {list(loss.shape)}, not a number",

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kineflow.training import processes
+from kineflow.training.augmentation import Augmentation
 from kineflow.training.compiling import begin_step, compile_in_place
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.precision import reduced_precision
@@ -30,6 +32,7 @@ class Trainer:
     Attributes:
         steps_done: Optimiser steps, those before a resume as well.
         autocast: Context of the precision that the task computes in.
+        augmentation: What is done to each batch.
 
     Args:
         task: What is learnt.
@@ -52,6 +55,7 @@ class Trainer:
         self.steps_done = 0
         self._compile, self._micro_batches = settings.compile, settings.accumulate
         self._of_step: list[Losses] = []  # of the parts of the batch that is being learnt from
+        self.augmentation = Augmentation(task, settings)
         task.parts = settings.accumulate * processes.world_size()
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
@@ -99,11 +103,13 @@ class Trainer:
         # Dropout depends on the step, the part and the process alone, so that a resumed run repeats an undisturbed one.
         shard = part * processes.world_size() + processes.rank()
         torch.manual_seed(self.seed * 1_000_003 + self.steps_done + shard * _SEEDS_APART)
+        rng = np.random.default_rng((self.seed, self.steps_done, shard))
+        augmented = self.augmentation(on_device(batch, self.device), rng)
         begin_step(self._compile)
         is_last = part + 1 == self._micro_batches
         with self._gradients_averaged(is_last):
             with self.autocast:
-                losses: Losses = self._loss(on_device(batch, self.device))
+                losses: Losses = self._loss(augmented)
             self._of_step.append({name: value.detach() for name, value in losses.items()})
             if is_last:
                 self._losses.add(self.steps_done, _mean(self._of_step))
