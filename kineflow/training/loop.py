@@ -158,7 +158,7 @@ def _train(
 def _stopped_early(step: int, settings: RunSettings) -> dict[str, float]:
     if processes.is_main_process():
         _LOG.info(
-            "stopped after %d of %d steps: none of the last %d rounds was the best",
+            "stopped after %d of %d steps; rounds in a row that were not the best: %d",
             step,
             settings.steps,
             settings.patience_rounds,
