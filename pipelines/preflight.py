@@ -68,6 +68,7 @@ def check_run(
         _look_at_inputs,
         _look_at_stores,
         look_at_weights,
+        _look_at_trainings,
         _look_at_sets,
         _look_at_clips,
         _look_at_gate,
@@ -178,6 +179,18 @@ def _look_at_sets(plan: Plan) -> Iterator[KineflowError]:
                 where=f"{key}.source {source!r}",
                 remedy=f"name the folder that holds clip sets of other runs, or another {key}.layout for videos",
             )
+
+
+def _look_at_trainings(plan: Plan) -> Sequence[KineflowError]:
+    """Settings that fit each other and can hardly be meant."""
+    from kineflow.training.settings import RunSettings
+
+    for _, key, kind in plan.sections(RunSettings):
+        settings = kind.model_validate(plan.values[key])
+        assert isinstance(settings, RunSettings)
+        for doubt in settings.doubts():
+            plan.note(f"{key}: {doubt}")
+    return ()
 
 
 def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:

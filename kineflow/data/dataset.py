@@ -40,9 +40,10 @@ class Sample(TypedDict):
     ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 flow
     [2, T, S, S], ``rgb_flow`` uint8 [3+2L, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled
     clip; ``taught`` what a teacher has said of the clip, [K] or [D], where that was kept; of a batch, ``labelled`` the
-    rows that have a label, int64 [L], once that was asked; ``rgb_view`` in place of ``rgb`` what is still to be
-    decoded, of a batch a list of it. Field t of the flow leads from frame t of ``rgb`` to the next. Snippets
-    (:class:`Geometry`) follow each other in T.
+    rows that have a label, int64 [L], once that was asked; of a mixed one, ``mixed_label`` the other label, int64, and
+    ``share`` the weight of the first, float32 [], and clips may be float32; ``rgb_view`` in place of ``rgb`` what is
+    still to be decoded, of a batch a list of it. Field t of the flow leads from frame t of ``rgb`` to the next.
+    Snippets (:class:`Geometry`) follow each other in T.
     """
 
     label: torch.Tensor
@@ -54,6 +55,8 @@ class Sample(TypedDict):
     taught: NotRequired[torch.Tensor]
     labelled: NotRequired[torch.Tensor]
     rgb_view: NotRequired[FrameView]
+    mixed_label: NotRequired[torch.Tensor]
+    share: NotRequired[torch.Tensor]
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class BNInception(ImageNetwork):
 
     stem_name = "conv1_7x7_s2"
     classifier_name = "last_linear"
+    has_separate_stages = True
     last_linear: nn.Module
 
     def __init__(self, *, num_classes: int, in_channels: int, width: float, dropout: float, output_stride: int) -> None:
@@ -113,13 +114,13 @@ class BNInception(ImageNetwork):
         """[N,C,H,W] → [N,F,h,w], with h and w about H/32 and W/32."""
         require_side(x, _LEAST_PX)
         # Channels @ height × width, for the paper's image and width:      3 @ 224×224
-        x = self._conv("conv1_7x7_s2", x)  #                              64 @ 112×112
+        x = self.run_stage(self._conv, "conv1_7x7_s2", x)  #              64 @ 112×112
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  #               64 @ 56×56
-        x = self._conv("conv2_3x3_reduce", x)  #                          64 @ 56×56
-        x = self._conv("conv2_3x3", x)  #                                192 @ 56×56
+        x = self.run_stage(self._conv, "conv2_3x3_reduce", x)  #          64 @ 56×56
+        x = self.run_stage(self._conv, "conv2_3x3", x)  #                192 @ 56×56
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  #              192 @ 28×28
         for name, block in _BLOCKS.items():
-            x = self._block(f"inception_{name}", block, x, stride=self._strides[name])
+            x = self.run_stage(self._block, f"inception_{name}", block, x, stride=self._strides[name])
         return x  #                                                     1024 @ 7×7
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:

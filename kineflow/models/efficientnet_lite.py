@@ -80,6 +80,7 @@ class EfficientNetLite0(ImageNetwork):
 
     stem_name = "_conv_stem"
     classifier_name = "_fc"
+    has_separate_stages = True
     _fc: nn.Module
 
     def __init__(self, *, num_classes: int, in_channels: int, width: float, dropout: float, output_stride: int) -> None:
@@ -109,7 +110,7 @@ class EfficientNetLite0(ImageNetwork):
         require_side(x, _LEAST_PX)
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
-            x = block(x)
+            x = self.run_stage(block, x)
         return F.relu6(self._bn1(self._conv_head(x)))
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:

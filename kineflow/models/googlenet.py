@@ -56,6 +56,7 @@ class GoogLeNet(ImageNetwork):
 
     stem_name = "conv1.conv"
     classifier_name = "fc"
+    has_separate_stages = True
     fc: nn.Module
 
     def __init__(self, *, num_classes: int, in_channels: int, width: float, dropout: float, output_stride: int) -> None:
@@ -92,22 +93,22 @@ class GoogLeNet(ImageNetwork):
         """[N,C,H,W] → [N,F,h,w], with h and w about H/32 and W/32."""
         require_side(x, _LEAST_PX)
         # Channels @ height × width, for the paper's image and width:    3 @ 224×224
-        x = self.conv1(x)  #                                            64 @ 112×112
+        x = self.run_stage(self.conv1, x)  #                            64 @ 112×112
         x = self.maxpool1(x)  #                                         64 @ 56×56
-        x = self.conv2(x)  #                                            64 @ 56×56
-        x = self.conv3(x)  #                                           192 @ 56×56
+        x = self.run_stage(self.conv2, x)  #                            64 @ 56×56
+        x = self.run_stage(self.conv3, x)  #                           192 @ 56×56
         x = self.maxpool2(x)  #                                        192 @ 28×28
-        x = self.inception3a(x)  #                                     256 @ 28×28
-        x = self.inception3b(x)  #                                     480 @ 28×28
+        x = self.run_stage(self.inception3a, x)  #                     256 @ 28×28
+        x = self.run_stage(self.inception3b, x)  #                     480 @ 28×28
         x = self.maxpool3(x)  #                                        480 @ 14×14
-        x = self.inception4a(x)  #                                     512 @ 14×14
-        x = self.inception4b(x)  #                                     512 @ 14×14
-        x = self.inception4c(x)  #                                     512 @ 14×14
-        x = self.inception4d(x)  #                                     528 @ 14×14
-        x = self.inception4e(x)  #                                     832 @ 14×14
+        x = self.run_stage(self.inception4a, x)  #                     512 @ 14×14
+        x = self.run_stage(self.inception4b, x)  #                     512 @ 14×14
+        x = self.run_stage(self.inception4c, x)  #                     512 @ 14×14
+        x = self.run_stage(self.inception4d, x)  #                     528 @ 14×14
+        x = self.run_stage(self.inception4e, x)  #                     832 @ 14×14
         x = self.maxpool4(x)  #                                        832 @ 7×7
-        x = self.inception5a(x)  #                                     832 @ 7×7
-        x = self.inception5b(x)  #                                    1024 @ 7×7
+        x = self.run_stage(self.inception5a, x)  #                     832 @ 7×7
+        x = self.run_stage(self.inception5b, x)  #                    1024 @ 7×7
         return x
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:

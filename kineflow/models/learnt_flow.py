@@ -70,6 +70,7 @@ class LearntFlow(VideoNetwork):
     """
 
     stem_name = "estimator.conv1a.0"
+    has_separate_stages = True
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class LearntFlow(VideoNetwork):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B,3,T,H,W] → [B,F,T',H',W'], T' as for a clip of T - 1 flow frames."""
-        px = self.estimate(x).clamp(-self.bound_px, self.bound_px)
+        px = self.run_stage(self.estimate, x).clamp(-self.bound_px, self.bound_px)
         scaled = px_to_scale(px, self.bound_px)
         return self.stream.forward_features((scaled - self.flow_mean) / self.flow_std)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import torch
 from torch import nn
 
+from kineflow.models.recomputing import recomputed
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 _NAMES_SHOWN = 5
 
@@ -27,7 +31,12 @@ class Network(nn.Module):
         num_classes: K, or 0 without a classifier.
         stem_name: Of the first convolution, the one that sees the pixels (as in ``named_modules``).
         classifier_name: Of the layer that gives the scores.
+        has_separate_stages: Whether it runs its stages by :meth:`run_stage`, as activation checkpointing needs it.
+        recomputes: Whether these are computed again for the backward pass, which saves memory and costs time.
     """
+
+    has_separate_stages: ClassVar[bool] = False
+    recomputes: bool = False
 
     num_features: int
     num_classes: int
@@ -45,6 +54,12 @@ class Network(nn.Module):
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Give logits [B,K] of a feature map [B,F,…], or with ``pre_logits`` what the classifier sees, [B,D]."""
         raise NotImplementedError
+
+    def run_stage(self, stage: Callable[..., T], *inputs: Any, **options: Any) -> T:
+        """Give ``stage(*inputs, **options)``: a part of this network, which changes none of its inputs in place."""
+        if self.recomputes and torch.is_grad_enabled():
+            return recomputed(stage, *inputs, layers=self.modules(), **options)
+        return stage(*inputs, **options)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a fresh one, drawn from torch's global generator; 0 takes it away."""
@@ -136,8 +151,6 @@ def require_finite(state: Mapping[str, Tensor], *, where: str) -> None:
     Raises:
         KineflowError: A weight is infinite or not a number; up to five tensors are named.
     """
-    import torch
-
     broken = sorted(
         name for name, tensor in state.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()
     )

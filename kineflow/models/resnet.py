@@ -59,6 +59,7 @@ class ResNet50(ImageNetwork):
 
     stem_name = "conv1"
     classifier_name = "fc"
+    has_separate_stages = True
     fc: nn.Module
 
     def __init__(
@@ -108,12 +109,11 @@ class ResNet50(ImageNetwork):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[N,C,H,W] → [N,F,⌈H/32⌉,⌈W/32⌉]."""
-        x = self.forward_stem(x)  #                                     64 @ 56×56
-        x = self.layer1(x)  # conv2_x                                  256 @ 56×56
-        x = self.layer2(x)  # conv3_x                                  512 @ 28×28
-        x = self.layer3(x)  # conv4_x                                 1024 @ 14×14
-        x = self.layer4(x)  # conv5_x                                 2048 @ 7×7
-        return x
+        x = self.run_stage(self.forward_stem, x)  #                     64 @ 56×56
+        for stage in self.stages:
+            for unit in stage:
+                x = self.run_stage(unit, x)
+        return x  # 256 @ 56×56, 512 @ 28×28, 1024 @ 14×14, 2048 @ 7×7
 
     def stage_modules(self) -> tuple[tuple[str, ...], ...]:
         """conv1 to conv5_x of the paper."""

@@ -108,6 +108,7 @@ class S3D(VideoNetwork):
 
     stem_name = "features.0.0.0"
     classifier_name = "classifier.1"
+    has_separate_stages = True
 
     def __init__(
         self,
@@ -180,8 +181,13 @@ class S3D(VideoNetwork):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B,C,T,H,W] → [B,F,T',H',W'], with T' about T/8 and H', W' about H/32, W/32, and never less than 1."""
-        features: Tensor = self.features(x)
-        return features
+        return self.through(x)
+
+    def through(self, x: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Run what comes before stage ``first`` through it and on to the one before ``last``, or to the end."""
+        for stage in list(self.features)[first:last]:
+            x = self.run_stage(stage, x)
+        return x
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """[B,F,T',H',W'] → [B,K]: average over windows of 2×7×7, score each window, average the scores."""

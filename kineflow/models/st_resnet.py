@@ -127,6 +127,7 @@ class STResNet(VideoNetwork):
     """
 
     stem_name = "appearance.conv1"
+    has_separate_stages = True
     classifier_name = "classifier"
     classifier: nn.ModuleDict
 
@@ -177,11 +178,16 @@ class STResNet(VideoNetwork):
         """[B,3+M,T,H,W] → [B,2F,T',⌈H/32⌉,⌈W/32⌉], appearance first; T' is T, or about T/2 with ``temporal_pool``."""
         steps = x.shape[2]
         images = x.transpose(1, 2).flatten(0, 1)  #                         B·T images of 3+M @ 224×224
-        appearance = self.appearance.forward_stem(images[:, :RGB_CHANNELS])  #    64 @ 56×56
-        motion = self.motion.forward_stem(images[:, RGB_CHANNELS:])  #            64 @ 56×56
+        rgb, flow = images[:, :RGB_CHANNELS], images[:, RGB_CHANNELS:]
+        appearance = self.run_stage(self.appearance.forward_stem, rgb)  #         64 @ 56×56
+        motion = self.run_stage(self.motion.forward_stem, flow)  #                64 @ 56×56
         for stage_a, stage_m in zip(self.appearance.stages, self.motion.stages, strict=True):
             # 256 @ 56×56, 512 @ 28×28, 1024 @ 14×14, 2048 @ 7×7
-            appearance, motion = self._stage(stage_a, stage_m, appearance, motion, steps)
+            appearance, motion = self.run_stage(self._joined, stage_a, stage_m, appearance, motion, steps)
+            for unit in _units(stage_a)[2]:
+                appearance = self.run_stage(unit, appearance)
+            for unit in _units(stage_m)[2]:
+                motion = self.run_stage(unit, motion)
         features = _as_clips(torch.cat((appearance, motion), dim=1), steps)  #         4096 @ T×7×7
         if self.temporal_pool:
             window = min(_POOL_STEPS, steps)
@@ -237,12 +243,12 @@ class STResNet(VideoNetwork):
                     layer.eval()
         return self
 
-    def _stage(
+    def _joined(
         self, stage_a: nn.Sequential, stage_m: nn.Sequential, appearance: Tensor, motion: Tensor, steps: int
     ) -> tuple[Tensor, Tensor]:
-        """Both streams through one stage, [B·T,C,H,W] each, with the injection between its first and second units."""
-        first_a, second_a, others_a = _units(stage_a)
-        first_m, second_m, others_m = _units(stage_m)
+        """Both streams through two units of a stage, [B·T,C,H,W] each, with the injection between the two."""
+        first_a, second_a, _ = _units(stage_a)
+        first_m, second_m, _ = _units(stage_m)
         sum_a = first_a.shortcut(appearance) + first_a.residual(appearance)  # x^a, before the ReLU
         sum_m = first_m.shortcut(motion) + first_m.residual(motion)  # x^m
         seen_a = appearance = F.relu(sum_a)
@@ -253,7 +259,7 @@ class STResNet(VideoNetwork):
             seen_m = self._injected(sum_m, appearance)
         appearance = F.relu(appearance + second_a.residual(seen_a, steps))
         motion = F.relu(motion + second_m.residual(seen_m, steps))
-        return others_a(appearance), others_m(motion)
+        return appearance, motion
 
     def _injected(self, own_sum: Tensor, other: Tensor) -> Tensor:
         """What the residual sees: its stream before the ReLU, and the other stream after it."""

@@ -33,8 +33,7 @@ def features_at(network: nn.Module, clips: Tensor, stage: str) -> Tensor:
     Raises:
         KineflowError: The network is not S3D, or ends before ``stage``.
     """
-    features: Tensor = _s3d(network).features[: _depth(network, stage)](clips)
-    return features
+    return _s3d(network).through(clips, last=_depth(network, stage))
 
 
 def features_at_each(network: nn.Module, clips: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
@@ -46,8 +45,8 @@ def features_at_each(network: nn.Module, clips: Tensor, stages: Collection[str])
     wanted = {_depth(network, stage): stage for stage in stages}
     features_by_stage: dict[str, Tensor] = {}
     features = clips
-    for depth, layer in enumerate(list(_s3d(network).features)[: max(wanted, default=0)], start=1):
-        features = layer(features)
+    for depth in range(1, max(wanted, default=0) + 1):
+        features = _s3d(network).through(features, depth - 1, depth)
         if depth in wanted:
             features_by_stage[wanted[depth]] = features
     return features_by_stage
@@ -59,8 +58,7 @@ def features_from(network: nn.Module, features: Tensor, stage: str) -> Tensor:
     Raises:
         KineflowError: As :func:`features_at`.
     """
-    last: Tensor = _s3d(network).features[_depth(network, stage) :](features)
-    return last
+    return _s3d(network).through(features, _depth(network, stage))
 
 
 def channels_of_stage(network: nn.Module, stage: str) -> int:

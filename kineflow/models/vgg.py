@@ -57,6 +57,7 @@ class VGG16(ImageNetwork):
 
     stem_name = "features.0"
     classifier_name = "classifier.6"
+    has_separate_stages = True
 
     def __init__(
         self,
@@ -123,14 +124,25 @@ class VGG16(ImageNetwork):
     def forward_features(self, x: Tensor) -> Tensor:
         """[N,C,H,W] → ``pool5``, [N,F,⌊H/32⌋,⌊W/32⌋]."""
         require_side(x, self._least_px)
-        features: Tensor = self.features(x)
-        return features
+        layers: list[nn.Module] = []
+        for layer in self.features:
+            layers.append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                x = self.run_stage(_through, layers, x)
+                layers = []
+        return x
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """[N,F,h,w] → logits [N,K], or with ``pre_logits`` ``fc7`` after its ReLU, [N,D]."""
         cells = F.adaptive_avg_pool2d(features, _CELLS).flatten(1)  # [N,F·7·7]
         fc7: Tensor = self.classifier[:5](cells)
         return fc7 if pre_logits else self.classifier[5:](fc7)
+
+
+def _through(layers: list[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def conv_relu(channels_in: int, channels_out: int) -> tuple[nn.Conv2d, nn.ReLU]:

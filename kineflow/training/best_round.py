@@ -30,15 +30,21 @@ class BestRound:
         self._top1 = self._loss = math.nan  # of the best round
         self._highest = -math.inf  # top-1 of any round
         self._none_yet = True
+        self._rounds_since = 0
 
     def takes(self, figures: dict[str, float]) -> bool:
         """Look at a round's ``val/top1`` and ``val/loss``: is it the best so far? The first one always is."""
         top1, loss = figures["val/top1"], figures["val/loss"]
         self._highest = max(self._highest, top1)
         better = self._none_yet or self._is_better(top1, loss)
+        self._rounds_since = 0 if better else self._rounds_since + 1
         if better:
             self._top1, self._loss, self._none_yet = top1, loss, False
         return better
+
+    def has_stood(self, rounds: int) -> bool:
+        """Whether the last so many rounds were none of them the best; never for 0."""
+        return 0 < rounds <= self._rounds_since
 
     def _is_better(self, top1: float, loss: float) -> bool:
         lower_loss = loss < self._loss or (math.isnan(self._loss) and not math.isnan(loss))
@@ -52,9 +58,15 @@ class BestRound:
 
     def state_dict(self) -> dict[str, float | bool]:
         """What later rounds are compared with."""
-        return {"top1": self._top1, "loss": self._loss, "highest": self._highest, "none_yet": self._none_yet}
+        return {
+            "top1": self._top1,
+            "loss": self._loss,
+            "highest": self._highest,
+            "none_yet": self._none_yet,
+            "rounds_since": self._rounds_since,
+        }
 
     def load_state_dict(self, state: dict[str, float | bool]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self._top1, self._loss, self._highest = state["top1"], state["loss"], state["highest"]
-        self._none_yet = bool(state["none_yet"])
+        self._none_yet, self._rounds_since = bool(state["none_yet"]), int(state["rounds_since"])

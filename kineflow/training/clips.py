@@ -71,7 +71,8 @@ def fit_on_clips(
         "cache_bytes": settings.cache_mb << 20,
         "decodes_rgb": decodes_rgb,
     }
-    pools = [Pool(range(len(labelled)), settings.batch_size)]
+    groups = _by_class(data.clip_set, labelled) if settings.sampling == "balanced" else ()
+    pools = [Pool(range(len(labelled)), settings.batch_size, groups)]
     if unlabelled:
         pools.append(Pool(range(len(labelled), len(labelled) + len(unlabelled)), unlabelled_batch))
     return fit(
@@ -91,6 +92,14 @@ def fit_on_clips(
         work=work,
         tracker=tracker,
     )
+
+
+def _by_class(clip_set: ClipSet, clips: Sequence[Clip]) -> tuple[tuple[int, ...], ...]:
+    """Places of the clips of each class that has any."""
+    places: dict[int, list[int]] = {}
+    for place, clip in enumerate(clips):
+        places.setdefault(clip_set.label_index(clip), []).append(place)
+    return tuple(tuple(places[label]) for label in sorted(places))
 
 
 def clips_of(clip_set: ClipSet, split: Split) -> Sequence[Clip]:

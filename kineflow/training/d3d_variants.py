@@ -41,6 +41,8 @@ class AuxiliaryDecoding(Classification):
         KineflowError: The network has no such stage, or no decoder has this name.
     """
 
+    can_mix = False
+
     def __init__(
         self,
         network: VideoNetwork,

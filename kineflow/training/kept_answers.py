@@ -23,11 +23,11 @@ def keep_answers(
 ) -> Dataset[Any]:
     """The same clips with the teacher's answers in place of what it looks at.
 
-    They are ``clips`` themselves where no teacher teaches, where windows, crops or flips are drawn at random, or where
-    fewer samples will be drawn than there are clips. Collective: each process asks about its shard.
+    They are ``clips`` themselves where no teacher teaches, where windows, crops, flips, mixtures or colours are drawn
+    at random, or where fewer samples will be drawn than there are clips. Collective: each process asks about its shard.
     """
     task = trainer.task
-    if not (isinstance(task, Distillation) and isinstance(clips, ClipDataset)):
+    if trainer.augmentation.is_on or not (isinstance(task, Distillation) and isinstance(clips, ClipDataset)):
         return clips
     seen, shown = (clips.showing((each.modality,)) for each in (task.teacher_preprocessing, task.preprocessing))
     if not all(each.has_fixed_views() for each in (clips, seen, shown)):
@@ -37,7 +37,11 @@ def keep_answers(
         return clips
     own = processes.shard_of(len(clips)) or range(1)  # of an empty shard the answers are not used
     batches: DataLoader[Any] = DataLoader(
-        seen, sampler=own, batch_size=settings.batch_size, num_workers=settings.workers, collate_fn=collate
+        seen,
+        sampler=own,
+        batch_size=settings.batch_size // settings.accumulate,
+        num_workers=settings.workers,
+        collate_fn=collate,
     )
     rows = []
     with torch.no_grad(), trainer.autocast:

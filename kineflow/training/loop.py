@@ -7,6 +7,7 @@ over clips, or scaled to be, so that the average of the shards' losses is the lo
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
@@ -36,6 +38,7 @@ from kineflow.training.synchronised_norm import synchronised_norms
 from kineflow.training.tasks import Classification
 from kineflow.training.trainer import Trainer
 
+_LOG = logging.getLogger(__name__)
 _LAST, _BEST = "last.ckpt", "best.ckpt"
 
 
@@ -45,7 +48,8 @@ class Fitted:
 
     Attributes:
         metrics: Of the best round (``val/top1``, ``val/loss``) and of the work (``clips_per_second``,
-            ``data_wait_share``: the share of the time spent waiting for clips).
+            ``data_wait_share``: the share of the time spent waiting for clips); ``stopped_after_steps`` where training
+            ended early.
         best_step: Optimiser steps done when the best round was validated.
     """
 
@@ -89,8 +93,7 @@ def fit(
     several = processes.world_size() > 1
     if processes.is_main_process():
         work.mkdir(parents=True, exist_ok=True)
-    if several:
-        batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size())
+    batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size(), micro_batches=settings.accumulate)
     own_device = processes.device_of(device)
     with deterministic_algorithms(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
@@ -99,6 +102,7 @@ def fit(
             discard_incomplete(work / _LAST, needs=(work / _BEST, work / CURVES_FILE))
         processes.barrier()
         trainer = Trainer(task, settings, seed=seed, device=own_device, read_every=read_losses_every)
+        _tell_what_norms_see(task, settings)
         train = keep_answers(trainer, train, batch_sampler, settings)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, val, settings, work, tracker)
@@ -121,8 +125,9 @@ def _train(
     """Do the rounds that are left, checkpoint each; gives the rates of the work."""
     clips_of_val, world_size = len(val), processes.world_size()  # type: ignore[arg-type]
     validated = processes.shard_of(clips_of_val) or range(1)  # of an empty shard the logits are not used
+    batch_size = settings.batch_size // (world_size * settings.accumulate)
     train_batches = DecodedBatches(_loader(train, settings, batch_sampler=batch_sampler), trainer.device)
-    val_loader = _loader(val, settings, sampler=validated, batch_size=max(1, settings.batch_size // world_size))
+    val_loader = _loader(val, settings, sampler=validated, batch_size=max(1, batch_size))
     val_batches = DecodedBatches(val_loader, trainer.device)
     best = BestRound(settings.monitor, clips_of_val)
     if (work / _LAST).exists():
@@ -131,6 +136,8 @@ def _train(
         best.load_state_dict(state["best"])
     monitor = Monitor(settings.steps, trainer.steps_done, CurvesFile(work / CURVES_FILE), tracker)
     while trainer.steps_done < settings.steps:
+        if processes.main_process_says(best.has_stood(settings.patience_rounds)):
+            return {**monitor.rates(), **_stopped_early(trainer.steps_done, settings)}
         batch_sampler.set_epoch(trainer.steps_done // batch_sampler.steps)
         for batch in device_batches(train_batches, trainer.device):
             monitor.batch_came()
@@ -142,11 +149,34 @@ def _train(
         if not processes.is_main_process():
             continue
         if best.takes(figures):
-            kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
-            save_checkpoint(work / _BEST, kept)
+            with trainer.judged_weights():
+                kept = {"step": trainer.steps_done, "figures": figures, "task": trainer.task.state_dict()}
+                save_checkpoint(work / _BEST, kept)
         # After the best, of which it knows.
         save_checkpoint(work / _LAST, {"trainer": trainer.state_dict(), "best": best.state_dict()})
     return monitor.rates()
+
+
+def _stopped_early(step: int, settings: RunSettings) -> dict[str, float]:
+    if processes.is_main_process():
+        _LOG.info(
+            "stopped after %d of %d steps; rounds in a row that were not the best: %d",
+            step,
+            settings.steps,
+            settings.patience_rounds,
+        )
+    return {"stopped_after_steps": float(step)}
+
+
+def _tell_what_norms_see(task: Classification, settings: RunSettings) -> None:
+    learns = any(isinstance(layer, _BatchNorm) and layer.training for layer in task.modules())
+    if settings.accumulate > 1 and learns and processes.is_main_process():
+        _LOG.info(
+            "batches of %d come in %d parts: batch normalisation takes its statistics from %d clips at a time",
+            settings.batch_size,
+            settings.accumulate,
+            settings.batch_size // settings.accumulate,
+        )
 
 
 def _loader(clips: Dataset[Any], settings: RunSettings, **batching: Any) -> DataLoader[Any]:

@@ -91,6 +91,11 @@ def barrier() -> None:
     _answers_of_all(True)
 
 
+def main_process_says(answer: bool) -> bool:
+    """What the main process answers, whatever this one does."""
+    return _answers_of_all(answer)[0]
+
+
 def _answers_of_all(answer: bool) -> list[bool]:
     """What each process answers, by rank."""
     import torch

@@ -14,6 +14,7 @@ from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
 PartialNorms = Literal["off", "statistics", "affine"]
+FEW_TO_NORMALISE = 4  # clips
 Compile = Literal["off", "on", "graphs"]
 Decoding = Literal["cpu", "cuda"]
 
@@ -66,10 +67,15 @@ class RunSettings(Params):
         steps: Optimiser steps.
         validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
         batch_size: Labelled clips a step, of all processes together: whatever ``nodes`` and ``devices`` are, the same
-            clips make a step, and the same model comes out but for rounding and, with dropout, other draws of it.
+            clips make a step, and the same model comes out but for rounding and other draws of dropout, mixtures and
+            colours, where there are any.
         nodes: Machines to train on.
         devices: Processes a machine, each with a GPU of its own, or on a CPU with its share of the cores.
             ``batch_size`` must be a multiple of ``nodes`` × ``devices``.
+        accumulate: Parts in which each process computes its share of a batch, one after the other; their gradients are
+            added before the optimiser steps, so that less memory is needed. Loss and gradient are those of the whole
+            batch, but where batch normalisation learns: its statistics are of the clips of one part, and its running
+            ones move once a part. ``partial_norms`` holds them.
         label_smoothing: Of the cross entropy, or a loss of your own that takes it.
         optimiser: See :class:`OptimiserSettings`.
         precision: ``auto`` is bfloat16 mixed precision on a GPU that has it, float32 elsewhere.
@@ -81,6 +87,10 @@ class RunSettings(Params):
         monitor: Which validation figure chooses the best round: ``top1``, ``loss``, or ``auto``. That goes by loss
             where ``val`` has fewer than 200 clips; with more, by top-1, and where rounds are within a standard error
             of the highest top-1, by loss.
+        ema: Decay of an exponential moving average of the weights, .999 say; the average is then what is validated and
+            kept. Its first steps decay faster. 0: no average.
+        patience_rounds: Training ends early once so many rounds in a row were not the best; 0: never. The schedule of
+            the learning rate stays that of all ``steps``.
         workers: Decoding processes, of each training process; 0 decodes in the training process.
         cache_mb: Decoded clips kept in memory, MiB a process.
     """
@@ -100,16 +110,31 @@ class RunSettings(Params):
     cache_mb: int = Field(default=0, ge=0)
     nodes: int = Field(default=1, ge=1, le=1024)
     devices: int = Field(default=1, ge=1, le=64)
+    accumulate: int = Field(default=1, ge=1, le=4096)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    patience_rounds: int = Field(default=0, ge=0)
 
     @property
     def processes(self) -> int:
         """That train together."""
         return self.nodes * self.devices
 
+    @property
+    def micro_batch_size(self) -> int:
+        """Labelled clips that one process computes with at once."""
+        return self.batch_size // (self.processes * self.accumulate)
+
     def wherever_it_runs(self) -> Self:
         """The same settings for one process: what decides the result but for rounding, and not how it is computed."""
         here: dict[str, Any] = {"nodes": 1, "devices": 1, "compile": "off", "deterministic": True}
         return self.model_copy(update=here)
+
+    def doubts(self) -> list[str]:
+        """What is allowed and can hardly be meant, in words."""
+        rounds = self.steps // self.validate_every_steps
+        if self.patience_rounds and self.patience_rounds + 1 >= rounds:
+            return [f"patience_rounds ({self.patience_rounds}) can end no training of {rounds} rounds"]
+        return []
 
     @field_validator("compile", mode="before")
     @classmethod
@@ -128,6 +153,13 @@ class RunSettings(Params):
                 f"batch_size ({self.batch_size}) counts the clips of all processes together, "
                 f"and must be a multiple of nodes × devices ({self.nodes} × {self.devices})"
             )
+        if self.batch_size % (self.processes * self.accumulate):
+            raise ValueError(
+                f"batch_size ({self.batch_size}) is computed in accumulate ({self.accumulate}) parts by each of "
+                f"{self.processes} processes, and must be a multiple of both together"
+            )
+        if self.accumulate > 1 and self.compile == "graphs":
+            raise ValueError("compile must be on or off where accumulate is above 1: a graph overwrites its gradients")
         return self
 
 
@@ -146,6 +178,12 @@ class TrainSettings(RunSettings):
         crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
             chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
         crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
+        mixup, cutmix: α of the Beta distribution that weighs two clips which are mixed, or of which one gets a
+            rectangle of the other, in all modalities alike; .2 to 1. With both, each of them half of the time. 0: off.
+        colour_jitter: Brightness, contrast and saturation of RGB clips are multiplied by factors of 1 ± this, the same
+            in all frames of a clip; .4 say. 0: off.
+        sampling: Of labelled clips: ``natural`` sees each as often, ``balanced`` each class as often and its clips in
+            turn, for classes of very different sizes.
         partial_norms: What of all batch normalisations but the first is frozen: ``statistics``, or ``affine`` with
             scales and offsets as well. For networks that start from a checkpoint.
         frozen: ``backbone`` trains the classifier alone, a linear probe, and keeps what leads to it as it was; for
@@ -157,6 +195,8 @@ class TrainSettings(RunSettings):
             local clips; flow, and what a GPU cannot decode, is decoded on the CPU. Colours may differ a little from
             those that evaluation and prediction see, which decode on the CPU. These frames are not kept by
             ``cache_mb``.
+        activation_checkpointing: Keep of each stage of the network what it was given alone, and compute the rest again
+            for the backward pass: much less memory, about a third more time, and the same training but for rounding.
         loss: Of the labels: ``cross_entropy``, or one of your own by its dotted path, ``my_package.my_loss``. What
             validation reports as ``val/loss`` is the cross entropy all the same.
         loss_options: Keywords of the loss's function.
@@ -174,11 +214,16 @@ class TrainSettings(RunSettings):
     flip: bool = True
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     crop_positions: Literal[5, 13] = 5
+    mixup: float = Field(default=0.0, ge=0, le=10)
+    cutmix: float = Field(default=0.0, ge=0, le=10)
+    colour_jitter: float = Field(default=0.0, ge=0, lt=1)
+    sampling: Literal["natural", "balanced"] = "natural"
     partial_norms: PartialNorms = "off"
     frozen: Literal["none", "backbone"] = "none"
     unfrozen_stages: int = Field(default=0, ge=0, le=64)
     unfreeze_after_steps: int = Field(default=0, ge=0)
     decoding: Decoding = "cpu"
+    activation_checkpointing: bool = False
     loss: str = CROSS_ENTROPY
     loss_options: Keywords = Field(default_factory=dict)
 
@@ -192,7 +237,21 @@ class TrainSettings(RunSettings):
             "unfreeze_after_steps": self.unfreeze_after_steps,
             "loss": self.loss,
             "loss_options": self.loss_options,
+            "activation_checkpointing": self.activation_checkpointing,
         }
+
+    def doubts(self) -> list[str]:
+        """See :meth:`RunSettings.doubts`."""
+        doubts, part = super().doubts(), self.batch_size // self.accumulate
+        norms_learn = self.partial_norms == "off" and self.frozen == "none"
+        if self.accumulate > 1 and part < FEW_TO_NORMALISE and norms_learn:
+            doubts.append(
+                f"with accumulate ({self.accumulate}) batch normalisation sees {part} clips at a time; a larger part, "
+                "or partial_norms, keeps its statistics steady"
+            )
+        if self.micro_batch_size == 1 and (self.mixup or self.cutmix):
+            doubts.append("mixup and cutmix mix a clip with itself where a process computes one at a time")
+        return doubts
 
     @field_validator("loss")
     @classmethod

@@ -10,7 +10,6 @@ from torch import Tensor
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.recurrent import SequenceNetwork
 from kineflow.spec.preprocessing import Preprocessing
-from kineflow.training import processes
 from kineflow.training.attention_losses import (
     doubly_stochastic_penalty,
     squared_norm,
@@ -35,6 +34,8 @@ class StepwiseClassification(Classification):
         settings: λ, γ, and what is summed or averaged.
     """
 
+    can_mix = False
+
     def __init__(self, network: FrameNetwork, preprocessing: Preprocessing, settings: RecurrentSettings) -> None:
         super().__init__(network, preprocessing)
         self.settings = settings
@@ -48,11 +49,11 @@ class StepwiseClassification(Classification):
             loss = step_multi_label_loss(logits, targets, reduction=settings.reduction)
         else:
             loss = step_cross_entropy(logits, batch[LABEL], reduction=settings.reduction)
-        loss = self._over_processes(loss)
+        loss = self._over_parts(loss)
         losses = {"cross_entropy": loss.detach()}
         if attention is not None:
             penalty = doubly_stochastic_penalty(attention, cells=settings.penalty_cells, reduction=settings.reduction)
-            penalty = self._over_processes(penalty)
+            penalty = self._over_parts(penalty)
             losses["attention_penalty"] = penalty.detach()
             loss = loss + settings.attention_penalty * penalty
         if settings.l2:
@@ -64,9 +65,9 @@ class StepwiseClassification(Classification):
         logits: Tensor = self._sequence(*self._features(batch))
         return logits
 
-    def _over_processes(self, of_share: Tensor) -> Tensor:
-        """Of several processes' losses the mean is taken: what is to be a sum over clips weighs so much more."""
-        return of_share * processes.world_size() if self.settings.reduction == "sum" else of_share
+    def _over_parts(self, of_part: Tensor) -> Tensor:
+        """Of the losses of a batch's parts the mean is taken: what is to be a sum over clips weighs so much more."""
+        return of_part * self.parts if self.settings.reduction == "sum" else of_part
 
     @property
     def _sequence(self) -> SequenceNetwork:

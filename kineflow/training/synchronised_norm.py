@@ -46,7 +46,7 @@ def _normalise(norm: _BatchNorm, x: Tensor) -> Tensor:
     if not norm.training and norm.running_mean is not None:
         return type(norm).forward(norm, x)
     mean, variance, count = _statistics(x)
-    if norm.training and norm.running_mean is not None:
+    if norm.training and norm.running_mean is not None and norm.num_batches_tracked is not None:
         _track(norm, mean, variance, count)
     normalised: Tensor = _Normalise.apply(x, norm.weight, norm.bias, mean, variance, count, norm.eps)  # type: ignore[no-untyped-call]
     return normalised

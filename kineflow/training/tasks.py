@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from kineflow.models.folding import fold_norms
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
 from kineflow.storage.errors import KineflowError
+from kineflow.training.activation_checkpointing import checkpoint_activations
 from kineflow.training.freezing import Freezing, Frozen
 from kineflow.training.losses.registry import CROSS_ENTROPY, find_loss
 from kineflow.training.partial_norms import freeze_affine, freeze_statistics
@@ -30,6 +31,10 @@ NO_OPTIONS: Mapping[str, PlainValue] = MappingProxyType({})
 class Classification(nn.Module):
     """Cross entropy, or another loss, on labelled clips.
 
+    Attributes:
+        parts: That a batch comes in, by processes and one after the other; the mean of their losses is minimised.
+        can_mix: Whether the loss is that of two labels where clips are mixed.
+
     Args:
         network: From clips [B, C, T, S, S] to logits [B, K].
         preprocessing: Says which modality the network reads and how it is normalised.
@@ -40,10 +45,13 @@ class Classification(nn.Module):
             :class:`kineflow.models.network.Network`.
         loss: By name, see :mod:`kineflow.training.losses.registry`.
         loss_options: Its keywords.
+        activation_checkpointing: Stages of the network are computed again for the backward pass, not kept.
 
     Raises:
-        KineflowError: There is no such loss, or the network has fewer stages.
+        KineflowError: There is no such loss, or the network has fewer stages, or none that can be computed again.
     """
+
+    can_mix: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -57,14 +65,18 @@ class Classification(nn.Module):
         unfreeze_after_steps: int = 0,
         loss: str = CROSS_ENTROPY,
         loss_options: Mapping[str, PlainValue] = NO_OPTIONS,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
+        self.parts = 1
         self._normalise = _Normalise(preprocessing)
         self.partial_norms = partial_norms
         self._loss_name = loss
         self._loss = find_loss(loss)
         self._loss_options = {**loss_options, **({"label_smoothing": label_smoothing} if label_smoothing else {})}
+        if activation_checkpointing:
+            checkpoint_activations(network)
         if partial_norms == "affine":
             freeze_affine(network)
         self.freezing = Freezing(network, frozen, unfrozen_stages=unfrozen_stages, until_step=unfreeze_after_steps)
@@ -93,7 +105,7 @@ class Classification(nn.Module):
         return {"loss": loss, self.label_term: loss.detach()}
 
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Mean of the loss over the labelled rows [B, K] of a batch; 0 when there are none.
+        """Mean of the loss over the labelled rows [B, K] of a batch, of mixed clips by both labels; 0 without any.
 
         Raises:
             KineflowError: A loss of the user's own gave no scalar.
@@ -102,9 +114,13 @@ class Classification(nn.Module):
         labelled = batch["labelled"] if "labelled" in batch else _labelled(labels)
         if not len(labelled):
             return logits.sum() * 0.0
+        others = batch.get("mixed_label")
         if len(labelled) < len(labels):
             logits, labels = logits[labelled], labels[labelled]
+            others = None if others is None else others[labelled]
         loss = self._loss(logits, labels, **self._loss_options)
+        if others is not None:
+            loss = torch.lerp(self._loss(logits, others, **self._loss_options), loss, batch["share"].to(loss.dtype))
         if loss.ndim:
             raise KineflowError(
                 f"the loss {self._loss_name!r} gave a tensor {list(loss.shape)}, not a number",

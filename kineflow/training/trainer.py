@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kineflow.training import processes
+from kineflow.training.augmentation import Augmentation
 from kineflow.training.compiling import begin_step, compile_in_place
 from kineflow.training.optimisers import build_optimiser, build_schedule
 from kineflow.training.precision import reduced_precision
 from kineflow.training.settings import RunSettings
 from kineflow.training.step_losses import READ_EVERY_ON_GPU, StepLosses
 from kineflow.training.tasks import Batch, Classification, Losses, on_device
+from kineflow.training.weight_average import WeightAverage
 
 _SEEDS_APART = 2_654_435_769  # odd, so that processes differ in the 32 bits that the CPU's generator looks at
 
@@ -28,6 +32,7 @@ class Trainer:
     Attributes:
         steps_done: Optimiser steps, those before a resume as well.
         autocast: Context of the precision that the task computes in.
+        augmentation: What is done to each batch.
 
     Args:
         task: What is learnt.
@@ -48,7 +53,10 @@ class Trainer:
     ) -> None:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
-        self._compile = settings.compile
+        self._compile, self._micro_batches = settings.compile, settings.accumulate
+        self._of_step: list[Losses] = []  # of the parts of the batch that is being learnt from
+        self.augmentation = Augmentation(task, settings)
+        task.parts = settings.accumulate * processes.world_size()
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
         self._optimiser = build_optimiser(task.network, settings.optimiser)
@@ -57,6 +65,7 @@ class Trainer:
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         task.freezing.at_step(0)
+        self._average = WeightAverage(task.network, settings.ema) if settings.ema else None
         self._loss = self._shared_loss()
         self._losses = StepLosses(read_every or (1 if device.type == "cpu" else READ_EVERY_ON_GPU))
 
@@ -81,22 +90,42 @@ class Trainer:
         return float(self._optimiser.param_groups[0]["lr"])
 
     def step(self, batch: Batch) -> None:
-        """Learn from this process's shard of a batch.
+        """Learn from this process's shard of a batch; of one in parts, the optimiser's step comes with the last.
 
         Raises:
             KineflowError: The loss is infinite or NaN, in whichever process. On a CPU no weight has changed; on a GPU
                 it may be that of one of the last steps, and the weights are not to be used.
         """
-        self._freeze_for_next_step()
-        # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
-        # one.
-        torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)
+        part = len(self._of_step)
+        if part == 0:
+            self._freeze_for_next_step()
+            self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
+        # Dropout depends on the step, the part and the process alone, so that a resumed run repeats an undisturbed one.
+        shard = part * processes.world_size() + processes.rank()
+        torch.manual_seed(self.seed * 1_000_003 + self.steps_done + shard * _SEEDS_APART)
+        rng = np.random.default_rng((self.seed, self.steps_done, shard))
+        augmented = self.augmentation(on_device(batch, self.device), rng)
         begin_step(self._compile)
-        self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
-        with self.autocast:
-            losses: Losses = self._loss(on_device(batch, self.device))
-        self._losses.add(self.steps_done, losses)
-        self._scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
+        is_last = part + 1 == self._micro_batches
+        with self._gradients_averaged(is_last):
+            with self.autocast:
+                losses: Losses = self._loss(augmented)
+            self._of_step.append({name: value.detach() for name, value in losses.items()})
+            if is_last:
+                self._losses.add(self.steps_done, _mean(self._of_step))
+            share = losses["loss"] / self._micro_batches if self._micro_batches > 1 else losses["loss"]
+            self._scaler.scale(share).backward()  # type: ignore[no-untyped-call]
+        if is_last:
+            self._of_step.clear()
+            self._update()
+
+    def _gradients_averaged(self, wanted: bool) -> AbstractContextManager[None]:
+        """Over processes, in this block's backward pass; what is not wanted now is done with that of a later part."""
+        if wanted or not isinstance(self._loss, DistributedDataParallel):
+            return nullcontext()
+        return self._loss.no_sync()
+
+    def _update(self) -> None:
         if self._clip_norm:
             self._scaler.unscale_(self._optimiser)
             learnt = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
@@ -105,6 +134,8 @@ class Trainer:
         self._scaler.update()
         self._schedule.step()
         self.steps_done += 1
+        if self._average:
+            self._average.update(self.steps_done)
 
     def take_losses(self) -> list[dict[str, float]]:
         """The terms of the loss of every step since they were last taken, of whole batches.
@@ -118,13 +149,26 @@ class Trainer:
     def validate(self, batches: Iterable[Batch], total: int) -> dict[str, float]:
         """``val/top1`` and ``val/loss`` of all processes' ``total`` clips, of which ``batches`` holds this one's shard.
 
-        Dropout and normalisation are as in use, and in training again afterwards.
+        Dropout and normalisation are as in use, and in training again afterwards. Of averaged weights it is the
+        average.
         """
-        self.task.eval()
-        logits, labels = (processes.all_gather(rows, total) for rows in self._logits(batches))
-        self.task.train()
+        with self.judged_weights():
+            self.task.eval()
+            logits, labels = (processes.all_gather(rows, total) for rows in self._logits(batches))
+            self.task.train()
         top1 = (logits.argmax(dim=1) == labels).float().mean()
         return {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}
+
+    @contextmanager
+    def judged_weights(self) -> Iterator[None]:
+        """Within the block, the network has what is validated and kept: the average, where there is one."""
+        if self._average:
+            self._average.swap()
+        try:
+            yield
+        finally:
+            if self._average:
+                self._average.swap()
 
     def _logits(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         logits, labels = [], []
@@ -143,6 +187,7 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
+            **({"average": self._average.state_dict()} if self._average else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -152,7 +197,15 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
+        if self._average:
+            self._average.load_state_dict(state["average"])
         self._freeze_for_next_step()
+
+
+def _mean(parts: list[Losses]) -> Losses:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
 class _Loss(nn.Module):

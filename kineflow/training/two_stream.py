@@ -29,6 +29,8 @@ class TwoStream(Classification):
         KineflowError: Label smoothing or another loss was asked for.
     """
 
+    can_mix = False
+
     def __init__(self, network: STResNet, preprocessing: Preprocessing, **settings: Any) -> None:
         super().__init__(network, preprocessing, **settings)
         if self.label_term != CROSS_ENTROPY:

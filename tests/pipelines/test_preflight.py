@@ -97,6 +97,15 @@ def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, messa
     assert message in str(caught.value)
 
 
+def test_a_training_that_can_hardly_be_meant_is_said_once(check: Any) -> None:
+    notices = check(lambda v: v["student"].update(batch_size=2, accumulate=2, patience_rounds=9, mixup=0.2)).notices
+    assert [notice.partition(" (")[0] for notice in notices] == [
+        "student: patience_rounds",
+        "student: with accumulate",
+        "student: mixup and cutmix mix a clip with itself where a process computes one at a time",
+    ]
+
+
 @pytest.mark.parametrize("split", ["train", "val", "test", "unlabelled"])
 @pytest.mark.parametrize("how", ["unlisted", "missing"])
 def test_a_split_that_a_step_will_ask_for_is_missed(check: Any, project: Path, split: str, how: str) -> None:

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
@@ -109,3 +110,18 @@ def test_a_pool_that_cannot_be_shared_evenly_is_refused(per_batch, shares):
         return
     with pytest.raises(KineflowError, match=f"{per_batch} clips a step cannot be shared evenly by {shares} processes"):
         sampler.shard(0, shares)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_parts_of_a_batch_are_composed_as_it_is_and_the_same_clips_however_many_processes(world_size):
+    pools = [Pool(tuple(range(20)), 8), Pool(tuple(range(20, 30)), 4)]
+    whole = BatchSampler(pools, steps=3, seed=1)
+    shards = [whole.shard(rank, world_size, micro_batches=2) for rank in range(world_size)]
+    assert len(shards[0]) == 6
+    parts = [list(chain(*of_part)) for of_part in zip(*shards, strict=True)]
+    for number, batch in enumerate(whole):
+        for part in (0, 1):
+            expected = batch[part * 4 : part * 4 + 4] + batch[8 + part * 2 : 10 + part * 2]
+            assert sorted(parts[2 * number + part]) == sorted(expected)
+    with pytest.raises(KineflowError, match="8 clips a step cannot be shared evenly by 1 process, each in 3 parts"):
+        whole.shard(0, 1, micro_batches=3)

@@ -50,6 +50,17 @@ def test_a_loss_that_is_no_number_is_the_worst_and_equal_rounds_leave_the_first(
     assert kept("top1", 36, [(0.5, 0.7), (0.5, 0.6)]) == 0
 
 
+def test_how_long_the_best_round_has_stood_is_remembered():
+    best, resumed = BestRound("loss", 36), BestRound("loss", 36)
+    for loss in (0.5, 0.6, 0.7):
+        best.takes({"val/top1": 0.5, "val/loss": loss})
+    resumed.load_state_dict(best.state_dict())
+    for each in (best, resumed):
+        assert [each.has_stood(rounds) for rounds in (0, 1, 2, 3)] == [False, True, True, False]
+    resumed.takes({"val/top1": 0.5, "val/loss": 0.4})
+    assert not resumed.has_stood(1)
+
+
 @pytest.mark.parametrize("clips", [36, 220])
 @pytest.mark.parametrize("after", range(3))
 def test_a_resumed_training_keeps_what_an_undisturbed_one_does(clips, after):

@@ -65,7 +65,7 @@ def assert_same_curves(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 TRAININGS = [
     "classification", "adamw", "clipping", "distillation", "auxiliary", "tsn", "staged", "st_resnet", "recurrent_mean",
-    "recurrent_sum", "one_clip_to_validate",
+    "recurrent_sum", "one_clip_to_validate", "in_parts",
 ]  # fmt: skip
 
 

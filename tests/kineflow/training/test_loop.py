@@ -196,9 +196,10 @@ class TestBestRound:
         for name in ("val/top1", "val/loss"):
             assert fitted.metrics[name] == pytest.approx(recorder.heard[best][name])
 
-    def test_figures_of_val_are_of_the_whole_split_in_evaluation_mode(self, task, tmp_path):
+    @pytest.mark.parametrize("ema", [0, 0.9])
+    def test_figures_of_val_are_of_the_whole_split_and_of_what_is_kept_in_evaluation_mode(self, task, tmp_path, ema):
         val = Clips(7, seed=1)  # more than one batch, and the last one smaller
-        fitted = train(task, tmp_path, val=val)
+        fitted = train(task, tmp_path, val=val, settings=settings(ema=ema))
         task.eval()
         batch = {name: torch.stack([sample[name] for sample in val.samples]) for name in ("rgb", "label")}
         with torch.no_grad():
@@ -296,6 +297,34 @@ class TestResume:
         assert list(resumed.heard) == list(range(stop, 11, 2))
         assert fitted.best_step == 2
         assert fitted.metrics["val/loss"] == pytest.approx(first.heard[2]["val/loss"])
+
+    def test_a_training_that_has_ended_early_is_finished(self, tiny_network, rgb, tmp_path):
+        """The first round is the best here, and two that were not end the training."""
+        how, val = settings(patience_rounds=2, optimiser={"learning_rate": 0.1}), Clips(6, seed=1, labels=contradicting)
+        clips, recorder = Clips(CLIPS, seed=0), Recorder()
+        ends = [
+            train(Classification(tiny_network(), rgb), tmp_path, settings=how, val=val, clips=clips, tracker=recorder)
+            for _ in range(2)
+        ]
+        assert list(recorder.heard) == [2, 4, 6]
+        assert len(clips.drawn) == 3 * STEPS_A_ROUND * BATCH
+        assert [end.best_step for end in ends] == [2, 2]
+        assert [end.metrics["stopped_after_steps"] for end in ends] == [6.0, 6.0]
+
+    def test_an_average_of_weights_goes_on_too(self, tiny_network, rgb, tmp_path):
+        def at_step_6(step: int) -> None:
+            if step == 6:
+                raise KeyboardInterrupt
+
+        how, ends = settings(ema=0.9), []
+        self.interrupt(
+            Classification(tiny_network(), rgb), tmp_path / "work", tracker=Recorder(hear=at_step_6), settings=how
+        )
+        for work, seed in (("work", 9), ("undisturbed", 0)):
+            task = Classification(tiny_network(seed=seed), rgb)
+            ends.append((train(task, tmp_path / work, settings=how).metrics["val/loss"], weights(task.network)))
+        assert ends[0][0] == ends[1][0]
+        assert same(ends[0][1], ends[1][1])
 
     def test_a_finished_run_is_taken_as_it_is(self, undisturbed, tiny_network, rgb, tmp_path):
         clips, task = Clips(CLIPS, seed=0), Classification(tiny_network(seed=9), rgb)

@@ -28,6 +28,11 @@ def test_the_defaults_are_valid():
             "student: batch_size (6) counts the clips of all processes together, "
             "and must be a multiple of nodes × devices (2 × 2)",
         ),
+        (
+            {"batch_size": 6, "devices": 2, "accumulate": 2},
+            "student: batch_size (6) is computed in accumulate (2) parts",
+        ),
+        ({"accumulate": 2, "compile": "graphs"}, "compile must be on or off where accumulate is above 1"),
         ({"devices": 0}, "student.devices: input should be greater than or equal to 1"),
         ({"short_side": 64, "crop": 65}, "crop must be at most short_side (64), not 65"),
         ({"optimiser": {"milestones": [0.5, 1.5]}}, "student.optimiser.milestones.1: input should be less than 1"),

@@ -151,7 +151,8 @@ def distillation(work: Path) -> dict[str, Any]:
 def auxiliary(work: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     student = create_model("s3d_g", num_classes=CLASSES, width=0.125, dropout=0.0, stem_spatial_stride=1)
-    task = AuxiliaryDecoding(student, seen("rgb", 3), stage="Mixed3b", decoder="simple", bound_px=20.0, **STEADY)
+    how = {**STEADY, "activation_checkpointing": True}
+    task = AuxiliaryDecoding(student, seen("rgb", 3), stage="Mixed3b", decoder="simple", bound_px=20.0, **how)
     return trained(task, work, per_batch=(4, 2), optimiser=GENTLE)
 
 
@@ -248,6 +249,7 @@ SCENARIOS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "normalisation": normalisation,
     "classification": classification,
     "adamw": lambda work: classification(work, optimiser={"name": "adamw", "learning_rate": 1e-3}),
+    "in_parts": lambda work: classification(work, accumulate=2),
     "clipping": lambda work: classification(work, optimiser={**SGD, "clip_gradient_norm": 0.1}),
     "two_rounds_of_three": lambda work: classification(work, steps=4),
     "distillation": distillation,
