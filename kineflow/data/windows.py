@@ -1,7 +1,7 @@
 """Windows of a video as a network takes them at test time: which frames to read, and what becomes of them.
 
 Windows overlap and crops do more so. What is handed to the network's device is therefore each time step once, as
-pixels of one byte; windows and crops are cut out of them there, a batch at a time::
+pixels of one byte, and of a frame what any crop shows; windows and crops are cut out of it there, a batch at a time::
 
     windows [V,T] ─┐
     read frames ───┴─ each time step once, uint8 [M,H,W,C] ── on the device: place, crop, mirror, normalise ── float32
@@ -9,13 +9,14 @@ pixels of one byte; windows and crops are cut out of them there, a batch at a ti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kineflow.data.crops import Crops, fixed_views
-from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize_short_side
+from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize_short_side, scaled_sides
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import RGB_CHANNELS, assemble, flow_frames_of, frames_of, reads_flow, reads_frames
 
@@ -40,7 +41,7 @@ class WindowViews:
     """The views of a video, crops of its windows, of which each time step is kept once.
 
     Attributes:
-        steps: The distinct time steps, uint8 [M, H, W, C]; int16 for differences.
+        steps: The distinct time steps, uint8 [M, H, W, C], of frames the part that crops show; int16 for differences.
         places: Of each window's time steps among them, int64 [V, T].
         crops: What is cut out of each window: rectangles, mirrored or not.
         preprocessing: Modality and normalisation.
@@ -120,20 +121,31 @@ def window_views(
     import torch
 
     time_steps, places = np.unique(windows, return_inverse=True)
-    sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, flow_frames)]
+    sources = [sized(source, preprocessing) if source is not None else _NONE for source in (frames, flow_frames)]
     # Flow stored smaller than the clip may come out a pixel longer or shorter.
     height, width = (min(source.shape[axis] for source in sources if len(source)) for axis in (1, 2))
+    views = _views(height, width, preprocessing, crops)
+    top, left, bottom, right = _box(views)
     wanted = _wanted(time_steps, preprocessing, n_frames)
     ordered = [
-        _at(source[:, :height, :width], read, used) for source, read, used in zip(sources, needed, wanted, strict=True)
+        _at(source[:, top:bottom, left:right], read, used)
+        for source, read, used in zip(sources, needed, wanted, strict=True)
     ]
-    steps = assemble(ordered[0], ordered[1], preprocessing.modality)
+    steps = np.ascontiguousarray(assemble(ordered[0], ordered[1], preprocessing.modality))
     return WindowViews(
         torch.from_numpy(steps),
         torch.from_numpy(places.reshape(windows.shape)),
-        tuple(_views(height, width, preprocessing, crops)),
+        tuple(replace(view, top=view.top - top, left=view.left - left) for view in views),
         preprocessing,
     )
+
+
+def step_bytes(height: int, width: int, preprocessing: Preprocessing, crops: Crops) -> int:
+    """Bytes of one time step of :class:`WindowViews`, of frames of this height and width."""
+    views = _views(*scaled_sides(height, width, preprocessing.short_side), preprocessing, crops)
+    top, left, bottom, right = _box(views)
+    of_a_value = 2 if preprocessing.modality == "rgb_difference" else 1
+    return (bottom - top) * (right - left) * len(preprocessing.mean) * of_a_value
 
 
 def prepare_windows(
@@ -164,7 +176,8 @@ def _at(source: Frames, read: Indices, used: Indices) -> Frames:
     return source if np.array_equal(read, used) else source[np.searchsorted(read, used)]
 
 
-def _sized(source: Frames, preprocessing: Preprocessing) -> Frames:
+def sized(source: Frames, preprocessing: Preprocessing) -> Frames:
+    """Frames or flow frames [T, H, W, C] at the size of which crops are cut; unchanged where they have it."""
     if not len(source):
         return source
     if preprocessing.fit == "squash":
@@ -177,6 +190,13 @@ def _views(height: int, width: int, preprocessing: Preprocessing, crops: Crops) 
         return fixed_views(height, width, preprocessing.crop, crops)
     flips = (False, True) if crops in (2, 10, "whole") else (False,)
     return [View(0, 0, preprocessing.crop, flip) for flip in flips]
+
+
+def _box(views: Sequence[View]) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of what is seen by any view."""
+    ends = [(view.top + _sides(view)[0], view.left + _sides(view)[1]) for view in views]
+    bottom, right = (max(end) for end in zip(*ends, strict=True))
+    return min(view.top for view in views), min(view.left for view in views), bottom, right
 
 
 def _sides(crop: View) -> tuple[int, int]:
