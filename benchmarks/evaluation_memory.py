@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 
 from kineflow.evaluation.protocol import score_clips
 from kineflow.evaluation.settings import EvaluateSettings
+from kineflow.evaluation.view_stream import PART_BYTES, ViewReader, parts_of
 from kineflow.models.card import ModelCard
 from kineflow.models.registry import create_model
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -34,6 +36,7 @@ from kineflow.sets.flow_file import write_flow
 from kineflow.sets.flow_set import FlowEntry, FlowSet
 from kineflow.spec.modality import Modality, channels_of
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.sampling import ClipSpec, clips_laid_out
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.video.encode import write_video
@@ -42,8 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 340, 256
 LENGTHS = (100, 400, 2000, 20_000)
 MIB = 2**20
-# As many clips as processes have parts under way; fewer of those whose every frame is asked about.
-CLIPS, MOST_DENSE_FRAMES = 12, 4000
+PARTS = 20  # more than 8 processes have under way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,8 +157,14 @@ def score(test: Test, frames: int, folder: Path) -> None:
     params = yaml.safe_load((ROOT / "params" / f"{test.recipe}_ucf101.yaml").read_text())
     settings = EvaluateSettings.model_validate(params["evaluation"])
     card = ModelCard(test.model or test.section, "tiny", {}, ("a", "b"), preprocessing_of(test, params))
-    views = getattr(settings, "views_of", lambda _: settings.views)(card.name)
-    clip_set, flow_set = media_sets(folder, frames, dense=views.windows == "dense")
+    views = settings.views_of(card.name)
+    of_one = ViewReader(*media_sets(folder, frames, clips=1), card.preprocessing, views.crops)
+    [clip] = of_one.clip_set.clips
+    spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
+    windows = np.unique(clips_laid_out(frames - 1, spec, views.clips_per_video, views.windows), axis=0)
+    asked_bytes = len(np.unique(windows)) * of_one.step_bytes(clip)
+    parts = asked_bytes / PART_BYTES if test.over_frames else len(parts_of(clip, windows, of_one))
+    clip_set, flow_set = media_sets(folder, frames, clips=math.ceil(PARTS / max(1, parts)))
     score_clips(
         network_of(test, card.preprocessing),
         card,
@@ -208,18 +216,17 @@ def network_of(test: Test, wanted: Preprocessing) -> nn.Module:
     )
 
 
-def media_sets(folder: Path, frames: int, *, dense: bool) -> tuple[ClipSet, FlowSet]:
-    count = max(1, min(CLIPS, MOST_DENSE_FRAMES // frames)) if dense else CLIPS
-    clips = tuple(
+def media_sets(folder: Path, frames: int, *, clips: int) -> tuple[ClipSet, FlowSet]:
+    listed = tuple(
         Clip(f"c{number}", f"{frames}.mp4", "ab"[number % 2], f"g{number}", Split.TEST, frames, 25.0, WIDTH, HEIGHT, 0,
              f"{number:064x}", Status.OK, "", "s")
-        for number in range(count)
+        for number in range(clips)
     )  # fmt: skip
     entries = {
         clip.clip_id: FlowEntry(clip.clip_id, f"{frames}.flow.mp4", frames - 1, WIDTH, HEIGHT, Status.OK, "")
-        for clip in clips
+        for clip in listed
     }
-    return ClipSet(("a", "b"), clips, str(folder)), FlowSet(20.0, entries, str(folder))
+    return ClipSet(("a", "b"), listed, str(folder)), FlowSet(20.0, entries, str(folder))
 
 
 def write_media(folder: Path, frames: int) -> None:

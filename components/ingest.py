@@ -51,7 +51,7 @@ def ingest(
     source, listing = listed.source, listed.listing
     tracker.set_tags({"source": source.root, "layout": params.layout})
 
-    form = StoredForm(params.short_side, params.gop, params.crf, params.fps)
+    form = StoredForm(params.short_side, params.gop, params.crf, params.fps, params.exact_size)
     with translate_full_disk(clips.parent), open_media(params.media_root, clips) as media:
         ingestion = Ingestion(source, media.store, form, params.min_frames, params.max_frames)
         ingested = hold_out(
@@ -65,7 +65,7 @@ def ingest(
         with atomic_folder(clips) as partial:
             paths = [clip.path for clip in usable]
             stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
-            ClipSet(listing.classes, ingested, media_root, params.fps).save(partial)
+            ClipSet(listing.classes, ingested, media_root, params.fps, params.exact_size).save(partial)
             _write_rejected(rejected, partial / REJECTED_FILE)
     if not usable:  # said when all reasons can be read
         raise KineflowError(

@@ -74,7 +74,15 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
     faults: list[KineflowError] = []
-    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+    for look in (
+        _look_at_names,
+        _look_at_inputs,
+        _look_at_weights,
+        _look_at_sizes,
+        _look_at_clips,
+        _look_at_gate,
+        _look_at_records,
+    ):
         try:
             faults += look(plan, runs_here)
         except KineflowError as error:
@@ -162,6 +170,21 @@ def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[Kineflow
     notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
     if not (is_here or notice in plan.notices):
         plan.notices.append(notice)
+
+
+def _look_at_sizes(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:
+    """Trainings whose pictures are larger than any that is stored."""
+    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.training.settings import TrainSettings
+
+    for _, ingestion, _ in plan.sections(IngestSettings):
+        values = plan.values[ingestion]
+        stored = min(values["size"] or (values["short_side"],))
+        for _, key, _ in plan.sections(TrainSettings):
+            if (asked := plan.values[key]["short_side"]) > stored:
+                notice = f"{key}.short_side is {asked}, and clips are stored at {stored}: frames and flow are enlarged"
+                plan.notices += [notice] * (notice not in plan.notices)
+    yield from ()
 
 
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kineflow.data.crops import Crops, fixed_views
-from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize_short_side, scaled_sides
+from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize, resize_short_side, scaled_sides
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import RGB_CHANNELS, assemble, flow_frames_of, frames_of, reads_flow, reads_frames
 
@@ -55,22 +55,33 @@ class WindowViews:
     def __len__(self) -> int:
         return len(self.places) * len(self.crops)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """C, T, height and width of each."""
+        return (self.steps.shape[3], self.places.shape[1], *_sides(self.crops[0]))
+
     def to(self, device: torch.device | str) -> WindowViews:
         """The same on another device."""
         return replace(self, steps=self.steps.to(device), places=self.places.to(device))
 
-    def inputs(self, first: int = 0, stop: int | None = None) -> Tensor:
+    def empty_inputs(self, count: int) -> Tensor:
+        """Room for the inputs of some views, on the device of ``steps``."""
+        import torch
+
+        return self.steps.new_empty((count, *self.shape), dtype=torch.float32)
+
+    def inputs(self, first: int = 0, stop: int | None = None, out: Tensor | None = None) -> Tensor:
         """Network inputs of the views ``first`` to ``stop`` (exclusive): all crops of a window, then the next one's.
+
+        Args:
+            first, stop: Numbers of views.
+            out: Room for them, see :meth:`empty_inputs`; None makes some.
 
         Returns:
             float32 [stop - first, C, T, crop, crop] on the device of ``steps``; the frame's own size for whole frames.
         """
-        import torch
-
         stop, crops = len(self) if stop is None else min(stop, len(self)), len(self.crops)
-        height, width = _sides(self.crops[0])
-        shape = (stop - first, self.steps.shape[3], self.places.shape[1], height, width)
-        inputs = self.steps.new_empty(shape, dtype=torch.float32)
+        inputs = self.empty_inputs(stop - first) if out is None else out
         for view in range(first, min(stop, first + crops)):
             window, alike = view // crops, len(inputs[view - first :: crops])
             windows = self.places[window : window + alike]
@@ -180,6 +191,8 @@ def sized(source: Frames, preprocessing: Preprocessing) -> Frames:
     """Frames or flow frames [T, H, W, C] at the size of which crops are cut; unchanged where they have it."""
     if not len(source):
         return source
+    if preprocessing.size:
+        source = resize(source, preprocessing.size[1], preprocessing.size[0])
     if preprocessing.fit == "squash":
         return apply_view(source, View(0, 0, preprocessing.crop, squash=True))
     return resize_short_side(source, preprocessing.short_side)

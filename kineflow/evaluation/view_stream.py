@@ -8,6 +8,7 @@ batches together.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ PART_BYTES = 2**25
 
 SHARED_BYTES = 3 * 2**28
 """Of all parts that are under way: containers are given a GiB of shared memory, or more."""
+
+BATCH_BYTES = 2**29
+"""Of a batch's input."""
 
 _IN_USE = 2  # parts that wait nowhere: one is being handed over, one is looked at
 _MOST_AHEAD = 2  # parts that a process prepares ahead
@@ -147,7 +151,8 @@ def outputs(
     Args:
         network: On ``device``, in evaluation mode.
         parts: Views, or why there are none.
-        batch_size: Views a forward pass; those of several parts share one, if they are of one size.
+        batch_size: Views a forward pass, at most: no more than lie within :data:`BATCH_BYTES`. Those of several parts
+            share one, if they are of one size.
         device: Where the network runs.
     """
     waiting: deque[int | str] = deque()
@@ -161,6 +166,7 @@ def outputs(
 
     for batch in _batches(views(), batch_size):
         answers = network(batch).float().cpu()
+        del batch  # or two would be held while the next one is filled
         rows = answers if rows is None else torch.cat([rows, answers])
         while waiting and (isinstance(head := waiting[0], str) or len(rows) >= head):
             waiting.popleft()
@@ -183,25 +189,26 @@ class _Prepared(Dataset[Any]):
 
 
 def _batches(parts: Iterable[WindowViews], batch_size: int) -> Iterator[Tensor]:
-    """Network inputs of all views, ``batch_size`` at once; fewer before views of another size."""
-    batch: list[Tensor] = []
-    room = batch_size
+    """Network inputs of all views, ``batch_size`` at once; fewer of large ones, and before views of another size."""
+    batch: Tensor | None = None
+    filled = 0
     for views in parts:
         first = 0
         while first < len(views):
-            inputs = views.inputs(first, first + room)
-            if batch and batch[0].shape[1:] != inputs.shape[1:]:
-                yield _joined(batch)
-                batch, room = [], batch_size
-                continue
-            batch.append(inputs)
-            first, room = first + len(inputs), room - len(inputs)
-            if not room:
-                yield _joined(batch)
-                batch, room = [], batch_size
-    if batch:
-        yield _joined(batch)
+            if batch is not None and batch.shape[1:] != views.shape:
+                yield batch[:filled]
+                batch = None
+            if batch is None:
+                batch, filled = views.empty_inputs(_fitting(views, batch_size)), 0
+            stop = min(len(views), first + len(batch) - filled)
+            views.inputs(first, stop, out=batch[filled : filled + stop - first])
+            first, filled = stop, filled + stop - first
+            if filled == len(batch):
+                yield batch
+                batch = None
+    if batch is not None:
+        yield batch[:filled]
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+def _fitting(views: WindowViews, batch_size: int) -> int:
+    return max(1, min(batch_size, BATCH_BYTES // (math.prod(views.shape) * torch.float32.itemsize)))

@@ -77,12 +77,14 @@ class ClipSet:
         clips: All clips, the rejected ones too, ordered by ``clip_id``.
         media_root: Folder or ``s3://`` prefix below which ``Clip.path`` leads to the bytes.
         fps: Frames per second that every clip was brought to; 0.0: each has those of its source.
+        size: Width and height that every clip was brought to, whatever its aspect; None: each has that of its source.
     """
 
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
     media_root: str
     fps: float = 0.0
+    size: tuple[int, int] | None = None
 
     def usable(self, *splits: Split) -> list[Clip]:
         """Clips with status ``ok``, of the given splits (of all, when none is given)."""
@@ -126,7 +128,8 @@ class ClipSet:
     def save(self, folder: Path) -> None:
         """Write the manifest and ``clipset.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
         rate = {"fps": self.fps} if self.fps else {}
-        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate})
+        size = {"size": self.size} if self.size else {}
+        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate, **size})
 
     @classmethod
     def load(cls, folder: Path, *, with_unknown_labels: bool = False) -> ClipSet:
@@ -140,7 +143,7 @@ class ClipSet:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
                 its classes, or it is of a later version.
         """
-        clips, root, (classes, fps) = CLIP_FILES.load(folder, _facts)
+        clips, root, (classes, fps, size) = CLIP_FILES.load(folder, _facts)
         unknown = sorted({clip.label for clip in clips if clip.label is not None} - set(classes))
         if unknown and not with_unknown_labels:
             raise KineflowError(
@@ -148,14 +151,23 @@ class ClipSet:
                 where=folder,
                 remedy="use manifest and clipset.json of one run together, or run the ingest step again",
             )
-        return cls(classes, tuple(clips), root, fps)
+        return cls(classes, tuple(clips), root, fps, size)
 
 
-def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float]:
+def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float, tuple[int, int] | None]:
     fps = float(described.get("fps", 0.0))
     if not 0 <= fps < math.inf:
         raise ValueError(f"clips at {fps} frames a second")
-    return checked_classes(described["classes"]), fps
+    return checked_classes(described["classes"]), fps, _size(described.get("size"))
+
+
+def _size(described: Any) -> tuple[int, int] | None:
+    match described:
+        case None:
+            return None
+        case [int(width), int(height)] if min(width, height) > 0:
+            return width, height
+    raise ValueError(f"clips of the size {described}")
 
 
 def clips_digest(clips: Iterable[Clip]) -> str:

@@ -176,7 +176,7 @@ class TrainSettings(RunSettings):
     flip: bool = True
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     crop_sides: Sides = "neighbours"
-    crop_range: tuple[()] | tuple[Share, Share] = ()
+    crop_range: tuple[Share, ...] = ()
     crop_positions: Positions = 5
     partial_norms: PartialNorms = "off"
     frozen: Literal["none", "backbone"] = "none"
@@ -221,7 +221,7 @@ class TrainSettings(RunSettings):
                 raise ValueError(f"{name} must be empty where fit is squash: whole frames are seen")
         if self.crop_scales and self.crop_range:
             raise ValueError("crop_range must be empty where crop_scales are given: either says how large crops are")
-        if self.crop_range and self.crop_range[0] > self.crop_range[1]:
+        if self.crop_range and (len(self.crop_range) != 2 or self.crop_range[0] > self.crop_range[1]):
             raise ValueError(f"crop_range must be a smaller share and a larger one, not {list(self.crop_range)}")
         if self.crop_sides == "any" and not self.crop_scales:
             raise ValueError("crop_sides is for crop_scales: give some")
@@ -242,7 +242,8 @@ class TrainSettings(RunSettings):
         """How training crops vary in size; None: they do not."""
         if not self.crop_scales and not self.crop_range:
             return None
-        return Jitter(self.crop_scales, self.crop_positions, self.crop_sides, self.crop_range or None)
+        side_range = (self.crop_range[0], self.crop_range[1]) if self.crop_range else None
+        return Jitter(self.crop_scales, self.crop_positions, self.crop_sides, side_range)
 
     @property
     def tested_frames(self) -> int:
