@@ -3,7 +3,7 @@
 The tests of ``params/*_ucf101.yaml``, with their windows, crops, batches and decoding processes, on videos of 340x256.
 It is reading that is measured, so networks are tiny ones of the same inputs; a batch's input lies in host memory, as on
 a CPU. Of all processes together, sampled every 50 ms: host memory counts what they share once, and has shared memory in
-it. A folder that is given keeps the videos; ``--only WORD`` measures the tests that have this word in their names.
+it. A folder that is given keeps the videos; ``--only TEST …`` measures some, by their names below.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a temporary one by default")
     parser.add_argument("--quick", action="store_true", help="videos of 100 and 400 frames alone")
-    parser.add_argument("--only", default="", metavar="WORD", help="tests with this word in their names")
+    parser.add_argument("--only", nargs="+", choices=TESTS, default=list(TESTS), metavar="TEST", help="of all tests")
     parser.add_argument("--test", help=argparse.SUPPRESS)
     parser.add_argument("--frames", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -108,8 +108,7 @@ def main() -> None:
             write_media(folder, frames)
         rows = [
             [name, *(f"{host:.0f} ({shared:.0f})" for host, shared in (peaks(name, each, folder) for each in lengths))]
-            for name in TESTS
-            if given.only in name
+            for name in given.only
         ]
     title = "Peak host memory of all processes (of it shared), MiB, by frames of each video"
     print(markdown(title, ["test", *map(str, lengths)], rows, f"Videos of {WIDTH}x{HEIGHT}; networks are tiny."))
