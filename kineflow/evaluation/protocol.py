@@ -77,12 +77,13 @@ def score_clips(
         flow_set: Needed by a network whose modality holds flow.
         split: Which clips.
         clips_per_video: Windows a video, at least 1.
-        batch_size: Views a forward pass, at least 1; those of several videos share a pass.
+        batch_size: Views a forward pass, at most, at least 1; those of several videos share a pass.
         crops: Of each window, see :func:`kineflow.data.crops.fixed_views`.
         layout: Of the windows; ``dense`` is for frame networks.
         view_aggregation: See :func:`kineflow.evaluation.view_aggregation.aggregate_views`.
         device: Where the network runs.
-        workers: Processes that decode beside this one; 0 decodes in this one. Makes no difference to the scores.
+        workers: Processes that decode beside this one, at most; 0 decodes in this one. Makes no difference to the
+            scores, and memory is bounded (:mod:`kineflow.evaluation.view_stream`).
 
     Returns:
         Logarithms of averaged probabilities (or shares of votes), or averaged scores; clips in the order of the clip

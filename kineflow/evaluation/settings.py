@@ -69,8 +69,9 @@ class EvaluateSettings(Params):
             released code).
         crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
             the whole frame and its mirror image. Mirror images are for where left and right are not different classes.
-        batch_size: Views, crops of windows, a forward pass.
-        workers: Decoding processes; 0 decodes in the evaluating process.
+        batch_size: Views, crops of windows, a forward pass, at most: fewer where their input would take over 512 MiB.
+        workers: Decoding processes, at most: fewer where what they prepare would take over 768 MiB of shared memory; 0
+            decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.
         imported: Scores of other tools, such as IDT's, that fusions may name.
         student: Name of the model that the report is about; absent: the first one.
