@@ -63,6 +63,7 @@ def evaluate(
         title=f"{compared.student}: evaluation",
         protocol=params.protocol,
         views=params.views,
+        other_views={model: params.views_of(model) for model in params.clips_per_video_of},
         version=version,
         examples=params.examples,
         run_id=getattr(tracker, "run_id", None),

@@ -105,7 +105,9 @@ def _source(backbone: Path, params: FeatureSettings, clip_set: ClipSet, flow_set
         weights_digest(backbone),
         card.name,
         params.tap,
-        dataclasses.replace(card.preprocessing, frames=1, stride_frames=1, segments=0, fps=clip_set.fps),
+        dataclasses.replace(
+            card.preprocessing, frames=1, stride_frames=1, segments=0, fps=clip_set.fps, size=clip_set.size
+        ),
         flow,
     )
 

@@ -61,7 +61,7 @@ def ingest(
     rows = list(zip(clip_ids(listing.clips), listing.clips, strict=True))
     mine = rows_of_shard(part, rows, {} if part.is_all else source.sizes())
 
-    form = StoredForm(params.short_side, params.gop, params.crf, params.fps)
+    form = StoredForm(params.short_side, params.gop, params.crf, params.fps, params.exact_size)
     with translate_full_disk(clips.parent), open_media(params.media_root, clips) as media:
         ingestion = Ingestion(source, media.store, form, params.min_frames, params.max_frames)
         ingested = tuple(ingest_clips(mine, ingestion, workers=params.workers))
@@ -71,7 +71,7 @@ def ingest(
             paths = [clip.path for clip in ingested if clip.path]
             stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
             whole = described(part, rows, params, seed)
-            clip_set = ClipSet(listing.classes, ingested, media_root, params.fps, whole)
+            clip_set = ClipSet(listing.classes, ingested, media_root, params.fps, params.exact_size, whole)
             save_ingested(clip_set, partial)
     if part.is_all:
         require_usable(clip_set, clips, source=source.root)

@@ -70,6 +70,7 @@ def check_run(
         look_at_weights,
         _look_at_trainings,
         _look_at_sets,
+        _look_at_sizes,
         _look_at_clips,
         _look_at_gate,
     ]
@@ -190,6 +191,22 @@ def _look_at_trainings(plan: Plan) -> Sequence[KineflowError]:
         assert isinstance(settings, RunSettings)
         for doubt in settings.doubts():
             plan.note(f"{key}: {doubt}")
+    return ()
+
+
+def _look_at_sizes(plan: Plan) -> Sequence[KineflowError]:
+    """Trainings whose pictures are larger than any that is stored."""
+    from kineflow.data.ingest_settings import IngestSettings
+    from kineflow.training.settings import TrainSettings
+
+    for _, ingestion, _ in plan.sections(IngestSettings):
+        values = plan.values[ingestion]
+        stored = min(values["size"] or (values["short_side"],))
+        for _, key, _ in plan.sections(TrainSettings):
+            if (asked := plan.values[key]["short_side"]) > stored:
+                plan.note(
+                    f"{key}.short_side is {asked}, and clips are stored at {stored}: frames and flow are enlarged"
+                )
     return ()
 
 

@@ -18,7 +18,8 @@ from kineflow.storage.errors import KineflowError
 
 _DIGEST_DIGITS = 24
 _IN_COMMON = (
-    "source", "layout", "split_number", "annotations", "short_side", "fps", "gop", "crf", "min_frames", "max_frames",
+    "source", "layout", "split_number", "annotations",
+    "short_side", "size", "fps", "gop", "crf", "min_frames", "max_frames",
 )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def merge_shards(folders: Sequence[Path]) -> tuple[ClipSet, ClipShard]:
     clips = [media.row(clip, clip_set.media_root) for clip_set in sets.values() for clip in clip_set.clips]
     clips.sort(key=lambda clip: clip.clip_id)
     _check_complete(clips, shards[first], first)
-    return ClipSet(sets[first].classes, tuple(clips), media.root, sets[first].fps), shards[first]
+    return ClipSet(sets[first].classes, tuple(clips), media.root, sets[first].fps, sets[first].size), shards[first]
 
 
 def _shard_of(folder: Path, clip_set: ClipSet) -> ClipShard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from kineflow.data.layouts.registry import check_layout
@@ -10,6 +12,7 @@ from kineflow.storage.config import LocalFolder, Params, RootFolder, faults_of_a
 
 CLIP_SETS = "clip_sets"
 """The layout of a source whose clips are ingested already."""
+Side = Annotated[int, Field(ge=16, le=4096)]
 
 
 class LinkedFolder(Params):
@@ -48,6 +51,11 @@ class IngestSettings(Params):
     short_side: int = Field(256, ge=16, le=4096)
     """Longest the shorter side of a stored clip may be, in pixels; smaller videos keep their size."""
 
+    size: tuple[Side, ...] = ()
+    """Width and height of every stored clip, such as ``[340, 256]``, in place of ``short_side``: smaller videos are
+    enlarged, and other aspects squeezed. Flow is computed at this size; a model brings any video that it is shown to
+    it. Empty: ``short_side`` decides. The papers on UCF101 and HMDB51 have 340x256, or 342x256."""
+
     fps: float = Field(0.0, ge=0, le=240, allow_inf_nan=False)
     """Frames per second of stored clips, by time stamps: at each moment the source's nearest frame, repeated where the
     source is slower and left out where it is faster; 0 keeps the source's own. Where sources differ in their rate, one
@@ -77,6 +85,18 @@ class IngestSettings(Params):
     media_root: RootFolder = ""
     """Where the stored videos are kept: a folder, such as a shared volume, or ``s3://bucket/prefix``; empty: in the
     project's store ``media``, or outside of a project inside the clip set."""
+
+    @field_validator("size")
+    @classmethod
+    def _a_size_is_two_even_sides(cls, size: tuple[int, ...]) -> tuple[int, ...]:
+        if size and (len(size) != 2 or any(side % 2 for side in size)):
+            raise ValueError(f"must be a width and a height, both even, or empty, not {list(size)}")
+        return size
+
+    @property
+    def exact_size(self) -> tuple[int, int] | None:
+        """``size``, if there is one."""
+        return (self.size[0], self.size[1]) if self.size else None
 
     @field_validator("layout")
     @classmethod

@@ -250,6 +250,8 @@ def stored_key(sha256: str, form: StoredForm, **peculiarities: object) -> str:
     plain = dataclasses.asdict(form)
     if not form.fps:  # clips that were stored before there were rates keep their names
         del plain["fps"]
+    if not form.size:  # or one size
+        del plain["size"]
     encoded = json.dumps([CLIP_FORMAT, plain, sha256, *filter(None, [peculiarities])], sort_keys=True)
     return hashlib.sha256(encoded.encode()).hexdigest()[:KEY_DIGITS]
 

@@ -50,6 +50,14 @@ def _side_by_side(sets: Mapping[str, ClipSet], place: Path) -> ClipSet:
             where=place,
             remedy="ingest all of them with one ingestion.fps",
         )
+    sizes = {clip_set.size: name for name, clip_set in sets.items()}
+    if len(sizes) > 1:
+        (one, here), (other, there), *_ = sizes.items()
+        raise KineflowError(
+            f"clips of set {here!r} are {_shown(one)}, those of {there!r} {_shown(other)}",
+            where=place,
+            remedy="ingest all of them with one ingestion.size",
+        )
     lists = {clip_set.classes for clip_set in sets.values()}
     classes = lists.pop() if len(lists) == 1 else checked_classes(sorted({each for listed in lists for each in listed}))
     media = JoinedMedia.of({clip_set.media_root for clip_set in sets.values()})
@@ -58,7 +66,11 @@ def _side_by_side(sets: Mapping[str, ClipSet], place: Path) -> ClipSet:
         for name, clip_set in sets.items()
         for clip in clip_set.clips
     ]
-    return ClipSet(classes, tuple(clips), media.root, next(iter(rates.values())))
+    return ClipSet(classes, tuple(clips), media.root, next(iter(rates.values())), next(iter(sizes)))
+
+
+def _shown(size: tuple[int, int] | None) -> str:
+    return f"all {size[0]}x{size[1]}" if size else "of their sources' aspects"
 
 
 def _renamed(clip: Clip, name: str) -> Clip:

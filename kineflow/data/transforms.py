@@ -86,14 +86,19 @@ def resized_to(height: int, width: int, short_side: int) -> tuple[int, int]:
     Raises:
         KineflowError: The frame is so long that it would become far larger than it is.
     """
-    scale = short_side / min(height, width)
-    to = max(short_side, round(height * scale)), max(short_side, round(width * scale))
+    to = scaled_sides(height, width, short_side)
     if to[0] * to[1] > max(_LARGEST_ENLARGED, _LONGEST * short_side**2, height * width):
         raise KineflowError(
             f"frames of {width}x{height} px become {to[1]}x{to[0]} with a shorter side of {short_side}",
             remedy="leave such videos out, or cut their pictures",
         )
     return to
+
+
+def scaled_sides(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """As :func:`resized_to`, of frames of any shape."""
+    scale = short_side / min(height, width)
+    return max(short_side, round(height * scale)), max(short_side, round(width * scale))
 
 
 def resize(frames: Frames, height: int, width: int) -> Frames:

@@ -1,7 +1,7 @@
 """Windows of a video as a network takes them at test time: which frames to read, and what becomes of them.
 
 Windows overlap and crops do more so. What is handed to the network's device is therefore each time step once, as
-pixels of one byte; windows and crops are cut out of them there, a batch at a time::
+pixels of one byte, and of a frame what any crop shows; windows and crops are cut out of it there, a batch at a time::
 
     windows [V,T] ─┐
     read frames ───┴─ each time step once, uint8 [M,H,W,C] ── on the device: place, crop, mirror, normalise ── float32
@@ -9,13 +9,14 @@ pixels of one byte; windows and crops are cut out of them there, a batch at a ti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kineflow.data.crops import Crops, fixed_views
-from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize_short_side
+from kineflow.data.transforms import Frames, View, apply_view, normalise_, resize, resize_short_side, scaled_sides
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import RGB_CHANNELS, assemble, flow_frames_of, frames_of, reads_flow, reads_frames
 
@@ -40,7 +41,7 @@ class WindowViews:
     """The views of a video, crops of its windows, of which each time step is kept once.
 
     Attributes:
-        steps: The distinct time steps, uint8 [M, H, W, C]; int16 for differences.
+        steps: The distinct time steps, uint8 [M, H, W, C], of frames the part that crops show; int16 for differences.
         places: Of each window's time steps among them, int64 [V, T].
         crops: What is cut out of each window: rectangles, mirrored or not.
         preprocessing: Modality and normalisation.
@@ -54,22 +55,33 @@ class WindowViews:
     def __len__(self) -> int:
         return len(self.places) * len(self.crops)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """C, T, height and width of each."""
+        return (self.steps.shape[3], self.places.shape[1], *_sides(self.crops[0]))
+
     def to(self, device: torch.device | str) -> WindowViews:
         """The same on another device."""
         return replace(self, steps=self.steps.to(device), places=self.places.to(device))
 
-    def inputs(self, first: int = 0, stop: int | None = None) -> Tensor:
+    def empty_inputs(self, count: int) -> Tensor:
+        """Room for the inputs of some views, on the device of ``steps``."""
+        import torch
+
+        return self.steps.new_empty((count, *self.shape), dtype=torch.float32)
+
+    def inputs(self, first: int = 0, stop: int | None = None, out: Tensor | None = None) -> Tensor:
         """Network inputs of the views ``first`` to ``stop`` (exclusive): all crops of a window, then the next one's.
+
+        Args:
+            first, stop: Numbers of views.
+            out: Room for them, see :meth:`empty_inputs`; None makes some.
 
         Returns:
             float32 [stop - first, C, T, crop, crop] on the device of ``steps``; the frame's own size for whole frames.
         """
-        import torch
-
         stop, crops = len(self) if stop is None else min(stop, len(self)), len(self.crops)
-        height, width = _sides(self.crops[0])
-        shape = (stop - first, self.steps.shape[3], self.places.shape[1], height, width)
-        inputs = self.steps.new_empty(shape, dtype=torch.float32)
+        inputs = self.empty_inputs(stop - first) if out is None else out
         for view in range(first, min(stop, first + crops)):
             window, alike = view // crops, len(inputs[view - first :: crops])
             windows = self.places[window : window + alike]
@@ -120,20 +132,31 @@ def window_views(
     import torch
 
     time_steps, places = np.unique(windows, return_inverse=True)
-    sources = [_sized(source if source is not None else _NONE, preprocessing) for source in (frames, flow_frames)]
+    sources = [sized(source, preprocessing) if source is not None else _NONE for source in (frames, flow_frames)]
     # Flow stored smaller than the clip may come out a pixel longer or shorter.
     height, width = (min(source.shape[axis] for source in sources if len(source)) for axis in (1, 2))
+    views = _views(height, width, preprocessing, crops)
+    top, left, bottom, right = _box(views)
     wanted = _wanted(time_steps, preprocessing, n_frames)
     ordered = [
-        _at(source[:, :height, :width], read, used) for source, read, used in zip(sources, needed, wanted, strict=True)
+        _at(source[:, top:bottom, left:right], read, used)
+        for source, read, used in zip(sources, needed, wanted, strict=True)
     ]
-    steps = assemble(ordered[0], ordered[1], preprocessing.modality)
+    steps = np.ascontiguousarray(assemble(ordered[0], ordered[1], preprocessing.modality))
     return WindowViews(
         torch.from_numpy(steps),
         torch.from_numpy(places.reshape(windows.shape)),
-        tuple(_views(height, width, preprocessing, crops)),
+        tuple(replace(view, top=view.top - top, left=view.left - left) for view in views),
         preprocessing,
     )
+
+
+def step_bytes(height: int, width: int, preprocessing: Preprocessing, crops: Crops) -> int:
+    """Bytes of one time step of :class:`WindowViews`, of frames of this height and width."""
+    views = _views(*scaled_sides(max(1, height), max(1, width), preprocessing.short_side), preprocessing, crops)
+    top, left, bottom, right = _box(views)
+    of_a_value = 2 if preprocessing.modality == "rgb_difference" else 1
+    return (bottom - top) * (right - left) * len(preprocessing.mean) * of_a_value
 
 
 def prepare_windows(
@@ -164,9 +187,12 @@ def _at(source: Frames, read: Indices, used: Indices) -> Frames:
     return source if np.array_equal(read, used) else source[np.searchsorted(read, used)]
 
 
-def _sized(source: Frames, preprocessing: Preprocessing) -> Frames:
+def sized(source: Frames, preprocessing: Preprocessing) -> Frames:
+    """Frames or flow frames [T, H, W, C] at the size of which crops are cut; unchanged where they have it."""
     if not len(source):
         return source
+    if preprocessing.size:
+        source = resize(source, preprocessing.size[1], preprocessing.size[0])
     if preprocessing.fit == "squash":
         return apply_view(source, View(0, 0, preprocessing.crop, squash=True))
     return resize_short_side(source, preprocessing.short_side)
@@ -177,6 +203,13 @@ def _views(height: int, width: int, preprocessing: Preprocessing, crops: Crops) 
         return fixed_views(height, width, preprocessing.crop, crops)
     flips = (False, True) if crops in (2, 10, "whole") else (False,)
     return [View(0, 0, preprocessing.crop, flip) for flip in flips]
+
+
+def _box(views: Sequence[View]) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of what is seen by any view."""
+    ends = [(view.top + _sides(view)[0], view.left + _sides(view)[1]) for view in views]
+    bottom, right = (max(end) for end in zip(*ends, strict=True))
+    return min(view.top for view in views), min(view.left for view in views), bottom, right
 
 
 def _sides(crop: View) -> tuple[int, int]:

@@ -77,7 +77,7 @@ def compare_models(
             Evaluated(
                 scores=_scores(network, card, clip_set, stored_flow, split, settings),
                 by_one_view=None
-                if settings.views == ONE_VIEW
+                if settings.views_of(card.name) == ONE_VIEW
                 else _scores(network, card, clip_set, stored_flow, split, settings, views=ONE_VIEW),
                 modality=card.preprocessing.modality,
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -127,7 +127,7 @@ def _scores(
     settings: EvaluateSettings,
     views: ViewProtocol | None = None,
 ) -> Scores:
-    views = views or settings.views
+    views = views or settings.views_of(card.name)
     return score_clips(
         network,
         card,
@@ -160,7 +160,7 @@ def _check(cards: list[ModelCard], settings: EvaluateSettings) -> None:
     fused = [name for fusion in settings.fusion for name in fusion.models]
     require_known(fused, [*names, *(source.name for source in settings.imported)], what="model")
     named = [name for name in (settings.student, settings.baseline) if name is not None]
-    require_known([*named, *settings.choose_among], names, what="model")
+    require_known([*named, *settings.choose_among, *settings.clips_per_video_of], names, what="model")
     for card in cards:
         if card.classes != cards[0].classes:
             raise KineflowError(

@@ -1,34 +1,30 @@
 """Testing a recurrent frame network: each frame goes through the backbone once, windows are made of features.
 
-ALSTM is tested on every window of a video, VideoLSTM on 25, of 30 frames each: a frame is in up to 30 of them.
+ALSTM is tested on every window of a video, VideoLSTM on 25, of 30 frames each: a frame is in up to 30 of them. Features
+are kept until the last window that needs them has been asked about: a long video needs no more memory than a short one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from kineflow.data.crops import Crops
 from kineflow.data.windows import WindowViews
+from kineflow.evaluation.view_stream import PART_BYTES, Part, ReadViews, WindowsOf, largest_part, load
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip
 from kineflow.spec.arrays import Indices
-
-ReadWindows = Callable[[Clip, Indices, Crops], WindowViews]
-"""From a clip, windows [V,T] of its time steps and crops to their views."""
 
 
 def logits_frame_by_frame(
     network: FrameNetwork,
     clips: Sequence[Clip],
-    windows: Sequence[Indices],
-    read: ReadWindows,
+    windows_of: WindowsOf,
+    read: ReadViews,
     *,
-    crops: Crops,
     batch_size: int,
     device: torch.device | str,
     workers: int = 0,
@@ -37,63 +33,68 @@ def logits_frame_by_frame(
 
     Args:
         network: On ``device``, in evaluation mode.
-        clips: The videos.
-        windows: Of each video, time steps [V,T].
+        clips: The videos, at least one.
+        windows_of: Of each video, time steps [V,T], in the order of the video.
         read: Reads views.
-        crops: Of each frame.
-        batch_size: Frames, and then windows, at once.
+        batch_size: Frames at once, and then windows, these in all their crops.
         device: Where the network runs.
         workers: Processes that decode beside this one.
     """
-    parts = [
-        _Part(clip, chunk, last=number == len(chunks) - 1)
-        for clip, chunks in (
-            (clip, _chunks(clip_windows, batch_size)) for clip, clip_windows in zip(clips, windows, strict=True)
-        )
-        for number, chunk in enumerate(chunks)
-    ]
-    frames: DataLoader[WindowViews] = DataLoader(_Frames(parts, read, crops), batch_size=None, num_workers=workers)
-    features: list[tuple[Tensor, ...]] = []
-    videos = iter(windows)
-    for part, images in zip(parts, frames, strict=True):
-        features.append(network.frame_features(images.to(device).inputs()))  # [crops, C, m, S, S]
-        if part.last:
-            whole = tuple(torch.cat(pieces, dim=1) for pieces in zip(*features, strict=True))  # [crops, M, …] each
-            yield _logits(network, whole, next(videos), batch_size).cpu()
-            features.clear()
+    parts = (Part(clip, steps[None]) for clip in clips for steps in _chunks(clip, windows_of(clip), read, batch_size))
+    largest = largest_part(clips, read, steps=1)
+    loaded = iter(load(parts, read, largest_bytes=largest, workers=workers))
+    for clip in clips:
+        windows = windows_of(clip)
+        answers = _Windows(network, windows, batch_size)
+        for time_steps in _chunks(clip, windows, read, batch_size):
+            answers.add(time_steps, _features(network, next(loaded).to(device)))
+        yield torch.cat(answers.logits)
 
 
-class _Part:
-    """Some of a video's time steps, few enough to be decoded at once."""
-
-    def __init__(self, clip: Clip, time_steps: Indices, *, last: bool) -> None:
-        self.clip, self.time_steps, self.last = clip, time_steps, last
-
-
-class _Frames(Dataset[WindowViews]):
-    """The views of each part, its m time steps as one window."""
-
-    def __init__(self, parts: Sequence[_Part], read: ReadWindows, crops: Crops) -> None:
-        self.parts, self.read, self.crops = parts, read, crops
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, item: int) -> WindowViews:
-        part = self.parts[item]
-        return self.read(part.clip, part.time_steps[None], self.crops)
+def _features(network: FrameNetwork, views: WindowViews) -> tuple[Tensor, ...]:
+    """[crops, m, …] each, one crop at a time."""
+    of_crops = [network.frame_features(views.inputs(crop, crop + 1)) for crop in range(len(views))]
+    return tuple(torch.cat(of_input) for of_input in zip(*of_crops, strict=True))
 
 
-def _chunks(windows: Indices, size: int) -> list[Indices]:
+class _Windows:
+    """Asks about windows [V,T] in their order, each as soon as the features of its last time step have come.
+
+    Attributes:
+        logits: [v·crops, K] each, on the CPU.
+    """
+
+    def __init__(self, network: FrameNetwork, windows: Indices, batch_size: int) -> None:
+        self._network, self._windows, self._batch_size = network, windows, batch_size
+        self._last = np.maximum.accumulate(windows.max(axis=1))
+        self._first = np.minimum.accumulate(windows.min(axis=1)[::-1])[::-1]  # of a window and of those after it
+        self._asked = 0
+        self._steps: Indices = np.zeros(0, dtype=np.int64)
+        self._features: tuple[Tensor, ...] = ()
+        self.logits: list[Tensor] = []
+
+    def add(self, time_steps: Indices, features: tuple[Tensor, ...]) -> None:
+        """Take the features [crops, m, …] of the next time steps [m]."""
+        self._steps = np.concatenate([self._steps, time_steps])
+        pairs = zip(self._features, features, strict=True) if self._features else ((each,) for each in features)
+        self._features = tuple(torch.cat(pair, dim=1) for pair in pairs)
+        ready = int(np.searchsorted(self._last, time_steps[-1], side="right"))
+        for start in range(self._asked, ready, self._batch_size):
+            self._ask(self._windows[start : min(ready, start + self._batch_size)])
+        self._asked = ready
+        if ready < len(self._windows):
+            done = int(np.searchsorted(self._steps, self._first[ready]))
+            self._steps = self._steps[done:]
+            self._features = tuple(each[:, done:].clone() for each in self._features)
+
+    def _ask(self, windows: Indices) -> None:
+        places = torch.from_numpy(np.searchsorted(self._steps, windows))
+        sequences = [each[:, places].transpose(0, 1).flatten(0, 1) for each in self._features]  # [v·crops, T, …]
+        self.logits.append(self._network.sequence(*sequences).float().cpu())
+
+
+def _chunks(clip: Clip, windows: Indices, read: ReadViews, batch_size: int) -> list[Indices]:
+    """The time steps of windows, few enough to be decoded and seen at once."""
+    most = max(1, min(batch_size, PART_BYTES // read.step_bytes(clip)))
     time_steps = np.unique(windows)
-    return [time_steps[first : first + size] for first in range(0, len(time_steps), size)]
-
-
-def _logits(network: FrameNetwork, features: tuple[Tensor, ...], windows: Indices, batch_size: int) -> Tensor:
-    """[V·crops, K] from the features [crops, M, …] of all time steps that the windows [V,T] are made of."""
-    places = torch.from_numpy(np.searchsorted(np.unique(windows), windows))
-    logits = []
-    for part in torch.split(places, batch_size):
-        sequences = [of_frames[:, part].transpose(0, 1).flatten(0, 1) for of_frames in features]  # [v·crops, T, …]
-        logits.append(network.sequence(*sequences).float())
-    return torch.cat(logits)
+    return [time_steps[first : first + most] for first in range(0, len(time_steps), most)]

@@ -21,37 +21,35 @@ streams are asked about the same time steps, and the comparison between them is 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.crops import Crops
-from kineflow.data.windows import WindowViews, needed_of, window_views
+from kineflow.data.windows import WindowViews
 from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.view_aggregation import aggregate_views
 from kineflow.evaluation.view_protocol import ViewAggregation
+from kineflow.evaluation.view_stream import Part, ViewReader
+from kineflow.evaluation.window_by_window import ask_of_windows, logits_window_by_window
 from kineflow.models.card import ModelCard
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.sets.clip_set import Clip, ClipSet
-from kineflow.sets.flow_file import read_flow
 from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.indexed import MissingMediaError
 from kineflow.sets.rows import distinct
 from kineflow.spec.arrays import Indices
 from kineflow.spec.modality import reads_flow
-from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, WindowLayout, clips_laid_out, covering_clips
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.progress import track
 from kineflow.storage.ranges import StorageError
-from kineflow.video.decode import read_frames
 
 
 def score_clips(
@@ -79,12 +77,13 @@ def score_clips(
         flow_set: Needed by a network whose modality holds flow.
         split: Which clips.
         clips_per_video: Windows a video, at least 1.
-        batch_size: Views a forward pass, at least 1; those of several videos share a pass.
+        batch_size: Views a forward pass, at most, at least 1; those of several videos share a pass.
         crops: Of each window, see :func:`kineflow.data.crops.fixed_views`.
         layout: Of the windows; ``dense`` is for frame networks.
         view_aggregation: See :func:`kineflow.evaluation.view_aggregation.aggregate_views`.
         device: Where the network runs.
-        workers: Processes that decode beside this one; 0 decodes in this one. Makes no difference to the scores.
+        workers: Processes that decode beside this one, at most; 0 decodes in this one. Makes no difference to the
+            scores, and memory is bounded (:mod:`kineflow.evaluation.view_stream`).
 
     Returns:
         Logarithms of averaged probabilities (or shares of votes), or averaged scores; clips in the order of the clip
@@ -96,30 +95,36 @@ def score_clips(
     clips = clip_set.usable(split)
     check_clips(card, clips, split)
     _check_flow(card, clips, flow_set)
-    read = _Reader(clip_set, flow_set, card.preprocessing)
-    spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
-    laid_out = [clips_laid_out(max(1, clip.frames - 1), spec, clips_per_video, layout) for clip in clips]
-    # In a short video windows repeat, and so would their logits.
-    windows, repeats = zip(*(_distinct(of_video) for of_video in laid_out), strict=True)
-    network.to(device).eval()
-    if isinstance(network, FrameNetwork):
-        per_video = logits_frame_by_frame(
-            network, clips, windows, read, crops=crops, batch_size=batch_size, device=device, workers=workers
-        )
-    elif layout == "dense":
+    if layout == "dense" and not isinstance(network, FrameNetwork):
         raise KineflowError(
             "windows from every frame on are for networks that look at frames one by one",
             where=f"model {card.name!r}",
             remedy="set windows to even, spread or covering",
         )
+    spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
+    read = ViewReader(clip_set, flow_set, card.preprocessing, crops)
+
+    def laid_out(clip: Clip) -> Indices:
+        return clips_laid_out(max(1, clip.frames - 1), spec, clips_per_video, layout)
+
+    def distinct(clip: Clip) -> Indices:
+        # In a short video windows repeat, and so would their logits.
+        return np.unique(laid_out(clip), axis=0)
+
+    network.to(device).eval()
+    asked: dict[str, Any] = {"batch_size": batch_size, "device": device, "workers": workers}
+    if isinstance(network, FrameNetwork):
+        per_video = logits_frame_by_frame(network, clips, distinct, read, **asked)
     else:
-        per_video = _outputs(network, _Windows(clips, windows, read, crops), batch_size, device, workers)
+        per_video = logits_window_by_window(network, clips, distinct, read, **asked)
+    before_softmax = card.preprocessing.segments > 0
     rows: list[Tensor] = []
     with torch.inference_mode():
         tracked = track(per_video, total=len(clips), what=f"score {card.name}")
-        for distinct, places in zip(tracked, repeats, strict=True):
-            every = distinct.view(places.max() + 1, -1, distinct.shape[1])[places].flatten(0, 1)  # [V·crops, K]
-            before_softmax = card.preprocessing.segments > 0
+        for clip, logits in zip(clips, tracked, strict=True):
+            _, places = np.unique(laid_out(clip), axis=0, return_inverse=True)
+            places = places.reshape(-1)
+            every = logits.view(places.max() + 1, -1, logits.shape[1])[places].flatten(0, 1)  # [V·crops, K]
             rows.append(aggregate_views(every[None], how=view_aggregation, before_softmax=before_softmax)[0])
     return dataclasses.replace(unscored(card, clips, split), logits=torch.stack(rows).numpy().astype(np.float32))
 
@@ -158,16 +163,19 @@ def describe_clips(
         return
     _check_flow(card, clips, flow_set)
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
-    laid_out = [covering_clips(max(1, clip.frames - 1), spec, windows) for clip in clips]
+    read = ViewReader(clip_set, flow_set, card.preprocessing)
     network.to(device).eval()
-    read = _Reader(clip_set, flow_set, card.preprocessing)
     with torch.inference_mode():
-        videos = _Windows(clips, laid_out, read, 1)
-        for loaded in _loaded(_Readable(videos), _videos_per_load(videos, batch_size), workers):
-            readable = [video for video in loaded if isinstance(video, WindowViews)]
-            outputs = iter(_forward(network, readable, batch_size, device) if readable else ())
-            for video in loaded:
-                yield next(outputs) if isinstance(video, WindowViews) else video
+        yield from ask_of_windows(
+            network,
+            clips,
+            lambda clip: covering_clips(max(1, clip.frames - 1), spec, windows),
+            read,
+            prepare=_Readable(read),
+            batch_size=batch_size,
+            device=device,
+            workers=workers,
+        )
 
 
 def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
@@ -183,105 +191,19 @@ def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
     )
 
 
-class _Reader:
-    """Reads what windows of a clip need, each frame and flow frame once."""
+@dataclass(frozen=True)
+class _Readable:
+    """The views of a part, and where its video cannot be read the reason why."""
 
-    def __init__(self, clip_set: ClipSet, flow_set: FlowSet | None, wanted: Preprocessing) -> None:
-        self.clip_set, self.flow_set, self.wanted = clip_set, flow_set, wanted
+    read: ViewReader
 
-    def __call__(self, clip: Clip, windows: Indices, crops: Crops) -> WindowViews:
-        """The views of windows [V,T] of time steps."""
-        needed = needed_of(windows, self.wanted, n_frames=clip.frames)
-        frames = read_frames(self.clip_set.locate(clip), needed.frames.tolist()) if len(needed.frames) else None
-        flow_frames = None
-        if len(needed.flow_frames):
-            assert self.flow_set is not None  # checked before the first clip is read
-            flow_frames = read_flow(self.flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
-        return window_views(windows, needed, frames, flow_frames, self.wanted, n_frames=clip.frames, crops=crops)
-
-
-class _Windows(Dataset[WindowViews]):
-    """The windows of each video in all crops, each video decoded once."""
-
-    def __init__(self, clips: Sequence[Clip], windows: Sequence[Indices], read: _Reader, crops: Crops) -> None:
-        self.clips, self.windows, self.read, self.crops = clips, windows, read, crops
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, item: int) -> WindowViews:
-        return self.read(self.clips[item], self.windows[item], self.crops)
-
-
-class _Readable(Dataset[WindowViews | str]):
-    """The same, and where a video cannot be read the reason why."""
-
-    def __init__(self, windows: _Windows) -> None:
-        self.windows = windows
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def __getitem__(self, item: int) -> WindowViews | str:
+    def __call__(self, part: Part) -> WindowViews | str:
         try:
-            return self.windows[item]
+            return self.read(part)
         except (StorageError, MissingMediaError):
             raise
         except KineflowError as error:
             return error.problem
-
-
-def _distinct(windows: Indices) -> tuple[Indices, Indices]:
-    """Windows [V,T] without repeats, and where each is among them, [V]."""
-    distinct, places = np.unique(windows, axis=0, return_inverse=True)
-    return distinct, places.reshape(-1)
-
-
-def _outputs(
-    network: nn.Module, windows: _Windows, batch_size: int, device: torch.device | str, workers: int
-) -> Iterator[Tensor]:
-    """What the network gives for each video, [V·crops, K]; several share a pass, except as whole frames of any size."""
-    for videos in _loaded(windows, _videos_per_load(windows, batch_size), workers):
-        yield from _forward(network, videos, batch_size, device)
-
-
-def _videos_per_load(windows: _Windows, batch_size: int) -> int:
-    if windows.crops == "whole":
-        return 1
-    return math.ceil(batch_size / (max(map(len, windows.windows)) * windows.crops))
-
-
-def _loaded(videos: Dataset[Any], at_once: int, workers: int) -> Iterable[list[Any]]:
-    loader: DataLoader[Any] = DataLoader(videos, batch_size=at_once, num_workers=workers, collate_fn=list)
-    return loader
-
-
-def _forward(
-    network: nn.Module, videos: Sequence[WindowViews], batch_size: int, device: torch.device | str
-) -> Sequence[Tensor]:
-    parts = _batches([video.to(device) for video in videos], batch_size)
-    logits = torch.cat([network(part).float().cpu() for part in parts])
-    return torch.split(logits, [len(video) for video in videos])
-
-
-def _batches(videos: Sequence[WindowViews], batch_size: int) -> Iterator[Tensor]:
-    """Network inputs of all views, ``batch_size`` at once; those of several videos share a batch."""
-    batch: list[Tensor] = []
-    room = batch_size
-    for video in videos:
-        first = 0
-        while first < len(video):
-            batch.append(video.inputs(first, first + room))
-            first, room = first + len(batch[-1]), room - len(batch[-1])
-            if not room:
-                yield _joined(batch)
-                batch, room = [], batch_size
-    if batch:
-        yield _joined(batch)
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:

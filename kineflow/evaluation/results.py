@@ -228,6 +228,7 @@ def write_evaluation(
     version: str,
     protocol: ScoringProtocol,
     views: ViewProtocol | None = None,
+    other_views: Mapping[str, ViewProtocol] | None = None,
     clip_set: str = "",
 ) -> None:
     """Write the files of the module's picture into an existing folder.
@@ -238,6 +239,7 @@ def write_evaluation(
         version: Of the data, see :func:`clips_digest`.
         protocol: How clips were scored.
         views: Of which views the scores are, where that is known.
+        other_views: Those of models, by name, whose scores are of others.
         clip_set: Of the whole set that the clips are from, see :func:`kineflow.sets.clip_set.digest_of_set`.
     """
     for model in evaluation.models:
@@ -271,6 +273,8 @@ def write_evaluation(
     }
     if views:
         metrics["data"]["views"] = views.plain()
+    if other_views:
+        metrics["data"]["other_views"] = {model: others.plain() for model, others in other_views.items()}
     if evaluation.choice:
         metrics["data"]["chosen_on_val"] = {"clips": evaluation.choice.clips, "loss": dict(evaluation.choice.losses)}
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

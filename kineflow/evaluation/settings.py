@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -59,15 +60,18 @@ class EvaluateSettings(Params):
     Attributes:
         split: Which clips; results are those of ``test``, ``val`` and ``train`` are for looking into a model.
         clips_per_video: Windows over which a video's scores are averaged.
+        clips_per_video_of: Of a model by its name, where it has another number of windows: ``{st_resnet: 1}``.
         windows: Where they lie: ``even`` from the first frame to the last, ``spread`` each in the middle of its share
             (VideoLSTM), ``covering`` as few as cover the video, ``clips_per_video`` at most, or ``dense`` from every
             frame on, whatever ``clips_per_video`` (ALSTM).
         view_aggregation: How the views of a video become one score a class: ``average`` of their probabilities (of
-            their logits, for TSN), or ``majority`` of their best classes (ALSTM's released code).
+            their logits, for TSN), the average of their ``logits``, or ``majority`` of their best classes (ALSTM's
+            released code).
         crops: Of each window: 1 for the centre, 5 with the corners, 2 and 10 with their mirror images, ``whole`` for
             the whole frame and its mirror image. Mirror images are for where left and right are not different classes.
-        batch_size: Views, crops of windows, a forward pass.
-        workers: Decoding processes; 0 decodes in the evaluating process.
+        batch_size: Views, crops of windows, a forward pass, at most: fewer where their input would take over 512 MiB.
+        workers: Decoding processes, at most: fewer where what they prepare would take over 768 MiB of shared memory; 0
+            decodes in the evaluating process.
         fusion: Late fusions to report, each of other models.
         imported: Scores of other tools, such as IDT's, that fusions may name.
         student: Name of the model that the report is about; absent: the first one.
@@ -83,6 +87,7 @@ class EvaluateSettings(Params):
 
     split: Literal["train", "val", "test"] = "test"
     clips_per_video: int = Field(4, ge=1, le=MOST_WINDOWS)
+    clips_per_video_of: dict[str, Annotated[int, Field(ge=1, le=MOST_WINDOWS)]] = Field(default_factory=dict)
     windows: WindowLayout = "even"
     view_aggregation: ViewAggregation = "average"
     crops: Crops = 1
@@ -118,11 +123,21 @@ class EvaluateSettings(Params):
 
     @property
     def views(self) -> ViewProtocol:
-        """Of which views of a video its scores are."""
+        """Of which views of a video its scores are, for models that have no other number of windows."""
         return ViewProtocol(self.clips_per_video, self.windows, self.crops, self.view_aggregation)
+
+    def views_of(self, model: str) -> ViewProtocol:
+        """Of which views of a video a model's scores are."""
+        return dataclasses.replace(self.views, clips_per_video=self.clips_per_video_of.get(model, self.clips_per_video))
 
     @property
     def protocol(self) -> ScoringProtocol:
         """What makes a video's scores."""
-        every = {"clips_per_video": 0} if self.windows == "dense" else {}
-        return ScoringProtocol(self.views.words, {"split": self.split, **self.views.plain(), **every})
+        facts = {"split": self.split, **self.views.plain()}
+        if self.windows == "dense":
+            return ScoringProtocol(self.views.words, {**facts, "clips_per_video": 0})
+        others = [f"{windows} of {model}" for model, windows in sorted(self.clips_per_video_of.items())]
+        if not others:
+            return ScoringProtocol(self.views.words, facts)
+        said = ", ".join(others)
+        return ScoringProtocol(f"{self.views.words}; windows: {said}", {**facts, "clips_per_video_of": said})

@@ -18,14 +18,15 @@ def aggregate_views(logits: Tensor, *, how: ViewAggregation = "average", before_
 
     Args:
         logits: Of each view.
-        how: ``average``: the mean of the views' probabilities. ``majority``: the share of views whose best class
-            it is, so that the best class is their mode (of equal ones, the lowest class).
-        before_softmax: Average the logits themselves; for ``average`` only.
+        how: ``average``: the mean of the views' probabilities. ``logits``: that of the logits themselves. ``majority``:
+            the share of views whose best class it is, so that the best class is their mode (of equal ones, the lowest
+            class).
+        before_softmax: Whether ``average`` is of the logits too, as for networks of snippets.
     """
     if how == "majority":
         classes = logits.shape[2]
         shares = F.one_hot(logits.argmax(dim=2), classes).float().mean(dim=1)
         return shares.clamp(min=_NEVER).log()
-    if before_softmax:
+    if before_softmax or how == "logits":
         return logits.mean(dim=1)
     return torch.log_softmax(logits, dim=2).logsumexp(dim=1) - math.log(logits.shape[1])

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from kineflow.data.crops import Crops
 from kineflow.spec.sampling import WindowLayout
 
-ViewAggregation = Literal["average", "majority"]
+ViewAggregation = Literal["average", "logits", "majority"]
 
 MOST_WINDOWS = 100
 
@@ -39,8 +39,10 @@ class ViewProtocol:
         """For a report."""
         count = {"dense": "every window", "covering": f"windows that cover it, {self.clips_per_video} at most"}
         windows = count.get(self.windows, f"{self.clips_per_video} windows ({self.windows})")
+        scores = {"logits": "average of their scores before the softmax"}
         crops = "whole frames and mirror images" if self.crops == "whole" else f"{self.crops} crop(s) each"
-        return f"{windows}, {crops}, {self.view_aggregation} of their scores"
+        how = scores.get(self.view_aggregation, f"{self.view_aggregation} of their scores")
+        return f"{windows}, {crops}, {how}"
 
     @property
     def views(self) -> int | None:

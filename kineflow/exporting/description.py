@@ -42,6 +42,7 @@ def described(
     """
     wanted = card.preprocessing
     batch, scores = "batch", len(card.classes)
+    views = tested.views if tested else UNTESTED
     description: dict[str, Any] = {
         "format": _FORMAT,
         "model": card.name,
@@ -59,8 +60,8 @@ def described(
         "preprocessing": wanted.plain(),
         "done_inside": ["channel_order", "mean", "std", "softmax"],
         "video_score": {
-            **(tested.views if tested else UNTESTED).plain(),
-            "mean_of": "logits" if wanted.segments else "probabilities",
+            **views.plain(),
+            "mean_of": "logits" if wanted.segments or views.view_aggregation == "logits" else "probabilities",
         },
         "flow": asdict(card.flow) if card.flow is not None else None,
         "bundle": {"weights_sha256": weights_digest(bundle), "card_sha256": sha256_of(bundle / CARD_FILE)},

@@ -37,7 +37,9 @@ _PIXELS_A_BATCH = 2**23  # 96 pairs of 340x256: a few hundred MB while they are 
 
 
 @contextmanager
-def as_ingested(video: Path, index: VideoIndex, short_side: int, fps: float = 0.0) -> Iterator[Path]:
+def as_ingested(
+    video: Path, index: VideoIndex, short_side: int, fps: float = 0.0, size: tuple[int, int] | None = None
+) -> Iterator[Path]:
     """The video as a clip set would keep it, for as long as the context lasts.
 
     Args:
@@ -45,11 +47,12 @@ def as_ingested(video: Path, index: VideoIndex, short_side: int, fps: float = 0.
         index: Of it.
         short_side: Longest its shorter side may be, pixels.
         fps: Frames per second that it is brought to; 0: its own.
+        size: Width and height that it is brought to in place of ``short_side``, if any.
 
     Raises:
         KineflowError: The file has changed since it was indexed, or the disk is full.
     """
-    form, whole = StoredForm(short_side=short_side, fps=fps), Part(0, index.frames)
+    form, whole = StoredForm(short_side=short_side, fps=fps, size=size), Part(0, index.frames)
     if is_copied(index, whole, form):
         yield video
         return
@@ -59,13 +62,15 @@ def as_ingested(video: Path, index: VideoIndex, short_side: int, fps: float = 0.
         yield stored
 
 
-def flow_size(index: VideoIndex, short_side: int, fps: float = 0.0) -> tuple[int, int]:
+def flow_size(
+    index: VideoIndex, short_side: int, fps: float = 0.0, size: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """Width and height of a video's flow; arguments as of :func:`as_ingested`.
 
     Raises:
         KineflowError: It shows no motion: it is a single frame, or too small.
     """
-    form = StoredForm(short_side=short_side, fps=fps)
+    form = StoredForm(short_side=short_side, fps=fps, size=size)
     width, height = stored_size(index, form)
     frames, rate = stored_frames(index, Part(0, index.frames), form), f" at {fps:g} a second" if fps else ""
     if frames < _LEAST_FRAMES or min(width, height) < _LEAST_SIDE:

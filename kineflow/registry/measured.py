@@ -107,7 +107,7 @@ def read_evaluation(folder: Path, model: str) -> Measured:
         about["protocol"],
         protocol_digest=about["protocol_sha256"],
         clip_set=about["clip_set"],
-        views=_views(content["data"].get("views"), path),
+        views=_views(content["data"], model, path),
     )
 
 
@@ -160,13 +160,13 @@ def _gains(content: Mapping[str, Any], model: str, path: Path) -> dict[str, Gain
         raise KineflowError(f"malformed baselines: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 
-def _views(content: Any, path: Path) -> ViewProtocol | None:
+def _views(data: Mapping[str, Any], model: str, path: Path) -> ViewProtocol | None:
     """None in evaluations of earlier releases."""
-    if content is None:
+    if data.get("views") is None:
         return None
     try:
-        return read_views(content)
-    except (TypeError, ValueError) as error:
+        return read_views(data.get("other_views", {}).get(model, data["views"]))
+    except (AttributeError, TypeError, ValueError) as error:
         raise KineflowError(f"malformed views: {error}", where=path, remedy=_EVALUATE_AGAIN) from None
 
 

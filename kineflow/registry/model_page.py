@@ -131,6 +131,8 @@ def _sees(card: ModelCard) -> list[tuple[str, str]]:
     whole = (
         "the whole frame, squeezed" if wanted.fit == "squash" else f"the middle of a short side of {wanted.short_side}"
     )
+    if wanted.size:
+        whole += f" of {wanted.size[0]} × {wanted.size[1]} px"
     step = "every frame" if wanted.stride_frames == 1 else f"one of {wanted.stride_frames} frames"
     lasts = f", {wanted.frames * wanted.stride_frames / wanted.fps:.2g} s" if wanted.fps else ""
     return [

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.data.transforms import resized_to
-from kineflow.data.windows import Needed, needed_of, prepare_windows
+from kineflow.data.windows import Needed, needed_of, window_views
 from kineflow.evaluation.view_protocol import ViewProtocol
 from kineflow.serving.tested import UNTESTED
 from kineflow.spec.arrays import Indices
@@ -111,14 +111,14 @@ def predict_video(
         if source is None:
             reading = _read_frames(path, index, needs, wanted, max_frames=max_frames, max_pixels=max_pixels)
         else:
-            reading = read_with_flow(path, index, needs, source, wanted.fps, device, max_flow_pixels)
+            reading = read_with_flow(path, index, needs, source, wanted, device, max_flow_pixels)
         logits = []
         with closing(reading):
             for window, new, needed, (frames, flow_frames) in zip(windows, steps, needs, reading, strict=True):
-                [clip] = prepare_windows(
+                seen = window_views(
                     new[None], needed, frames, flow_frames, wanted, n_frames=n_frames, crops=views.crops
                 )
-                logits.append(ask(window, new, clip.to(device)))
+                logits.append(ask(window, new, seen.to(device)))
         every = torch.stack(logits).repeat_interleave(torch.from_numpy(times), dim=0).flatten(0, 1)  # [V·crops, K]
         scores = aggregate_views(every[None], how=views.view_aggregation, before_softmax=wanted.segments > 0)[0]
     probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
@@ -225,7 +225,7 @@ def read_with_flow(
     index: VideoIndex,
     needs: Sequence[Needed],
     source: FlowSource,
-    fps: float,
+    wanted: Preprocessing,
     device: torch.device,
     max_flow_pixels: int | None,
 ) -> Reading:
@@ -236,7 +236,7 @@ def read_with_flow(
     """
     from kineflow.flow.flow_of_video import as_ingested, flow_of_windows, flow_size
 
-    width, height = flow_size(index, source.short_side, fps)
+    width, height = flow_size(index, source.short_side, wanted.fps, wanted.size)
     flow_frames = [needed.flow_frames for needed in needs]
     asked = len(np.unique(np.concatenate(flow_frames))) * width * height
     if max_flow_pixels is not None and asked > max_flow_pixels:
@@ -244,7 +244,7 @@ def read_with_flow(
             f"{asked} pixels of flow to compute, at {width}x{height}; at most {max_flow_pixels} are",
             remedy="ask for fewer windows, or pass a narrower picture",
         )
-    with as_ingested(path, index, source.short_side, fps) as stored:
+    with as_ingested(path, index, source.short_side, wanted.fps, wanted.size) as stored:
         for needed, flow in zip(needs, flow_of_windows(stored, flow_frames, source, device=device), strict=True):
             yield (read_frames(stored, needed.frames.tolist()) if needed.frames.size else None), flow
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kineflow.data.crops import Crops
 from kineflow.data.transforms import resized_to
-from kineflow.data.windows import needed_of, prepare_windows
+from kineflow.data.windows import needed_of, window_views
 from kineflow.evaluation.view_protocol import ViewProtocol
 from kineflow.serving.predict import (
     flow_source,
@@ -107,7 +107,7 @@ def scored(window: Window, network: nn.Module, card: ModelCard, views: ViewProto
 
     device = next(network.parameters()).device
     with torch.inference_mode():
-        logits = window_logits(network, window.clip.to(device), card)[None]  # [1, crops, K]
+        logits = window_logits(network, window.views.to(device), card)[None]  # [1, crops, K]
         is_of_snippets = card.preprocessing.segments > 0
         [scores] = aggregate_views(logits, how=views.view_aggregation, before_softmax=is_of_snippets)
         probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
@@ -162,11 +162,11 @@ def _with_flow(
     windows = [windows_at(max(1, n_frames - 1), spec, np.array([start])) for start in starts]
     needs = [needed_of(window, wanted, n_frames=n_frames) for window in windows]
     device = next(network.parameters()).device
-    with closing(read_with_flow(video, index, needs, source, wanted.fps, device, None)) as reading:
+    with closing(read_with_flow(video, index, needs, source, wanted, device, None)) as reading:
         for start, window, needed, (frames, flow_frames) in zip(starts, windows, needs, reading, strict=True):
-            [clip] = prepare_windows(window, needed, frames, flow_frames, wanted, n_frames=n_frames, crops=crops)
+            views = window_views(window, needed, frames, flow_frames, wanted, n_frames=n_frames, crops=crops)
             stop = min(start + spec.span_frames, n_frames - 1)
-            yield Window(start, stop, float(times[start]), float(times[stop]), clip)
+            yield Window(start, stop, float(times[start]), float(times[stop]), views)
 
 
 def _step_frames(wanted: Preprocessing, fps: float, step_sec: float | None) -> int:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kineflow.data.windows import WindowViews
 from kineflow.models.card import ModelCard
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.spec.arrays import Indices
 from kineflow.storage.errors import KineflowError
+
+_MOST_IMAGES = 32  # that a backbone is asked about at once
 
 
 class ViewLogits:
@@ -24,7 +28,8 @@ class ViewLogits:
     """
 
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
-        self._network, self._card = network, card
+        self._network: Any = network
+        self._card = card
         self._features: dict[int, list[Tensor]] = {}  # by time step, of each stream [crops, …]
 
     def steps_to_prepare(self, windows: Sequence[Indices]) -> list[Indices]:
@@ -37,37 +42,48 @@ class ViewLogits:
             held = np.union1d(held[held >= window.min()], window)
         return steps
 
-    def __call__(self, window: Indices, steps: Indices, clip: Tensor) -> Tensor:
+    def __call__(self, window: Indices, steps: Indices, views: WindowViews) -> Tensor:
         """Logits [crops, K], on the CPU.
 
         Args:
             window: Time steps [T].
-            steps: Those of them that ``clip`` shows.
-            clip: float32 [crops, C, len(steps), S, S].
+            steps: Those of them that ``views`` show.
+            views: Of one window, on the network's device.
 
         Raises:
             KineflowError: The network cannot take it, or is not the card's.
         """
         if not isinstance(self._network, FrameNetwork):
-            return window_logits(self._network, clip, self._card)
-        with _fitting(clip, self._card):
-            features = self._network.frame_features(clip)  # [crops, m, …] of each stream
+            return window_logits(self._network, views, self._card)
+        with _fitting(views, self._card):
+            of_crops = [self._features_of(crop) for crop in _one_by_one(views)]
+            features = [torch.cat(of_stream) for of_stream in zip(*of_crops, strict=True)]  # [crops, m, …] each
             self._features = {step: kept for step, kept in self._features.items() if step >= window.min()}
             for place, step in enumerate(steps.tolist()):
                 self._features[step] = [of_stream[:, place] for of_stream in features]
             of_window = zip(*(self._features[step] for step in window.tolist()), strict=True)
             logits = self._network.sequence(*(torch.stack(of_stream, dim=1) for of_stream in of_window))
-        return _checked(logits, len(clip), self._card)
+        return _checked(logits, len(views), self._card)
+
+    def _features_of(self, clip: Tensor) -> list[Tensor]:
+        """Of each stream [1, m, …], from [1, C, m, S, S]."""
+        some = [self._network.frame_features(part) for part in torch.split(clip, _MOST_IMAGES, dim=2)]
+        return [torch.cat(of_stream, dim=1) for of_stream in zip(*some, strict=True)]
 
 
-def window_logits(network: nn.Module, clip: Tensor, card: ModelCard) -> Tensor:
-    """Logits [crops, K] of a window in its crops [crops, C, T, S, S], one crop at a time; on the CPU.
+def window_logits(network: nn.Module, views: WindowViews, card: ModelCard) -> Tensor:
+    """Logits [crops, K] of the views of a window, on the network's device, one at a time; on the CPU.
 
     Raises:
         KineflowError: The network cannot take it, or is not the card's.
     """
-    with _fitting(clip, card):
-        return torch.cat([_checked(network(view[None]), 1, card) for view in clip])
+    with _fitting(views, card):
+        return torch.cat([_checked(network(view), 1, card) for view in _one_by_one(views)])
+
+
+def _one_by_one(views: WindowViews) -> Iterator[Tensor]:
+    """Each view as a network's input, float32 [1, C, T, S, S]."""
+    return (views.inputs(number, number + 1) for number in range(len(views)))
 
 
 def _checked(logits: Tensor, views: int, card: ModelCard) -> Tensor:
@@ -81,13 +97,13 @@ def _checked(logits: Tensor, views: int, card: ModelCard) -> Tensor:
 
 
 @contextmanager
-def _fitting(clip: Tensor, card: ModelCard) -> Iterator[None]:
+def _fitting(views: WindowViews, card: ModelCard) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, IndexError) as error:  # a layer met a shape that it is not for; or no memory
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise KineflowError(
-            f"the network cannot take clips of {list(clip.shape)[1:]}: {reason}",
+            f"the network cannot take clips of {list(views.shape)}: {reason}",
             where=f"model {card.name!r}",
             remedy="use weights and card of one model together; on a small device, predict on the CPU",
         ) from None

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kineflow.data.crops import Crops
-from kineflow.data.transforms import resize_short_side
-from kineflow.data.windows import needed_of, prepare_windows
+from kineflow.data.windows import WindowViews, needed_of, sized, window_views
 from kineflow.spec.arrays import Indices
 from kineflow.spec.sampling import ClipSpec, last_start, windows_at
 from kineflow.video.forward import TimedFrame
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from kineflow.spec.preprocessing import Preprocessing
 
 
@@ -28,14 +25,14 @@ class Window(NamedTuple):
         first: Number of its first frame, at the network's rate.
         stop: Number of the frame after its last time step.
         start_sec, end_sec: From its first frame to the end of its last time step, seconds from the video's first frame.
-        clip: float32 [crops, C, T, crop, crop]; the frame's own size with ``whole`` crops.
+        views: Its crops.
     """
 
     first: int
     stop: int
     start_sec: float
     end_sec: float
-    clip: Tensor
+    views: WindowViews
 
 
 def clip_spec(wanted: Preprocessing) -> ClipSpec:
@@ -99,9 +96,12 @@ def _window(frames: list[TimedFrame], first: int, end_sec: float, wanted: Prepro
     window: Indices = windows_at(max(1, n_frames - 1), spec, np.zeros(1, dtype=np.int64))
     needed = needed_of(window, wanted, n_frames=n_frames)
     images = np.stack([frames[number].image for number in needed.frames])
-    [clip] = prepare_windows(window, needed, images, None, wanted, n_frames=n_frames, crops=crops)
-    return Window(first, first + max(1, n_frames - 1), frames[0].sec, end_sec, clip)
+    views = window_views(window, needed, images, None, wanted, n_frames=n_frames, crops=crops)
+    return Window(first, first + max(1, n_frames - 1), frames[0].sec, end_sec, views)
 
 
 def _sized(image: np.ndarray, wanted: Preprocessing) -> np.ndarray:
-    return image if wanted.fit == "squash" else resize_short_side(image[None], wanted.short_side)[0]
+    if wanted.fit == "squash":
+        return image
+    resized: np.ndarray = sized(image[None], wanted)[0]
+    return resized

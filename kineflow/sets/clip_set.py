@@ -81,6 +81,7 @@ class ClipSet:
             :class:`~kineflow.sets.rows.Rows`.
         media_root: Folder or ``s3://`` prefix below which ``Clip.path`` leads to the bytes.
         fps: Frames per second that every clip was brought to; 0.0: each has those of its source.
+        size: Width and height that every clip was brought to, whatever its aspect; None: each has that of its source.
         shard: Of what it is a part; None for a whole clip set.
     """
 
@@ -88,6 +89,7 @@ class ClipSet:
     clips: Sequence[Clip]
     media_root: str
     fps: float = 0.0
+    size: tuple[int, int] | None = None
     shard: ClipShard | None = None
 
     def usable(self, *splits: Split) -> Sequence[Clip]:
@@ -133,8 +135,9 @@ class ClipSet:
     def save(self, folder: Path) -> None:
         """Write the manifest and ``clipset.json``, see :meth:`kineflow.sets.indexed.SetFiles.save`."""
         rate = {"fps": self.fps} if self.fps else {}
+        size = {"size": self.size} if self.size else {}
         part = {_SHARD: self.shard.model_dump()} if self.shard else {}
-        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate, **part})
+        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate, **size, **part})
 
     @classmethod
     def load(cls, folder: Path, *, with_unknown_labels: bool = False, may_be_shard: bool = False) -> ClipSet:
@@ -149,7 +152,7 @@ class ClipSet:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
                 its classes, it is of a later version, or a shard where a whole set is needed.
         """
-        clips, root, (classes, fps, shard) = CLIP_FILES.load(folder, _facts)
+        clips, root, (classes, fps, size, shard) = CLIP_FILES.load(folder, _facts)
         if shard and not may_be_shard:
             raise KineflowError(
                 f"shard {shard.place} of a clip set, where a whole one is needed",
@@ -163,15 +166,26 @@ class ClipSet:
                 where=folder,
                 remedy="use manifest and clipset.json of one run together, or run the ingest step again",
             )
-        return cls(classes, clips, root, fps, shard)
+        return cls(classes, clips, root, fps, size, shard)
 
 
-def _facts(described: Mapping[str, Any]) -> tuple[tuple[str, ...], float, ClipShard | None]:
+def _facts(
+    described: Mapping[str, Any],
+) -> tuple[tuple[str, ...], float, tuple[int, int] | None, ClipShard | None]:
     fps = float(described.get("fps", 0.0))
     if not 0 <= fps < math.inf:
         raise ValueError(f"clips at {fps} frames a second")
     shard = ClipShard.model_validate(described[_SHARD]) if _SHARD in described else None
-    return checked_classes(described["classes"]), fps, shard
+    return checked_classes(described["classes"]), fps, _size(described.get("size")), shard
+
+
+def _size(described: Any) -> tuple[int, int] | None:
+    match described:
+        case None:
+            return None
+        case [int(width), int(height)] if min(width, height) > 0:
+            return width, height
+    raise ValueError(f"clips of the size {described}")
 
 
 def _labels_besides(classes: Sequence[str], clips: Sequence[Clip]) -> list[str]:

@@ -43,6 +43,8 @@ class Preprocessing:
         short: What happens where a video is shorter than the clip, see :mod:`kineflow.spec.sampling`.
         fps: Frames per second that videos are brought to before anything else (:mod:`kineflow.video.resample`): the
             rate of the clips that the network learnt from; 0.0: every video is taken at its own.
+        size: Width and height that pictures are brought to before anything else, whatever their aspect: those of the
+            clips that the network learnt from, where these were brought to one; None: they keep their aspect.
 
     Raises:
         KineflowError: A value is impossible.
@@ -62,6 +64,7 @@ class Preprocessing:
     fit: Fit = "crop"
     short: ShortPolicy = "repeat_last"
     fps: float = 0.0
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if min(self.frames, self.stride_frames, self.crop, self.segments + 1) < 1 or self.short_side < self.crop:
@@ -74,6 +77,10 @@ class Preprocessing:
         if not 0 <= self.fps <= _FASTEST_FPS:
             raise KineflowError(
                 f"no video has {self.fps} frames a second", remedy=f"give a rate up to {_FASTEST_FPS}, or 0"
+            )
+        if self.size and not all(2 <= side <= _MOST for side in self.size):
+            raise KineflowError(
+                f"no picture is brought to {self.size[0]}x{self.size[1]} px", remedy=f"give sides of 2 to {_MOST} px"
             )
         if not self.mean or len(self.mean) != len(self.std) or not all(math.isfinite(x) for x in self.mean):
             raise KineflowError(
@@ -115,6 +122,8 @@ class Preprocessing:
         values = asdict(self)
         if not self.fps:
             del values["fps"]
+        if not self.size:
+            del values["size"]
         return values
 
     @property

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.data.batch_sampler import BatchSampler, Pool
-from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.models.card import ModelCard
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -59,7 +58,7 @@ def fit_on_clips(
         settings.short_side,
         settings.crop,
         segments=wanted.segments,
-        jitter=Jitter(settings.crop_scales, settings.crop_positions) if settings.crop_scales else None,
+        jitter=settings.jitter,
         fit=settings.fit,
         flow_frames=wanted.flow_frames,
         stride_frames_max=settings.stride_frames_max,

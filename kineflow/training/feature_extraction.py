@@ -248,8 +248,8 @@ def feature_entry(
             status, reason = (flow.status, flow.reason) if flow else (Status.UNREADABLE, "not in the flow set")
             return FeatureEntry(clip.clip_id, "", 0, status, f"no flow: {reason}")
         read.append(data.flow_set.locate(clip.clip_id))
-    # Neither the model's name nor what is known of the flow changes what the bytes lead to; the rate is in the bytes.
-    seen = replace(source, name="", flow=None, preprocessing=replace(source.preprocessing, fps=0.0))
+    # Neither the model's name nor what is known of the flow changes what the bytes lead to; rate and size are in these.
+    seen = replace(source, name="", flow=None, preprocessing=replace(source.preprocessing, fps=0.0, size=None))
     key_parts = [FEATURE_FORMAT, seen.plain(), *asked, *map(_digest, read)]
     key = hashlib.sha256(json.dumps(key_parts, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
     path = media_path(FEATURES, key, ".safetensors")

@@ -75,6 +75,7 @@ def for_these_classes(
         fit=settings.fit,
         short=settings.short,
         fps=clip_set.fps,
+        size=clip_set.size,
     )
     lineage = {**card.lineage, "initial_weights_sha256": weights_digest(initial)}
     return network, dataclasses.replace(

@@ -7,12 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from kineflow.data.crops import Jitter, Positions, Sides
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.sampling import ShortPolicy
 from kineflow.storage.config import Keywords, Params, faults_of_a_key
 from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 
+Share = Annotated[float, Field(gt=0, le=4)]
 PartialNorms = Literal["off", "statistics", "affine"]
 FEW_TO_NORMALISE = 4  # clips
 Compile = Literal["off", "on", "graphs"]
@@ -176,8 +178,13 @@ class TrainSettings(RunSettings):
         fit: ``squash`` makes the whole frame a square of side ``crop`` in place of cutting one out.
         flip: Mirror half of the training clips (u is inverted). Off where left and right are different classes.
         crop_scales: Empty: crops are squares of side ``crop``, placed anywhere. Else TSN's: height and width are
-            chosen from these shares of ``short_side`` (the same or neighbours), and resized to ``crop``.
-        crop_positions: Of crops with ``crop_scales``: 5, corners and centre, or 13.
+            chosen from these shares of ``short_side``, and resized to ``crop``.
+        crop_sides: Which of ``crop_scales`` go together as height and width: the same and ``neighbours`` (TSN), or
+            ``any`` (ST-ResNet's motion).
+        crop_range: In place of ``crop_scales``: height and width are each drawn between these shares of ``crop``, up to
+            the frame's own, and resized to ``crop``: 0.75 and 1.25 for ST-ResNet.
+        crop_positions: Of crops with ``crop_scales`` or ``crop_range``: 5, corners and centre; 13; or ``borders``, near
+            the corner at the top left or at the bottom right (ST-ResNet).
         mixup, cutmix: α of the Beta distribution that weighs two clips which are mixed, or of which one gets a
             rectangle of the other, in all modalities alike; .2 to 1. With both, each of them half of the time. 0: off.
         colour_jitter: Brightness, contrast and saturation of RGB clips are multiplied by factors of 1 ± this, the same
@@ -213,7 +220,9 @@ class TrainSettings(RunSettings):
     fit: Fit = "crop"
     flip: bool = True
     crop_scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    crop_positions: Literal[5, 13] = 5
+    crop_sides: Sides = "neighbours"
+    crop_range: tuple[Share, ...] = ()
+    crop_positions: Positions = 5
     mixup: float = Field(default=0.0, ge=0, le=10)
     cutmix: float = Field(default=0.0, ge=0, le=10)
     colour_jitter: float = Field(default=0.0, ge=0, lt=1)
@@ -272,8 +281,17 @@ class TrainSettings(RunSettings):
             raise ValueError(f"crop must be at most short_side ({self.short_side}), not {self.crop}")
         if 0 < self.stride_frames_max < self.stride_frames:
             raise ValueError(f"stride_frames_max must be 0 or at least stride_frames ({self.stride_frames})")
-        if self.fit == "squash" and self.crop_scales:
-            raise ValueError("crop_scales must be empty where fit is squash: whole frames are seen")
+        for name in ("crop_scales", "crop_range"):
+            if self.fit == "squash" and getattr(self, name):
+                raise ValueError(f"{name} must be empty where fit is squash: whole frames are seen")
+        if self.crop_scales and self.crop_range:
+            raise ValueError("crop_range must be empty where crop_scales are given: either says how large crops are")
+        if self.crop_range and (len(self.crop_range) != 2 or self.crop_range[0] > self.crop_range[1]):
+            raise ValueError(f"crop_range must be a smaller share and a larger one, not {list(self.crop_range)}")
+        if self.crop_sides == "any" and not self.crop_scales:
+            raise ValueError("crop_sides is for crop_scales: give some")
+        if self.crop_positions == "borders" and not (self.crop_scales or self.crop_range):
+            raise ValueError("crop_positions is for crop_scales or crop_range: give one of them")
         return self
 
     @model_validator(mode="after")
@@ -283,6 +301,14 @@ class TrainSettings(RunSettings):
         if self.unfreeze_after_steps >= self.steps:
             raise ValueError(f"unfreeze_after_steps must be below steps ({self.steps}), or 0 for never")
         return self
+
+    @property
+    def jitter(self) -> Jitter | None:
+        """How training crops vary in size; None: they do not."""
+        if not self.crop_scales and not self.crop_range:
+            return None
+        side_range = (self.crop_range[0], self.crop_range[1]) if self.crop_range else None
+        return Jitter(self.crop_scales, self.crop_positions, self.crop_sides, side_range)
 
     @property
     def tested_frames(self) -> int:

@@ -1,7 +1,7 @@
 """How ST-ResNet is trained (Feichtenhofer, Pinz, Wildes, NIPS 2016): its loss.
 
 A clip is T time steps of the modality ``rgb_flow``: each is a frame and the L = 10 flow frames around it. The authors'
-schedules are those of ``params/st_resnet_ucf101.yaml``.
+schedules, crops and test are those of ``params/st_resnet_ucf101.yaml``.
 """
 
 from __future__ import annotations

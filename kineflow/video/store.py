@@ -1,8 +1,8 @@
 """The form in which a clip set keeps its videos, and how a source video is brought into it.
 
-Stored clips are H.264 mp4, upright, with a bounded short side and a key frame every few frames, so that sparse
-sampling seeks cheaply. A source that has this form already is copied byte for byte: encoding it again would cost
-quality and gain nothing.
+Stored clips are H.264 mp4, upright, with a bounded short side or all of one size, and a key frame every few frames, so
+that sparse sampling seeks cheaply. A source that has this form already is copied byte for byte: encoding it again would
+cost quality and gain nothing.
 
 Unless a rate is asked for, every frame of the source is kept once, whatever its rate does: repeating or leaving out
 frames to make a varying rate constant puts pictures without motion, or with twice of it, before a network. A stored
@@ -48,12 +48,15 @@ class StoredForm:
         gop: Most frames from one key frame to the next.
         crf: x264's constant rate factor for videos that have to be encoded.
         fps: Frames per second, by repeating and leaving out frames; 0: those of the source.
+        size: Width and height of every stored video, even, whatever the source's size and aspect; None: ``short_side``
+            decides.
     """
 
     short_side: int = 256
     gop: int = 12
     crf: int = 20
     fps: float = 0.0
+    size: tuple[int, int] | None = None
 
     def of(self, index: VideoIndex, part: Part) -> StoredForm:
         """The form of a part: without a rate where the frames at that rate are its own, each once."""
@@ -113,9 +116,9 @@ def _frames_at(index: VideoIndex, part: Part, fps: float) -> int:
 
 
 def stored_size(index: VideoIndex, form: StoredForm) -> tuple[int, int]:
-    """Width and height of the stored video: upright, of square pixels, even, its aspect kept.
+    """Width and height of the stored video, upright and even: those that the form asks for.
 
-    No side is longer than the source's with its pixels made square.
+    Else pixels are made square and the aspect is kept, and no side is longer than the source's.
     """
     width, height = _scaled_size(index, form)
     if index.turn.is_sideways:
@@ -216,6 +219,9 @@ def _times_shown(index: VideoIndex, part: Part, form: StoredForm) -> list[int]:
 
 def _scaled_size(index: VideoIndex, form: StoredForm) -> tuple[int, int]:
     """Width and height before turning: even when the picture is scaled, untouched when it is small and square."""
+    if form.size:
+        width, height = form.size
+        return (height, width) if index.turn.is_sideways else (width, height)
     width, height = square_size(index.width, index.height, index.pixel_aspect)
     short = min(width, height)
     if short <= form.short_side:

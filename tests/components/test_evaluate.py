@@ -80,6 +80,7 @@ def bundles(tmp_path_factory):
     }
 
 
+NAMES = ("plain", "student")
 PARAMS = {
     "clips_per_video": 2,
     "student": "student",
@@ -117,6 +118,24 @@ def test_the_evaluation_folder_is_complete(done):
     found = [name for name in found if not name.startswith("examples/")]
     assert found == ["confusion.csv", "examples.csv", "groups.parquet", "metrics.json", "per_class.csv", *scores]
     assert sorted(path.name for path in folder.iterdir()) == ["evaluation", "report.html"]
+
+
+def test_a_model_may_have_another_number_of_windows_and_its_own_protocol_is_kept(data, bundles, tmp_path):
+    models = [bundles["plain"], bundles["student"]]
+    changes = {"fusion": [], "examples": 0, "baselines": False, "view_aggregation": "logits"}
+    run(data, models, tmp_path / "both", flow=False, **changes, clips_per_video_of={"plain": 1})
+    run(data, models, tmp_path / "one", flow=False, **changes, clips_per_video=1)
+    both, one = (
+        {name: Scores.load(tmp_path / run / "evaluation" / "scores" / f"{name}.parquet").logits for name in NAMES}
+        for run in ("both", "one")
+    )
+    assert np.array_equal(both["plain"], one["plain"])
+    assert not np.allclose(both["student"], one["student"])
+    views = {name: read_evaluation(tmp_path / "both" / "evaluation", name).views for name in NAMES}
+    assert {name: each.clips_per_video for name, each in views.items()} == {"plain": 1, "student": 2}
+    assert {each.view_aggregation for each in views.values()} == {"logits"}
+    with pytest.raises(KineflowError, match="'other'"):
+        run(data, models, tmp_path / "other", flow=False, **changes, clips_per_video_of={"other": 1})
 
 
 def test_metrics_follow_from_the_saved_scores(done):

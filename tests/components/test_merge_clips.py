@@ -58,13 +58,14 @@ def ingest_shards(folder: Path, params: IngestSettings, count: int) -> list[Path
 
 @pytest.mark.parametrize(("count", "shared"), [(2, True), (5, False)])
 def test_the_set_is_that_of_an_ingest_of_the_whole(source: Path, tmp_path: Path, count: int, shared: bool) -> None:
-    params = settings(source, **({"media_root": str(tmp_path / "volume")} if shared else {}))
+    params = settings(source, **({"media_root": str(tmp_path / "volume"), "size": [20, 18]} if shared else {}))
     ingest(params=params, seed=SEED, clips=tmp_path / "whole")
     shards = ingest_shards(tmp_path / "shards", params, count)
     result = merge_clips(shards=shards, clips=tmp_path / "merged")
     whole, merged = ClipSet.load(tmp_path / "whole"), ClipSet.load(tmp_path / "merged")
     assert [clip.clip_id for clip in whole.usable(*{c.split for c in whole.clips if c.split == "val"})]  # some are held
     assert (list(merged.clips), merged.classes, merged.shard) == (list(whole.clips), whole.classes, None)
+    assert (merged.fps, merged.size) == (whole.fps, whole.size)
     assert (tmp_path / "merged" / "rejected.csv").read_bytes() == (tmp_path / "whole" / "rejected.csv").read_bytes()
     assert result.metrics["rejected"] == 2
     shutil.rmtree(tmp_path / "shards")

@@ -120,6 +120,16 @@ def test_what_does_not_belong_together_is_refused(source: Path, tmp_path: Path) 
         join(tmp_path / "joined", place)
 
 
+@pytest.mark.parametrize(("form", "words"), [({"fps": 10}, "10 .0: those of"), ({"size": [20, 16]}, "all 20x16")])
+def test_sets_of_other_forms_are_not_joined(source: Path, tmp_path: Path, form: dict[str, object], words: str) -> None:
+    for name, given in (("one", {}), ("two", form)):
+        settings = IngestSettings.model_validate({"source": str(source), "val_share": 0} | given)
+        ingest(params=settings, clips=tmp_path / "sets" / "clips" / name)
+    settings = IngestSettings(source=str(tmp_path / "sets" / "clips"), layout="clip_sets")
+    with pytest.raises(KineflowError, match=words):
+        ingest(params=settings, clips=tmp_path / "joined")
+
+
 def test_a_set_that_keeps_its_media_is_not_stored_without_them(source: Path, tmp_path: Path) -> None:
     ingest(params=IngestSettings(source=str(source)), shard="0/2", clips=tmp_path / "clips")
     params = StoreSetSettings(place=str(tmp_path / "sets"))

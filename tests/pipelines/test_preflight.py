@@ -136,6 +136,13 @@ def test_listed_videos_that_are_not_there_are_a_notice(check: Any, project: Path
     assert check().notices == (f"1 listed videos are not in {project}/data: gone.mp4",)
 
 
+def test_pictures_larger_than_those_that_are_stored_are_a_notice(check: Any) -> None:
+    asked = TINY_PARAMS["teacher"]["short_side"]
+    for stored in ({"short_side": asked - 2}, {"size": [asked + 20, asked - 2]}):
+        notices = check(lambda v, stored=stored: v["ingestion"].update(stored)).notices
+        assert any(f"teacher.short_side is {asked}, and clips are stored at {asked - 2}" in each for each in notices)
+
+
 def test_all_faults_are_one_message(check: Any, project: Path) -> None:
     sqlite3.connect(project / "mlflow.db").execute("CREATE TABLE x (y)")
     (project / "data.dvc").write_text("outs: []")

@@ -14,7 +14,6 @@ from torch.utils.data import default_collate
 from components.pretrain_st_resnet import pretrain_st_resnet
 from components.pretrain_tsn import pretrain_tsn
 from kineflow.data.batch_sampler import SampleRef
-from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.data.windows import needed_of, prepare_windows
 from kineflow.models.bundle import load_bundle, save_bundle
@@ -90,7 +89,7 @@ def test_one_step_of_training(
         ClipSpec(settings.frames, settings.stride_frames, settings.short),
         settings.short_side,
         settings.crop,
-        jitter=Jitter(settings.crop_scales, settings.crop_positions),
+        jitter=settings.jitter,
         flow_frames=card.preprocessing.flow_frames,
         stride_frames_max=settings.stride_frames_max,
     )

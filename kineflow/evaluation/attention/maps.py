@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from kineflow.data.windows import needed_of, prepare_windows
+from kineflow.data.windows import WindowViews, needed_of, window_views
 from kineflow.models.card import ModelCard
 from kineflow.models.frame_networks import FrameNetwork, tap_of
 from kineflow.models.network import VideoNetwork
@@ -97,13 +97,13 @@ def watch_clips(
     check_watchable(card, flow_set)
     assert isinstance(network, FrameNetwork)
     parts = _Parts(clips, clip_set, flow_set, card.preprocessing, batch_size)
-    loader: DataLoader[Tensor] = DataLoader(parts, batch_size=None, num_workers=workers)
+    loader: DataLoader[WindowViews] = DataLoader(parts, batch_size=None, num_workers=workers)
     network.to(device).eval()
     maps: list[npt.NDArray[np.float32]] = []
     probabilities: list[npt.NDArray[np.float64]] = []
     batches = track(iter(loader), total=len(parts), what=f"watch {card.name}", unit="part")
     for number, windows in enumerate(batches):
-        looked = _look(network, windows.to(device))
+        looked = _look(network, windows.to(device).inputs())
         if looked is None:
             raise _without_attention(card)
         maps.append(looked[0])
@@ -153,8 +153,8 @@ def consecutive_windows(n_time_steps: int, spec: ClipSpec) -> Indices:
     return windows_at(n_time_steps, spec, starts)
 
 
-class _Parts(Dataset[Tensor]):
-    """The windows of the clips, a batch of one clip's at a time, float32 [V, C, T, crop, crop]."""
+class _Parts(Dataset[WindowViews]):
+    """The windows of the clips, a batch of one clip's at a time."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class _Parts(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, number: int) -> Tensor:
+    def __getitem__(self, number: int) -> WindowViews:
         clip, windows = self.parts[number]
         needed = needed_of(windows, self.preprocessing, n_frames=clip.frames)
         frames = read_frames(self.clip_set.locate(clip), needed.frames.tolist()) if len(needed.frames) else None
@@ -190,7 +190,7 @@ class _Parts(Dataset[Tensor]):
         if len(needed.flow_frames):
             assert self.flow_set is not None  # checked before the first clip is read
             flow_frames = read_flow(self.flow_set.locate(clip.clip_id), needed.flow_frames.tolist())
-        return prepare_windows(windows, needed, frames, flow_frames, self.preprocessing, n_frames=clip.frames)[:, 0]
+        return window_views(windows, needed, frames, flow_frames, self.preprocessing, n_frames=clip.frames)
 
 
 def _batches(windows: Indices, batch_size: int) -> list[Indices]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kineflow.evaluation.kept_examples import keep_examples
@@ -29,6 +30,7 @@ def write_outputs(
     title: str,
     protocol: ScoringProtocol,
     views: ViewProtocol,
+    other_views: Mapping[str, ViewProtocol] | None = None,
     version: str,
     examples: int,
     run_id: str | None,
@@ -43,6 +45,7 @@ def write_outputs(
         title: Of the page.
         protocol: How clips were scored.
         views: Of which views the scores are.
+        other_views: Those of models, by name, whose scores are of others.
         version: Of the clips, see :func:`kineflow.sets.clip_set.clips_digest`.
         examples: Clips to show, at most.
         run_id: Of the tracked run; None outside of one.
@@ -60,7 +63,13 @@ def write_outputs(
     )
     with atomic_folder(folder) as partial:
         write_evaluation(
-            partial, evaluation, version=version, protocol=protocol, views=views, clip_set=digest_of_set(clip_set)
+            partial,
+            evaluation,
+            version=version,
+            protocol=protocol,
+            views=views,
+            other_views=other_views,
+            clip_set=digest_of_set(clip_set),
         )
         keep_examples(partial, evaluation, shown)
 

@@ -36,6 +36,37 @@ def test_every_size_and_position_is_drawn_and_lies_in_the_frame(positions):
     assert 1800 < sum(view.flip for view in views) < 2200
 
 
+def test_sides_that_go_with_any_other():
+    views = drawn(Jitter(PAPER, sides="any"))
+    assert {view.cut for view in views} == {(h, w) for h in (256, 224, 192, 168) for w in (256, 224, 192, 168)}
+
+
+class TestBorders:
+    """ST-ResNet's: ``sz = round(min(224 · (.75 + .5 · U), [h; w]))``, and no cut in the middle."""
+
+    VIEWS = drawn(Jitter(positions="borders", side_range=(0.75, 1.25)), 20_000)
+
+    def test_each_side_is_uniform_up_to_the_frame_and_drawn_apart_from_the_other(self):
+        heights, widths = np.array([view.cut for view in self.VIEWS]).T
+        for sides, longest in ((heights, 256), (widths, 280)):
+            assert (sides.min(), sides.max()) == (168, longest)
+            for side in range(176, longest, 8):  # P(side ≤ s) = (s + ½ - 168) / 112
+                assert (sides <= side).mean() == pytest.approx((side + 0.5 - 168) / 112, abs=0.02)
+        assert (heights == 256).mean() == pytest.approx((280 - 255.5) / 112, abs=0.02)
+        assert np.corrcoef(heights, widths)[0, 1] == pytest.approx(0, abs=0.03)
+
+    def test_it_lies_within_a_quarter_of_the_room_of_the_same_corner_for_both_axes(self):
+        views = [view for view in self.VIEWS if view.cut[0] <= 216]
+        room = np.array([(256 - view.cut[0], 340 - view.cut[1]) for view in views])
+        shares = np.array([(view.top, view.left) for view in views]) / room
+        near, far = shares <= 0.25, shares >= 0.75 - 1 / room
+        assert (near | far).all()
+        assert (near[:, 0] == near[:, 1]).all()
+        assert near[:, 0].mean() == pytest.approx(0.5, abs=0.03)
+        assert len({round(19 * share / 0.25) for share in shares[near] if share}) == 19
+        assert np.mean([view.flip for view in self.VIEWS]) == pytest.approx(0.5, abs=0.03)
+
+
 def test_no_flip_where_it_may_not():
     assert not any(view.flip for view in drawn(Jitter(PAPER), count=100, may_flip=False))
 

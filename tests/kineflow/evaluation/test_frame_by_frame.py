@@ -9,10 +9,10 @@ import torch
 from kineflow.data.crops import Crops
 from kineflow.data.windows import WindowViews, needed_of, window_views
 from kineflow.evaluation.frame_by_frame import logits_frame_by_frame
+from kineflow.evaluation.view_stream import Part
 from kineflow.models.frame_networks import FrameNetwork
 from kineflow.models.registry import create_model
 from kineflow.sets.clip_set import Clip
-from kineflow.spec.arrays import Indices
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, dense_clips, uniform_clips
 from kineflow.spec.split import Split
@@ -26,13 +26,22 @@ def clip(number: int, frames: int) -> Clip:
     return Clip(str(number), "", "x", "", Split.TEST, frames, 25.0, 32, 32, 0, "", Status.OK, "", "")
 
 
-def read(clip: Clip, windows: Indices, crops: Crops) -> WindowViews:
+class Reader:
     """Views of flow that depends on video and moment."""
-    rng = np.random.default_rng(int(clip.clip_id))
-    video = rng.integers(0, 256, (clip.frames, 32, 32, 2), dtype=np.uint8)
-    needed = needed_of(windows, FLOW, n_frames=clip.frames + 1)
-    seen = video[needed.flow_frames]
-    return window_views(windows, needed, None, seen, FLOW, n_frames=clip.frames + 1, crops=crops)
+
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __call__(self, part: Part) -> WindowViews:
+        clip, windows = part
+        rng = np.random.default_rng(int(clip.clip_id))
+        video = rng.integers(0, 256, (clip.frames, 32, 32, 2), dtype=np.uint8)
+        needed = needed_of(windows, FLOW, n_frames=clip.frames + 1)
+        seen = video[needed.flow_frames]
+        return window_views(windows, needed, None, seen, FLOW, n_frames=clip.frames + 1, crops=self.crops)
+
+    def step_bytes(self, _: Clip) -> int:
+        return 32 * 32 * 2
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +62,17 @@ def test_the_same_answers_as_window_by_window(network: FrameNetwork, crops: Crop
     windows = [dense_clips(LENGTHS[0], ClipSpec(4)), *(uniform_clips(n, ClipSpec(4, 2), 3) for n in LENGTHS[1:])]
     with torch.inference_mode():
         logits = list(
-            logits_frame_by_frame(network, clips, windows, read, crops=crops, batch_size=batch_size, device="cpu")
+            logits_frame_by_frame(
+                network,
+                clips,
+                lambda clip: windows[int(clip.clip_id)],
+                Reader(crops),
+                batch_size=batch_size,
+                device="cpu",
+            )
         )
         for video, seen, found in zip(clips, windows, logits, strict=True):
-            expected = network(read(video, seen, crops).inputs())
+            expected = network(Reader(crops)(Part(video, seen)).inputs())
             assert found.shape == (len(seen) * crops, 3)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -67,6 +83,6 @@ def test_the_backbone_sees_each_moment_once(network: FrameNetwork, monkeypatch: 
     monkeypatch.setattr(network, "frame_features", lambda x: seen.append(x.shape[2]) or original(x))
     windows = dense_clips(14, ClipSpec(4))
     with torch.inference_mode():
-        list(logits_frame_by_frame(network, [clip(0, 14)], [windows], read, crops=1, batch_size=5, device="cpu"))
+        list(logits_frame_by_frame(network, [clip(0, 14)], lambda _: windows, Reader(1), batch_size=5, device="cpu"))
     assert sum(seen) == len(np.unique(windows)) == 14
     assert max(seen) <= 5

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from kineflow.evaluation import view_stream
 from kineflow.evaluation.protocol import score_clips
 from kineflow.models.card import ModelCard
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -139,10 +140,17 @@ def test_batches_and_workers_change_nothing(clip_set, options):
     assert np.allclose(score(clip_set, **options).logits, score(clip_set).logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"crops": 10}, {"crops": "whole", "clips_per_video": 5}], ids=str)
+def test_parts_change_nothing(clip_set, options, monkeypatch):
+    whole = score(clip_set, **options).logits
+    monkeypatch.setattr(view_stream, "PART_BYTES", 6 * 32 * 32 * 3)  # of six frames
+    assert np.allclose(score(clip_set, **options).logits, whole, atol=1e-6)
+
+
 def test_no_batch_is_larger_than_asked_and_videos_share_one(clip_set):
     network = Probe(3)
     score(clip_set, network=network, clips_per_video=3, batch_size=5)
-    assert network.batches == [5, 1, 1]  # of the short video all windows are one
+    assert network.batches == [5, 2]  # of the short video all windows are one
     network = Probe(3)
     score(clip_set, network=network, clips_per_video=3, batch_size=2)
     assert max(network.batches) == 2

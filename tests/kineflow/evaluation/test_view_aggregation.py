@@ -18,7 +18,8 @@ def test_average_and_majority_may_differ() -> None:
 
 def test_logits_are_averaged_before_the_softmax_where_that_is_asked() -> None:
     logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(aggregate_views(logits, before_softmax=True), logits.mean(dim=1))
+    for of_logits in (aggregate_views(logits, before_softmax=True), aggregate_views(logits, how="logits")):
+        torch.testing.assert_close(of_logits, logits.mean(dim=1))
 
 
 def test_of_equal_votes_the_lower_class_wins() -> None:

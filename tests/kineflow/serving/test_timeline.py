@@ -107,7 +107,7 @@ def test_each_window_of_a_long_video_is_that_part_of_it(tmp_path: Path) -> None:
     for window, start in zip(windows, starts, strict=True):
         part = (TimedFrame(0.0, image) for image in images[start : start + SPAN + 1])
         [alone] = sliding_windows(part, WANTED, step_frames=1, last_sec=0.04)
-        expected = Linear()(alone.clip).softmax(dim=1)[0]
+        expected = Linear()(alone.views.inputs()).softmax(dim=1)[0]
         np.testing.assert_allclose(window.probabilities, expected.detach(), atol=1e-6)
 
 

@@ -62,6 +62,15 @@ def test_sizes(size: tuple[int, int], rotation: int, short_side: int, stored: tu
     assert stored_size(index, StoredForm(short_side=short_side)) == stored
 
 
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("size", [(320, 240), (1920, 1080), (340, 256)])
+def test_one_size_for_all(size: tuple[int, int], rotation: int) -> None:
+    index = dataclasses.replace(INDEX, width=size[0], height=size[1], rotation=rotation)
+    form = StoredForm(size=(340, 256))
+    assert stored_size(index, form) == (340, 256)
+    assert conforms(index, form) == (size == (340, 256) and not rotation)
+
+
 @given(st.integers(2, 5000), st.integers(2, 5000), st.integers(16, 512), st.sampled_from([0, 90, 180, 270]))
 def test_sizes_are_even_and_never_grow(width: int, height: int, short_side: int, rotation: int) -> None:
     index = dataclasses.replace(INDEX, width=width, height=height, rotation=rotation)
