@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from kineflow.spec.shard import Shard
 from kineflow.storage.config import Params
 
-_Fact = Annotated[str, Field(max_length=4096)] | int | float
+_Fact = Annotated[str, Field(max_length=4096)] | int | float | Annotated[tuple[int, ...], Field(max_length=2)]
 
 
 class ClipShard(Params):
