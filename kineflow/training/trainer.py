@@ -48,10 +48,10 @@ class Trainer:
     ) -> None:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
-        self._compile = settings.compile
+        self._steps, self._compile = settings.steps, settings.compile
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
-        self._optimiser = build_optimiser(task.network, settings.optimiser)
+        self._optimiser = build_optimiser(task.network, settings.optimiser, beside=task.beside)
         self._schedule = build_schedule(self._optimiser, settings.optimiser, steps=settings.steps)
         dtype = reduced_precision(settings.precision, device)
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
@@ -88,6 +88,7 @@ class Trainer:
                 it may be that of one of the last steps, and the weights are not to be used.
         """
         self._freeze_for_next_step()
+        self.task.at_step(self.steps_done, self._steps)
         # Dropout of a step depends on the step (and the process) alone, so that a resumed run repeats an undisturbed
         # one.
         torch.manual_seed(self.seed * 1_000_003 + self.steps_done + processes.rank() * _SEEDS_APART)

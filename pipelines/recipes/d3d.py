@@ -71,7 +71,7 @@ def d3d(
             clips=clips,
             flow=flow_set,
             initial=initial["rgb"],
-            teacher=taught_by,
+            teachers=[taught_by],
             params=student,
             distillation=distillation,
             name=name,

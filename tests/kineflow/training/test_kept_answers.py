@@ -8,9 +8,9 @@ from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.kept_answers import keep_answers
 from kineflow.training.settings import DistillSettings, RunSettings
-from kineflow.training.tasks import Distillation
 from kineflow.training.trainer import Trainer
 
 STEPS = 20
@@ -32,7 +32,7 @@ def clips(tiny_data):
 def trainer(request, tiny_network, rgb, flow):
     settings = DistillSettings(layer=request.param)
     teacher = tiny_network(channels=2, seed=1)
-    task = Distillation(tiny_network(), rgb, teacher=teacher, teacher_preprocessing=flow, settings=settings)
+    task = Distillation(tiny_network(), rgb, teachers=[Teacher(teacher, flow)], settings=settings)
     return Trainer(task, RunSettings(**RUN), seed=0, device=torch.device("cpu"))
 
 

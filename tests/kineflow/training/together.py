@@ -23,12 +23,13 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training import processes
 from kineflow.training.d3d_variants import AuxiliaryDecoding
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.loop import fit
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.settings import DistillSettings, RunSettings
 from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.synchronised_norm import synchronised_norms
-from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.tasks import Classification
 from kineflow.training.two_stream import TwoStream
 
 CLASSES, LABELLED, UNLABELLED = 3, 12, 8
@@ -139,12 +140,12 @@ def classification(work: Path, **changes: Any) -> dict[str, Any]:
 def distillation(work: Path) -> dict[str, Any]:
     """From labelled and unlabelled clips, four and two a batch."""
     task = Distillation(
-        small(), seen("rgb", 3), teacher=small(2, seed=1), teacher_preprocessing=seen("flow", 2),
+        small(), seen("rgb", 3), teachers=[Teacher(small(2, seed=1), seen("flow", 2))],
         settings=DistillSettings(kd_weight=3.0, layer="features"),
     )  # fmt: skip
-    teacher = {name: value.clone() for name, value in task.teacher.state_dict().items()}
+    teacher = {name: value.clone() for name, value in task.teachers[0].network.state_dict().items()}
     found = trained(task, work, per_batch=(4, 2))
-    assert all(torch.equal(value, teacher[name]) for name, value in task.teacher.state_dict().items())
+    assert all(torch.equal(value, teacher[name]) for name, value in task.teachers[0].network.state_dict().items())
     return found
 
 

@@ -31,7 +31,7 @@ def test_the_student_learns_from_the_flow_teacher_and_needs_no_other_network() -
         "clips": Produced("ingest", "clips"),
         "flow": Produced("extract-flow", "flow"),
         "initial": Produced("pretrain", "rgb"),
-        "teacher": Produced("teacher", "model"),
+        "teachers": (Produced("teacher", "model"),),
     }
     assert "flow" not in tasks["plain"].inputs
     assert tasks["teacher"].inputs["initial"] == Produced("pretrain", "flow")
