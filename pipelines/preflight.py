@@ -74,7 +74,16 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
     faults: list[KineflowError] = []
-    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+    looks = (
+        _look_at_names,
+        _look_at_inputs,
+        _look_at_weights,
+        _look_at_teachers,
+        _look_at_clips,
+        _look_at_gate,
+        _look_at_records,
+    )
+    for look in looks:
         try:
             faults += look(plan, runs_here)
         except KineflowError as error:
@@ -162,6 +171,39 @@ def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[Kineflow
     notice = f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}"
     if not (is_here or notice in plan.notices):
         plan.notices.append(notice)
+
+
+def _look_at_teachers(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
+    """Models that are to teach and cannot be had, and terms about a teacher that there is not."""
+    from kineflow.models.card import load_card
+    from kineflow.registry.named_model import RUN_PREFIX, exact_version
+    from kineflow.serving.stored_files import MODEL_PREFIX, find_version
+    from kineflow.training.settings import DistillSettings
+    from kineflow.training.teacher_settings import OwnTeacherSettings
+
+    for _, key, _ in plan.sections(OwnTeacherSettings):
+        bundle = plan.values[key]["bundle"]
+        try:
+            if bundle.startswith(MODEL_PREFIX):
+                find_version(exact_version(bundle, root=plan.project), root=plan.project)
+            elif not bundle.startswith((MODEL_PREFIX, RUN_PREFIX)) and (plan.project / bundle).is_dir():
+                load_card(plan.project / bundle)
+        except KineflowError as error:
+            if runs_here or not bundle.startswith(MODEL_PREFIX):
+                yield KineflowError(f"{key} names {bundle!r}: {error.problem}", remedy=error.remedy)
+            else:
+                plan.notices.append(f"{key} names {bundle!r}, which the registry here does not have")
+    tasks = {task.name: task for task in plan.graph.tasks}
+    for task, key in {key: (task, key) for task, key, _ in plan.sections(DistillSettings)}.values():
+        teachers = [tasks[made.task] for made in task.paths("teachers")]
+        names = [each.constants.get("name") or plan.values[each.sections["params"]]["name"] for each in teachers]
+        unknown = {term["teacher"] for term in plan.values[key]["terms"]} - {"", *names}
+        if unknown:
+            yield KineflowError(
+                f"no teacher is called {', '.join(map(repr, sorted(unknown)))}",
+                where=f"{key}.terms",
+                remedy=f"name one of {', '.join(map(repr, names))}, or leave teacher out for all of them",
+            )
 
 
 def _look_at_clips(plan: _Plan, _runs_here: bool) -> Iterator[KineflowError]:

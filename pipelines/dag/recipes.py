@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.storage.errors import KineflowError
-from pipelines.dag.optional import optional_sections, whole
+from pipelines.dag.optional import with_sections
 
 _FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -23,7 +23,7 @@ def load_pipeline(recipe: str, given: Collection[str] = ()) -> Any:
 
     Args:
         recipe: Its name.
-        given: Keys of a parameter file. With one of the sections that the recipe does without it has the steps of all.
+        given: Keys of a parameter file. With a section that the recipe does without it has the steps that come with it.
 
     Raises:
         KineflowError: No such recipe.
@@ -31,4 +31,4 @@ def load_pipeline(recipe: str, given: Collection[str] = ()) -> Any:
     if recipe not in (known := recipe_names()):
         raise KineflowError(f"no recipe {recipe!r}", remedy=f"choose one of {', '.join(known)}")
     pipeline = getattr(importlib.import_module(f"pipelines.recipes.{recipe}"), recipe)
-    return pipeline if optional_sections(pipeline).isdisjoint(given) else whole(pipeline)
+    return with_sections(pipeline, given)

@@ -9,8 +9,9 @@
 
 The plain network and both students start from the same weights and take the same steps, so that what differs between
 them is the teacher. The last line, the blend of :mod:`few_clips <pipelines.recipes.few_clips>`, is there where the
-parameters have a section ``descriptor``, ``description`` or ``selection``: what a network has to beat. Which model is
-registered, ``val`` decides (``evaluation.choose_among``).
+parameters have a section ``descriptor``, ``description`` or ``selection``: what a network has to beat. A section
+``own_teacher`` names a model that teaches beside the flow network, of whatever input, length and size, or, where
+``distillation.terms`` say so, in its place. Which model is registered, ``val`` decides (``evaluation.choose_among``).
 """
 
 from kfp import dsl
@@ -20,6 +21,7 @@ from components.frontend.kfp_components import (
     describe,
     distill,
     evaluate,
+    import_teacher,
     ingest,
     pretrain,
     pretrain_descriptor,
@@ -33,7 +35,7 @@ from pipelines.dag.optional import with_optional_sections
 
 
 @dsl.pipeline(name="d3d", description="Distil a flow teacher into RGB students, and register the best.")
-@with_optional_sections
+@with_optional_sections(["descriptor", "description", "selection"], ["own_teacher"])
 def d3d(
     seed: int,
     ingestion: dict,
@@ -48,6 +50,7 @@ def d3d(
     descriptor: dict | None = None,
     description: dict | None = None,
     selection: dict | None = None,
+    own_teacher: dict | None = None,
 ) -> None:
     """One parameter a section of ``params.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
@@ -66,12 +69,15 @@ def d3d(
         .after(checked)
         .outputs["model"]
     )
+    teachers = [taught_by]
+    if own_teacher is not None:
+        teachers.append(import_teacher(params=own_teacher).outputs["model"])
     students = {
         name: distill(
             clips=clips,
             flow=flow_set,
             initial=initial["rgb"],
-            teachers=[taught_by],
+            teachers=teachers,
             params=student,
             distillation=distillation,
             name=name,

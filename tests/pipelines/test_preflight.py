@@ -65,6 +65,9 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         ),
         (lambda v: v["registration"].update(floors={"recall": 0.5}), "registration.floors: no evaluation gives"),
         (lambda v: v["network"].update(checkpoint="empty.pth", sha256="0" * 64), "sha256 is e3b0c4"),
+        (lambda v: v.update(own_teacher={"bundle": "data"}), "own_teacher names 'data': not a model's folder"),
+        (lambda v: v.update(own_teacher={"bundle": "models:/none/1"}), "own_teacher names 'models:/none/1': "),
+        (lambda v: v["distillation"].update(terms=[{"teacher": "own"}]), "no teacher is called 'own'"),
     ],
 )
 def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, message: str) -> None:

@@ -76,3 +76,14 @@ def test_with_one_of_its_sections_a_recipe_has_its_optional_steps_and_all_others
 def test_step_of() -> None:
     assert step_of("exec-extract-flow") == "extract_flow"
     assert step_of("exec-train-2") == "train"
+
+
+def test_optional_steps_come_with_the_sections_of_theirs() -> None:
+    plain, taught, described = (graph_of("d3d", given) for given in ([], ["own_teacher"], ["selection"]))
+    names = [{task.name for task in graph.tasks} for graph in (plain, taught, described)]
+    assert names[1] - names[0] == {"import-teacher"}
+    assert names[2] - names[0] == {"pretrain-descriptor", "describe", "blend"}
+    assert set(taught.parameters) - set(plain.parameters) == {"own_teacher"}
+    student = next(task for task in taught.tasks if task.name == "student")
+    assert student.paths("teachers") == (Produced("teacher", "model"), Produced("import-teacher", "model"))
+    assert {task.name for task in whole_graph("d3d").tasks} == names[1] | names[2]
