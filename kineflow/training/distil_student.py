@@ -79,7 +79,7 @@ def distil_student(
     ]
     _check_direction(asked[0], card, distillation)
     for each in asked:
-        _check_teacher(each, card, data, distillation)
+        _check_teacher(each, card, data, settings, distillation)
     task = Distillation(
         network,
         card.preprocessing,
@@ -159,19 +159,22 @@ def _check_direction(teacher: _Bundle, student: ModelCard, settings: DistillSett
         )
 
 
-def _check_teacher(teacher: _Bundle, student: ModelCard, data: Data, settings: DistillSettings) -> None:
+def _check_teacher(
+    teacher: _Bundle, student: ModelCard, data: Data, settings: TrainSettings, distillation: DistillSettings
+) -> None:
     card, name = teacher.card, teacher.card.name
     data.clip_set.require_fps(card.preprocessing.fps, of=f"teacher {name!r}")
     check_warped(card, data.flow_set)
-    terms = [term for term in settings.all_terms if term.teacher in ("", name)]
+    terms = [term for term in distillation.all_terms if term.teacher in ("", name)]
     if card.classes != student.classes and any(term.layer == "logits" for term in terms):
         raise KineflowError(
             f"the teacher knows the classes {_listed(card.classes)}, the clip set has {_listed(student.classes)}",
             where=f"teacher {name!r}",
             remedy="train the teacher on this clip set, or learn from another layer than logits, as features",
         )
-    lasts, mine = (each.preprocessing.frames * each.preprocessing.stride_frames for each in (card, student))
-    if lasts != mine and any(term.compares_maps for term in terms):
+    lasts = card.preprocessing.frames * card.preprocessing.stride_frames
+    mine = settings.frames * settings.stride_frames
+    if teacher.key and lasts != mine and any(term.compares_maps for term in terms):
         raise KineflowError(
             f"the teacher sees {lasts} frames of video (frames × stride_frames) and the student {mine}: places in "
             "their maps are other moments",

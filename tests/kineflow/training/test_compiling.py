@@ -32,7 +32,7 @@ def test_a_compiled_distillation_is_that_of_an_eager_one(tiny_network, rgb, flow
     for how in ("off", "graphs"):
         task = Distillation(
             tiny_network(), rgb, teachers=[Teacher(tiny_network(channels=2, seed=1), flow)],
-            settings=DistillSettings(),
+            settings=DistillSettings(terms=[{}, {"loss": "kl", "temperature": 2.0, "schedule": "cosine"}]),
         )  # fmt: skip
         trainer = Trainer(task, RunSettings(**RUN, compile=how), seed=3, device=CPU, read_every=3)
         torch.manual_seed(0)
