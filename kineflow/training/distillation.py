@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ from kineflow.training.optimisers import rate_factor
 from kineflow.training.settings import DistillSettings, OptimiserSettings
 from kineflow.training.tasks import Batch, Classification, Losses, Normalise
 from kineflow.training.term_settings import TermSettings
+
+_OF_TEACHERS = "teachers."
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,16 @@ class Distillation(Classification):
         super().train(mode)
         self.teachers.eval()
         return self
+
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """All that learns; the teachers, which may be large, never change."""
+        whole: dict[str, Any] = super().state_dict(*args, **options)
+        return {name: value for name, value in whole.items() if not name.startswith(_OF_TEACHERS)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take what :meth:`state_dict` gave; the teachers stay."""
+        teachers = {f"{_OF_TEACHERS}{name}": value for name, value in self.teachers.state_dict().items()}
+        return super().load_state_dict({**teachers, **state_dict}, strict=strict, assign=assign)
 
     def at_step(self, steps_done: int, of: int) -> None:
         """Set the weights of the step after ``steps_done`` of all steps."""

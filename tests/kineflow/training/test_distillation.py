@@ -1,5 +1,6 @@
 """Several teachers, losses and layers: each by its equation."""
 
+import copy
 import math
 
 import pytest
@@ -155,6 +156,23 @@ class TestTerms:
         trainer.step(batch())
         assert not torch.equal(project.weight, before)
         assert not any("project" in name for name in task.network.state_dict())
+
+    def test_a_checkpoint_goes_on_as_if_undisturbed_and_holds_no_teacher(self):
+        def trainer() -> Trainer:
+            terms = [{"teacher": "large", "layer": "features", "schedule": "cosine"}, {"teacher": "flow"}]
+            run = RunSettings(steps=4, validate_every_steps=4)
+            return Trainer(taught_by_two(terms=terms), run, seed=0, device=torch.device("cpu"))
+
+        undisturbed, again = trainer(), trainer()
+        undisturbed.step(batch())
+        state = copy.deepcopy(undisturbed.state_dict())
+        again.load_state_dict(state)
+        for each in (undisturbed, again):
+            each.step(batch())
+        assert again.take_losses()[-1] == undisturbed.take_losses()[-1]
+        assert {name.partition(".")[0] for name in state["task"]} == {"network", "terms"}
+        for mine, theirs in zip(again.task.parameters(), undisturbed.task.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
 
     def test_layers_of_one_width_have_no_projector(self):
         task = taught_by_two(terms=[{"teacher": "flow", "layer": layer} for layer in ("features", "Mixed3c")])
