@@ -68,6 +68,7 @@ def check_run(
         _look_at_inputs,
         _look_at_stores,
         look_at_weights,
+        _look_at_teachers,
         _look_at_trainings,
         _look_at_sets,
         _look_at_sizes,
@@ -208,6 +209,39 @@ def _look_at_sizes(plan: Plan) -> Sequence[KineflowError]:
                     f"{key}.short_side is {asked}, and clips are stored at {stored}: frames and flow are enlarged"
                 )
     return ()
+
+
+def _look_at_teachers(plan: Plan) -> Iterator[KineflowError]:
+    """Models that are to teach and cannot be had, and terms about a teacher that there is not."""
+    from kineflow.models.card import load_card
+    from kineflow.registry.named_model import RUN_PREFIX, exact_version
+    from kineflow.serving.stored_files import MODEL_PREFIX, find_version
+    from kineflow.training.settings import DistillSettings
+    from kineflow.training.teacher_settings import OwnTeacherSettings
+
+    for _, key, _ in plan.sections(OwnTeacherSettings):
+        bundle = plan.values[key]["bundle"]
+        try:
+            if bundle.startswith(MODEL_PREFIX):
+                find_version(exact_version(bundle, root=plan.project), root=plan.project)
+            elif not bundle.startswith((MODEL_PREFIX, RUN_PREFIX)) and (plan.project / bundle).is_dir():
+                load_card(plan.project / bundle)
+        except KineflowError as error:
+            if plan.where == "here" or not bundle.startswith(MODEL_PREFIX):
+                yield KineflowError(f"{key} names {bundle!r}: {error.problem}", remedy=error.remedy)
+            else:
+                plan.note(f"{key} names {bundle!r}, which the registry here does not have")
+    tasks = {task.name: task for task in plan.graph.tasks}
+    for task, key in {key: (task, key) for task, key, _ in plan.sections(DistillSettings)}.values():
+        teachers = [tasks[made.task] for made in task.paths("teachers")]
+        names = [each.constants.get("name") or plan.values[each.sections["params"]]["name"] for each in teachers]
+        unknown = {term["teacher"] for term in plan.values[key]["terms"]} - {"", *names}
+        if unknown:
+            yield KineflowError(
+                f"no teacher is called {', '.join(map(repr, sorted(unknown)))}",
+                where=f"{key}.terms",
+                remedy=f"name one of {', '.join(map(repr, names))}, or leave teacher out for all of them",
+            )
 
 
 def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:

@@ -123,7 +123,7 @@ def run_files(graph: Graph, workspace: Workspace) -> RunFiles:
         )
     trained = _trained(tasks[made.task], tasks)
     described = _described(trained, model)
-    taught = () if described else (read_by(task, "teacher") for task in trained)
+    taught = () if described else (read_by(task, "teachers") for task in trained)
     return RunFiles(
         clips=clips,
         flow=read_by(judged, "flow"),

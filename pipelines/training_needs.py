@@ -68,17 +68,17 @@ def training_needs(plan: Plan) -> tuple[list[TrainingNeed], list[str]]:
             unknown.append(task.name)
             continue
         settings = TrainSettings.model_validate(plan.values[key])
-        if settings.frozen != "none":  # takes less, by how much depends on the stage
+        if settings.frozen != "none" or settings.activation_checkpointing:  # takes less, by how much depends on stages
             unknown.append(task.name)
             continue
         cost = _cost(built, settings, costs)
         operations = cost.operations
-        taught_by = task.inputs.get("teacher")
-        if isinstance(taught_by, Produced) and (teacher := _network_of(tasks[taught_by.task], tasks, plan)):
-            operations += _cost(teacher, settings, costs).forward_operations
+        for taught_by in task.paths("teachers") if "teachers" in task.inputs else ():
+            if teacher := _network_of(tasks[taught_by.task], tasks, plan):
+                operations += _cost(teacher, settings, costs).forward_operations
         unlabelled = plan.values.get(task.sections.get("distillation", ""), {}).get("unlabelled_batch_size", 0)
         clips = settings.batch_size + (unlabelled if task.constants.get("use_unlabelled") else 0)
-        of_a_process = clips / (settings.nodes * settings.devices)
+        of_a_process = clips / (settings.processes * settings.accumulate)
         memory = of_a_process * cost.kept_bytes + _COPIES * cost.weight_bytes
         needs.append(TrainingNeed(task.name, settings.steps * clips * operations, memory))
     return needs, unknown

@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 
-from components.pretrain_tsn import _hyperparameters as tsn_hyperparameters
+from components.pretrain_tsn import stream_hyperparameters as tsn_hyperparameters
 from kineflow.models.registry import create_model, hyperparameters_of
 from kineflow.spec.modality import Modality, channels_of
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.training.d3d_variants import AuxiliaryDecoding
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.settings import RunSettings, TrainSettings
 from kineflow.training.stepwise import StepwiseClassification
-from kineflow.training.tasks import Batch, Classification, Distillation
+from kineflow.training.tasks import Batch, Classification
 from kineflow.training.two_stream import TwoStream
 from pipelines.dag.graph import Graph, Produced, Task
 from pipelines.dag.params import graph_for, load_params, schema_of
@@ -149,15 +150,18 @@ def _plain(file: _File, task: Task) -> Training:
 
 
 def _distillation(file: _File, task: Task) -> Training:
-    student, teacher = file.initial(_one(task, "initial")), file.initial(_one(task, "teacher"))
+    student, teacher = file.initial(_one(task, "initial")), file.initial(_one(task, "teachers"))
     settings, distillation = file.given(task), file.given(task, "distillation")
     unlabelled = distillation.unlabelled_batch_size if task.constants.get("use_unlabelled") else 0
 
     def build() -> Classification:
         return Distillation(
-            student.network(), student.seen(settings), teacher=teacher.network(),
-            teacher_preprocessing=teacher.seen(settings), settings=distillation, **settings.task_options(),
-        )  # fmt: skip
+            student.network(),
+            student.seen(settings),
+            teachers=[Teacher(teacher.network(), teacher.seen(settings))],
+            settings=distillation,
+            **settings.task_options(),
+        )
 
     return Training(
         task.name,

@@ -9,8 +9,9 @@ import torch
 
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.settings import DistillSettings
-from kineflow.training.tasks import Batch, Classification, Distillation
+from kineflow.training.tasks import Batch, Classification
 
 CLASSES = 400
 
@@ -80,7 +81,6 @@ def _distillation(size: Size) -> Distillation:
     return Distillation(
         student,
         _seen("rgb", size),
-        teacher=teacher,
-        teacher_preprocessing=_seen("flow", size),
+        teachers=[Teacher(teacher, _seen("flow", size))],
         settings=DistillSettings(),
     )

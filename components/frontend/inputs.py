@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,6 +12,9 @@ from kineflow.storage.config import Params
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # models:/NAME has one slash
 
 
 def is_input(field: FieldInfo, value: Any) -> bool:
@@ -32,7 +36,7 @@ def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:
     for name, field in kind.model_fields.items():
         value = values.get(name)
         if is_input(field, value):
-            paths += [str(value)] if "://" not in str(value) else []
+            paths += [] if _URI.match(str(value)) else [str(value)]
         elif isinstance(value, list):
             paths += [
                 path for entry in get_args(field.annotation) for item in value for path in local_inputs(entry, item)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NotRequired, TypedDict
+from types import MappingProxyType
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from kineflow.data import transforms
 from kineflow.data.batch_sampler import SampleRef
 from kineflow.data.crops import Jitter, jittered_view
 from kineflow.data.frame_view import FrameView
+from kineflow.data.onlookers import view_beside, window_beside
 from kineflow.data.segments import middle_snippets, random_snippets
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_file import read_flow
@@ -39,11 +41,11 @@ class Sample(TypedDict):
 
     ``rgb`` uint8 [3, T, S, S], ``rgb_difference`` int16 of the same shape, ``flow`` and ``warped_flow`` uint8 flow
     [2, T, S, S], ``rgb_flow`` uint8 [3+2L, T, S, S], each present when asked for; ``label`` int64, -1 for an unlabelled
-    clip; ``taught`` what a teacher has said of the clip, [K] or [D], where that was kept; of a batch, ``labelled`` the
-    rows that have a label, int64 [L], once that was asked; of a mixed one, ``mixed_label`` the other label, int64, and
-    ``share`` the weight of the first, float32 [], and clips may be float32; ``rgb_view`` in place of ``rgb`` what is
-    still to be decoded, of a batch a list of it. Field t of the flow leads from frame t of ``rgb`` to the next.
-    Snippets (:class:`Geometry`) follow each other in T.
+    clip; of a batch, ``labelled`` the rows that have a label, int64 [L], once that was asked; of a mixed one,
+    ``mixed_label`` the other label, int64, and ``share`` the weight of the first, float32 [], and clips may be float32;
+    ``rgb_view`` in place of ``rgb`` what is still to be decoded, of a batch a list of it. Field t of the flow leads
+    from frame t of ``rgb`` to the next. Snippets (:class:`Geometry`) follow each other in T. What onlookers see, and
+    what a teacher has said of the clip where that was kept, stand beside these under keys of their own.
     """
 
     label: torch.Tensor
@@ -52,7 +54,6 @@ class Sample(TypedDict):
     flow: NotRequired[torch.Tensor]
     warped_flow: NotRequired[torch.Tensor]
     rgb_flow: NotRequired[torch.Tensor]
-    taught: NotRequired[torch.Tensor]
     labelled: NotRequired[torch.Tensor]
     rgb_view: NotRequired[FrameView]
     mixed_label: NotRequired[torch.Tensor]
@@ -83,11 +84,28 @@ class Geometry:
     stride_frames_max: int = 0
 
 
+@dataclass(frozen=True)
+class Onlooker:
+    """A network that sees the same moment and place of a clip in a geometry of its own.
+
+    Attributes:
+        modality: What it sees.
+        geometry: Its window and size; nothing is drawn for it.
+    """
+
+    modality: Modality
+    geometry: Geometry
+
+
+NO_ONLOOKERS: Mapping[str, Onlooker] = MappingProxyType({})
+
+
 class ClipDataset(Dataset[Sample]):
     """Samples of the given clips.
 
     An integer key gives the centre window and the centre crop (validation); a :class:`SampleRef` gives a random window
-    and view that depend on its seed alone (training). All modalities of a sample share window and view.
+    and view that depend on its seed alone (training). All modalities of a sample share window and view; onlookers see
+    the same moment and place (:mod:`kineflow.data.onlookers`).
 
     Args:
         clip_set: Where the clips lie and what their labels mean.
@@ -96,6 +114,7 @@ class ClipDataset(Dataset[Sample]):
         flow_set: Needed for the modalities that hold flow.
         geometry: Window and size.
         may_flip: Whether a random view may be mirrored. Off where left and right are different classes.
+        onlookers: Who else sees the clips; by the key under which a sample has what it sees.
         cache_bytes: Decoded clips are kept in memory up to this size, so small sets are decoded once.
         decodes_rgb: Off: a sample holds ``rgb_view`` in place of ``rgb``.
 
@@ -112,14 +131,16 @@ class ClipDataset(Dataset[Sample]):
         geometry: Geometry,
         flow_set: FlowSet | None = None,
         may_flip: bool = False,
+        onlookers: Mapping[str, Onlooker] = NO_ONLOOKERS,
         cache_bytes: int = 0,
         decodes_rgb: bool = True,
     ) -> None:
         self.clip_set, self.clips, self.modalities = clip_set, clips, tuple(modalities)
         self.flow_set, self.geometry, self.may_flip = flow_set, geometry, may_flip
         self._cache, self._decodes_rgb = _DecodedClips(cache_bytes), decodes_rgb
-        self._taught: torch.Tensor | None = None
-        if any(map(reads_flow, self.modalities)):
+        self._onlookers = {key: self._seen_by(onlooker) for key, onlooker in onlookers.items()}
+        self._answers: dict[str, torch.Tensor] = {}
+        if any(map(reads_flow, [*self.modalities, *(each.modality for each in onlookers.values())])):
             _require_flow(flow_set, self.clips)
 
     def __len__(self) -> int:
@@ -136,15 +157,24 @@ class ClipDataset(Dataset[Sample]):
         return geometry.fit == "squash" or all(self._common_size(sizes) == square for sizes in self._stored_sizes())
 
     def showing(self, modalities: Sequence[Modality]) -> ClipDataset:
-        """Samples of the same clips that hold other modalities; decoded clips are kept by each data set for itself."""
+        """Samples of the same clips that hold other modalities, and nothing of onlookers.
+
+        Decoded clips are kept by each data set for itself.
+        """
         other = copy.copy(self)
-        other.modalities, other._cache = tuple(modalities), self._cache.empty()
+        other.modalities, other._onlookers, other._cache = tuple(modalities), {}, self._cache.empty()
         return other
 
-    def with_answers(self, taught: torch.Tensor) -> ClipDataset:
-        """The same samples, and in each the clip's row of ``taught`` [clips, …]."""
+    def with_answers(self, answers: Mapping[str, torch.Tensor]) -> ClipDataset:
+        """The same samples, and in each, by their keys, the clip's rows of ``answers`` [clips, …]."""
         other = copy.copy(self)
-        other._taught = taught
+        other._answers = dict(answers)
+        return other
+
+    def _seen_by(self, onlooker: Onlooker) -> ClipDataset:
+        """The same clips in an onlooker's geometry; what is decoded is kept for both."""
+        other = copy.copy(self)
+        other.modalities, other.geometry = (onlooker.modality,), onlooker.geometry
         return other
 
     def __getitem__(self, key: int | SampleRef) -> Sample:
@@ -155,18 +185,31 @@ class ClipDataset(Dataset[Sample]):
         # streams, alone or together, see the same windows.
         window = self._window(max(1, clip.frames - 1), rng)
         view = self._view(clip, rng)
-        sample: Sample = {"label": torch.tensor(self.clip_set.label_index(clip))}
+        sample: dict[str, Any] = {"label": torch.tensor(self.clip_set.label_index(clip))}
         for modality in self.modalities:
-            frames = frames_of(window, modality, n_frames=clip.frames)
             if modality == "rgb" and not self._decodes_rgb:
+                frames = frames_of(window, modality, n_frames=clip.frames)
                 sample["rgb_view"] = self._frame_view(clip, frames, view)
-                continue
-            flow_frames = flow_frames_of(window, modality, n_frames=clip.frames, flow_frames=self.geometry.flow_frames)
-            cuts = self._read(clip, "rgb", frames, view), self._read(clip, "flow", flow_frames, view)
-            sample[modality] = transforms.to_tensor(assemble(*cuts, modality))
-        if self._taught is not None:
-            sample["taught"] = self._taught[place]
-        return sample
+            else:
+                sample[modality] = self._tensor(clip, modality, window, view)
+        for name, onlooker in self._onlookers.items():
+            sample[name] = onlooker._beside(clip, window, view, seen_by=self)
+        sample |= {name: rows[place] for name, rows in self._answers.items()}
+        return cast(Sample, sample)
+
+    def _tensor(self, clip: Clip, modality: Modality, window: Indices, view: transforms.View) -> torch.Tensor:
+        frames = frames_of(window, modality, n_frames=clip.frames)
+        flow_frames = flow_frames_of(window, modality, n_frames=clip.frames, flow_frames=self.geometry.flow_frames)
+        cuts = self._read(clip, "rgb", frames, view), self._read(clip, "flow", flow_frames, view)
+        return transforms.to_tensor(assemble(*cuts, modality))
+
+    def _beside(self, clip: Clip, window: Indices, view: transforms.View, *, seen_by: ClipDataset) -> torch.Tensor:
+        """What this onlooker sees where another data set shows ``window`` and ``view``."""
+        geometry, (modality,) = self.geometry, self.modalities
+        seen = window.reshape(max(1, seen_by.geometry.segments), -1)
+        own_window = window_beside(seen, max(1, clip.frames - 1), geometry.spec, geometry.segments).reshape(-1)
+        frames = seen_by._size_of(clip), self._size_of(clip)
+        return self._tensor(clip, modality, own_window, view_beside(view, *frames, geometry.crop))
 
     def _frame_view(self, clip: Clip, frames: Indices, view: transforms.View) -> FrameView:
         path, indices = self.clip_set.locate(clip), tuple(frames.tolist())
@@ -193,6 +236,9 @@ class ClipDataset(Dataset[Sample]):
         """
         sizes = [transforms.resized_to(*size, self.geometry.short_side) for size in stored]
         return min(height for height, _ in sizes), min(width for _, width in sizes)
+
+    def _size_of(self, clip: Clip) -> Size:
+        return self._common_size(self._stored_size(clip, source) for source in self._sources())
 
     def _sources(self) -> list[StoredPart]:
         return [source for source, reads in _READS.items() if any(map(reads, self.modalities))]
@@ -221,7 +267,7 @@ class ClipDataset(Dataset[Sample]):
         if self.geometry.fit == "squash":
             flip = bool(rng and self.may_flip and rng.random() < 0.5)
             return transforms.View(0, 0, size, flip, squash=True)
-        height, width = self._common_size(self._stored_size(clip, source) for source in self._sources())
+        height, width = self._size_of(clip)
         if rng is None:
             return transforms.centre_view(height, width, size)
         if jitter:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeGuard, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -158,12 +158,19 @@ def _describe(kind: type[Params], where: str, fault: Any) -> str:
 def _keys_beside(kind: type[Params], loc: tuple[int | str, ...]) -> list[str]:
     """Keys known to the (possibly nested) section that an unknown key at ``loc`` was written in."""
     for part in loc[:-1]:
-        field = kind.model_fields.get(str(part))
-        nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, Params)):
+        if isinstance(part, int):  # an element of a list of sections
+            continue
+        field = kind.model_fields.get(part)
+        annotation = field.annotation if field else None
+        nested = next((t for t in (annotation, *get_args(annotation)) if _is_section(t)), None)
+        if nested is None:
             break
         kind = nested
     return sorted(kind.model_fields)
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[Params]]:
+    return isinstance(annotation, type) and issubclass(annotation, Params)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Mixup (Zhang et al. 2018) adds two clips with weights λ and 1 - λ; CutMix (Yun et al. 2019) pastes a rectangle of one
 into the other, at the same place in every frame. Labels are mixed by the same λ, and so are all modalities of a clip: a
-teacher sees what its student sees.
+teacher sees what its student sees. One with a geometry of its own sees clips in their own colours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Augmentation:
         )
         if (self._mixup or self._cutmix) and not task.can_mix:
             raise KineflowError(
-                f"{type(task).__name__} has no loss for mixed clips", remedy="set mixup and cutmix to 0"
+                f"{type(task).__name__} cannot learn from mixed clips, or one of its teachers sees clips in a geometry "
+                "of its own",
+                remedy="set mixup and cutmix to 0",
             )
         if self._jitter and task.preprocessing.modality not in _COLOURED:
             raise KineflowError(

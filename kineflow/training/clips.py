@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kineflow.data.batch_sampler import BatchSampler, Pool
-from kineflow.data.dataset import ClipDataset, Geometry
+from kineflow.data.dataset import NO_ONLOOKERS, ClipDataset, Geometry, Onlooker
 from kineflow.models.card import ModelCard
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_set import FlowSet
@@ -40,6 +40,7 @@ def fit_on_clips(
     settings: TrainSettings,
     *,
     modalities: tuple[Modality, ...],
+    onlookers: Mapping[str, Onlooker] = NO_ONLOOKERS,
     unlabelled_batch: int = 0,
     seed: int,
     work: Path,
@@ -82,6 +83,7 @@ def fit_on_clips(
             modalities=modalities,
             geometry=geometry,
             may_flip=settings.flip,
+            onlookers=onlookers,
             **common,
         ),
         batch_sampler=BatchSampler(pools, steps=settings.validate_every_steps, seed=seed),

@@ -13,39 +13,47 @@ from kineflow.data.dataset import ClipDataset
 from kineflow.storage.progress import track
 from kineflow.training import processes
 from kineflow.training.decoded_batches import DecodedBatches
+from kineflow.training.distillation import Distillation
 from kineflow.training.settings import RunSettings
-from kineflow.training.tasks import Distillation, on_device
+from kineflow.training.tasks import on_device
 from kineflow.training.trainer import Trainer
+
+_MOST_BYTES = 2**29  # of all answers, in the memory of each process
 
 
 def keep_answers(
     trainer: Trainer, clips: Dataset[Any], batch_sampler: BatchSampler, settings: RunSettings
 ) -> Dataset[Any]:
-    """The same clips with the teacher's answers in place of what it looks at.
+    """The same clips with the teachers' answers in place of what they look at.
 
     They are ``clips`` themselves where no teacher teaches, where windows, crops, flips, mixtures or colours are drawn
-    at random, or where fewer samples will be drawn than there are clips. Collective: each process asks about its shard.
+    at random, where fewer samples will be drawn than there are clips, or where answers would take more than 512 MiB, as
+    maps of early stages do. Collective: each process asks about its shard.
     """
     task = trainer.task
     if trainer.augmentation.is_on or not (isinstance(task, Distillation) and isinstance(clips, ClipDataset)):
         return clips
-    seen, shown = (clips.showing((each.modality,)) for each in (task.teacher_preprocessing, task.preprocessing))
-    if not all(each.has_fixed_views() for each in (clips, seen, shown)):
+    shown = clips.showing((task.preprocessing.modality,))
+    if not (clips.has_fixed_views() and shown.has_fixed_views()):
         return clips
     drawn = settings.steps * sum(pool.per_batch for pool in batch_sampler.pools)
     if drawn * processes.world_size() <= len(clips):
         return clips
     own = processes.shard_of(len(clips)) or range(1)  # of an empty shard the answers are not used
     batches: DataLoader[Any] = DataLoader(
-        seen,
+        clips,
         sampler=own,
         batch_size=settings.batch_size // settings.accumulate,
         num_workers=settings.workers,
         collate_fn=collate,
     )
-    rows = []
+    rows: list[dict[str, torch.Tensor]] = []
     with torch.no_grad(), trainer.autocast:
         for batch in track(DecodedBatches(batches, trainer.device), total=len(batches), what="ask the teacher"):
-            rows.append(task.taught(on_device(batch, trainer.device)).float())
-    answers = processes.all_gather(torch.cat(rows), len(clips)).cpu()
-    return shown.with_answers(answers)
+            answers = task.answers(on_device(batch, trainer.device))
+            rows.append({key: answer.float() for key, answer in answers.items()})
+            if sum(answer[0].nbytes for answer in rows[0].values()) * len(clips) > _MOST_BYTES:
+                return clips
+    return shown.with_answers(
+        {key: processes.all_gather(torch.cat([row[key] for row in rows]), len(clips)).cpu() for key in rows[0]}
+    )

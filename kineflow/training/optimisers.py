@@ -14,10 +14,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from kineflow.models.network import Network
 from kineflow.training.settings import OptimiserSettings
 
+_NOTHING = nn.ModuleList()
 
-def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """Optimiser over the trainable parameters; norms and biases carry no weight decay."""
-    groups = parameter_groups(network, settings)
+
+def build_optimiser(
+    network: nn.Module, settings: OptimiserSettings, *, beside: nn.Module = _NOTHING
+) -> torch.optim.Optimizer:
+    """Optimiser over the trainable parameters; norms and biases carry no weight decay.
+
+    What is ``beside`` the network learns at the plain rate, as its layers do.
+    """
+    groups = parameter_groups(network, settings, beside=beside)
     rate = settings.learning_rate
     match settings.name:
         case "sgd":
@@ -30,7 +37,9 @@ def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.op
             return torch.optim.AdamW(groups, lr=rate, fused=True)
 
 
-def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, settings: OptimiserSettings, *, beside: nn.Module = _NOTHING
+) -> list[dict[str, Any]]:
     """Trainable parameters by weight decay and learning rate; the first group has the plain rate and the decay.
 
     Weights of two or more dimensions decay, norms and biases do not. Biases learn ``bias_lr_mult`` times as fast as the
@@ -39,12 +48,12 @@ def parameter_groups(network: nn.Module, settings: OptimiserSettings) -> list[di
     """
     biases = {
         id(layer.bias)
-        for layer in network.modules()
+        for layer in (*network.modules(), *beside.modules())
         if not isinstance(layer, _BatchNorm) and isinstance(getattr(layer, "bias", None), nn.Parameter)
     }
     stem = {id(parameter) for parameter in network.stem.parameters()} if isinstance(network, Network) else set()
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
-    for parameter in network.parameters():
+    for parameter in (*network.parameters(), *beside.parameters()):
         if parameter.requires_grad:
             factor = settings.bias_lr_mult if id(parameter) in biases else 1.0
             factor *= settings.stem_lr_mult if id(parameter) in stem else 1.0

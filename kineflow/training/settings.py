@@ -13,6 +13,7 @@ from kineflow.spec.sampling import ShortPolicy
 from kineflow.storage.config import Keywords, Params, faults_of_a_key
 from kineflow.training.best_round import MonitorName
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
+from kineflow.training.term_settings import Layer, TermSettings
 
 Share = Annotated[float, Field(gt=0, le=4)]
 PartialNorms = Literal["off", "statistics", "affine"]
@@ -317,21 +318,40 @@ class TrainSettings(RunSettings):
 
 
 class DistillSettings(Params):
-    """What a student learns from its teacher (D3D §3; MARS for pooled features).
+    """What a student learns from its teachers (D3D §3; MARS for pooled features).
 
     Attributes:
-        kd_weight: λ of L = ``ce_weight`` · CE + λ · MSE. The mean squared error is taken over classes (or
-            features) and clips.
-        layer: ``logits`` (D3D) or ``features``, the pooled activations before the classifier (MARS, α = 50).
-        direction: Which modality teaches which; checked against the teacher and the initial weights.
+        kd_weight: λ of L = ``ce_weight`` · CE + λ · MSE, or with ``terms`` of λ times their sum. The mean squared error
+            is taken over classes (or features) and clips.
+        layer: ``logits`` (D3D), ``features``, the pooled activations before the classifier (MARS, α = 50), or a stage
+            of S3D or S3D-G, whose maps are compared.
+        direction: Which modality teaches which; checked against the teacher, the first of several, and the initial
+            weights.
         ce_weight: Weight of the cross entropy; 0 distils only.
-        unlabelled_batch_size: Unlabelled clips a step, in the distillation term alone, where the step uses them.
+        unlabelled_batch_size: Unlabelled clips a step, in the distillation terms alone, where the step uses them.
+        terms: Other losses, or several of them, in place of the mean squared error at ``layer``.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"weight": "kd_weight", "label_weight": "ce_weight"}
 
     kd_weight: float = Field(default=1.0, ge=0)
-    layer: Literal["logits", "features"] = "logits"
-    direction: Literal["flow_to_rgb", "rgb_to_flow"] = "flow_to_rgb"
+    layer: Layer = "logits"
+    direction: Literal["flow_to_rgb", "rgb_to_flow", "rgb_to_rgb", "flow_to_flow"] = "flow_to_rgb"
     ce_weight: float = Field(default=1.0, ge=0)
     unlabelled_batch_size: int = Field(default=16, ge=0, le=4096)
+    terms: tuple[TermSettings, ...] = Field(default=(), max_length=8)
+
+    @property
+    def all_terms(self) -> tuple[TermSettings, ...]:
+        """The terms, or the one that there is without any."""
+        return self.terms or (TermSettings(layer=self.layer),)
+
+    def described(self) -> str:
+        """In words, for a model's card: ``0.3 × (1 × mse of logits)``."""
+        return f"{self.kd_weight:g} × ({' + '.join(term.described() for term in self.all_terms)})"
+
+    @model_validator(mode="after")
+    def _layers_are_those_of_the_terms(self) -> Self:
+        if self.terms and self.layer != "logits":
+            raise ValueError("layer is for a distillation without terms: each term has its own")
+        return self

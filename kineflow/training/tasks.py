@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, cast
+from typing import Self, cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from kineflow.data.dataset import Sample
 from kineflow.data.transforms import mean_and_std, normalise, normalise_by
-from kineflow.models.folding import fold_norms
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.config import PlainValue
 from kineflow.storage.errors import KineflowError
@@ -20,7 +18,7 @@ from kineflow.training.activation_checkpointing import checkpoint_activations
 from kineflow.training.freezing import Freezing, Frozen
 from kineflow.training.losses.registry import CROSS_ENTROPY, find_loss
 from kineflow.training.partial_norms import freeze_affine, freeze_statistics
-from kineflow.training.settings import DistillSettings, PartialNorms
+from kineflow.training.settings import PartialNorms
 
 Batch = Sample  # collated: every tensor has a leading batch dimension
 Losses = dict[str, torch.Tensor]
@@ -51,7 +49,7 @@ class Classification(nn.Module):
         KineflowError: There is no such loss, or the network has fewer stages, or none that can be computed again.
     """
 
-    can_mix: ClassVar[bool] = True
+    can_mix = True
 
     def __init__(
         self,
@@ -70,7 +68,7 @@ class Classification(nn.Module):
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
         self.parts = 1
-        self._normalise = _Normalise(preprocessing)
+        self._normalise = Normalise(preprocessing)
         self.partial_norms = partial_norms
         self._loss_name = loss
         self._loss = find_loss(loss)
@@ -104,6 +102,14 @@ class Classification(nn.Module):
         loss = self.label_loss(self.network(self.inputs(batch)), batch)
         return {"loss": loss, self.label_term: loss.detach()}
 
+    @property
+    def beside(self) -> nn.Module:
+        """What learns with the network and is not kept."""
+        return nn.ModuleList()
+
+    def at_step(self, steps_done: int, of: int) -> None:
+        """Make ready for the step after ``steps_done`` of all steps."""
+
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Mean of the loss over the labelled rows [B, K] of a batch, of mixed clips by both labels; 0 without any.
 
@@ -134,87 +140,27 @@ class Classification(nn.Module):
         return CROSS_ENTROPY if self._loss_name == CROSS_ENTROPY else "label_loss"
 
 
-class Distillation(Classification):
-    """A frozen teacher of one modality instructs a student of another (D3D, Stroud et al. 2020, §3).
-
-    L = w · CE(f_s, y) + λ · MSE(f_s, f_t), f the logits (or the pooled features). The first term is over labelled clips
-    and the second over all: a teacher needs no label to teach. The teacher stays in evaluation mode, or its targets
-    would move with every batch.
+class Normalise(nn.Module):
+    """:func:`network_input`, with what it subtracts and divides by on the task's device: a GPU is not waited for.
 
     Args:
-        network: The student.
-        teacher: Network of another modality with as many classes (or features) as the student; its normalisations are
-            folded.
-        teacher_preprocessing: How the teacher's modality is normalised.
-        settings: λ, w and the layer.
-        options: Of the loss of the labels, see :class:`Classification`.
+        preprocessing: Of the clips.
+        key: Under which a batch has them; empty: under their modality.
     """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        preprocessing: Preprocessing,
-        *,
-        teacher: nn.Module,
-        teacher_preprocessing: Preprocessing,
-        settings: DistillSettings,
-        **options: Any,
-    ) -> None:
-        super().__init__(network, preprocessing, **options)
-        self.teacher = teacher.eval().requires_grad_(False)
-        fold_norms(self.teacher)
-        self.teacher_preprocessing, self.settings = teacher_preprocessing, settings
-        self._normalise_taught = _Normalise(teacher_preprocessing)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the student's mode; the teacher's never changes."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
-
-    def loss(self, batch: Batch) -> Losses:
-        """Scalar ``loss``, and both terms before weighting."""
-        taught = batch["taught"] if "taught" in batch else self.taught(batch)
-        logits, learnt = self._student(batch)
-        label_loss = self.label_loss(logits, batch)
-        distance = F.mse_loss(learnt, taught.to(learnt.dtype))
-        loss = self.settings.ce_weight * label_loss + self.settings.kd_weight * distance
-        return {"loss": loss, self.label_term: label_loss.detach(), "distillation": distance.detach()}
-
-    def taught(self, batch: Batch) -> torch.Tensor:
-        """What the teacher says of clips: logits [B, K], or pooled features [B, D]; without a gradient."""
-        network: Any = self.teacher
-        with torch.no_grad():
-            features = network.forward_features(self._normalise_taught(batch))
-            answers: torch.Tensor = network.forward_head(features, pre_logits=self._of_features)
-        return answers
-
-    def _student(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        network: Any = self.network
-        features = network.forward_features(self.inputs(batch))
-        logits = network.forward_head(features)
-        return logits, network.forward_head(features, pre_logits=True) if self._of_features else logits
-
-    @property
-    def _of_features(self) -> bool:
-        return self.settings.layer == "features"
-
-
-class _Normalise(nn.Module):
-    """:func:`network_input`, with what it subtracts and divides by on the task's device: a GPU is not waited for."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing, *, key: str = "") -> None:
         super().__init__()
-        self.preprocessing = preprocessing
+        self.preprocessing, self._key = preprocessing, key or preprocessing.modality
         mean, std = mean_and_std(preprocessing)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        clips, bgr = batch[self.preprocessing.modality], self.preprocessing.channel_order == "bgr"
+        """Normalised clips [B, C, T, S, S]."""
+        clips, bgr = cast(dict[str, torch.Tensor], batch)[self._key], self.preprocessing.channel_order == "bgr"
         return normalise_by(clips, self.mean, self.std, bgr=bgr)
 
 

@@ -53,13 +53,13 @@ class Trainer:
     ) -> None:
         self.task, self.device, self.seed = task.to(device).train(), device, seed
         self.steps_done = 0
-        self._compile, self._micro_batches = settings.compile, settings.accumulate
+        self._steps, self._compile, self._micro_batches = settings.steps, settings.compile, settings.accumulate
         self._of_step: list[Losses] = []  # of the parts of the batch that is being learnt from
         self.augmentation = Augmentation(task, settings)
         task.parts = settings.accumulate * processes.world_size()
         self._clip_norm = settings.optimiser.clip_gradient_norm
         task.freezing.at_step(task.freezing.until_step)  # the optimiser is to know all that will ever learn
-        self._optimiser = build_optimiser(task.network, settings.optimiser)
+        self._optimiser = build_optimiser(task.network, settings.optimiser, beside=task.beside)
         self._schedule = build_schedule(self._optimiser, settings.optimiser, steps=settings.steps)
         dtype = reduced_precision(settings.precision, device)
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
@@ -99,6 +99,7 @@ class Trainer:
         part = len(self._of_step)
         if part == 0:
             self._freeze_for_next_step()
+            self.task.at_step(self.steps_done, self._steps)
             self._optimiser.zero_grad()  # before the forward pass: the last step's gradients need no memory beside it
         # Dropout depends on the step, the part and the process alone, so that a resumed run repeats an undisturbed one.
         shard = part * processes.world_size() + processes.rank()

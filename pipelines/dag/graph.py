@@ -9,7 +9,7 @@ from typing import Any
 
 from components.frontend.contract import Signature, load_step
 from components.frontend.kfp import fold_slots, module_in
-from pipelines.dag.optional import optional_sections
+from pipelines.dag.optional import section_groups
 from pipelines.dag.recipes import load_pipeline
 
 METRICS = "system.Metrics"
@@ -88,7 +88,12 @@ def graph_of(recipe: str, given: Collection[str] = ()) -> Graph:
 
 def whole_graph(recipe: str) -> Graph:
     """The DAG of a recipe with all of its optional steps."""
-    return graph_of(recipe, optional_sections(load_pipeline(recipe)))
+    return graph_of(recipe, frozenset().union(*section_groups(load_pipeline(recipe))))
+
+
+def optional_graphs(recipe: str) -> dict[frozenset[str], Graph]:
+    """The DAG of a recipe with each group of its optional sections, by the group."""
+    return {group: graph_of(recipe, group) for group in section_groups(load_pipeline(recipe))}
 
 
 def read_graph(recipe: str, spec: Any) -> Graph:

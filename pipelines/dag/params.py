@@ -12,7 +12,7 @@ from kineflow.storage.config import Params, parse_params, read_yaml
 from kineflow.storage.credentials import WHERE_THEY_BELONG, has_credentials, mask_uri
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
-from pipelines.dag.graph import Graph, graph_of, whole_graph
+from pipelines.dag.graph import Graph, graph_of, optional_graphs
 from pipelines.dag.recipes import tasks_left_out
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _optional(model: str, graph: Graph, checked: Mapping[str, Any]) -> str:
     """Why a model is not trained that the recipe might have."""
     if reason := tasks_left_out(graph.recipe, checked).get(model):
         return f" ({model} is left out: {reason})"
-    whole = whole_graph(graph.recipe)
-    if all(task.constants.get("name") != model for task in whole.tasks):
-        return ""
-    return f" (it comes with the sections {', '.join(sorted(set(whole.parameters) - set(graph.parameters)))})"
+    for group, with_group in optional_graphs(graph.recipe).items():
+        if any(task.constants.get("name") == model for task in with_group.tasks):
+            return f" (it comes with the sections {', '.join(sorted(group))})"
+    return ""

@@ -23,8 +23,8 @@ def load_pipeline(recipe: str, given: Collection[str] = ()) -> Any:
 
     Args:
         recipe: Its name.
-        given: Contents of a parameter file, or its keys. With one of the sections that the recipe does without it has
-            the steps of all.
+        given: Contents of a parameter file, or its keys. With a section that the recipe does without it has the steps
+            that come with it.
 
     Raises:
         KineflowError: No such recipe.

@@ -9,9 +9,11 @@
 
 The plain network and both students start from the same weights and take the same steps, so that what differs between
 them is the teacher. The last line, the blend of :mod:`few_clips <pipelines.recipes.few_clips>`, is there where the
-parameters have a section ``descriptor``, ``description`` or ``selection``: what a network has to beat. Which model is
-registered, ``val`` decides (``evaluation.choose_among``). Without unlabelled clips (``unlabelled_batch_size: 0``)
-``distilled`` would be the student again, tensor by tensor, and is left out.
+parameters have a section ``descriptor``, ``description`` or ``selection``: what a network has to beat. A section
+``own_teacher`` names a model that teaches beside the flow network, of whatever input, length and size, or, where
+``distillation.terms`` say so, in its place. Which model is registered, ``val`` decides (``evaluation.choose_among``).
+Without unlabelled clips (``unlabelled_batch_size: 0``) ``distilled`` would be the student again, tensor by tensor, and
+is left out.
 """
 
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from components.frontend.kfp_components import (
     describe,
     distill,
     evaluate,
+    import_teacher,
     pretrain,
     pretrain_descriptor,
     register,
@@ -41,7 +44,7 @@ def _has_unlabelled(values: Mapping[str, Any]) -> bool:
 
 
 @dsl.pipeline(name="d3d", description="Distil a flow teacher into RGB students, and register the best.")
-@with_optional_sections
+@with_optional_sections(["descriptor", "description", "selection"], ["own_teacher"])
 def d3d(
     seed: int,
     ingestion: dict,
@@ -56,6 +59,7 @@ def d3d(
     descriptor: dict | None = None,
     description: dict | None = None,
     selection: dict | None = None,
+    own_teacher: dict | None = None,
     *,
     distilled: Annotated[
         bool, Where(_has_unlabelled, "with distillation.unlabelled_batch_size: 0 it would be the student again")
@@ -78,12 +82,15 @@ def d3d(
         .after(checked)
         .outputs["model"]
     )
+    teachers = [taught_by]
+    if own_teacher is not None:
+        teachers.append(import_teacher(params=own_teacher).outputs["model"])
     students = {
         name: distill(
             clips=clips,
             flow=flow_set,
             initial=initial["rgb"],
-            teacher=taught_by,
+            teachers=teachers,
             params=student,
             distillation=distillation,
             name=name,

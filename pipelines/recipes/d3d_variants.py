@@ -80,7 +80,7 @@ def d3d_variants(
             clips=clips,
             flow=flow_set,
             initial=initial[modality],
-            teacher=source,
+            teachers=[source],
             params=settings,
             distillation=distillation_settings,
             name=name,

@@ -22,7 +22,7 @@ def given(tiny_data, tiny_initial, tmp_path) -> dict:
     """A trained flow teacher, and all else that a student needs."""
     data = {"clips": tiny_data.clips, "flow": tiny_data.flow, "params": PARAMS}
     execute(train, {**data, "initial": tiny_initial["flow"], "name": "teacher", "model": tmp_path / "teacher"})
-    student = {"initial": tiny_initial["rgb"], "teacher": tmp_path / "teacher", "name": "student"}
+    student = {"initial": tiny_initial["rgb"], "teachers": [tmp_path / "teacher"], "name": "student"}
     return {
         **data,
         **student,

@@ -96,8 +96,12 @@ def test_a_network_of_ones_own_goes_from_videos_to_the_champion(
     plain = {"clips": out / "clips", "initial": out / "rgb", "params": sections["student"], "seed": 7}
     execute(train, {**plain, "name": "plain", "model": out / "plain"})
     taught = {
-        **data, **plain, "teacher": out / "teacher", "distillation": sections["distillation"], "use_unlabelled": True,
-    }  # fmt: skip
+        **data,
+        **plain,
+        "teachers": [out / "teacher"],
+        "distillation": sections["distillation"],
+        "use_unlabelled": True,
+    }
     execute(distill, {**taught, "name": "student", "model": out / "student"})
     models = [out / name for name in ("teacher", "plain", "student")]
     scored = {"evaluation": out / "evaluation", "report": out / "report.html"}

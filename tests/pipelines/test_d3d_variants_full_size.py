@@ -27,10 +27,10 @@ from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.motion_probe import MotionProbe, features_for, fit_decoders
 from kineflow.training.optimisers import build_optimiser
 from kineflow.training.settings import DistillSettings, TrainSettings
-from kineflow.training.tasks import Distillation
 from kineflow.training.variant_settings import AuxiliarySettings
 from kineflow.video.index import index_video
 from pipelines.dag.graph import graph_of
@@ -169,7 +169,7 @@ def test_one_step_of_d3d_itself(paper: dict[str, Any], initial: dict[str, Path],
     for network in (student, teacher):
         network.reset_classifier(len(CLASSES))
     task = Distillation(
-        student, seen.preprocessing, teacher=teacher, teacher_preprocessing=taught.preprocessing, settings=distillation
+        student, seen.preprocessing, teachers=[Teacher(teacher, taught.preprocessing)], settings=distillation
     ).train()
     optimiser = build_optimiser(student, settings.optimiser)
     before = student.stem.weight.detach().clone(), teacher.stem.weight.detach().clone()

@@ -89,6 +89,9 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
             lambda v: v["network"].update(checkpoint="https://a.org/a.pth", sha256="12" * 32),
             "give rgb_mean and rgb_std",
         ),
+        (lambda v: v.update(own_teacher={"bundle": "data"}), "own_teacher names 'data': not a model's folder"),
+        (lambda v: v.update(own_teacher={"bundle": "models:/none/1"}), "own_teacher names 'models:/none/1': "),
+        (lambda v: v["distillation"].update(terms=[{"teacher": "own"}]), "no teacher is called 'own'"),
     ],
 )
 def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, message: str) -> None:

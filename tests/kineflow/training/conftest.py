@@ -16,6 +16,7 @@ class TinyNetwork(nn.Module):
 
     def __init__(self, *, channels: int, classes: int, features: int, dropout: float) -> None:
         super().__init__()
+        self.num_classes, self.head_hidden_size = classes, features
         self.conv, self.norm = nn.Conv3d(channels, features, 3, padding=1), nn.BatchNorm3d(features)
         self.drop, self.classifier = nn.Dropout(dropout), nn.Linear(features, classes)
 

@@ -10,10 +10,11 @@ import torch
 
 from kineflow.models.registry import create_model
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.settings import DistillSettings, RunSettings
 from kineflow.training.stepwise import StepwiseClassification
-from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.tasks import Classification
 from kineflow.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -27,9 +28,7 @@ def classification(network: Callable[..., Any], rgb: Preprocessing, _flow: Prepr
 
 def distillation(network: Callable[..., Any], rgb: Preprocessing, flow: Preprocessing) -> Classification:
     teacher = network(channels=2, seed=1)
-    return Distillation(
-        network(dropout=0.0), rgb, teacher=teacher, teacher_preprocessing=flow, settings=DistillSettings()
-    )
+    return Distillation(network(dropout=0.0), rgb, teachers=[Teacher(teacher, flow)], settings=DistillSettings())
 
 
 def summed_over_clips(network: Callable[..., Any], rgb: Preprocessing, _flow: Preprocessing) -> Classification:

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from kineflow.storage.errors import KineflowError
 from kineflow.training.augmentation import Augmentation, other_colours
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.settings import DistillSettings, TrainSettings
-from kineflow.training.tasks import Batch, Classification, Distillation
+from kineflow.training.tasks import Batch, Classification
 from kineflow.training.trainer import Trainer
 
 
@@ -63,9 +64,7 @@ def test_a_step_draws_the_same_after_a_resume_and_the_teacher_sees_what_is_mixed
     how, ends = settings(mixup=0.4, cutmix=1.0, colour_jitter=0.4), []
     for resumed in (False, True):
         teacher = tiny_network(channels=2, seed=1)
-        task = Distillation(
-            tiny_network(), rgb, teacher=teacher, teacher_preprocessing=flow, settings=DistillSettings()
-        )
+        task = Distillation(tiny_network(), rgb, teachers=[Teacher(teacher, flow)], settings=DistillSettings())
         trainer = Trainer(task, how, seed=3, device=torch.device("cpu"))
         for step in range(3):
             if resumed and step == 1:

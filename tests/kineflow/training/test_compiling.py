@@ -6,8 +6,8 @@ from torch import nn
 
 from kineflow.storage.errors import KineflowError
 from kineflow.training.compiling import compile_in_place
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.settings import DistillSettings, RunSettings
-from kineflow.training.tasks import Distillation
 from kineflow.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -31,8 +31,8 @@ def test_a_compiled_distillation_is_that_of_an_eager_one(tiny_network, rgb, flow
     ends = []
     for how in ("off", "graphs"):
         task = Distillation(
-            tiny_network(), rgb, teacher=tiny_network(channels=2, seed=1), teacher_preprocessing=flow,
-            settings=DistillSettings(),
+            tiny_network(), rgb, teachers=[Teacher(tiny_network(channels=2, seed=1), flow)],
+            settings=DistillSettings(terms=[{}, {"loss": "kl", "temperature": 2.0, "schedule": "cosine"}]),
         )  # fmt: skip
         trainer = Trainer(task, RunSettings(**RUN, compile=how), seed=3, device=CPU, read_every=3)
         torch.manual_seed(0)

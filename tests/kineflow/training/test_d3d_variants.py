@@ -13,10 +13,11 @@ from kineflow.models.registry import create_model
 from kineflow.models.stages import features_at
 from kineflow.spec.quantise import quantise
 from kineflow.training.d3d_variants import AuxiliaryDecoding, StudentWithDecoder
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.motion_probe import end_point_errors, flow_target
 from kineflow.training.optimisers import parameter_groups
 from kineflow.training.settings import DistillSettings, OptimiserSettings
-from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.tasks import Classification
 
 BOUND_PX = 20.0
 
@@ -57,14 +58,13 @@ class TestSettings:
         task = Distillation(
             tiny_network(dropout=0.0),
             rgb,
-            teacher=tiny_network(channels=2, seed=1),
-            teacher_preprocessing=flow,
+            teachers=[Teacher(tiny_network(channels=2, seed=1), flow)],
             settings=DistillSettings(layer="features", kd_weight=50),
         )
         seen, taught = (batch["rgb"].float() - 128) / 64, (batch["flow"].float() - 128) / 32
         pooled = [
             net.forward_features(clips).mean(dim=(2, 3, 4))
-            for net, clips in ((task.network, seen), (task.teacher, taught))
+            for net, clips in ((task.network, seen), (task.teachers[0].network, taught))
         ]
         expected = (
             F.cross_entropy(task.network(seen)[:3], batch["label"][:3]) + 50 * ((pooled[0] - pooled[1]) ** 2).mean()
@@ -77,8 +77,7 @@ class TestSettings:
             task = Distillation(
                 tiny_network(dropout=0.0),
                 rgb,
-                teacher=tiny_network(channels=2, seed=1),
-                teacher_preprocessing=flow,
+                teachers=[Teacher(tiny_network(channels=2, seed=1), flow)],
                 settings=DistillSettings(ce_weight=0),
             )
             losses.append(task.loss({**batch, "label": labels})["loss"])

@@ -8,7 +8,7 @@ import torch
 from components.pretrain_tsn import pretrain_tsn
 from kineflow.data.device_decoding import UnfitForDeviceError
 from kineflow.flow.extraction.settings import ExtractSettings
-from kineflow.models.bundle import load_bundle, save_bundle
+from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
 from kineflow.models.card import load_card
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.registry import create_model
@@ -20,9 +20,10 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training import clips, decoded_batches
 from kineflow.training.clips import Data
-from kineflow.training.jobs import Trained, distil_student, train_network
+from kineflow.training.distil_student import distil_student
+from kineflow.training.distillation import Distillation
+from kineflow.training.jobs import Trained, train_network
 from kineflow.training.settings import DistillSettings, TrainSettings
-from kineflow.training.tasks import Distillation
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,9 @@ def teacher(tiny_initial, tmp_path_factory) -> Path:
     return make_teacher(tiny_initial["flow"], tmp_path_factory.mktemp("teacher"))
 
 
-def make_teacher(initial: Path, folder: Path, *, classes=("dark", "light"), width: float = 0.125, **geometry) -> Path:
+def make_teacher(
+    initial: Path, folder: Path, *, name="teacher", classes=("dark", "light"), width: float = 0.125, **geometry
+) -> Path:
     card = load_card(initial)
     preprocessing = dataclasses.replace(
         card.preprocessing, **({"frames": 4, "short_side": 16, "crop": 12, "stride_frames": 1} | geometry)
@@ -55,21 +58,23 @@ def make_teacher(initial: Path, folder: Path, *, classes=("dark", "light"), widt
     torch.manual_seed(0)
     network = create_model("s3d", num_classes=len(classes), in_channels=len(card.preprocessing.mean), **hyperparameters)
     card = dataclasses.replace(
-        card, name="teacher", classes=tuple(classes), preprocessing=preprocessing, hyperparameters=hyperparameters
+        card, name=name, classes=tuple(classes), preprocessing=preprocessing, hyperparameters=hyperparameters
     )
-    save_bundle(folder / "teacher", network, card)
-    return folder / "teacher"
+    save_bundle(folder / name, network, card)
+    return folder / name
 
 
 def train(data: Data, initial: Path, work: Path, **changes) -> Trained:
     return train_network(data, initial, settings(**changes), name="plain", seed=3, work=work, tracker=NULL_TRACKER)
 
 
-def distil(data: Data, initial: Path, teacher: Path, work: Path, *, use_unlabelled: bool = False, **given) -> Trained:
+def distil(
+    data: Data, initial: Path, teacher: Path | list[Path], work: Path, *, use_unlabelled: bool = False, **given
+) -> Trained:
     return distil_student(
         data,
         initial,
-        teacher,
+        teacher if isinstance(teacher, list) else [teacher],
         given.pop("settings", settings()),
         DistillSettings(unlabelled_batch_size=2, **given),
         name="student",
@@ -189,6 +194,50 @@ class TestDistillation:
         assert not same(logits, features)
 
 
+class TestTeachersOfAnotherKind:
+    def test_an_rgb_teacher_that_is_longer_larger_and_wider(self, data, tiny_initial, tmp_path):
+        large = make_teacher(
+            tiny_initial["rgb"], tmp_path, width=0.25, frames=6, stride_frames=2, short_side=20, crop=16
+        )
+        without_flow = dataclasses.replace(data, flow_set=None)
+        terms = [{"loss": "kl", "temperature": 2.0}, {"layer": "features", "weight": 5.0}]
+        trained = distil(
+            without_flow,
+            tiny_initial["rgb"],
+            large,
+            tmp_path / "work",
+            direction="rgb_to_rgb",
+            kd_weight=0.5,
+            terms=terms,
+        )
+        initial = load_bundle(tiny_initial["rgb"])[0].state_dict()
+        new = {"classifier.1.weight", "classifier.1.bias"}  # and no projector
+        assert trained.network.state_dict().keys() - initial.keys() == new
+        facts = trained.card.lineage
+        assert facts["distillation"] == "0.5 × (1 × kl of logits, temperature 2 + 5 × mse of features)"
+        assert facts["teacher_weights_sha256"] == weights_digest(large)
+        assert "flow" not in facts
+        seen = trained.card.preprocessing
+        assert (seen.frames, seen.stride_frames, seen.crop) == (4, 1, 12)
+
+    def test_several_teach_at_once_and_the_card_names_them(self, data, tiny_initial, teacher, tmp_path):
+        large = make_teacher(tiny_initial["rgb"], tmp_path, name="large", width=0.25, frames=6)
+        trained = distil(data, tiny_initial["rgb"], [teacher, large], tmp_path / "work")
+        facts = trained.card.lineage
+        assert (facts["teacher"], facts["teacher_2"]) == ("teacher", "large")
+        assert facts["teacher_2_weights_sha256"] == weights_digest(large)
+        terms = [{"teacher": "large"}]
+        large_alone = distil(
+            data, tiny_initial["rgb"], [teacher, large], tmp_path / "one", direction="rgb_to_rgb", terms=terms
+        )
+        assert large_alone.card.lineage["teacher"] == "large"
+        assert not same(trained, large_alone)
+
+    def test_other_classes_teach_by_their_features(self, data, tiny_initial, tmp_path):
+        teacher = make_teacher(tiny_initial["flow"], tmp_path, classes=("run", "jump", "swim"))
+        assert distil(data, tiny_initial["rgb"], teacher, tmp_path / "work", layer="features").network.num_classes == 2
+
+
 class TestUnlabelledClips:
     @pytest.fixture
     def seen(self, monkeypatch) -> list[list[int]]:
@@ -249,20 +298,18 @@ class TestPairsThatDoNotFit:
         said = f"the teacher knows the classes {', '.join(classes)} ({len(classes)}), the clip set has dark, light (2)"
         self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path)
 
-    @pytest.mark.parametrize(
-        ("field", "mine", "theirs"),
-        [("frames", 4, 5), ("stride_frames", 1, 2), ("short_side", 16, 18), ("crop", 12, 14)],
-    )
-    def test_geometry(self, data, tiny_initial, tmp_path, field, mine, theirs):
-        teacher = make_teacher(tiny_initial["flow"], tmp_path, **{field: theirs})
-        said = f"{field} is {theirs} for the teacher and {mine} for the student"
-        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path)
+    def test_maps_of_other_pieces_of_video(self, data, tiny_initial, tmp_path):
+        teacher = make_teacher(tiny_initial["flow"], tmp_path, stride_frames=2)
+        said = "the teacher sees 8 frames of video (frames × stride_frames) and the student 4"
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path, layer="Mixed3b")
 
-    def test_features_of_another_width(self, data, tiny_initial, tmp_path):
-        teacher = make_teacher(tiny_initial["flow"], tmp_path, width=0.25)
-        self.refused("the teacher has 120 features and the student 64", data, tiny_initial["rgb"], teacher, tmp_path,
-                     layer="features")  # fmt: skip
-        assert distil(data, tiny_initial["rgb"], teacher, tmp_path / "work", layer="logits")
+    def test_a_teacher_that_is_not_there(self, data, tiny_initial, teacher, tmp_path):
+        said = "no teacher is called 'big'"
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path, terms=[{"teacher": "big"}])
+
+    def test_a_stage_that_a_network_does_not_have(self, data, tiny_initial, teacher, tmp_path):
+        said = "the network has no stage 'Mixed5c'"
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path, layer="Mixed5c")
 
 
 class TestCards:

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from kineflow.data.batch_sampler import BatchSampler, Pool
-from kineflow.data.dataset import ClipDataset, Geometry
+from kineflow.data.dataset import ClipDataset, Geometry, Onlooker
 from kineflow.sets.clip_set import ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.sampling import ClipSpec
+from kineflow.training import kept_answers
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.kept_answers import keep_answers
 from kineflow.training.settings import DistillSettings, RunSettings
-from kineflow.training.tasks import Distillation
 from kineflow.training.trainer import Trainer
 
 STEPS = 20
@@ -32,7 +33,7 @@ def clips(tiny_data):
 def trainer(request, tiny_network, rgb, flow):
     settings = DistillSettings(layer=request.param)
     teacher = tiny_network(channels=2, seed=1)
-    task = Distillation(tiny_network(), rgb, teacher=teacher, teacher_preprocessing=flow, settings=settings)
+    task = Distillation(tiny_network(), rgb, teachers=[Teacher(teacher, flow)], settings=settings)
     return Trainer(task, RunSettings(**RUN), seed=0, device=torch.device("cpu"))
 
 
@@ -55,6 +56,47 @@ def test_the_loss_is_the_same_and_flow_is_looked_at_no_more(trainer, clips):
         assert "flow" not in answered[key]
         for name, loss in trainer.task.loss(collated(clips, [key])).items():
             torch.testing.assert_close(trainer.task.loss(collated(answered, [key]))[name], loss, msg=name)
+
+
+@pytest.fixture
+def taught_by_two(tiny_network, rgb, flow):
+    """By a flow teacher, and by one that sees larger frames of every second moment."""
+    large = replace(rgb, frames=6, stride_frames=2, crop=12, short_side=12)
+    teachers = [
+        Teacher(tiny_network(channels=2, seed=1), flow, "flow"),
+        Teacher(tiny_network(seed=2, features=9), large, "large", key="large"),
+    ]
+    terms = [{"teacher": "flow"}, {"teacher": "large", "layer": "features"}, {"teacher": "large", "loss": "kl"}]
+    task = Distillation(tiny_network(), rgb, teachers=teachers, settings=DistillSettings(terms=terms))
+    return Trainer(task, RunSettings(**RUN), seed=0, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def clips_for_two(clips):
+    own = Geometry(ClipSpec(6, 2), short_side=12, crop=12, fit="squash")
+    return ClipDataset(
+        clips.clip_set,
+        clips.clips,
+        modalities=("rgb", "flow"),
+        geometry=clips.geometry,
+        flow_set=clips.flow_set,
+        onlookers={"large": Onlooker("rgb", own)},
+    )
+
+
+def test_several_teachers_are_asked_once_each_in_its_own_geometry(taught_by_two, clips_for_two):
+    answered = kept(taught_by_two, clips_for_two)
+    task = taught_by_two.task.eval()
+    assert answered[0].keys() == {"label", "rgb", "taught_0_logits", "taught_1_features", "taught_1_logits"}
+    for key in range(len(clips_for_two)):
+        asked, known = (task.loss(collated(each, [key])) for each in (clips_for_two, answered))
+        for name, loss in asked.items():
+            torch.testing.assert_close(known[name], loss, msg=name)
+
+
+def test_answers_that_would_fill_the_memory_are_asked_for_again(trainer, clips, monkeypatch):
+    monkeypatch.setattr(kept_answers, "_MOST_BYTES", 4)
+    assert kept(trainer, clips) is clips
 
 
 @pytest.mark.parametrize("change", ["flip", "shorter", "jitter", "crop"])

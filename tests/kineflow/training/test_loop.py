@@ -12,9 +12,10 @@ import torch
 from kineflow.data.batch_sampler import BatchSampler, Pool, SampleRef
 from kineflow.storage.errors import KineflowError
 from kineflow.training.checkpoints import load_checkpoint
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.loop import Fitted, fit
 from kineflow.training.settings import DistillSettings, TrainSettings
-from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.tasks import Classification
 
 CLASSES, CLIPS, ROUNDS, STEPS_A_ROUND, BATCH = 3, 12, 5, 2, 4
 
@@ -388,11 +389,10 @@ def test_both_terms_are_tracked(tiny_network, rgb, flow, tmp_path):
     task = Distillation(
         tiny_network(),
         rgb,
-        teacher=tiny_network(channels=2, seed=1),
-        teacher_preprocessing=flow,
+        teachers=[Teacher(tiny_network(channels=2, seed=1), flow)],
         settings=DistillSettings(kd_weight=3.0),
     )
-    recorder, teacher = Recorder(), weights(task.teacher)
+    recorder, teacher = Recorder(), weights(task.teachers[0].network)
     train(task, tmp_path, tracker=recorder)
     assert list(recorder.heard) == [2, 4, 6, 8, 10]
     figures = recorder.heard[2]
@@ -400,7 +400,7 @@ def test_both_terms_are_tracked(tiny_network, rgb, flow, tmp_path):
         "train/loss", "train/cross_entropy", "train/distillation", "val/top1", "val/loss", "learning_rate",
     }  # fmt: skip
     assert figures["train/loss"] == pytest.approx(figures["train/cross_entropy"] + 3 * figures["train/distillation"])
-    assert same(weights(task.teacher), teacher)
+    assert same(weights(task.teachers[0].network), teacher)
 
 
 class TestSurroundings:

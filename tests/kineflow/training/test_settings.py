@@ -60,8 +60,24 @@ def test_impossible_values(values, message):
 
 
 def test_impossible_distillation():
-    message = fault(DistillSettings, {"kd_weight": -1, "layer": "logit", "direction": "rgb_to_rgb"})
+    message = fault(DistillSettings, {"kd_weight": -1, "layer": "logit", "direction": "rgb_to_all"})
     assert all(f"student.{key}" in message for key in ("kd_weight", "layer", "direction"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layer": "Mixed3c", "terms": [{}]}, "layer is for a distillation without terms"),
+        ({"terms": [{"loss": "kl", "layer": "features"}]}, "kl compares probabilities: give it layer logits"),
+        ({"terms": [{"temperature": 2}]}, "temperature is for kl"),
+        ({"terms": [{"teacher_layer": "features"}]}, "logits are compared with logits"),
+        ({"terms": [{"layer": "features", "pooled": True}]}, "features are a vector already"),
+        ({"terms": [{"layer": "features", "teacher_layer": "Mixed3c"}]}, "a stage gives a map: set pooled to true"),
+        ({"terms": [{}, {"layr": "logits"}]}, "student.terms.1.layr: unknown key; known keys: layer, loss, pooled"),
+    ],
+)
+def test_impossible_terms(values, message):
+    assert message in fault(DistillSettings, values)
 
 
 def test_how_many_processes_is_no_part_of_what_decides_the_result():

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from kineflow.storage.errors import KineflowError
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.settings import DistillSettings
-from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.tasks import Classification
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def distillation(tiny_network, rgb, flow, *, label_smoothing: float = 0.0, **set
     return Distillation(
         tiny_network(dropout=0.0),
         rgb,
-        teacher=tiny_network(channels=2, dropout=0.5, seed=1),
-        teacher_preprocessing=flow,
+        teachers=[Teacher(tiny_network(channels=2, dropout=0.5, seed=1), flow)],
         settings=DistillSettings(**settings),
         label_smoothing=label_smoothing,
     )
@@ -95,7 +95,7 @@ class TestDistillation:
     ):
         task = distillation(tiny_network, rgb, flow, kd_weight=kd_weight, ce_weight=ce_weight)
         seen, taught = normalised(task, batch)
-        student, teacher = task.network(seen), task.teacher(taught)
+        student, teacher = task.network(seen), task.teachers[0].network(taught)
         cross_entropy = F.cross_entropy(student[:3], batch["label"][:3])
         distance = ((student - teacher) ** 2).mean()  # over all five clips: a teacher needs no label
         losses = task.loss(batch)
@@ -108,7 +108,7 @@ class TestDistillation:
         seen, taught = normalised(task, batch)
         student, teacher = (
             network.forward_features(clips).mean(dim=(2, 3, 4))
-            for network, clips in ((task.network, seen), (task.teacher, taught))
+            for network, clips in ((task.network, seen), (task.teachers[0].network, taught))
         )
         losses = task.loss(batch)
         torch.testing.assert_close(losses["distillation"], F.mse_loss(student, teacher))
@@ -143,27 +143,26 @@ class TestDistillation:
         task.train()
         task.loss(batch)["loss"].backward()
         assert all(parameter.grad is not None for parameter in task.network.parameters())
-        assert all(p.grad is None and not p.requires_grad for p in task.teacher.parameters())
+        assert all(p.grad is None and not p.requires_grad for p in task.teachers[0].network.parameters())
 
     def test_the_teacher_stays_in_evaluation_mode(self, tiny_network, rgb, flow, batch):
         task = distillation(tiny_network, rgb, flow)
-        before = {name: value.clone() for name, value in task.teacher.state_dict().items()}
+        before = {name: value.clone() for name, value in task.teachers[0].network.state_dict().items()}
         assert task.train() is task
         assert all(module.training for module in task.network.modules())
-        assert not any(module.training for module in task.teacher.modules())
+        assert not any(module.training for module in task.teachers[0].network.modules())
         first, second = (task.loss(batch)["distillation"] for _ in range(2))  # dropout would tell them apart
         torch.testing.assert_close(first, second)
-        assert all(torch.equal(value, before[name]) for name, value in task.teacher.state_dict().items())
+        assert all(torch.equal(value, before[name]) for name, value in task.teachers[0].network.state_dict().items())
         assert not any(module.training for module in task.eval().modules())
 
     def test_an_rgb_teacher_may_instruct_a_flow_student(self, tiny_network, rgb, flow, batch):
         task = Distillation(
             tiny_network(channels=2),
             flow,
-            teacher=tiny_network(),
-            teacher_preprocessing=rgb,
+            teachers=[Teacher(tiny_network(), rgb)],
             settings=DistillSettings(direction="rgb_to_flow"),
         )
         seen, taught = normalised(task, batch)
-        expected = F.mse_loss(task.network(taught), task.teacher(seen))
+        expected = F.mse_loss(task.network(taught), task.teachers[0].network(seen))
         torch.testing.assert_close(task.loss(batch)["distillation"], expected)

@@ -23,12 +23,13 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER
 from kineflow.training import processes
 from kineflow.training.d3d_variants import AuxiliaryDecoding
+from kineflow.training.distillation import Distillation, Teacher
 from kineflow.training.loop import fit
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.settings import DistillSettings, RunSettings
 from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.synchronised_norm import synchronised_norms
-from kineflow.training.tasks import Classification, Distillation
+from kineflow.training.tasks import Classification
 from kineflow.training.two_stream import TwoStream
 
 CLASSES, LABELLED, UNLABELLED = 3, 12, 8
@@ -70,11 +71,12 @@ class Small(nn.Module):
     AdamW makes a whole step of that.
     """
 
-    def __init__(self, channels: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, *, dropout: float = 0.0, features: int = 6) -> None:
         super().__init__()
+        self.num_classes, self.head_hidden_size = CLASSES, features
         self.conv, self.norm = nn.Conv3d(channels, 6, 3, padding=1, bias=False), nn.BatchNorm3d(6)
-        self.conv2, self.norm2 = nn.Conv3d(6, 6, 1, bias=False), nn.BatchNorm3d(6)
-        self.drop, self.classifier = nn.Dropout(dropout), nn.Linear(6, CLASSES)
+        self.conv2, self.norm2 = nn.Conv3d(6, features, 1, bias=False), nn.BatchNorm3d(features)
+        self.drop, self.classifier = nn.Dropout(dropout), nn.Linear(features, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_head(self.forward_features(x))
@@ -91,7 +93,7 @@ def seen(modality: str, channels: int) -> Preprocessing:
     return Preprocessing(modality, 4, 1, 8, 8, mean=(128.0,) * channels, std=(64.0,) * channels)
 
 
-def small(channels: int = 3, *, seed: int = 0, **changes: float) -> Small:
+def small(channels: int = 3, *, seed: int = 0, **changes: Any) -> Small:
     torch.manual_seed(seed)
     return Small(channels, **changes).eval()
 
@@ -137,14 +139,16 @@ def classification(work: Path, **changes: Any) -> dict[str, Any]:
 
 
 def distillation(work: Path) -> dict[str, Any]:
-    """From labelled and unlabelled clips, four and two a batch."""
+    """From labelled and unlabelled clips, four and two a batch; a projector learns, and a weight rises and falls."""
+    student, taught_by = small(), small(2, seed=1, features=9)
+    terms = [{"layer": "features"}, {"loss": "kl", "temperature": 2.0, "warmup_ratio": 0.5, "schedule": "cosine"}]
     task = Distillation(
-        small(), seen("rgb", 3), teacher=small(2, seed=1), teacher_preprocessing=seen("flow", 2),
-        settings=DistillSettings(kd_weight=3.0, layer="features"),
+        student, seen("rgb", 3), teachers=[Teacher(taught_by, seen("flow", 2))],
+        settings=DistillSettings(kd_weight=3.0, terms=terms),
     )  # fmt: skip
-    teacher = {name: value.clone() for name, value in task.teacher.state_dict().items()}
+    teacher = {name: value.clone() for name, value in task.teachers[0].network.state_dict().items()}
     found = trained(task, work, per_batch=(4, 2))
-    assert all(torch.equal(value, teacher[name]) for name, value in task.teacher.state_dict().items())
+    assert all(torch.equal(value, teacher[name]) for name, value in task.teachers[0].network.state_dict().items())
     return found
 
 

@@ -33,7 +33,7 @@ def test_the_student_learns_from_the_flow_teacher_and_needs_no_other_network() -
         "clips": Produced("ingest", "clips"),
         "flow": Produced("extract-flow", "flow"),
         "initial": Produced("pretrain", "rgb"),
-        "teacher": Produced("teacher", "model"),
+        "teachers": (Produced("teacher", "model"),),
     }
     assert "flow" not in tasks["plain"].inputs
     assert tasks["teacher"].inputs["initial"] == Produced("pretrain", "flow")
@@ -94,3 +94,14 @@ def test_without_unlabelled_clips_no_student_is_trained_twice() -> None:
 def test_step_of() -> None:
     assert step_of("exec-extract-flow") == "extract_flow"
     assert step_of("exec-train-2") == "train"
+
+
+def test_optional_steps_come_with_the_sections_of_theirs() -> None:
+    plain, taught, described = (graph_of("d3d", given) for given in ([], ["own_teacher"], ["selection"]))
+    names = [{task.name for task in graph.tasks} for graph in (plain, taught, described)]
+    assert names[1] - names[0] == {"import-teacher"}
+    assert names[2] - names[0] == {"pretrain-descriptor", "describe", "blend"}
+    assert set(taught.parameters) - set(plain.parameters) == {"own_teacher"}
+    student = next(task for task in taught.tasks if task.name == "student")
+    assert student.paths("teachers") == (Produced("teacher", "model"), Produced("import-teacher", "model"))
+    assert {task.name for task in whole_graph("d3d").tasks} == names[1] | names[2]

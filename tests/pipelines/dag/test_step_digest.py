@@ -71,7 +71,7 @@ def replaced(old: str, new: str) -> Edit:
         ("kineflow/storage/files.py", replaced('"""Hex SHA-256 of a file', '"""Hexadecimal SHA-256 of a file')),
         ("kineflow/storage/files.py", replaced("leads outside its root", "is outside of its root")),
         ("kineflow/training/settings.py", replaced('    """', '    """ ')),
-        ("kineflow/training/jobs.py", replaced("tracker: Tracker,", "tracker: object,")),
+        ("kineflow/training/jobs.py", replaced("tracker: Tracker", "tracker: object")),
         ("kineflow/data/ingested.py", replaced("import csv\n", "import csv\nimport  csv as _unused\n")),
         ("kineflow/storage/files.py", lambda text: text + "\n\ndef new_function() -> None:\n    print(1)\n"),
         ("kineflow/tracking/runs.py", lambda text: text + "\nTHERE_IS_MORE = 1\n"),

@@ -38,7 +38,7 @@ def test_variants_are_the_paper_s(paper: dict[str, Any]) -> None:
         ("reverse", {"direction": "rgb_to_flow"}),
     ):
         # UCF101 has no unlabelled clips: all are of the published form.
-        assert paper[section] == {**DistillSettings().model_dump(), "unlabelled_batch_size": 0, **changes}
+        assert paper[section] == {**DistillSettings().model_dump(mode="json"), "unlabelled_batch_size": 0, **changes}
     assert paper["auxiliary"]["unlabelled_batch_size"] == 0
     assert paper["estimator"]["width"] == paper["network"]["width"] == 1.0
     assert not paper["estimator"]["frozen"]
