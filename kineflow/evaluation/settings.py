@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -126,3 +126,9 @@ class EvaluateSettings(Params):
         """What makes a video's scores."""
         every = {"clips_per_video": 0} if self.windows == "dense" else {}
         return ScoringProtocol(self.views.words, {"split": self.split, **self.views.plain(), **every})
+
+
+def keys_that_need_val(values: Mapping[str, Any]) -> list[str]:
+    """What of an evaluation's settings, as plain values, is decided on clips of ``val``."""
+    weighed = any(fusion.get("weights") == "val" for fusion in values.get("fusion", ()))
+    return [*(["choose_among"] if values.get("choose_among") else []), *(["fusion.weights"] if weighed else [])]

@@ -88,6 +88,11 @@ class StepRun:
             for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
                 self._client.log_batch(self.run_id, params=part)
 
+    def note_params(self, params: Mapping[str, Any]) -> None:
+        """Record what the step has decided itself, under names that it was not given."""
+        with self._forgiving():
+            self.log_params(params)
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record figures of one training step or epoch."""
         self._figures.add(metrics, step)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.batch_sampler import BatchSampler, Pool
+from kineflow.data.batch_sampler import Pool
 from kineflow.data.crops import Jitter
 from kineflow.data.dataset import ClipDataset, Geometry
 from kineflow.models.card import ModelCard
@@ -18,9 +18,12 @@ from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
-from kineflow.training.loop import Fitted, fit
-from kineflow.training.settings import TrainSettings
+from kineflow.training.loop import Fitted
+from kineflow.training.refit import TrainingClips, fit_as_set
+from kineflow.training.settings import RunSettings, TrainSettings
 from kineflow.training.tasks import Classification
+
+WITHOUT_VAL = "set ingestion.val_share above 0, or train on all clips with keep: last (or average)"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def fit_on_clips(
     Raises:
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
-    labelled, val = (clips_of(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
+    labelled, val = clips_of(data.clip_set, Split.TRAIN), val_of(data.clip_set, settings)
     unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else []
     wanted = task.preprocessing
     geometry = Geometry(
@@ -62,26 +65,43 @@ def fit_on_clips(
     )
     tested = dataclasses.replace(geometry, spec=ClipSpec(wanted.frames, wanted.stride_frames, wanted.short))
     common: dict[str, Any] = {"flow_set": data.flow_set, "cache_bytes": settings.cache_mb << 20}
-    pools = [Pool(tuple(range(len(labelled))), settings.batch_size)]
-    if unlabelled:
-        pools.append(Pool(tuple(range(len(labelled), len(labelled) + len(unlabelled))), unlabelled_batch))
-    return fit(
+
+    def learnt_from(clips: list[Clip]) -> TrainingClips:
+        every = [*clips, *unlabelled]
+        pools = [Pool(tuple(range(len(clips))), settings.batch_size)]
+        if unlabelled:
+            pools.append(Pool(tuple(range(len(clips), len(every))), unlabelled_batch))
+        shown = ClipDataset(
+            data.clip_set, every, modalities=modalities, geometry=geometry, may_flip=settings.flip, **common
+        )
+        return TrainingClips(shown, pools)
+
+    return fit_as_set(
         task,
-        train=ClipDataset(
-            data.clip_set,
-            [*labelled, *unlabelled],
-            modalities=modalities,
-            geometry=geometry,
-            may_flip=settings.flip,
-            **common,
-        ),
-        batch_sampler=BatchSampler(pools, steps=settings.validate_every_steps, seed=seed),
-        val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common),
+        train=learnt_from(labelled),
+        val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common) if val else None,
+        train_and_val=lambda: learnt_from([*labelled, *val]),
         settings=settings,
         seed=seed,
         work=work,
         tracker=tracker,
     )
+
+
+def val_of(clip_set: ClipSet, settings: RunSettings) -> list[Clip]:
+    """The usable clips of ``val``; none where there are none and training can do without.
+
+    Raises:
+        KineflowError: The best round on ``val`` is to be kept, and there are none.
+    """
+    clips = clip_set.usable(Split.VAL)
+    if settings.needs_val and not clips:
+        raise KineflowError(
+            "the clip set has no usable clip in split 'val', which chooses the round that is kept",
+            where=clip_set.media_root,
+            remedy=WITHOUT_VAL,
+        )
+    return clips
 
 
 def clips_of(clip_set: ClipSet, split: Split) -> list[Clip]:
@@ -95,7 +115,7 @@ def clips_of(clip_set: ClipSet, split: Split) -> list[Clip]:
         raise KineflowError(
             f"the clip set has no usable clip in split {split.value!r}",
             where=clip_set.media_root,
-            remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
+            remedy="give the split some clips, or switch off what needs it",
         )
     return clips
 

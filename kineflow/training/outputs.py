@@ -19,7 +19,7 @@ from kineflow.training.jobs import Trained
 from kineflow.training.model_cards import with_clips
 from kineflow.training.settings import RunSettings
 
-_WORK_VERSION = 3  # raised where checkpoints of before cannot be gone on from
+_WORK_VERSION = 4  # raised where checkpoints of before cannot be gone on from
 
 
 def load_data(clips: Path, flow: Path | None) -> Data:
