@@ -17,6 +17,7 @@ import typer
 from components.frontend.exits import exit_code
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
+from pipelines.cli_shared import Seeds, Splits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,6 +64,8 @@ def submit(
             help="Run by the clock (UTC, as the server has it), in place of an older schedule.", metavar="CRON"
         ),
     ] = None,
+    seeds: Seeds = "",
+    splits: Splits = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do every step again.")] = False,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take source that is not committed.")] = False,
     service_account: Annotated[str, typer.Option(help="Of the run's pods; by default the server's choice.")] = "",
@@ -73,14 +76,17 @@ def submit(
 ) -> None:
     """Run a recipe on a cluster: check everything, upload the package, start the run (or put it on the clock).
 
-    A package that is there already is used again. With --watch, the exit code is 0 if the run succeeded, 1 if it
-    failed, 3 if it was cancelled, and 4 if the server was out of sight for ten minutes.
+    With --seeds or --splits a run is started for each of them, once all are checked. A package that is there already is
+    used again. With --watch, the exit code is 0 if the run succeeded, 1 if it failed, 3 if it was cancelled, and 4 if
+    the server was out of sight for ten minutes.
     """
 
     def work() -> int:
         from pipelines.dag.params import demo_params
-        from pipelines.submission.checks import check_all
+        from pipelines.engines.axes import Axes
+        from pipelines.submission.checks import Package, check_all
         from pipelines.submission.cron import six_fields
+        from pipelines.submission.repeats import submit_each
         from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
 
@@ -88,17 +94,35 @@ def submit(
             raise KineflowError(
                 "--watch and --schedule: a schedule starts no run to watch now", remedy="leave one of them out"
             )
+        axes = Axes.of(seeds, splits)
+        if axes and (watch or schedule is not None):
+            raise KineflowError(
+                f"{axes.words} starts several runs, and --watch and --schedule are for one",
+                remedy="leave them out; kineflow runs list shows the runs, and kineflow runs watch follows one",
+            )
         options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
         console = _console(as_json)
-        package, server = check_all(
-            recipe,
-            params or demo_params(recipe),
-            current_project(),
-            lambda: _server(host, token_file, ca_file, namespace, console),
-            image=image,
-            caching=not no_cache,
-            allow_dirty=allow_dirty,
-        )
+
+        def check(params_file: Path) -> tuple[Package, Server]:
+            return check_all(
+                recipe,
+                params_file,
+                current_project(),
+                lambda: _server(host, token_file, ca_file, namespace, console),
+                image=image,
+                caching=not no_cache,
+                allow_dirty=allow_dirty,
+            )
+
+        chosen = params or demo_params(recipe)
+        if axes:
+            each = submit_each(recipe, chosen, current_project(), axes, check, options)
+            for run in each:
+                _say(console, f"run      {run.run_id}  {run.name}")
+            _say(console, "next     kineflow runs list")
+            _answer(as_json, {"runs": [run.as_json() for run in each]})
+            return 0
+        package, server = check(chosen)
         done = submitted(server, package, options)
         _say(console, f"version  {done.pipeline} {done.version}{' (there already)' if done.version_reused else ''}")
         _say(console, f"schedule {done.schedule_id}" if done.schedule_id else f"run      {done.run_id}")

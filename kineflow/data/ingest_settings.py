@@ -74,6 +74,11 @@ class IngestSettings(Params):
     """Where the stored videos are kept: a folder, such as a shared volume, or ``s3://bucket/prefix``; empty: in the
     project's store ``media``, or outside of a project inside the clip set."""
 
+    @property
+    def may_have_several_splits(self) -> bool:
+        """Whether ``split_number`` says anything: of our layouts to two, of one's own to any."""
+        return self.layout in ("ucf101", "hmdb51") or "." in self.layout
+
     @field_validator("layout")
     @classmethod
     def _there_is_such_a_layout(cls, layout: str) -> str:
