@@ -220,9 +220,16 @@ def _figures(evaluation: Path) -> dict[str, dict[str, float]]:
         ) from None
     models = {name: figures for name, figures in content.items() if name not in RESERVED_METRICS}
     return {
-        name: {key: float(value) for key, value in figures.items() if isinstance(value, int | float)}
+        name: {
+            key: float(value) for key, value in figures.items() if isinstance(value, int | float) and _is_figure(key)
+        }
         for name, figures in {**models, **content.get("fusion", {})}.items()
     }
+
+
+def _is_figure(key: str) -> bool:
+    """Not a bound of a single run's interval: their mean is no bound of anything."""
+    return not key.endswith(("_low", "_high"))
 
 
 def _row(name: str, runs: Sequence[_Run], units: Sequence[int]) -> Row:

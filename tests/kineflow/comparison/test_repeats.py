@@ -30,7 +30,7 @@ def evaluation(folder: Path, *, first_clip: int = 0, **right: int) -> Path:
             scores = Scores(model, ids, np.ones(CLIPS, np.int64), ("a", "b"), logits, "test")
             (folder / "scores").mkdir(parents=True, exist_ok=True)
             scores.save(folder / "scores" / f"{model}.parquet")
-            metrics[model] = {"top1": count / CLIPS, "mean_class_accuracy": count / CLIPS}
+            metrics[model] = {"top1": count / CLIPS, "top1_low": 0.0, "mean_class_accuracy": count / CLIPS}
         else:
             metrics["fusion"] = {model: {"top1": count / CLIPS, "weights": {"a": 0.5}}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -45,7 +45,9 @@ def test_over_seeds_the_mean_the_deviation_and_the_wider_interval(tmp_path):
     ]
     found = repeated(repeats, baseline="plain")
     assert (found.units, found.runs) == (("seed 1", "seed 2", "seed 3"), 3)
-    student = next(row for row in found.rows if row.name == "student").figures["top1"]
+    figures = next(row for row in found.rows if row.name == "student").figures
+    assert set(figures) == {"top1", "mean_class_accuracy"}
+    student = figures["top1"]
     assert student.mean == pytest.approx(0.775)
     assert student.deviation == pytest.approx(np.std([30 / 40, 28 / 40, 35 / 40], ddof=1))
     difference, fused = found.differences
