@@ -22,6 +22,7 @@ from kineflow.comparison.repeats_page import write_page
 from kineflow.storage.errors import KineflowError, raise_together
 from kineflow.storage.files import atomic_file
 from kineflow.tracking.groups import run_group
+from kineflow.tracking.run_variables import RUN_ID
 from kineflow.tracking.runs import StepRun
 from pipelines.dag.params import graph_for
 from pipelines.engines.axes import Axes, Member, members_of
@@ -38,13 +39,17 @@ def check_repeats(request: RunRequest, axes: Axes) -> list[tuple[Member, Checked
     """Check every run before the first begins; their parameter files are written.
 
     Raises:
-        KineflowError: The engine keeps one set of outputs only, an axis does not fit the recipe, or something stands in
-            the way of a run.
+        KineflowError: The engine keeps one set of outputs only, the environment names one run, an axis does not fit the
+            recipe, or something stands in the way of a run.
     """
     if request.engine is not Engine.DVC:
         raise KineflowError(
             f"{axes.words} cannot go by the engine {request.engine}, which keeps the outputs of one run",
             remedy="leave --engine out",
+        )
+    if os.environ.get(RUN_ID):
+        raise KineflowError(
+            f"{axes.words} makes several runs, and {RUN_ID} names one", remedy=f"unset {RUN_ID}; each run gets its own"
         )
     members = members_of(request.recipe, request.params_file, request.project, axes)
     checked: list[tuple[Member, Checked]] = []

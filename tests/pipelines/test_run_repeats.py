@@ -84,6 +84,12 @@ def test_an_engine_that_keeps_one_run_is_refused(params):
         repeats.check_repeats(request, Axes(seeds=(1, 2)))
 
 
+def test_a_name_for_one_run_is_refused(params, monkeypatch):
+    monkeypatch.setenv("KINEFLOW_RUN_ID", "mine")
+    with pytest.raises(KineflowError, match="KINEFLOW_RUN_ID names one"):
+        repeats.check_repeats(RunRequest("d3d", params, params.parent), Axes(seeds=(1, 2)))
+
+
 @pytest.mark.slow
 def test_a_run_that_fails_ends_no_other_and_all_are_below_one_run(params, monkeypatch, tmp_path):
     begun: list[tuple[str, Any]] = []
