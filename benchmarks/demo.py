@@ -10,47 +10,36 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import yaml
 from flow_tables.layout import markdown
-
-from kineflow.spec.output_files import METRICS_FILE, RESERVED_METRICS
-from pipelines.engines.workspace import Workspace
 
 RECIPE = "d3d"
 
 
-def kineflow(project: Path, *arguments: str) -> None:
+def kineflow(project: Path, *arguments: str, answers: bool = False) -> str:
+    """What a command of a project answers on standard output, where it is asked for."""
     environment = {**os.environ, "KINEFLOW_PROJECT": str(project)}
-    subprocess.run([sys.executable, "-m", "pipelines.cli", *arguments], cwd=project, env=environment, check=True)
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    stdout = subprocess.PIPE if answers else None
+    return subprocess.run(command, cwd=project, env=environment, check=True, text=True, stdout=stdout).stdout
 
 
-def top1(project: Path, seed: int) -> dict[str, float]:
-    """Top-1 accuracy of every model and fusion in a run with ``seed``."""
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    file = project / f"seed{seed}.yaml"
-    file.write_text(yaml.safe_dump({**params, "seed": seed}))
-    kineflow(project, "run", RECIPE, "--params", str(file))
-    outputs = Workspace.of(RECIPE, file, project).outputs
-    metrics = json.loads((outputs / "evaluate" / "evaluation" / METRICS_FILE).read_text())
-    models = {name: figures for name, figures in metrics.items() if name not in RESERVED_METRICS}
-    return {name: figures["top1"] for name, figures in (models | metrics["fusion"]).items()}
-
-
-def table(found: list[dict[str, float]]) -> str:
+def table(evaluation: dict[str, Any]) -> str:
     """Markdown: a row a model, mean and standard deviation in points, and the least and greatest."""
     rows = []
-    for name in found[0]:
-        percents = [100 * figures[name] for figures in found]
+    for row in evaluation["rows"]:
+        top1 = row["figures"]["top1"]
+        percents = [100 * value for value in top1["values"]]
+        deviation = "" if top1["deviation"] is None else f"{100 * top1['deviation']:.1f}"
         spread = f"{min(percents):.1f} – {max(percents):.1f}"
-        deviation = f"{statistics.stdev(percents):.1f}" if len(percents) > 1 else ""
-        rows.append([name, f"{statistics.mean(percents):.1f}", deviation, spread])
-    return markdown("The demo", ["model", "mean top-1, %", "s.d.", "least – greatest"], rows, f"{len(found)} seeds.")
+        rows.append([row["name"], f"{100 * top1['mean']:.1f}", deviation, spread])
+    headings = ["model", "mean top-1, %", "s.d.", "least – greatest"]
+    return markdown("The demo", headings, rows, f"{evaluation['runs']} seeds.")
 
 
 def main() -> None:
@@ -65,7 +54,9 @@ def main() -> None:
             kineflow(project, "init")
         if not (project / "data").is_dir():
             kineflow(project, "synth", "data", "--seed", "1")
-        print(table([top1(project, seed) for seed in given.seeds]), flush=True)
+        seeds = ",".join(map(str, given.seeds))
+        report = json.loads(kineflow(project, "run", RECIPE, "--seeds", seeds, "--json", answers=True))
+        print(table(report["evaluations"]["evaluate"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ def train(
 ) -> MeasuredResult:
     """Train one stream on the labelled clips.
 
-    The best round on ``val`` is kept. The stream's modality is that of the initial weights. An interrupted run
-    continues from its last round.
+    ``params.keep`` says which weights are kept. The stream's modality is that of the initial weights. An interrupted
+    run continues from its last round.
 
     Args:
         clips: Clip set.

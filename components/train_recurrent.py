@@ -27,8 +27,8 @@ def train_recurrent(
 ) -> MeasuredResult:
     """Train a recurrent network on stored features.
 
-    The best round on ``val`` is kept. The model holds the backbones as well, and takes videos. An interrupted run
-    continues from its last round.
+    ``params.keep`` says which weights are kept. The model holds the backbones as well, and takes videos. An interrupted
+    run continues from its last round.
 
     Args:
         clips: Clip set.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,18 +12,17 @@ import typer
 from typer.core import TyperGroup
 
 from components.frontend.exits import say_progress
-from kineflow.storage.errors import KineflowError
-from kineflow.storage.project import PROJECT, current_project, project_around, required_project
+from kineflow.storage.project import PROJECT, current_project, required_project
 from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_export import export
 from pipelines.cli_flow import flow_app
 from pipelines.cli_label import label
 from pipelines.cli_models import history, lineage, predict, promote, rollback, serve
 from pipelines.cli_project import clean, init
+from pipelines.cli_run import run
 from pipelines.cli_shared import guarded, require_records
 from pipelines.cli_suggest import suggest
 from pipelines.cli_weights import weights_app
-from pipelines.engines.outcome import Outcome
 
 
 class _Commands(TyperGroup):
@@ -66,14 +64,6 @@ ParamsFile = Annotated[
 ]
 
 
-class Engine(StrEnum):
-    """Who runs a recipe on this machine."""
-
-    DVC = "dvc"
-    KFP = "kfp"
-    DOCKER = "docker"
-
-
 class Target(StrEnum):
     """What a recipe is compiled to."""
 
@@ -93,55 +83,7 @@ def main_options(
         os.environ[PROJECT] = str(project.resolve())
 
 
-@app.command()
-def run(
-    recipe: Recipe,
-    params: ParamsFile = None,
-    engine: Annotated[
-        Engine,
-        typer.Option(
-            help="dvc does only what changed; kfp runs the KFP package; docker too, each task in a container."
-        ),
-    ] = Engine.DVC,
-    force: Annotated[bool, typer.Option("--force", help="Do every step again (dvc).")] = False,
-    publish: Annotated[
-        str, typer.Option(help="Put models and reports there in the end.", metavar="s3://BUCKET/PREFIX")
-    ] = "",
-) -> None:
-    """Run a recipe from videos to a registered model."""
-    from components.frontend.inputs import places_read
-    from kineflow.storage.client import split_uri
-    from kineflow.tracking.lineage import version_of_inputs
-    from kineflow.tracking.parent import record_parent
-    from pipelines.dag.params import demo_params
-    from pipelines.engines.environment import pipeline_run
-    from pipelines.preflight import check_run
-    from pipelines.run_record import record_of
-    from pipelines.show import show_outcome
-
-    def work() -> None:
-        project = required_project()
-        chosen = (params or demo_params(recipe)).absolute()
-        checked = check_run(recipe, chosen, project)
-        for notice in checked.notices:
-            _say(f"note: {notice}")
-        _prepare_tracking()
-        if publish:
-            split_uri(publish)  # a mistake in it should not show after hours
-        outcome: Outcome | None = None
-
-        def told(run_id: str) -> None:
-            record_parent(run_id, lambda: record_of(recipe, chosen, checked.values, project, outcome))
-
-        version = version_of_inputs(project, places_read(checked.values["ingestion"]))
-        with pipeline_run(recipe, version, told) as run_id:
-            outcome = _run(recipe, chosen, checked.values, engine, force, project)
-            published = _published(outcome, publish, recipe, run_id) if publish else ""
-        show_outcome(outcome)
-        if published:
-            _say(f" published  {published}")
-
-    guarded(work)
+app.command()(run)
 
 
 @app.command()
@@ -317,42 +259,10 @@ def main() -> None:
     app()
 
 
-def _run(recipe: str, params: Path, checked: dict[str, object], engine: Engine, force: bool, project: Path) -> Outcome:
-    if engine is Engine.DVC:
-        if project_around(project) != project:  # named, and without DVC's folder
-            raise KineflowError("no project", where=project, remedy=f"make it one with: kineflow init {project}")
-        from pipelines.engines.run_dvc import run_dvc
-
-        return run_dvc(recipe, params, project, force=force)
-    with chdir(project):  # KFP's runners start tasks in the working folder
-        if engine is Engine.DOCKER:
-            from pipelines.engines.run_kfp_docker import run_kfp_docker
-
-            return run_kfp_docker(recipe, checked, project / "outputs" / "docker")
-        from pipelines.engines.run_kfp_local import run_kfp_local
-
-        return run_kfp_local(recipe, checked, project / "outputs" / "kfp")
-
-
-def _published(outcome: Outcome, uri: str, recipe: str, run_id: str) -> str:
-    """Address of the index of what was published."""
-    from pipelines.engines.publish import publish
-
-    return publish(outcome, uri, recipe=recipe, run_id=run_id)[-1]
-
-
 def _checked(recipe: str, params: Path) -> dict[str, object]:
     from pipelines.dag.params import graph_for, load_params
 
     return load_params(graph_for(recipe, params), params)
-
-
-def _prepare_tracking() -> None:
-    from kineflow.tracking.abandoned import close_abandoned
-    from kineflow.tracking.store import prepare_store
-
-    prepare_store()
-    close_abandoned()
 
 
 def _say(text: object) -> None:

@@ -18,6 +18,7 @@ import typer
 from components.frontend.exits import exit_code
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
+from pipelines.cli_shared import Seeds, Splits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +78,8 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --parts: say what would run, and send nothing.")
     ] = False,
+    seeds: Seeds = "",
+    splits: Splits = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do every step again.")] = False,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take source that is not committed.")] = False,
     service_account: Annotated[str, typer.Option(help="Of the run's pods; by default the server's choice.")] = "",
@@ -87,8 +90,9 @@ def submit(
 ) -> None:
     """Run a recipe on a cluster: check everything, upload the package, start the run (or put it on the clock).
 
-    A package that is there already is used again. With --watch, the exit code is 0 if the run succeeded, 1 if it
-    failed, 3 if it was cancelled, and 4 if the server was out of sight for ten minutes.
+    With --seeds or --splits a run is started for each of them, once all are checked. A package that is there already is
+    used again. With --watch, the exit code is 0 if the run succeeded, 1 if it failed, 3 if it was cancelled, and 4 if
+    the server was out of sight for ten minutes.
 
     With --parts, the runs of all parts are started, so many at once, and followed to their end; exit code 1 if one
     failed. The same command again starts those that are missing or failed. A run that learns from all parts names their
@@ -98,15 +102,23 @@ def submit(
     def work() -> int:
         from pipelines.cli_parts import check_parts, make_parts, say_plan
         from pipelines.dag.params import demo_params
+        from pipelines.engines.axes import Axes
         from pipelines.preflight import check_run
-        from pipelines.submission.checks import check_all, plan_parts
+        from pipelines.submission.checks import Package, check_all, plan_parts
         from pipelines.submission.cron import six_fields
+        from pipelines.submission.repeats import submit_each
         from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
 
         if watch and schedule is not None:
             raise KineflowError(
                 "--watch and --schedule: a schedule starts no run to watch now", remedy="leave one of them out"
+            )
+        axes = Axes.of(seeds, splits)
+        if axes and (watch or schedule is not None or parts):
+            raise KineflowError(
+                f"{axes.words} starts several runs, and --watch, --schedule and --parts are for one",
+                remedy="leave them out; kineflow runs list shows the runs, and kineflow runs watch follows one",
             )
         check_parts(parts, dry_run=dry_run, of_one_run=watch or schedule is not None or bool(name))
         options = RunOptions(experiment, name, service_account, six_fields(schedule) if schedule is not None else "")
@@ -116,19 +128,31 @@ def submit(
         if dry_run:
             _answer(as_json, say_plan(recipe, chosen, project, parts, at_once, say))
             return 0
-        package, server = check_all(
-            recipe,
-            chosen,
-            project,
-            lambda: _server(host, token_file, ca_file, namespace, console),
-            image=image,
-            caching=not no_cache,
-            allow_dirty=allow_dirty,
-            look=lambda: check_run(recipe, chosen, project, where="cluster").notices,
-            parts=parts,
-        )
-        for notice in package.notices:
-            say(f"note: {notice}")
+
+        def check(params_file: Path) -> tuple[Package, Server]:
+            package, server = check_all(
+                recipe,
+                params_file,
+                project,
+                lambda: _server(host, token_file, ca_file, namespace, console),
+                image=image,
+                caching=not no_cache,
+                allow_dirty=allow_dirty,
+                look=lambda: check_run(recipe, params_file, project, where="cluster").notices,
+                parts=parts,
+            )
+            for notice in package.notices:
+                say(f"note: {notice}")
+            return package, server
+
+        if axes:
+            each = submit_each(recipe, chosen, project, axes, check, options)
+            for run in each:
+                say(f"run      {run.run_id}  {run.name}")
+            say("next     kineflow runs list")
+            _answer(as_json, {"runs": [run.as_json() for run in each]})
+            return 0
+        package, server = check(chosen)
         if parts:
             answer, code = make_parts(server, package, plan_parts(recipe, chosen, parts)[0], at_once, options, say)
             _answer(as_json, answer)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from components.frontend.exits import exit_code
 from kineflow.storage.project import required_project
+
+Seeds = Annotated[str, typer.Option(help="A run for each of these seeds.", metavar="1,2,3")]
+Splits = Annotated[str, typer.Option(help="A run for each of these official splits of the lists.", metavar="1,2,3")]
 
 
 def guarded(work: Callable[[], None]) -> None:

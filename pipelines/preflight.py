@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _DEMO_DATA = "data"
 _SHOWN = 3
+_WITHOUT_VAL = (
+    "set ingestion.val_share above 0; or train on all clips with keep: last (or average), name evaluation.student, "
+    "leave evaluation.choose_among empty, and give fusions numbers as weights"
+)
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f]|\$\{")  # DVC cuts commands into lines, and fills in ${…}
 
 
@@ -248,6 +252,7 @@ def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:
     """What the lists name, and what steps will ask for of it."""
     from kineflow.data.ingest_settings import IngestSettings
     from kineflow.selection.settings import BlendSettings, SelectSettings
+    from kineflow.spec.split import Split
 
     for task, key, _ in plan.sections(IngestSettings):
         values = plan.values[key]
@@ -260,7 +265,9 @@ def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:
                     yield KineflowError(
                         f"no clip of split {split!r} is there, and {', '.join(asking)} will ask for some",
                         where=where,
-                        remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
+                        remedy=_WITHOUT_VAL
+                        if split == Split.VAL
+                        else "give the split some clips, or switch off what needs it",
                     )
             for _, _, kind in plan.sections(BlendSettings) if listed else ():
                 yield from _groups_for_folds(listed, where, train_alone=not issubclass(kind, SelectSettings))
@@ -322,14 +329,18 @@ def _listed(settings: Any, seed: int, plan: Plan) -> list[ListedClip]:
 
 def _splits_asked_for(plan: Plan) -> dict[str, list[str]]:
     """Splits that steps cannot do without, and what asks for each."""
+    from kineflow.evaluation.settings import EvaluateSettings, keys_that_need_val
     from kineflow.training.settings import RunSettings
 
     asked: dict[str, list[str]] = {}
     for task, key, kind in plan.sections():
         values = plan.values[key]
         if issubclass(kind, RunSettings):
-            for split in ("train", "val"):
+            for split in ("train", "val") if kind.model_validate(values).needs_val else ("train",):
                 asked.setdefault(split, []).append(task.name)
+        elif issubclass(kind, EvaluateSettings) and (decided := keys_that_need_val(values)):
+            asked.setdefault("val", []).extend(f"{key}.{name}" for name in decided)
+            asked.setdefault(values["split"], []).append(key)
         elif isinstance(split := values.get("split"), str):
             asked.setdefault(split, []).append(key)
         if task.constants.get("use_unlabelled") and values.get("unlabelled_batch_size"):

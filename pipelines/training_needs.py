@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.spec.modality import Modality
+from kineflow.spec.split import Split
 from pipelines.dag.graph import Produced, Task
 from pipelines.plan import Plan
 
@@ -59,6 +60,7 @@ def training_needs(plan: Plan) -> tuple[list[TrainingNeed], list[str]]:
     tasks = {task.name: task for task in plan.graph.tasks}
     costs: dict[tuple[str, ...], StepCost] = {}
     needs, unknown = [], []
+    labelled = sum(clip.split is Split.TRAIN for clip in plan.listed.clips) if plan.listed else 0
     for task in plan.graph.tasks:
         key = task.sections.get("params", "")
         if key not in plan.schema or not issubclass(plan.schema[key], RunSettings):
@@ -71,6 +73,11 @@ def training_needs(plan: Plan) -> tuple[list[TrainingNeed], list[str]]:
         if settings.frozen != "none" or settings.activation_checkpointing:  # takes less, by how much depends on stages
             unknown.append(task.name)
             continue
+        if settings.epochs:
+            if not labelled:
+                unknown.append(task.name)
+                continue
+            settings = settings.in_steps(labelled)
         cost = _cost(built, settings, costs)
         operations = cost.operations
         for taught_by in task.paths("teachers") if "teachers" in task.inputs else ():

@@ -98,6 +98,11 @@ class IngestSettings(Params):
         """``size``, if there is one."""
         return (self.size[0], self.size[1]) if self.size else None
 
+    @property
+    def may_have_several_splits(self) -> bool:
+        """Whether ``split_number`` says anything: of our layouts to two, of one's own to any."""
+        return self.layout in ("ucf101", "hmdb51") or "." in self.layout
+
     @field_validator("layout")
     @classmethod
     def _there_is_such_a_layout(cls, layout: str) -> str:

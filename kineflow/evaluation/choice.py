@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.evaluation.scores import Scores, align
+from kineflow.models.card import FITTED_ON, ModelCard
+from kineflow.spec.split import Split
+from kineflow.storage.errors import KineflowError
 
 _LEAST_PROBABILITY = 1e-9
 
@@ -26,18 +29,21 @@ class ModelChoice:
         winner: Its name.
         losses: Mean cross entropy of each by name.
         clips: Of ``val``.
+        before_refit: Whether the losses are those of trainings that came before a refit.
     """
 
     winner: str
     losses: Mapping[str, float]
     clips: int
+    before_refit: bool = False
 
     @property
     def sentence(self) -> str:
         """What was chosen and why, in words."""
         losses = ", ".join(f"{name} {loss:.3f}" for name, loss in self.losses.items())
         clips = f"{self.clips} clip{'' if self.clips == 1 else 's'} of val"
-        return f"{self.winner} was chosen: its loss is the lowest on {clips} ({losses})"
+        lowest = f"was the lowest on {clips} before the refit" if self.before_refit else f"is the lowest on {clips}"
+        return f"{self.winner} was chosen: its loss {lowest} ({losses})"
 
 
 def choose_on_val(on_val: Sequence[Scores]) -> ModelChoice:
@@ -52,6 +58,31 @@ def choose_on_val(on_val: Sequence[Scores]) -> ModelChoice:
     align(list(on_val))
     losses = {scores.model: float(_cross_entropy(scores).mean()) for scores in on_val}
     return ModelChoice(min(losses, key=lambda name: losses[name]), losses, len(on_val[0]))
+
+
+def has_learnt_val(card: ModelCard) -> bool:
+    """Whether a model was refit on ``val``, whose clips say nothing of it any more."""
+    return Split.VAL.value in card.lineage.get(FITTED_ON, "").split(", ")
+
+
+def choose_by_cards(cards: Sequence[ModelCard], *, clips: int) -> ModelChoice:
+    """Choose by what ``val`` said of each model in its training; of equal ones, the first.
+
+    Args:
+        cards: Of models of which some were refit on ``val``.
+        clips: Of ``val``.
+
+    Raises:
+        KineflowError: Of one there is no such figure.
+    """
+    losses = {card.name: card.metrics["val/loss"] for card in cards if "val/loss" in card.metrics}
+    if unknown := [card.name for card in cards if card.name not in losses]:
+        refit = ", ".join(card.name for card in cards if has_learnt_val(card))
+        raise KineflowError(
+            f"{', '.join(unknown)} cannot be chosen on val: {refit} learnt from it, and there is no figure from before",
+            remedy=f"leave {', '.join(unknown)} out of evaluation.choose_among, or set refit: false",
+        )
+    return ModelChoice(min(losses, key=lambda name: losses[name]), losses, clips, before_refit=True)
 
 
 def _cross_entropy(scores: Scores) -> NDArray[np.float64]:

@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 
 from kineflow.evaluation.baselines.trivial import trivial_baselines
-from kineflow.evaluation.choice import choose_on_val
+from kineflow.evaluation.choice import choose_by_cards, choose_on_val, has_learnt_val
 from kineflow.evaluation.curves import read_curves
 from kineflow.evaluation.fusion import fuse, sweep_weights
 from kineflow.evaluation.imported import read_imported
 from kineflow.evaluation.protocol import check_clips, score_clips, unscored
 from kineflow.evaluation.results import Evaluated, Evaluation, Fused, check_names, require_known
 from kineflow.evaluation.scores import Scores
-from kineflow.evaluation.settings import EvaluateSettings, FusionSettings
+from kineflow.evaluation.settings import EvaluateSettings, FusionSettings, keys_that_need_val
 from kineflow.evaluation.view_protocol import ONE_VIEW, ViewProtocol
 from kineflow.models.bundle import load_bundle
 from kineflow.models.card import ModelCard, load_card
-from kineflow.sets.clip_set import ClipSet
+from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
@@ -62,12 +62,19 @@ def compare_models(
         for source in settings.imported
     )
     compared_on_val = clip_set.usable(Split.VAL)
-    if settings.choose_among:
+    weighed_on_val = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
+    if settings.choose_among or weighed_on_val:
+        _require_val(compared_on_val, settings)
         check_clips(cards[0], compared_on_val, Split.VAL)
-    needed_on_val = {name for fusion in settings.fusion if fusion.weights == "val" for name in fusion.models}
-    needed_on_val |= set(settings.choose_among)
-    student = settings.student or cards[0].name
-    needs_threshold = student not in needed_on_val and _both_classes_in_val(clip_set, cards[0], split)
+    learnt_val = {card.name for card in cards if has_learnt_val(card)}
+    _check_unseen(weighed_on_val & learnt_val)
+    choice = None
+    if learnt_val & set(settings.choose_among):
+        by_name = {card.name: card for card in cards}
+        choice = choose_by_cards([by_name[name] for name in settings.choose_among], clips=len(compared_on_val))
+    needed_on_val = weighed_on_val | set(() if choice else settings.choose_among)
+    student = choice.winner if choice else settings.student or cards[0].name
+    needs_threshold = student not in needed_on_val | learnt_val and _both_classes_in_val(clip_set, cards[0], split)
     models: list[Evaluated] = []
     on_val: dict[str, Scores] = {}
     for bundle in bundles:
@@ -93,15 +100,14 @@ def compare_models(
                 on_val[card.name] = _scores(network, card, clip_set, stored_flow, Split.VAL, settings)
             except KineflowError as error:  # a threshold is worth no failed evaluation
                 _LOG.warning("  ! no threshold is chosen on val: %s", error)
-    choice = None
-    if settings.choose_among:
+    if settings.choose_among and choice is None:
         candidates = [on_val[name] for name in settings.choose_among]
         choice = choose_on_val(candidates)
         student = choice.winner
-    by_name = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
+    scored = {scores.model: scores for scores in (*(model.scores for model in models), *imported)}
     return Evaluation(
         models=tuple(models),
-        fusions=tuple(_fused(fusion, by_name, on_val) for fusion in settings.fusion),
+        fusions=tuple(_fused(fusion, scored, on_val) for fusion in settings.fusion),
         student=student,
         baseline=settings.baseline,
         imported=imported,
@@ -110,6 +116,24 @@ def compare_models(
         student_on_val=on_val.get(student),
         choice=choice,
     )
+
+
+def _require_val(clips: Sequence[Clip], settings: EvaluateSettings) -> None:
+    if not clips:
+        keys = " and ".join(keys_that_need_val(settings.model_dump()))
+        raise KineflowError(
+            f"{keys} cannot go by val: the clip set has no usable clip in it",
+            remedy="name evaluation.student, leave choose_among empty and give fusions numbers as weights; "
+            "or set ingestion.val_share above 0",
+        )
+
+
+def _check_unseen(models: set[str]) -> None:
+    if models:
+        raise KineflowError(
+            f"fusion.weights cannot be chosen on val: {', '.join(sorted(models))} learnt from it (refit)",
+            remedy="give the fusion numbers as weights, or set refit: false",
+        )
 
 
 def _both_classes_in_val(clip_set: ClipSet, card: ModelCard, split: Split) -> bool:

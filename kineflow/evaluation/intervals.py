@@ -75,7 +75,7 @@ def share_interval(right: NDArray[Any], groups: Groups = None) -> Interval:
     if by_group is None:
         total = len(set(groups))
         by_group = wilson_interval(float(right.mean()) * total, total)
-    return _wider(independent, by_group)
+    return wider(independent, by_group)
 
 
 def difference_interval(differences: Values, groups: Groups = None, confidence: float = CONFIDENCE) -> Interval:
@@ -104,10 +104,50 @@ def weighted_difference_interval(
     return _by_group(differences, groups, _of_draws(differences, alone, confidence), confidence)
 
 
+def mean_interval(values: Values, confidence: float = CONFIDENCE) -> Interval:
+    """Student's interval of the mean of a few independent figures, such as one a seed.
+
+    Args:
+        values: ``[N]``, N at least 2.
+        confidence: Level, in (0, 1).
+    """
+    half = student_quantile(len(values) - 1, confidence) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def student_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
+    """The t within which ``confidence`` of Student's distribution lies, either way, by bisection.
+
+    Args:
+        freedom: Degrees of it, at least 1.
+        confidence: Level, in (0, 1).
+    """
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < confidence:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < confidence else (low, middle)
+    return (low + high) / 2
+
+
+def _within(t: float, freedom: int) -> float:
+    """Share of Student's distribution between -t and t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    term = total = math.cos(angle) if odd else 1.0
+    for power in range(2 + odd, freedom - 1, 2):
+        term *= (power - 1) / power * math.cos(angle) ** 2
+        total += term
+    if not odd:
+        return math.sin(angle) * total
+    return 2 / math.pi * (angle + (math.sin(angle) * total if freedom > 1 else 0.0))
+
+
 def _by_group(differences: Values, groups: Groups, independent: Interval, confidence: float) -> Interval:
     if groups is None or not groups_repeat(groups):
         return independent
-    return _wider(independent, _of_draws(differences, groups, confidence))
+    return wider(independent, _of_draws(differences, groups, confidence))
 
 
 def _of_draws(differences: Values, groups: Sequence[str], confidence: float) -> Interval:
@@ -193,7 +233,8 @@ def _below(scores: Values, ordered: Values) -> Values:
     return shares
 
 
-def _wider(first: Interval, second: Interval) -> Interval:
+def wider(first: Interval, second: Interval) -> Interval:
+    """The interval that holds both."""
     return min(first[0], second[0]), max(first[1], second[1])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -141,3 +141,9 @@ class EvaluateSettings(Params):
             return ScoringProtocol(self.views.words, facts)
         said = ", ".join(others)
         return ScoringProtocol(f"{self.views.words}; windows: {said}", {**facts, "clips_per_video_of": said})
+
+
+def keys_that_need_val(values: Mapping[str, Any]) -> list[str]:
+    """What of an evaluation's settings, as plain values, is decided on clips of ``val``."""
+    weighed = any(fusion.get("weights") == "val" for fusion in values.get("fusion", ()))
+    return [*(["choose_among"] if values.get("choose_among") else []), *(["fusion.weights"] if weighed else [])]

@@ -16,6 +16,8 @@ from kineflow.storage.safe_json import read_json
 
 CARD_FILE = "model.json"
 CARD_FORMAT = 1
+FITTED_ON = "fitted_on"
+"""In a card's lineage: the splits, with commas, whose labels the network has learnt from last."""
 
 _LARGEST_CARD_BYTES = 1 << 20
 _LONGEST_NAME = 150

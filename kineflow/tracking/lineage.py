@@ -28,7 +28,7 @@ GIT_DIRTY = "KINEFLOW_GIT_DIRTY"
 """``true`` or ``false``, beside the commit: what a run found at its start, for all of its steps."""
 
 _GIT_TIMEOUT_SEC = 20
-_WRITTEN_BY_RUNS = ("dvc.yaml", "dvc.lock", "digests.yaml", ".dvc/plots/kineflow_*.json")
+_WRITTEN_BY_RUNS = ("dvc.yaml", "dvc.lock", "digests.yaml", ".dvc/plots/kineflow_*.json", "runs/*/**/params.yaml")
 _FROM_ENVIRONMENT = {
     "dvc.stage": "DVC_STAGE",
     "dvc.experiment": "DVC_EXP_NAME",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import tempfile
 import time
@@ -24,6 +25,7 @@ from kineflow.storage.stopping import signals_held
 from kineflow.tracking.buffer import Figure, FigureBuffer
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.marks import Mark, marked
+from kineflow.tracking.run_variables import GROUP
 from kineflow.tracking.store import (
     artifact_location,
     connect,
@@ -87,6 +89,11 @@ class StepRun:
         with named_failures(self.uri):
             for part in _parts([Param(name, value) for name, value in flatten_params(params).items()]):
                 self._client.log_batch(self.run_id, params=part)
+
+    def note_params(self, params: Mapping[str, Any]) -> None:
+        """Record what the step has decided itself, under names that it was not given."""
+        with self._forgiving():
+            self.log_params(params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record figures of one training step or epoch."""
@@ -191,7 +198,8 @@ class StepRun:
                 "%s\n  The work goes on without it; figures are sent when it is back.", unreachable(self.uri, error)
             )
 
-    def _close(self, status: RunStatus, error: BaseException | None) -> None:
+    def close(self, status: RunStatus, error: BaseException | None) -> None:
+        """End the run, with what is still under way; an error's text becomes the tag ``error``."""
         if lost := self._figures.close():
             _LOG.warning("%d figures of this step did not reach the tracking store", lost)
         if error is not None:
@@ -240,10 +248,10 @@ def open_step_run(
         except BaseException as error:
             if run is not None:
                 with signals_held():
-                    run._close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", error)
+                    run.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", error)
             raise
         with signals_held():
-            run._close("FINISHED", None)
+            run.close("FINISHED", None)
 
 
 def _prepare_step_run(
@@ -331,6 +339,7 @@ def _find_or_create_parent(
         inherited = ("git.commit", "git.dirty", "mlflow.source.git.commit", "dvc.data.md5", "source.digest", "recipe")
         tags = {name: _tag(facts[name]) for name in inherited if name in facts}
         tags |= {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
+        tags |= {"mlflow.parentRunId": os.environ[GROUP]} if os.environ.get(GROUP) else {}
         name = f"{facts.get('recipe', experiment)}-{pipeline_run_id[:8]}"
         client.create_run(experiment_id, run_name=name, tags=tags)
         parents = parents_of(client, [experiment_id], pipeline_run_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Tracker(Protocol):
@@ -15,6 +15,9 @@ class Tracker(Protocol):
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record facts that are not figures."""
 
+    def note_params(self, params: Mapping[str, Any]) -> None:
+        """Record what was decided on the way; nested mappings become dotted names, and no name comes twice."""
+
 
 class NullTracker:
     """Nobody listens."""
@@ -23,6 +26,9 @@ class NullTracker:
         """Do nothing."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def note_params(self, params: Mapping[str, Any]) -> None:
         """Do nothing."""
 
 

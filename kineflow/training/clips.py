@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.batch_sampler import BatchSampler, Pool
+from kineflow.data.batch_sampler import Pool
 from kineflow.data.dataset import NO_ONLOOKERS, ClipDataset, Geometry, Onlooker
 from kineflow.models.card import ModelCard
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -20,10 +20,13 @@ from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import Tracker
 from kineflow.training.decoded_batches import decoding_here
-from kineflow.training.loop import Fitted, fit
+from kineflow.training.loop import Fitted
 from kineflow.training.processes import device_of
-from kineflow.training.settings import TrainSettings
+from kineflow.training.refit import TrainingClips, fit_as_set
+from kineflow.training.settings import RunSettings, TrainSettings
 from kineflow.training.tasks import Classification
+
+WITHOUT_VAL = "set ingestion.val_share above 0, or train on all clips with keep: last (or average)"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def fit_on_clips(
     Raises:
         KineflowError: The clip set has no clips to train or validate on, or flow is missing.
     """
-    labelled, val = (clips_of(data.clip_set, split) for split in (Split.TRAIN, Split.VAL))
+    labelled, val = clips_of(data.clip_set, Split.TRAIN), val_of(data.clip_set, settings)
     unlabelled = clips_of(data.clip_set, Split.UNLABELLED) if unlabelled_batch else ()
     wanted = task.preprocessing
     geometry = Geometry(
@@ -71,23 +74,29 @@ def fit_on_clips(
         "cache_bytes": settings.cache_mb << 20,
         "decodes_rgb": decodes_rgb,
     }
-    groups = _by_class(data.clip_set, labelled) if settings.sampling == "balanced" else ()
-    pools = [Pool(range(len(labelled)), settings.batch_size, groups)]
-    if unlabelled:
-        pools.append(Pool(range(len(labelled), len(labelled) + len(unlabelled)), unlabelled_batch))
-    return fit(
-        task,
-        train=ClipDataset(
+
+    def learnt_from(clips: Sequence[Clip]) -> TrainingClips:
+        every = joined(clips, unlabelled) if unlabelled else clips
+        groups = _by_class(data.clip_set, clips) if settings.sampling == "balanced" else ()
+        pools = [Pool(range(len(clips)), settings.batch_size, groups)]
+        if unlabelled:
+            pools.append(Pool(range(len(clips), len(every)), unlabelled_batch))
+        shown = ClipDataset(
             data.clip_set,
-            joined(labelled, unlabelled) if unlabelled else labelled,
+            every,
             modalities=modalities,
             geometry=geometry,
             may_flip=settings.flip,
             onlookers=onlookers,
             **common,
-        ),
-        batch_sampler=BatchSampler(pools, steps=settings.validate_every_steps, seed=seed),
-        val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common),
+        )
+        return TrainingClips(shown, pools)
+
+    return fit_as_set(
+        task,
+        train=learnt_from(labelled),
+        val=ClipDataset(data.clip_set, val, modalities=(wanted.modality,), geometry=tested, **common) if val else None,
+        train_and_val=lambda: learnt_from(joined(labelled, val)),
         settings=settings,
         seed=seed,
         work=work,
@@ -103,6 +112,22 @@ def _by_class(clip_set: ClipSet, clips: Sequence[Clip]) -> tuple[tuple[int, ...]
     return tuple(tuple(places[label]) for label in sorted(places))
 
 
+def val_of(clip_set: ClipSet, settings: RunSettings) -> Sequence[Clip]:
+    """The usable clips of ``val``; none where there are none and training can do without.
+
+    Raises:
+        KineflowError: The best round on ``val`` is to be kept, and there are none.
+    """
+    clips = clip_set.usable(Split.VAL)
+    if settings.needs_val and not clips:
+        raise KineflowError(
+            "the clip set has no usable clip in split 'val', which chooses the round that is kept",
+            where=clip_set.media_root,
+            remedy=WITHOUT_VAL,
+        )
+    return clips
+
+
 def clips_of(clip_set: ClipSet, split: Split) -> Sequence[Clip]:
     """The usable clips of a split.
 
@@ -114,7 +139,7 @@ def clips_of(clip_set: ClipSet, split: Split) -> Sequence[Clip]:
         raise KineflowError(
             f"the clip set has no usable clip in split {split.value!r}",
             where=clip_set.media_root,
-            remedy="give the split some clips (for val: ingestion.val_share), or switch off what needs it",
+            remedy="give the split some clips, or switch off what needs it",
         )
     return clips
 

@@ -27,15 +27,15 @@ class Trained:
 
     @property
     def summary(self) -> str:
-        """One line: how good the best round was, and when."""
+        """One line: which weights were kept, and how good they were."""
         figures = ", ".join(f"{name} {value:.3f}" for name, value in self.fitted.metrics.items())
-        return f"best after {self.fitted.best_step} steps; {figures}"
+        return f"{self.fitted.kept}; {figures}"
 
 
 def train_network(
     data: Data, initial: Path, settings: TrainSettings, *, name: str, seed: int, work: Path, tracker: Tracker
 ) -> Trained:
-    """Train one stream on the labelled clips of ``train``; the best round on ``val`` is kept.
+    """Train one stream on the labelled clips of ``train``; ``settings.keep`` says which weights are kept.
 
     Args:
         data: Clips, and flow where the stream reads it.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kineflow.models.bundle import load_bundle, weights_digest
-from kineflow.models.card import ModelCard
+from kineflow.models.card import FITTED_ON, ModelCard
 from kineflow.models.network import VideoNetwork
 from kineflow.sets.clip_set import ClipSet, clips_digest
 from kineflow.sets.flow_set import FlowSet, flow_digest
@@ -94,6 +94,11 @@ def _require_learnt(card: ModelCard, settings: TrainSettings) -> None:
 
 
 def with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:
-    """The card, with the validation figures of the round that was kept."""
+    """The card, with how it was trained, and the validation figures of the weights that were kept."""
     metrics: Mapping[str, float] = {name: value for name, value in fitted.metrics.items() if name.startswith("val/")}
-    return dataclasses.replace(card, metrics={**metrics, "best_step": float(fitted.best_step)})
+    facts = {"kept": fitted.kept, FITTED_ON: ", ".join(fitted.fitted_on)}
+    return dataclasses.replace(
+        card,
+        lineage={**card.lineage, **facts},
+        metrics={**metrics, "kept_step": float(fitted.kept_step)},
+    )

@@ -7,22 +7,23 @@ backbones as well, and takes videos like any other.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kineflow.data.batch_sampler import BatchSampler, Pool
-from kineflow.sets.clip_set import ClipSet
+from kineflow.data.batch_sampler import Pool
+from kineflow.sets.clip_set import Clip, ClipSet
+from kineflow.sets.rows import joined
 from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
 from kineflow.tracking.tracker import Tracker
-from kineflow.training.clips import clips_of
+from kineflow.training.clips import clips_of, val_of
 from kineflow.training.composite import Parents, network_over, start_from
 from kineflow.training.feature_dataset import FeatureDataset
 from kineflow.training.jobs import Trained
-from kineflow.training.loop import fit
+from kineflow.training.model_cards import with_metrics
 from kineflow.training.recurrent_settings import RecurrentSettings
+from kineflow.training.refit import TrainingClips, fit_as_set
 from kineflow.training.stepwise import StepwiseClassification
 from kineflow.training.streams import Stream
 
@@ -38,7 +39,7 @@ def train_sequence_network(
     work: Path,
     tracker: Tracker,
 ) -> Trained:
-    """Train a recurrent network on the features of ``train``; the best round on ``val`` is kept.
+    """Train a recurrent network on the features of ``train``; ``settings.keep`` says which weights are kept.
 
     Args:
         clip_set: Says which clips are in which class and split.
@@ -63,20 +64,20 @@ def train_sequence_network(
         "spec": ClipSpec(settings.frames, settings.stride_frames),
         "cache_bytes": settings.cache_mb << 20,
     }
-    every = settings.windows == "every"
-    train = FeatureDataset(clip_set, clips_of(clip_set, Split.TRAIN), every_window=every, **common)
-    fitted = fit(
+
+    def learnt_from(clips: Sequence[Clip]) -> TrainingClips:
+        windows = FeatureDataset(clip_set, clips, every_window=settings.windows == "every", **common)
+        return TrainingClips(windows, [Pool(range(windows.items), settings.batch_size)])
+
+    labelled, val = clips_of(clip_set, Split.TRAIN), val_of(clip_set, settings)
+    fitted = fit_as_set(
         StepwiseClassification(network, card.preprocessing, settings),
-        train=train,
-        batch_sampler=BatchSampler(
-            [Pool(range(train.items), settings.batch_size)], steps=settings.validate_every_steps, seed=seed
-        ),
-        val=FeatureDataset(clip_set, clips_of(clip_set, Split.VAL), **common),
+        train=learnt_from(labelled),
+        val=FeatureDataset(clip_set, val, **common) if val else None,
+        train_and_val=lambda: learnt_from(joined(labelled, val)),
         settings=settings,
         seed=seed,
         work=work,
         tracker=tracker,
     )
-    figures = {key: value for key, value in fitted.metrics.items() if key.startswith("val/")}
-    card = dataclasses.replace(card, metrics={**figures, "best_step": float(fitted.best_step)})
-    return Trained(network, card, fitted)
+    return Trained(network, with_metrics(card, fitted), fitted)

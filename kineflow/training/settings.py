@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -10,8 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from kineflow.data.crops import Jitter, Positions, Sides
 from kineflow.spec.preprocessing import Fit
 from kineflow.spec.sampling import ShortPolicy
-from kineflow.storage.config import Keywords, Params, faults_of_a_key
+from kineflow.storage.config import Keywords, Params, faults_of_a_key, parse_params
 from kineflow.training.best_round import MonitorName
+from kineflow.training.kept_weights import Keep
 from kineflow.training.losses.registry import CROSS_ENTROPY, check_loss, check_options
 from kineflow.training.term_settings import Layer, TermSettings
 
@@ -68,7 +70,15 @@ class RunSettings(Params):
 
     Attributes:
         steps: Optimiser steps.
-        validate_every_steps: A round of training; the best round on ``val`` is kept. Divides ``steps``.
+        epochs: In place of ``steps``: passes over the training clips (with ``windows: every``, over all windows). A
+            pass is clips / ``batch_size`` steps, rounded up.
+        validate_every_steps: A round of training. Divides ``steps``.
+        validate_every_epochs: The same in epochs, where ``epochs`` is given: 1 by default. Divides ``epochs``.
+        keep: Which weights training ends with: ``best``, of the round that was best on ``val``; ``last``; or
+            ``average``, the mean of the last ``average_rounds`` rounds. Only ``best`` needs clips in ``val``.
+        average_rounds: Of ``keep: average``.
+        refit: Choose on ``val`` how many steps to train, then train again from the start on ``train`` and ``val`` for
+            so many steps. What ``val`` says of the model is what it said of the first training.
         batch_size: Labelled clips a step, of all processes together: whatever ``nodes`` and ``devices`` are, the same
             clips make a step, and the same model comes out but for rounding and other draws of dropout, mixtures and
             colours, where there are any.
@@ -100,8 +110,13 @@ class RunSettings(Params):
 
     renamed: ClassVar[Mapping[str, str]] = {"select_by": "monitor"}
 
-    steps: int = Field(default=10_000, ge=1)
-    validate_every_steps: int = Field(default=500, ge=1)
+    steps: int = Field(default=10_000, ge=0)
+    epochs: int = Field(default=0, ge=0)
+    validate_every_steps: int = Field(default=500, ge=0)
+    validate_every_epochs: int = Field(default=0, ge=0)
+    keep: Keep = "best"
+    average_rounds: int = Field(default=5, ge=1)
+    refit: bool = False
     batch_size: int = Field(default=16, ge=1, le=4096)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimiser: OptimiserSettings = OptimiserSettings()
@@ -127,6 +142,27 @@ class RunSettings(Params):
         """Labelled clips that one process computes with at once."""
         return self.batch_size // (self.processes * self.accumulate)
 
+    @property
+    def needs_val(self) -> bool:
+        """Whether clips of ``val`` decide about the result."""
+        return self.keep == "best"
+
+    def in_steps(self, items: int) -> Self:
+        """The same with epochs counted out in steps.
+
+        Args:
+            items: Training clips, or windows, that make an epoch.
+
+        Raises:
+            KineflowError: The settings do not fit that many steps.
+        """
+        if not self.epochs:
+            return self
+        epoch = math.ceil(items / self.batch_size)
+        counted = {"steps": self.epochs * epoch, "validate_every_steps": self.validate_every_epochs * epoch}
+        values = {**self.model_dump(), **counted, "epochs": 0, "validate_every_epochs": 0}
+        return parse_params(type(self), values, where=f"{self.epochs} epochs of {items} clips")
+
     def wherever_it_runs(self) -> Self:
         """The same settings for one process: what decides the result but for rounding, and not how it is computed."""
         here: dict[str, Any] = {"nodes": 1, "devices": 1, "compile": "off", "deterministic": True}
@@ -134,7 +170,7 @@ class RunSettings(Params):
 
     def doubts(self) -> list[str]:
         """What is allowed and can hardly be meant, in words."""
-        rounds = self.steps // self.validate_every_steps
+        rounds = (self.epochs or self.steps) // (self.validate_every_epochs or self.validate_every_steps)
         if self.patience_rounds and self.patience_rounds + 1 >= rounds:
             return [f"patience_rounds ({self.patience_rounds}) can end no training of {rounds} rounds"]
         return []
@@ -145,12 +181,43 @@ class RunSettings(Params):
         """YAML reads a bare ``on`` as true."""
         return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_replace_steps(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("epochs"):
+            return {"steps": 0, "validate_every_steps": 0, "validate_every_epochs": 1, **given}
+        return given
+
     @model_validator(mode="after")
     def _rounds_fit(self) -> Self:
-        if self.steps % self.validate_every_steps:
+        unit, other = ("epochs", "steps") if self.epochs else ("steps", "epochs")
+        length, every = getattr(self, unit), getattr(self, f"validate_every_{unit}")
+        if getattr(self, other) or getattr(self, f"validate_every_{other}"):
             raise ValueError(
-                f"steps ({self.steps}) must be a multiple of validate_every_steps ({self.validate_every_steps})"
+                "give steps and validate_every_steps, or epochs and validate_every_epochs, and not some of both"
             )
+        if not length or not every:
+            raise ValueError(f"{unit} and validate_every_{unit} must be at least 1")
+        if length % every:
+            raise ValueError(f"{unit} ({length}) must be a multiple of validate_every_{unit} ({every})")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_can_be_kept(self) -> Self:
+        if self.patience_rounds and not self.needs_val:
+            raise ValueError(f"patience_rounds goes by the best round on val, so keep must be best, not {self.keep}")
+        if self.ema and self.keep == "average":
+            raise ValueError("keep: average and ema are two averages of weights; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _refit_is_chosen_on_val(self) -> Self:
+        if self.refit and not self.needs_val:
+            raise ValueError(f"refit trains as long as was best on val, so keep must be best, not {self.keep}")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_shared(self) -> Self:
         if self.batch_size % self.processes:
             raise ValueError(
                 f"batch_size ({self.batch_size}) counts the clips of all processes together, "
@@ -299,7 +366,7 @@ class TrainSettings(RunSettings):
     def _freezing_fits(self) -> Self:
         if self.frozen == "none" and (self.unfrozen_stages or self.unfreeze_after_steps):
             raise ValueError("unfrozen_stages and unfreeze_after_steps are for frozen: backbone")
-        if self.unfreeze_after_steps >= self.steps:
+        if self.steps and self.unfreeze_after_steps >= self.steps:
             raise ValueError(f"unfreeze_after_steps must be below steps ({self.steps}), or 0 for never")
         return self
 

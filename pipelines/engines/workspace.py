@@ -34,9 +34,11 @@ class Workspace:
         """The workspace of a recipe and a parameter file.
 
         It is the project's own folder for the project's ``params.yaml`` and the recipe that it is first run with, and
-        else ``runs/<recipe>/<path of the parameter file>``.
+        else ``runs/<recipe>/<path of the parameter file>``; a ``params.yaml`` in such a folder is that folder's.
         """
         project, params_file = project.resolve(), params_file.resolve()
+        if params_file.name == PARAMS_FILE and params_file.is_relative_to(project / RUNS / recipe):
+            return cls(project, params_file.parent, params_file)
         if params_file == project / PARAMS_FILE and recipe_of(project) in (recipe, None):
             return cls(project, project, params_file)
         return cls(project, project / RUNS / recipe / _name(params_file, project), params_file)
@@ -51,6 +53,13 @@ class Workspace:
     def outputs(self) -> Path:
         """Folder of all tasks' outputs."""
         return self.folder / OUTPUTS
+
+
+def variant_folder(recipe: str, params_file: Path, project: Path, variant: str) -> Path:
+    """A workspace's folder for what is made of a parameter file: its ``params.yaml`` is to be put there."""
+    project, params_file = project.resolve(), params_file.resolve()
+    name = _name(params_file, project)
+    return project / RUNS / recipe / name.with_name(f"{name.name}+{variant}")
 
 
 def _name(params_file: Path, project: Path) -> Path:

@@ -12,7 +12,7 @@ from kineflow.evaluation.fusion import fuse
 from kineflow.evaluation.scores import Scores
 from kineflow.evaluation.settings import EvaluateSettings
 from kineflow.models.bundle import save_bundle
-from kineflow.models.card import ModelCard
+from kineflow.models.card import FITTED_ON, ModelCard
 from kineflow.models.registry import create_model
 from kineflow.registry.measured import read_evaluation
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -59,13 +59,13 @@ def data(tmp_path_factory):
     return folder
 
 
-def bundle(folder, name, *, modality="rgb", classes=CLASSES, seed=0):
+def bundle(folder, name, *, modality="rgb", classes=CLASSES, seed=0, fitted_on="train", **metrics):
     torch.manual_seed(seed)
     channels = 3 if modality == "rgb" else 2
     hyper = {"width": 0.0625, "stem_temporal_stride": 1}
     network = create_model("s3d", num_classes=len(classes), in_channels=channels, **hyper)
     preprocessing = Preprocessing(modality, 4, 2, SIDE, SIDE, (127.5,) * channels, (64.0,) * channels)
-    card = ModelCard(name, "s3d", hyper, classes, preprocessing, {"recipe": "test"}, {})
+    card = ModelCard(name, "s3d", hyper, classes, preprocessing, {FITTED_ON: fitted_on}, metrics)
     save_bundle(folder / name, network, card)
     return folder / name
 
@@ -220,6 +220,24 @@ def test_the_model_that_val_chooses_is_what_the_evaluation_is_about(data, bundle
     assert measured.gains["class prior"].value == pytest.approx(
         measured.metrics["top1"] - metrics["baselines"]["class prior"]["top1"]
     )
+
+
+def test_models_that_learnt_val_are_not_judged_by_it(data, tmp_path):
+    losses = {"plain": 0.4, "student": 0.6}
+    refit = [bundle(tmp_path, name, fitted_on="train, val", **{"val/loss": loss}) for name, loss in losses.items()]
+    result = run(data, refit, tmp_path, flow=False, choose_among=["student", "plain"], fusion=[])
+    assert "plain was chosen: its loss was the lowest on 2 clips of val before the refit" in result.summary
+    weighed = {"models": ["student", "plain"], "weights": "val"}
+    with pytest.raises(KineflowError, match="cannot be chosen on val: plain, student learnt from it"):
+        run(data, refit, tmp_path / "weighed", flow=False, fusion=[weighed])
+
+
+def test_without_val_nothing_is_chosen_by_it(data, bundles, tmp_path):
+    clip_set = ClipSet.load(data / "clips")
+    tested = tuple(clip for clip in clip_set.clips if clip.split is Split.TEST)
+    dataclasses.replace(clip_set, clips=tested).save(tmp_path / "clips")
+    with pytest.raises(KineflowError, match="choose_among cannot go by val: the clip set has no usable clip in it"):
+        run(tmp_path, [bundles["plain"]], tmp_path, flow=False, choose_among=["plain"], student="plain", fusion=[])
 
 
 def test_clips_of_another_rate_than_a_model_has_learnt_from_are_refused(data, bundles, tmp_path):

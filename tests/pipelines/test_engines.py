@@ -28,7 +28,7 @@ from pipelines.cluster.data_version import read_data_version
 from pipelines.dag.graph import graph_of
 from pipelines.dag.sources import ROOT
 from tests.pipelines.cluster_site import Site
-from tests.pipelines.conftest import Project
+from tests.pipelines.conftest import TINY_PARAMS, Project
 from tests.secret_search import found_below, found_in
 
 pytestmark = pytest.mark.slow
@@ -64,6 +64,16 @@ def test_dvc_runs_every_task_and_shows_the_results(project: Any, first_run: Any)
     assert "kineflow promote tiny" in first_run.said
     for name in ("evaluate/report.html", "validate/report.html", "student/model/model.safetensors"):
         assert (project.folder / "outputs" / name).is_file()
+
+
+def test_a_run_counts_as_that_of_its_seed(project: Any, first_run: Any) -> None:
+    done = project.kineflow("run", "d3d", "--seeds", str(TINY_PARAMS["seed"]))
+    assert done.code == 0, done.said
+    assert done.said.count("up to date") == len(ALL)
+    report = json.loads((project.folder / "runs/d3d/params+repeats/outputs/report.json").read_text())
+    metrics = json.loads((project.folder / "outputs/evaluate/evaluation/metrics.json").read_text())
+    (student,) = (row for row in report["evaluations"]["evaluate"]["rows"] if row["name"] == "student")
+    assert student["figures"]["top1"]["mean"] == metrics["student"]["top1"]
 
 
 def test_dvc_draws_curves_and_confusion(project: Any, first_run: Any) -> None:

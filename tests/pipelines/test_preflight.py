@@ -123,6 +123,21 @@ def test_a_split_that_a_step_will_ask_for_is_missed(check: Any, project: Path, s
         check(lambda v: v["ingestion"].update(val_share=0))
 
 
+def test_without_val_the_last_round_is_kept_and_nothing_is_chosen(check: Any, project: Path) -> None:
+    lists = project / "data" / "clips.csv"
+    lists.write_text("".join(line for line in lists.read_text().splitlines(True) if ",val" not in line))
+
+    def all_of_train(values: dict[str, Any], **evaluation: Any) -> None:
+        values["ingestion"]["val_share"] = 0
+        for section in ("teacher", "student"):
+            values[section]["keep"] = "last"
+        values["evaluation"] |= evaluation
+
+    assert check(all_of_train).notices == ()
+    with pytest.raises(KineflowError, match=r"split 'val' is there, and evaluation.choose_among will.*\n.*keep: last"):
+        check(lambda values: all_of_train(values, choose_among=["plain", "student"]))
+
+
 def test_a_class_that_folds_of_train_cannot_judge_is_missed(check: Any, project: Path) -> None:
     with pytest.raises(KineflowError, match="the clips of 'a' and of 1 more classes are of one group or none"):
         check(lambda v: v.update(descriptor={}))

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from kineflow.evaluation.choice import choose_on_val
+from kineflow.evaluation.choice import choose_by_cards, choose_on_val
 from kineflow.evaluation.scores import Scores
+from kineflow.models.card import FITTED_ON, ModelCard
+from kineflow.spec.preprocessing import Preprocessing
+from kineflow.storage.errors import KineflowError
 
 CLIPS = 60
 LABELS = np.arange(CLIPS) % 2
@@ -26,3 +29,16 @@ def test_the_lowest_loss_wins():
 def test_of_equal_models_the_first_named_wins():
     level = [scores("plain", 1.0, seed=1), scores("student", 1.0, seed=1)]
     assert [choose_on_val(order).winner for order in (level, level[::-1])] == ["plain", "student"]
+
+
+def test_models_that_were_refit_on_val_are_chosen_by_what_it_said_before():
+    def card(name: str, **metrics: float) -> ModelCard:
+        seen = Preprocessing("rgb", 4, 1, 16, 12, (0.0,) * 3, (1.0,) * 3)
+        return ModelCard(name, "s3d", {}, ("a", "b"), seen, {FITTED_ON: "train, val"}, metrics)
+
+    cards = [card("plain", **{"val/loss": 0.7}), card("student", **{"val/loss": 0.5})]
+    choice = choose_by_cards(cards, clips=60)
+    assert choice.winner == "student"
+    assert "its loss was the lowest on 60 clips of val before the refit" in choice.sentence
+    with pytest.raises(KineflowError, match="blend cannot be chosen on val: plain, student, blend learnt from it"):
+        choose_by_cards([*cards, card("blend")], clips=60)

@@ -90,7 +90,10 @@ class TestGit:
         (project / "dvc.lock").write_text("1")
         git(tmp_path, "add", ".")
         git(tmp_path, "commit", "-qm", "one")
-        for path in (project / "dvc.lock", project / "digests.yaml", other / "dvc.yaml", other / "dvc.lock"):
+        of_a_seed = project / "runs" / "d3d" / "params+seed2" / "params.yaml"
+        of_a_seed.parent.mkdir(parents=True)
+        written = (project / "dvc.lock", project / "digests.yaml", other / "dvc.yaml", other / "dvc.lock", of_a_seed)
+        for path in written:
             path.write_text("2")
         assert git_tags(project)["git.dirty"] == "false"
         (tmp_path / "code.py").write_text("2")

@@ -254,7 +254,7 @@ class TestStoreInTrouble:
             run.set_tags({"a": "b"})
             run.log_artifact(project / "mlflow.db")
             run.log_dataset("clips", version="a", source="b")
-            run._close("FINISHED", None)
+            run.close("FINISHED", None)
         assert [record.message.splitlines()[0] for record in caplog.records] == [
             "http://***@host: the tracking store cannot be used: log_batch: http://***@host refused",
             "1 figures of this step did not reach the tracking store",

@@ -60,7 +60,7 @@ def assert_same_curves(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert [row[:2] for row in found["curves"]] == [row[:2] for row in expected["curves"]]
     assert [row[2] for row in found["curves"]] == pytest.approx([row[2] for row in expected["curves"]], **CURVES)
     assert found["figures"] == pytest.approx(expected["figures"], **CURVES)
-    assert found["best_step"] == expected["best_step"]
+    assert found["kept_step"] == expected["kept_step"]
 
 
 TRAININGS = [
@@ -105,7 +105,7 @@ def test_dropout_differs_between_processes_and_steps(two: Results) -> None:
 
 def test_the_first_process_alone_leaves_files(folders: dict[str, Path]) -> None:
     left = {path.name for path in (folders["two"] / "work" / "classification").iterdir()}
-    assert left == {"best.ckpt", "last.ckpt", "curves.csv"}
+    assert left == {"kept.ckpt", "last.ckpt", "curves.csv"}
 
 
 def test_one_process_goes_on_where_two_have_stopped(folders: dict[str, Path], one: Results, tmp_path: Path) -> None:

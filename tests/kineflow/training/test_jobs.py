@@ -17,7 +17,7 @@ from kineflow.sets.flow_set import FlowSet
 from kineflow.spec.split import Split
 from kineflow.spec.tvl1 import TVL1Params, tvl1_params
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.tracker import NULL_TRACKER
+from kineflow.tracking.tracker import NULL_TRACKER, NullTracker
 from kineflow.training import clips, decoded_batches
 from kineflow.training.clips import Data
 from kineflow.training.distil_student import distil_student
@@ -105,8 +105,8 @@ class TestTraining:
         assert (seen.modality, seen.frames, seen.stride_frames, seen.short_side, seen.crop) == (modality, 4, 1, 16, 12)
         assert seen.mean == load_card(tiny_initial[modality]).preprocessing.mean
         assert card.lineage["origin"] == "from scratch"
-        assert set(card.metrics) == {"val/top1", "val/loss", "best_step"}
-        assert 1 <= card.metrics["best_step"] <= 2
+        assert set(card.metrics) == {"val/top1", "val/loss", "kept_step"}
+        assert 1 <= card.metrics["kept_step"] <= 2
         assert "best after" in trained.summary
         clip = torch.rand(1, len(seen.mean), 4, 12, 12)
         torch.testing.assert_close(network(clip), trained.network.eval()(clip))
@@ -163,6 +163,47 @@ class TestTraining:
         empty = dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, clips=clips))
         with pytest.raises(KineflowError, match=f"no usable clip in split '{split}'"):
             train(empty, tiny_initial["rgb"], tmp_path)
+
+
+class TestWithoutVal:
+    @pytest.fixture
+    def all_train(self, data) -> Data:
+        clips = (
+            dataclasses.replace(c, split=Split.TRAIN if c.split is Split.VAL else c.split) for c in data.clip_set.clips
+        )
+        return dataclasses.replace(data, clip_set=dataclasses.replace(data.clip_set, clips=tuple(clips)))
+
+    def test_the_last_round_is_kept_and_the_best_one_refused(self, all_train, tiny_initial, tmp_path):
+        with pytest.raises(KineflowError, match=r"no usable clip in split 'val'[^$]*keep: last"):
+            train(all_train, tiny_initial["rgb"], tmp_path / "refused")
+        trained = train(all_train, tiny_initial["rgb"], tmp_path / "work", keep="last")
+        assert trained.card.metrics == {"kept_step": 2.0}
+        assert (trained.card.lineage["kept"], trained.card.lineage["fitted_on"]) == ("last after 2 steps", "train")
+
+    def test_a_refit_is_a_training_on_both_for_as_long_as_was_best(self, data, all_train, tiny_initial, tmp_path):
+        course = {"steps": 3, "batch_size": 6, "optimiser": {"learning_rate": 0.01, "schedule": "constant"}}
+        refit = train(data, tiny_initial["rgb"], tmp_path / "refit", refit=True, **course)
+        chosen = train(data, tiny_initial["rgb"], tmp_path / "chosen", **course)
+        assert refit.fitted.kept_step == chosen.fitted.kept_step
+        assert refit.card.metrics == chosen.card.metrics
+        assert refit.card.lineage["fitted_on"] == "train, val"
+        course["steps"] = chosen.fitted.kept_step
+        assert same(refit, train(all_train, tiny_initial["rgb"], tmp_path / "both", keep="last", **course))
+        assert not same(refit, chosen)
+
+    def test_epochs_and_what_they_came_to_are_recorded(self, all_train, tiny_initial, tmp_path):
+        noted = {}
+
+        class Noting(NullTracker):
+            def note_params(self, params):
+                noted.update(params)
+
+        by_epochs = settings(steps=0, validate_every_steps=0, epochs=2, validate_every_epochs=1, keep="average")
+        trained = train_network(
+            all_train, tiny_initial["rgb"], by_epochs, name="plain", seed=3, work=tmp_path, tracker=Noting()
+        )
+        assert noted == {"trained": {"steps": 4, "validate_every_steps": 2}}
+        assert trained.card.lineage["kept"] == "average of the last 2 rounds after 4 steps"
 
 
 class TestDistillation:

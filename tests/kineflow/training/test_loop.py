@@ -129,7 +129,7 @@ class TestLearning:
     def test_layers_that_differ_in_training_are_in_training_mode(self, task, tmp_path):
         """A bundle is loaded in evaluation mode."""
         fitted = train(task, tmp_path)
-        assert task.network.norm.num_batches_tracked == fitted.best_step
+        assert task.network.norm.num_batches_tracked == fitted.kept_step
 
     def test_every_round_has_its_own_batches(self, task, tmp_path):
         clips = Clips(CLIPS, seed=0)
@@ -192,7 +192,7 @@ class TestBestRound:
         sign = {"loss": -1, "top1": 1}[monitor]
         best = max(recorder.heard, key=lambda step: sign * recorder.heard[step][f"val/{monitor}"])
         assert best < ROUNDS * STEPS_A_ROUND
-        assert fitted.best_step == best
+        assert fitted.kept_step == best
         assert same(weights(task.network), snapshots[best])
         for name in ("val/top1", "val/loss"):
             assert fitted.metrics[name] == pytest.approx(recorder.heard[best][name])
@@ -222,7 +222,7 @@ class TestResume:
 
     def assert_same_end(self, undisturbed, fitted: Fitted, task: Classification, work: Path) -> None:
         expected, its_weights, its_curves = undisturbed
-        assert fitted.best_step == expected.best_step
+        assert fitted.kept_step == expected.kept_step
         assert fitted.metrics["val/loss"] == expected.metrics["val/loss"]
         assert same(weights(task.network), its_weights)
         assert (work / "curves.csv").read_text() == its_curves
@@ -296,7 +296,7 @@ class TestResume:
         assert min(first.heard, key=lambda step: first.heard[step]["val/loss"]) == 2
         fitted = train(Classification(tiny_network(seed=9), rgb), tmp_path, val=val, tracker=resumed, settings=how)
         assert list(resumed.heard) == list(range(stop, 11, 2))
-        assert fitted.best_step == 2
+        assert fitted.kept_step == 2
         assert fitted.metrics["val/loss"] == pytest.approx(first.heard[2]["val/loss"])
 
     def test_a_training_that_has_ended_early_is_finished(self, tiny_network, rgb, tmp_path):
@@ -416,7 +416,7 @@ class TestSurroundings:
         assert {record.name for record in caplog.records} == {"kineflow.training.monitor"}
         assert capfd.readouterr() == ("", "")
         assert list((tmp_path / "here").iterdir()) == []
-        assert {path.name for path in (tmp_path / "work").iterdir()} == {"best.ckpt", "last.ckpt", "curves.csv"}
+        assert {path.name for path in (tmp_path / "work").iterdir()} == {"kept.ckpt", "last.ckpt", "curves.csv"}
 
     def test_the_process_is_left_as_it_was(self, task, tmp_path):
         def interrupt(step: int) -> None:
@@ -434,7 +434,7 @@ class TestSurroundings:
         assert not torch.are_deterministic_algorithms_enabled()
         assert torch.utils.deterministic.fill_uninitialized_memory
 
-    @pytest.mark.parametrize("lost", ["best.ckpt", "curves.csv", "last.ckpt"])
+    @pytest.mark.parametrize("lost", ["kept.ckpt", "curves.csv", "last.ckpt"])
     @pytest.mark.parametrize("how", ["removed", "emptied"])
     def test_work_of_which_a_part_is_missing_is_as_good_as_none(self, task, tiny_network, rgb, tmp_path, lost, how):
         whole = train(task, tmp_path)
@@ -442,7 +442,7 @@ class TestSurroundings:
         if how == "emptied":
             (tmp_path / lost).touch()
         again = Classification(tiny_network(), rgb)
-        assert train(again, tmp_path).best_step == whole.best_step
+        assert train(again, tmp_path).kept_step == whole.kept_step
         assert all(torch.equal(a, b) for a, b in zip(task.parameters(), again.parameters(), strict=True))
 
     def test_a_request_to_end_is_an_interrupt(self, task, tmp_path):

@@ -111,7 +111,7 @@ class TestSaveTrained:
     @pytest.fixture
     def trained(self, tiny_initial) -> Trained:
         network, card = load_bundle(tiny_initial["rgb"])
-        return Trained(network, dataclasses.replace(card, name="fresh"), Fitted({}, 1))
+        return Trained(network, dataclasses.replace(card, name="fresh"), Fitted({}, 1, "last"))
 
     @pytest.mark.slow
     def test_bundle_and_curves(self, trained, tiny_data, tmp_path):

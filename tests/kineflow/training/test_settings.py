@@ -33,6 +33,13 @@ def test_the_defaults_are_valid():
             "student: batch_size (6) is computed in accumulate (2) parts",
         ),
         ({"accumulate": 2, "compile": "graphs"}, "compile must be on or off where accumulate is above 1"),
+        ({"steps": 10, "epochs": 2}, "give steps and validate_every_steps, or epochs and validate_every_epochs"),
+        ({"steps": 10, "validate_every_steps": 5, "validate_every_epochs": 1}, "and not some of both"),
+        ({"epochs": 3, "validate_every_epochs": 2}, "epochs (3) must be a multiple of validate_every_epochs (2)"),
+        ({"steps": 0}, "steps and validate_every_steps must be at least 1"),
+        ({"keep": "average", "refit": True}, "keep must be best, not average"),
+        ({"keep": "last", "patience_rounds": 2}, "keep must be best, not last"),
+        ({"keep": "average", "ema": 0.9}, "give one of them"),
         ({"devices": 0}, "student.devices: input should be greater than or equal to 1"),
         ({"short_side": 64, "crop": 65}, "crop must be at most short_side (64), not 65"),
         ({"optimiser": {"milestones": [0.5, 1.5]}}, "student.optimiser.milestones.1: input should be less than 1"),
@@ -57,6 +64,17 @@ def test_the_defaults_are_valid():
 )
 def test_impossible_values(values, message):
     assert message in fault(TrainSettings, values)
+
+
+def test_epochs_become_steps_when_the_clips_are_known():
+    given = parse_params(TrainSettings, {"epochs": 6, "validate_every_epochs": 2, "batch_size": 16}, where="student")
+    assert parse_params(TrainSettings, given.model_dump(mode="json"), where="student") == given
+    counted = given.in_steps(33)
+    assert (counted.steps, counted.validate_every_steps) == (18, 6)
+    assert counted.in_steps(99) == counted
+    thawing = given.model_copy(update={"frozen": "backbone", "unfreeze_after_steps": 18})
+    with pytest.raises(KineflowError, match=r"6 epochs of 33 clips: unfreeze_after_steps must be below steps \(18\)"):
+        thawing.in_steps(33)
 
 
 def test_impossible_distillation():

@@ -131,7 +131,7 @@ def trained(
         curves = [(int(row["step"]), row["name"], float(row["value"])) for row in csv.DictReader(stream)]
     figures = {name: value for name, value in fitted.metrics.items() if name.startswith("val/")}
     weights = {name: value.clone() for name, value in task.network.state_dict().items()}
-    return {"curves": curves, "weights": weights, "figures": figures, "best_step": fitted.best_step}
+    return {"curves": curves, "weights": weights, "figures": figures, "kept_step": fitted.kept_step}
 
 
 def classification(work: Path, **changes: Any) -> dict[str, Any]:

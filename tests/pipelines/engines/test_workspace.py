@@ -15,6 +15,7 @@ def test_each_recipe_and_each_parameter_file_has_its_own(tmp_path: Path) -> None
     asked = [
         ("d3d", "params.yaml"), ("d3d", "exp1/params.yaml"), ("d3d", "exp2/params.yaml"), ("tsn", "exp2/params.yaml"),
         ("d3d", "params/params.yaml"), ("d3d", "exp2/params.yml"), ("d3d", "exp2/params.yaml.yaml"),
+        ("d3d", "runs/d3d/params+seed2/params.yaml"),
     ]  # fmt: skip
     folders = [folder_of(tmp_path, *each) for each in asked]
     assert folders == [
@@ -25,6 +26,7 @@ def test_each_recipe_and_each_parameter_file_has_its_own(tmp_path: Path) -> None
         "runs/d3d/params/params",
         "runs/d3d/exp2/params.yml",
         "runs/d3d/exp2/params.yaml",
+        "runs/d3d/params+seed2",
     ]
 
 

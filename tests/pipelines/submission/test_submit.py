@@ -74,6 +74,16 @@ def test_changed_content_is_a_version_of_its_own(kfp: KfpServer, submit: Submit,
 
 
 @pytest.mark.slow
+def test_a_run_for_each_seed_once_all_are_checked(kfp: KfpServer, submit: Submit) -> None:
+    runs = submit("--seeds", "1,5", "--json").json["runs"]
+    assert [run["name"] for run in runs] == ["d3d, seed 1", "d3d, seed 5"]
+    started = [run["runtime_config"]["parameters"]["seed"] for run in kfp.runs.values()]
+    assert started == [1, 5]
+    refused = submit("--seeds", "1,2147483648")
+    assert (refused.code, len(kfp.runs)) == (2, 2)
+    assert "one" in submit("--seeds", "1,2", "--watch").err
+
+
 def test_no_cache_is_compiled_in(kfp: KfpServer, submit: Submit) -> None:
     cached, uncached = submit("--json"), submit("--json", "--no-cache")
     assert _caching(kfp.packages[cached.json["version_id"]]) > 0
