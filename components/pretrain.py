@@ -12,6 +12,7 @@ from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 if TYPE_CHECKING:
     from kineflow.models.card import Scalar
     from kineflow.models.network import VideoNetwork
+    from kineflow.models.transformers_checkpoint import Checkpoint
     from kineflow.spec.preprocessing import Preprocessing
 
 
@@ -36,27 +37,32 @@ def pretrain(
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
     from kineflow.models.published import from_scratch, load_published
+    from kineflow.models.transformers_checkpoint import load_checkpoint
 
-    rgb_network = _fresh_network(params, in_channels=3, seed=seed)
+    library = _library_checkpoint(params)
+    hyperparameters = _hyperparameters(params, library)
+    rgb_network = _fresh_network(params, hyperparameters, in_channels=3, seed=seed)
     origin, source = from_scratch(seed), "from scratch"
-    if params.checkpoint:
+    if library:
+        origin, source = load_checkpoint(rgb_network, library, params.sha256)
+    elif params.checkpoint:
         origin, source = load_published(rgb_network, params.checkpoint, params.sha256)
     summary = f"{params.architecture} {source}"
 
-    flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
+    flow_network = _fresh_network(params, hyperparameters, in_channels=2, seed=seed + 1)
     flow_origin = from_scratch(seed + 1)
     if params.flow_from_rgb:
         initialise_across_modality(flow_network, rgb_network)
         flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}
 
     for folder, network, preprocessing, lineage in (
-        (rgb, rgb_network, _rgb_input(params), origin),
+        (rgb, rgb_network, _rgb_input(params, library), origin),
         (flow, flow_network, _flow_input(params), flow_origin),
     ):
         card = ModelCard(
             name=f"initial-{preprocessing.modality}",
             architecture=params.architecture,
-            hyperparameters=_hyperparameters(params),
+            hyperparameters=hyperparameters,
             classes=(),
             preprocessing=preprocessing,
             lineage=lineage,
@@ -72,30 +78,46 @@ def pretrain(
     )
 
 
-def _fresh_network(params: PretrainSettings, *, in_channels: int, seed: int) -> VideoNetwork:
+def _library_checkpoint(params: PretrainSettings) -> Checkpoint | None:
+    """The checkpoint of a network of transformers; None of any other network."""
+    from kineflow.models.transformers_checkpoint import find_checkpoint
+    from kineflow.models.transformers_names import ARCHITECTURE
+
+    if params.architecture != ARCHITECTURE:
+        return None
+    return find_checkpoint(params.checkpoint, **params.hyperparameters)
+
+
+def _fresh_network(
+    params: PretrainSettings, hyperparameters: dict[str, Scalar], *, in_channels: int, seed: int
+) -> VideoNetwork:
     import torch
 
     from kineflow.models.registry import create_model
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **_hyperparameters(params))
+        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **hyperparameters)
 
 
-def _hyperparameters(params: PretrainSettings) -> dict[str, Scalar]:
-    """All that the network was built with, so that its card holds when a default changes."""
+def _hyperparameters(params: PretrainSettings, library: Checkpoint | None) -> dict[str, Scalar]:
+    """All that the network is built with, so that its card holds when a default changes."""
     from kineflow.models.registry import default_hyperparameters
 
+    if library:
+        return {"config": library.shape.text}
     defaults = default_hyperparameters(params.architecture)
     plain = {name: value for name, value in defaults.items() if isinstance(value, str | int | float | None)}
     return {**plain, **params.keywords()}
 
 
-def _rgb_input(params: PretrainSettings) -> Preprocessing:
+def _rgb_input(params: PretrainSettings, library: Checkpoint | None) -> Preprocessing:
     from kineflow.models.normalisation import FROM_SCRATCH
     from kineflow.models.published import input_of
     from kineflow.spec.preprocessing import Preprocessing
 
+    if library:
+        return library.preprocessing(mean=params.rgb_mean, std=params.rgb_std)
     usual = (input_of(params.checkpoint) if params.checkpoint else None) or FROM_SCRATCH
     mean, std = params.rgb_mean or usual.mean, params.rgb_std or usual.std
     order = "rgb" if params.rgb_mean else usual.channel_order

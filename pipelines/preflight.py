@@ -74,7 +74,15 @@ def check_run(recipe: str, params_file: Path, project: Path, *, runs_here: bool 
     graph = graph_for(recipe, params_file)
     plan = _Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project)
     faults: list[KineflowError] = []
-    for look in (_look_at_names, _look_at_inputs, _look_at_weights, _look_at_clips, _look_at_gate, _look_at_records):
+    for look in (
+        _look_at_names,
+        _look_at_inputs,
+        _look_at_weights,
+        _look_at_library,
+        _look_at_clips,
+        _look_at_gate,
+        _look_at_records,
+    ):
         try:
             faults += look(plan, runs_here)
         except KineflowError as error:
@@ -142,6 +150,36 @@ def _look_at_weights(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
                 fetch_weights(str(plan.project / checkpoint), sha256=values["sha256"])
             except KineflowError as error:
                 yield error
+
+
+def _look_at_library(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
+    """A checkpoint of transformers: what it is, and whether the trainings give it the clips that it takes."""
+    from kineflow.models.pretrain_settings import PretrainSettings
+    from kineflow.models.transformers_checkpoint import find_checkpoint
+    from kineflow.models.transformers_library import require_transformers
+    from kineflow.models.transformers_names import ARCHITECTURE, is_hub_id
+    from kineflow.training.settings import TrainSettings
+
+    for _, key, _ in plan.sections(PretrainSettings):
+        network = PretrainSettings.model_validate(plan.values[key])
+        if network.architecture != ARCHITECTURE:
+            continue
+        if runs_here:
+            require_transformers()
+        folder = plan.project / Path(network.checkpoint).expanduser()
+        if is_hub_id(network.checkpoint) or not folder.is_dir():
+            continue
+        found = find_checkpoint(str(folder), **network.hyperparameters)
+        found.preprocessing(mean=network.rgb_mean, std=network.rgb_std)
+        trainings = {name: kind for _, name, kind in plan.sections(TrainSettings)}
+        for name, kind in trainings.items():
+            section = kind.model_validate(plan.values[name])
+            assert isinstance(section, TrainSettings)
+            try:
+                found.shape.require_clip(frames=section.frames, size=section.crop)
+                found.shape.require_clip(frames=section.tested_frames, size=section.crop)
+            except KineflowError as error:
+                yield KineflowError(error.problem, where=f"section {name}", remedy=error.remedy)
 
 
 def _look_at_named(name: str, plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:

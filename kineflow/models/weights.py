@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
 
@@ -83,7 +83,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
 
 
 def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file to the CPU; no code in it is run.
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file to the CPU; no code in it is run.
 
     A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
     is read takes no more memory than the file has bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -184,3 +185,21 @@ def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> No
     (project / "w.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     assert check(lambda v: v["network"].update(checkpoint="w.pth", sha256=digest))
+
+
+def test_a_network_of_transformers_is_held_against_the_trainings(check: Any, project: Path) -> None:
+    def with_network(frames: int) -> Callable[[dict[str, Any]], Any]:
+        def change(values: dict[str, Any]) -> None:
+            config = {"model_type": "videomae", "image_size": values["teacher"]["crop"], "num_frames": frames}
+            settings = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+            (project / "network").mkdir(exist_ok=True)
+            (project / "network" / "config.json").write_text(json.dumps(config))
+            (project / "network" / "preprocessor_config.json").write_text(json.dumps(settings))
+            values["network"] = {"architecture": "transformers", "checkpoint": "./network"}
+
+        return change
+
+    frames = TINY_PARAMS["teacher"]["frames"]
+    assert check(with_network(frames), runs_here=False)
+    with pytest.raises(KineflowError, match=r"(?s)section student: .*not of.*section teacher: "):
+        check(with_network(2 * frames), runs_here=False)
