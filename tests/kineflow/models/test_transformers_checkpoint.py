@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from components.pretrain import pretrain
 from kineflow.models import transformers_library
@@ -87,6 +88,37 @@ def test_plain_tensors_are_read_from_a_pickle_and_parts_from_an_index(tmp_path: 
     index.write_text(json.dumps({"weight_map": {"classifier.weight": "../elsewhere.safetensors"}}))
     with pytest.raises(KineflowError, match="other files than parts"):
         loaded(tmp_path)
+
+
+EARLIER_NAMES = {
+    "videomae": {"attention.query.bias": "attention.q_bias", "attention.value.bias": "attention.v_bias"},
+    "vivit": {
+        ".layers.": ".encoder.layer.",
+        "attention.q_proj": "attention.attention.query",
+        "attention.k_proj": "attention.attention.key",
+        "attention.v_proj": "attention.attention.value",
+        "attention.o_proj": "attention.output.dense",
+        "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
+    },
+}
+
+
+@pytest.mark.parametrize("family", EARLIER_NAMES)
+def test_weights_by_the_names_of_earlier_releases_are_read(family: str, tmp_path: Path) -> None:
+    """What lies on the hub was written by those."""
+    library = write_tiny(tmp_path, family)
+    state = {}
+    for name, tensor in library.state_dict().items():
+        for now, then in EARLIER_NAMES[family].items():
+            name = name.replace(now, then)
+        state[name] = tensor.clone()
+    assert state.keys() != library.state_dict().keys()
+    save_file(state, tmp_path / "model.safetensors")
+    network, _ = loaded(tmp_path, num_classes=len(CLASSES))
+    x = torch.randn(1, 3, FRAMES, PX, PX)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), library(x.transpose(1, 2)).logits, rtol=0, atol=1e-6)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
