@@ -156,6 +156,7 @@ def _look_at_library(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
     """A checkpoint of transformers: what it is, and whether the trainings give it the clips that it takes."""
     from kineflow.models.pretrain_settings import PretrainSettings
     from kineflow.models.transformers_checkpoint import find_checkpoint
+    from kineflow.models.transformers_hub import is_fetched
     from kineflow.models.transformers_library import require_transformers
     from kineflow.models.transformers_names import ARCHITECTURE, is_hub_id
     from kineflow.training.settings import TrainSettings
@@ -166,10 +167,16 @@ def _look_at_library(plan: _Plan, runs_here: bool) -> Iterator[KineflowError]:
             continue
         if runs_here:
             require_transformers()
-        folder = plan.project / Path(network.checkpoint).expanduser()
-        if is_hub_id(network.checkpoint) or not folder.is_dir():
+        checkpoint = network.checkpoint
+        if not is_hub_id(checkpoint):
+            checkpoint = str(plan.project / Path(checkpoint).expanduser())
+            if not Path(checkpoint).is_dir():
+                continue
+        elif not is_fetched(checkpoint):
+            if runs_here:
+                plan.notices.append(f"the weights {checkpoint} are not here yet, and will be fetched from the hub")
             continue
-        found = find_checkpoint(str(folder), **network.hyperparameters)
+        found = find_checkpoint(checkpoint, **network.hyperparameters)
         found.preprocessing(mean=network.rgb_mean, std=network.rgb_std)
         trainings = {name: kind for _, name, kind in plan.sections(TrainSettings)}
         for name, kind in trainings.items():

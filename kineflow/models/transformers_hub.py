@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def fetch_repository(hub_id: str) -> Path:
             remedy="check id, commit and network; for a private one set HF_TOKEN; "
             "or download its files otherwise, and give their folder",
         ) from None
+
+
+def is_fetched(hub_id: str) -> bool:
+    """Whether a checkpoint is in the cache of the hub's client; the hub is not asked."""
+    return find_spec("huggingface_hub") is not None and _kept(*hub_id.split("@")) is not None
 
 
 def weight_files(folder: Path) -> list[Path]:
