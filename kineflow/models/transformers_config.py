@@ -18,8 +18,8 @@ from kineflow.storage.safe_json import parse_json, read_json
 
 CONFIG_FILE = "config.json"
 
-_MOST_POSITIONS = 2**23  # tokens × channels: ViT-g has 2.2 million for 16 frames of 224 px, V-JEPA 2 26 for 64 of 384
-_MOST_ROTATED = 2**26
+
+_MOST_WEIGHTS = 2**31  # the largest file that is read holds so many in 16 bits; ViT-g has half of that
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class VideoConfig(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     family: ClassVar[Family]
     clip_keys: ClassVar[tuple[str, str, str]] = ("num_frames", "image_size", "num_channels")
+    most_values: ClassVar[int] = 2**26  # tokens × channels: V-JEPA 2 has 26 million for 64 frames of 384 px
 
     hidden_size: int = Field(768, ge=4, le=8192)
     num_hidden_layers: int = Field(12, ge=1, le=128)
@@ -145,9 +146,12 @@ class VideoConfig(BaseModel):
                 f"clips of {self.frames} frames of {self.size} px cannot be cut into cells of {frames} frames, {px} px"
             )
         times, height, width = self.grid
-        most = _MOST_ROTATED if self.family.base == "vjepa2" else _MOST_POSITIONS
-        if times * height * width * self.hidden_size > most:
+        if times * height * width * self.hidden_size > self.most_values:
             raise ValueError(f"{times * height * width} tokens of {self.hidden_size} channels are too many")
+        inner = getattr(self, "intermediate_size", 0) or self.hidden_size * getattr(self, "mlp_ratio", 0)
+        weights = self.num_hidden_layers * self.hidden_size * (4 * self.hidden_size + 2 * inner)
+        if weights > _MOST_WEIGHTS:
+            raise ValueError(f"about {weights / 1e9:.0f} billion weights; at most {_MOST_WEIGHTS / 1e9:.0f} are taken")
         return self
 
 
@@ -165,6 +169,7 @@ class VideoMAE(VideoConfig):
         head=("fc_norm",),
         resizes=("frames",),
     )
+    most_values = 5 * 2**20  # the library computes positions one by one; ViT-g has 4.4 million for 32 frames of 224 px
     layer_norm_eps: float = Field(1e-12, gt=0, lt=1)
     image_size: _Side = 224
     patch_size: _Side = 16

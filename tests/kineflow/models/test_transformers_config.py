@@ -29,11 +29,32 @@ def test_only_what_shapes_the_network_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "published",
+    [
+        {"model_type": "timesformer", "image_size": 448, "num_frames": 16},  # HR
+        {"model_type": "timesformer", "num_frames": 96},  # L
+        {"model_type": "vivit"},
+        {"model_type": "videomae", "hidden_size": 1408, "num_attention_heads": 16, "num_hidden_layers": 40},
+        {
+            "model_type": "vjepa2",
+            "hidden_size": 1408,
+            "num_attention_heads": 22,
+            "crop_size": 384,
+            "mlp_ratio": 48 / 11,
+        },
+    ],
+)
+def test_the_largest_published_ones_are_within_bounds(published: dict[str, Any]) -> None:
+    assert config_of_text(json.dumps(published)).size >= 224
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"model_type": "llama"}, "model_type 'llama'"),
         ({"hidden_size": 10**9}, "hidden_size"),
         ({"num_hidden_layers": 100_000}, "num_hidden_layers"),
+        ({"hidden_size": 8184, "num_hidden_layers": 128}, "billion weights"),
         ({"hidden_size": 25}, "no multiple of 12 heads"),
         ({"num_frames": 5}, "cannot be cut"),
         ({"image_size": [32, 64]}, "image_size"),
