@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kineflow.models.card import Scalar
     from kineflow.models.network import VideoNetwork
     from kineflow.models.normalisation import Normalisation
+    from kineflow.models.transformers_checkpoint import Checkpoint
     from kineflow.spec.preprocessing import Preprocessing
 
 
@@ -39,16 +40,25 @@ def pretrain(
     from kineflow.models.cross_modality import initialise_across_modality
     from kineflow.models.normalisation import mismatch
     from kineflow.models.published import from_scratch, input_of, load_published
+    from kineflow.models.transformers_checkpoint import load_checkpoint
 
-    known = input_of(params.checkpoint, params.sha256)
-    takes = params.rgb_input(known)
-    rgb_network = _fresh_network(params, in_channels=3, seed=seed)
+    library = _library_checkpoint(params)
+    known = None if library else input_of(params.checkpoint, params.sha256)
+    rgb_input = (
+        library.preprocessing(mean=params.rgb_mean, std=params.rgb_std)
+        if library
+        else _rgb_input(params.rgb_input(known))
+    )
+    hyperparameters: dict[str, Scalar] = {"config": library.shape.text} if library else hyperparameters_of(params)
+    rgb_network = _fresh_network(params, hyperparameters, in_channels=3, seed=seed)
     origin, source = from_scratch(seed), "from scratch"
-    if params.checkpoint:
+    if library:
+        origin, source = load_checkpoint(rgb_network, library, params.sha256)
+    elif params.checkpoint:
         origin, source = load_published(rgb_network, params.checkpoint, params.sha256)
     summary = f"{params.architecture} {source}"
 
-    flow_network = _fresh_network(params, in_channels=2, seed=seed + 1)
+    flow_network = _fresh_network(params, hyperparameters, in_channels=2, seed=seed + 1)
     flow_origin = from_scratch(seed + 1)
     crosses = params.flow_from_rgb and bool(params.checkpoint)
     if crosses:
@@ -56,13 +66,13 @@ def pretrain(
         flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}
 
     for folder, network, preprocessing, lineage in (
-        (rgb, rgb_network, _rgb_input(takes), origin),
+        (rgb, rgb_network, rgb_input, origin),
         (flow, flow_network, _flow_input(params), flow_origin),
     ):
         card = ModelCard(
             name=f"initial-{preprocessing.modality}",
             architecture=params.architecture,
-            hyperparameters=hyperparameters_of(params),
+            hyperparameters=hyperparameters,
             classes=(),
             preprocessing=preprocessing,
             lineage=lineage,
@@ -72,7 +82,7 @@ def pretrain(
     tracker.set_tags(origin)
     parameters = sum(parameter.numel() for parameter in rgb_network.parameters())
     summary += f"; flow {'by the cross-modality rule' if crosses else 'from scratch'}"
-    if differs := mismatch(takes, known):
+    if known and (differs := mismatch(params.rgb_input(known), known)):
         summary += f"; {differs}"
     return StepResult(
         metrics={"parameters": float(parameters)},
@@ -81,18 +91,30 @@ def pretrain(
     )
 
 
-def _fresh_network(params: PretrainSettings, *, in_channels: int, seed: int) -> VideoNetwork:
+def _library_checkpoint(params: PretrainSettings) -> Checkpoint | None:
+    """The checkpoint of a network of transformers; None of any other network."""
+    from kineflow.models.transformers_checkpoint import find_checkpoint
+    from kineflow.models.transformers_names import ARCHITECTURE
+
+    if params.architecture != ARCHITECTURE:
+        return None
+    return find_checkpoint(params.checkpoint, **params.hyperparameters)
+
+
+def _fresh_network(
+    params: PretrainSettings, hyperparameters: dict[str, Scalar], *, in_channels: int, seed: int
+) -> VideoNetwork:
     import torch
 
     from kineflow.models.registry import create_model
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **hyperparameters_of(params))
+        return create_model(params.architecture, num_classes=0, in_channels=in_channels, **hyperparameters)
 
 
 def hyperparameters_of(params: PretrainSettings) -> dict[str, Scalar]:
-    """All that the network was built with, so that its card holds when a default changes."""
+    """All that the network is built with, so that its card holds when a default changes."""
     from kineflow.models.registry import default_hyperparameters
 
     defaults = default_hyperparameters(params.architecture)

@@ -20,7 +20,7 @@ compile() {  # OUTPUT ARGUMENT …
         --output-file "deploy/locks/$1" "${@:2}"
 }
 with_cpu_builds=(${links:+--find-links "$links"})
-compile requirements.txt pyproject.toml --extra cluster --extra export --extra imagenet --extra server --no-emit-package torch "${with_cpu_builds[@]}"
+compile requirements.txt pyproject.toml --extra cluster --extra export --extra imagenet --extra server --extra transformers --no-emit-package torch "${with_cpu_builds[@]}"
 known=$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' deploy/locks/requirements.txt)
 # shellcheck disable=SC2086  # many arguments
 {

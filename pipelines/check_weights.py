@@ -9,6 +9,7 @@ from typing import Any
 from kineflow.models.descriptor_settings import DescriptorSettings
 from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
+from kineflow.models.transformers_names import ARCHITECTURE
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
 from pipelines.plan import Plan
@@ -24,7 +25,7 @@ def look_at_weights(plan: Plan) -> Iterator[KineflowError]:
     for _, key, kind in plan.sections():
         values = plan.values[key]
         checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None
-        if not checkpoint:
+        if not checkpoint or values.get("architecture") == ARCHITECTURE:
             continue
         yield from _named(checkpoint, plan) if is_named(checkpoint) else _of_a_hash(key, values, plan)
         if issubclass(kind, PretrainSettings | PretrainTsnSettings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +13,12 @@ from kineflow.data.names import printable
 
 _SHOWN = 4  # tensors from the beginning, and from the end
 
-weights_app = typer.Typer(help="List published weights that go by a name, and where each is; fetch one; look into one.")
+weights_app = typer.Typer(help="List published weights that go by a name, and where each is; fetch, look into, import.")
 
 
 @weights_app.callback(invoke_without_command=True)
 def list_(context: typer.Context) -> None:
-    """List published weights that go by a name, and where each is; fetch one."""
+    """List published weights that go by a name, and where each is; fetch or import some."""
     if context.invoked_subcommand:
         return
 
@@ -82,6 +83,26 @@ def inspect(
         typer.echo(f"fits     {', '.join(seen.fits) or 'no network of published width'}")
         typer.echo(f"classes  {seen.classes or 'not known'}")
         typer.echo(f"input    {seen.takes or 'not known: say it beside checkpoint'}")
+
+
+@weights_app.command(name="import")
+def import_(
+    checkpoint: Annotated[
+        str, typer.Argument(help="Folder that save_pretrained of transformers wrote, or ORGANISATION/NAME@COMMIT.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Of the model to write; one that is there is replaced.")],
+    stride_frames: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Frames of video from one of a clip to the next, as it was trained.")
+    ],
+    sha256: Annotated[str, typer.Option(help="Of the file with the weights, hex.")] = "",
+) -> None:
+    """Make a model of a network of transformers with its classes, to predict, serve, export or teach as it is."""
+
+    def work() -> None:
+        from kineflow.models.transformers_checkpoint import import_checkpoint
+
+        say_progress()
+        typer.echo(import_checkpoint(checkpoint, folder, stride_frames=stride_frames, sha256=sha256))
 
     _guarded(work)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
+from pipelines.check_library import look_at_library
 from pipelines.check_weights import look_at_weights
 from pipelines.cluster.data import DATA_FOLDER
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
@@ -72,6 +73,7 @@ def check_run(
         _look_at_inputs,
         _look_at_stores,
         look_at_weights,
+        look_at_library,
         _look_at_teachers,
         _look_at_trainings,
         _look_at_sets,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
+from kineflow.models.transformers_names import ARCHITECTURE
 from kineflow.spec.modality import Modality
 from kineflow.spec.split import Split
 from pipelines.dag.graph import Produced, Task
@@ -120,6 +121,8 @@ def _network_of(task: Task, tasks: Mapping[str, Task], plan: Plan) -> _Built | N
         from components.pretrain import hyperparameters_of
 
         settings = PretrainSettings.model_validate(plan.values[section])
+        if settings.architecture == ARCHITECTURE:  # its checkpoint may be anywhere
+            return None
         return _Built(settings.architecture, hyperparameters_of(settings), 3 if start.output == "rgb" else 2)
     if step == "pretrain_tsn":
         return _stream(section, start.output, plan)

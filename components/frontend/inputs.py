@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
+from kineflow.models.transformers_names import is_hub_id
 from kineflow.models.weights_table import is_named
 from kineflow.storage.config import Params
 
@@ -20,12 +21,12 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # models:/NAME has one slash
 def is_input(field: FieldInfo, value: Any) -> bool:
     """Whether a field names something that the run reads: one marked ``{"is_input": True}``, and not empty.
 
-    One marked ``{"or_weights_name": True}`` too may have a name of published weights instead.
+    One marked ``{"or_weights_name": True}`` too may have a name of published weights instead, or a hub's id.
     """
     marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     if not value or not marks.get("is_input"):
         return False
-    return not (marks.get("or_weights_name") and is_named(str(value)))
+    return not (marks.get("or_weights_name") and (is_named(str(value)) or is_hub_id(str(value))))
 
 
 def local_inputs(kind: type, values: Mapping[str, Any]) -> list[str]:

@@ -103,6 +103,13 @@ class Network(nn.Module):
 class VideoNetwork(Network):
     """A network for clips: [B,C,T,H,W] → feature map [B,F,T',H',W'] → logits [B,K]."""
 
+    def require_clip(self, *, frames: int, size: int) -> None:
+        """Check that the network takes clips of ``frames`` frames of ``size`` px; most take any.
+
+        Raises:
+            KineflowError: It is built for others.
+        """
+
 
 class ImageNetwork(Network):
     """A network for images: [N,C,H,W] → feature map [N,F,h,w] → logits [N,K], by a linear classifier at the end."""

@@ -1,4 +1,4 @@
-"""Initial weights of a network for clips: S3D, S3D-G, or one of the user's own."""
+"""Initial weights of a network for clips: S3D, S3D-G, one of transformers, or one of the user's own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kineflow.models.normalisation import FROM_SCRATCH, Normalisation, unknown_input
 from kineflow.models.registry import check_hyperparameters, check_model, is_frame_network
+from kineflow.models.transformers_names import ARCHITECTURE, check_library_checkpoint
 from kineflow.models.weights_table import check_checkpoint
 from kineflow.storage.config import Keywords, Params, PlainValue, faults_of_a_key
 
@@ -26,8 +27,9 @@ class PretrainSettings(Params):
     renamed: ClassVar[Mapping[str, str]] = {"norm_momentum": "bn_momentum"}
 
     architecture: str = "s3d_g"
-    """Network of the RGB and of the flow stream: ``s3d``, ``s3d_g``, another for clips, or one of your own by its
-    dotted path, ``my_package.my_network``."""
+    """Network of the RGB and of the flow stream: ``s3d``, ``s3d_g``, another for clips, ``transformers`` for one of
+    that library (VideoMAE, V-JEPA 2, TimeSformer, ViViT), or one of your own by its dotted path,
+    ``my_package.my_network``."""
 
     hyperparameters: Keywords = Field(default_factory=dict)
     """Keywords of the network's function, for any network; S3D has the six keys from ``width`` on for its own."""
@@ -55,11 +57,12 @@ class PretrainSettings(Params):
     checkpoint: str = Field("", json_schema_extra={"is_input": True, "or_weights_name": True})
     """Published RGB weights for this network (S3D's load into S3D-G too, and another's where its ``adapt_checkpoint``
     knows how): a name that ``kineflow weights`` lists, such as ``s3d-kinetics400``, a path, of the folder of a model
-    of yours too, or an https URL; empty: from scratch."""
+    of yours too, or an https URL; empty: from scratch. Of ``transformers``: the folder that ``save_pretrained`` wrote,
+    such as ``./videomae``, or a hub id, ``ORGANISATION/NAME@COMMIT``."""
 
     sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
     """Of the checkpoint's file, hex (of a model's folder, of its ``model.safetensors``); required with a path or a
-    URL."""
+    URL, but for ``transformers``."""
 
     flow_from_rgb: bool = True
     """Start the flow stream from the checkpoint's weights too, by the cross-modality rule; else, and without a
@@ -117,6 +120,8 @@ class PretrainSettings(Params):
     def _network_takes_its_keywords(self) -> Self:
         with faults_of_a_key():
             check_hyperparameters(self.architecture, self.hyperparameters)
+        if self.architecture == ARCHITECTURE and "config" in self.hyperparameters:
+            raise ValueError("hyperparameters.config is the checkpoint's; frames and size may be given")
         changed = [key for key in _OF_S3D if getattr(self, key) != type(self).model_fields[key].default]
         if changed and self.architecture not in _S3D:
             raise ValueError(
@@ -127,5 +132,8 @@ class PretrainSettings(Params):
 
     @model_validator(mode="after")
     def _checkpoint_is_for_the_network(self) -> Self:
-        check_checkpoint(self.checkpoint, self.sha256, self.architecture)
+        if self.architecture == ARCHITECTURE:
+            check_library_checkpoint(self.checkpoint)
+        else:
+            check_checkpoint(self.checkpoint, self.sha256, self.architecture)
         return self

@@ -18,6 +18,8 @@ from kineflow.evaluation.report.plots import for_dark
 from kineflow.evaluation.results import SCORES_FOLDER
 from kineflow.evaluation.scores import Scores
 from kineflow.models.card import ModelCard
+from kineflow.models.transformers_config import config_of_text
+from kineflow.models.transformers_names import ARCHITECTURE
 from kineflow.registry.measured import PER_CLASS, Measured
 from kineflow.registry.origins import Origins
 from kineflow.spec.modality import reads_flow
@@ -139,8 +141,15 @@ def _sees(card: ModelCard) -> list[tuple[str, str]]:
         ("input", f"{wanted.modality}{', flow computed from the video' if reads_flow(wanted.modality) else ''}"),
         ("window", f"{wanted.frames} time steps, {step} at {rate}{lasts}"),
         ("picture", f"{wanted.crop} × {wanted.crop} px: {whole}"),
-        ("network", f"{card.architecture} ({', '.join(f'{k} {v}' for k, v in card.hyperparameters.items())})"),
+        ("network", _network(card)),
     ]
+
+
+def _network(card: ModelCard) -> str:
+    if card.architecture == ARCHITECTURE:
+        config = config_of_text(str(card.hyperparameters.get("config", "")))
+        return f"{config.family.title} ({config.num_hidden_layers} layers of {config.hidden_size} channels)"
+    return f"{card.architecture} ({', '.join(f'{k} {v}' for k, v in card.hyperparameters.items())})"
 
 
 def _classes(measured: Measured, path: Path, model: str) -> list[tuple[str, str, float]]:

@@ -204,14 +204,15 @@ def save_video_model(
             tested.save(beside / TESTED_FILE)
             artifacts[_TESTED] = str(beside / TESTED_FILE)
         pins = beside / "constraints.txt"
-        pins.write_text("\n".join(constraints(takes_flow=takes_flow)) + "\n", encoding="utf-8")
+        lines = constraints(takes_flow=takes_flow, architecture=card.architecture)
+        pins.write_text("\n".join(lines) + "\n", encoding="utf-8")
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("video_pyfunc.py")),
             artifacts=artifacts,
             signature=video_signature(),
             input_example=tried,
-            pip_requirements=[*requirements(takes_flow=takes_flow), f"-c {pins}"],
+            pip_requirements=[*requirements(takes_flow=takes_flow, architecture=card.architecture), f"-c {pins}"],
             model_config={**LIMITS, **(limits or {})},
             mlflow_model=mlflow_model,
         )

@@ -24,19 +24,20 @@ _PACKAGES = (
     "pyyaml",
 )
 _FLOW_PACKAGES = ("numba",)
+_PACKAGES_OF_NETWORKS = {"transformers": ("transformers", "huggingface_hub")}
 
 
-def requirements(*, takes_flow: bool) -> list[str]:
+def requirements(*, takes_flow: bool, architecture: str = "") -> list[str]:
     """The packages that predicting imports, ``NAME==VERSION`` each; builds of one version are not told apart."""
-    return list(_pinned(_PACKAGES + _FLOW_PACKAGES * takes_flow))
+    return list(_pinned(_imported(takes_flow, architecture)))
 
 
-def constraints(*, takes_flow: bool) -> list[str]:
+def constraints(*, takes_flow: bool, architecture: str = "") -> list[str]:
     """The same for those packages and all that they need here, in order of their names."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    waiting, found = list(_PACKAGES + _FLOW_PACKAGES * takes_flow), set[str]()
+    waiting, found = list(_imported(takes_flow, architecture)), set[str]()
     while waiting:
         name = canonicalize_name(waiting.pop())
         if name in found:
@@ -48,6 +49,10 @@ def constraints(*, takes_flow: bool) -> list[str]:
         found.add(name)
         waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
     return list(_pinned(sorted(found)))
+
+
+def _imported(takes_flow: bool, architecture: str) -> tuple[str, ...]:
+    return _PACKAGES + _FLOW_PACKAGES * takes_flow + _PACKAGES_OF_NETWORKS.get(architecture, ())
 
 
 def _pinned(packages: Iterable[str]) -> Iterable[str]:

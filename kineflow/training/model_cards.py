@@ -62,6 +62,8 @@ def for_these_classes(
             f"frames is {settings.frames}{tested}, and snippets of {card.name!r} have {card.preprocessing.frames}",
             remedy="give the training of a stream the snippet length that its network was built for",
         )
+    for frames in (settings.frames, settings.tested_frames):
+        network.require_clip(frames=frames, size=settings.crop)
     _require_learnt(card, settings)
     torch.manual_seed(seed)
     if card.classes != clip_set.classes:

@@ -26,6 +26,7 @@ def test_locks_hold_what_the_image_needs(torch: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *extras["cluster"], *extras["export"], *extras["imagenet"], *extras["server"]]
+    needed += extras["transformers"]
     needed += extras["gpu"] if torch == "torch-cuda.txt" else []
     held = pinned(LOCKS / "requirements.txt") | pinned(LOCKS / torch)
     for requirement in map(Requirement, needed):

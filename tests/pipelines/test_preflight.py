@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -271,3 +272,21 @@ def test_a_place_on_s3_with_nothing_in_it_is_a_fault_here_and_unreachable_a_noti
         check(change, where="cluster")
     client.put_object(Bucket="videos", Key="ucf/a.mp4", Body=b"a")
     assert check(change).notices == ()
+
+
+def test_a_network_of_transformers_is_held_against_the_trainings(check: Any, project: Path) -> None:
+    def with_network(frames: int) -> Callable[[dict[str, Any]], Any]:
+        def change(values: dict[str, Any]) -> None:
+            config = {"model_type": "videomae", "image_size": values["teacher"]["crop"], "num_frames": frames}
+            settings = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+            (project / "network").mkdir(exist_ok=True)
+            (project / "network" / "config.json").write_text(json.dumps(config))
+            (project / "network" / "preprocessor_config.json").write_text(json.dumps(settings))
+            values["network"] = {"architecture": "transformers", "checkpoint": "./network"}
+
+        return change
+
+    frames = TINY_PARAMS["teacher"]["frames"]
+    assert check(with_network(frames), where="later")
+    with pytest.raises(KineflowError, match=r"(?s)section student: .*not of.*section teacher: "):
+        check(with_network(2 * frames), where="later")

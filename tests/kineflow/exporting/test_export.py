@@ -19,10 +19,9 @@ from kineflow.exporting.onnx_file import write_onnx
 from kineflow.exporting.torch_file import write_program
 from kineflow.exporting.tracing import traced
 from kineflow.models.bundle import load_bundle, weights_digest
-from kineflow.models.registry import list_models
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
-from tests.kineflow.models.test_contract import different, small
+from tests.kineflow.models.test_contract import NETWORKS, different, small
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +37,7 @@ BundleOf = Callable[..., Path]
 
 def marked(quick: set[str]) -> list[Any]:
     """Every network; all but the quick ones take long, and have no operations that those lack."""
-    return [pytest.param(name, marks=[] if name in quick else [pytest.mark.long]) for name in list_models()]
+    return [pytest.param(name, marks=[] if name in quick else [pytest.mark.long]) for name in NETWORKS]
 
 
 @pytest.mark.parametrize("name", marked({"s3d_g", "alstm", "clip_descriptor", "tsn"}))

@@ -87,3 +87,15 @@ def test_all_that_is_needed_is_pinned_once() -> None:
     assert not {"dvc", "kfp", "mlflow", "kineflow"} & set(names)
     assert {line.lower() for line in requirements(takes_flow=True)} <= set(pinned)
     assert not any("+" in line for line in pinned)
+
+
+def test_a_network_of_a_library_needs_the_library() -> None:
+    assert not {"transformers", "huggingface-hub"} & _names(constraints(takes_flow=False, architecture="s3d"))
+    pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    assert {"transformers", "huggingface_hub"} <= _names(requirements(takes_flow=False, architecture="transformers"))
+    needed = _names(constraints(takes_flow=False, architecture="transformers"))
+    assert {"transformers", "huggingface-hub", "tokenizers", "regex"} <= needed
+
+
+def _names(lines: list[str]) -> set[str]:
+    return {line.partition("==")[0] for line in lines}
