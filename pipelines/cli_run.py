@@ -59,8 +59,9 @@ def run(
             )
         if publish:
             split_uri(publish)  # a mistake in it should not show after hours
+        project = required_project()
         chosen = (params or demo_params(recipe)).absolute()
-        request = RunRequest(recipe, chosen, required_project(), engine, force, publish)
+        request = RunRequest(recipe, chosen, project, engine, force, publish)
         if axes:
             _repeat(request, axes, as_json)
         else:

@@ -205,7 +205,7 @@ class TestAgain:
         second, after = ClipSet.load(tmp_path / "clips"), objects(swift, first.media_root)
         assert {clip.path for clip in first.clips}.isdisjoint(clip.path for clip in second.clips)
         assert {key: after[key] for key in before} == before
-        for clip in first.clips + second.clips:
+        for clip in [*first.clips, *second.clips]:
             swift.client().head_object(Bucket=first.media_root.split("/")[2], Key=f"team/clips/{clip.path}")
 
 

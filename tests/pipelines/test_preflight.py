@@ -261,16 +261,16 @@ def test_a_place_on_s3_with_nothing_in_it_is_a_fault_here_and_unreachable_a_noti
     check: Any, s3: str
 ) -> None:
     def change(values: Any) -> None:
-        values["ingestion"].update(source="s3://videos/ucf", endpoint_url=s3)
+        values["ingestion"].update(source="s3://looked-into/ucf", endpoint_url=s3)
 
     client = s3_client(s3)
-    with pytest.raises(KineflowError, match="videos/ucf"):
+    with pytest.raises(KineflowError, match="looked-into/ucf"):
         check(change)
     assert any("could not be looked into from here" in notice for notice in check(change, where="cluster").notices)
-    client.create_bucket(Bucket="videos")
+    client.create_bucket(Bucket="looked-into")
     with pytest.raises(KineflowError, match="a place with nothing in it"):
         check(change, where="cluster")
-    client.put_object(Bucket="videos", Key="ucf/a.mp4", Body=b"a")
+    client.put_object(Bucket="looked-into", Key="ucf/a.mp4", Body=b"a")
     assert check(change).notices == ()
 
 

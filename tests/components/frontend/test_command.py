@@ -183,5 +183,5 @@ def test_python_dash_m_runs_a_step(tmp_path):
         check=False,
     )
     assert ended.returncode == 2
-    assert "params.steps: input should be greater than or equal to 1, not 0" in ended.stderr
+    assert "params: steps and validate_every_steps must be at least 1" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -83,5 +83,5 @@ def test_what_cannot_be_changed_is_refused(tiny_network, rgb, flow):
     class OfItsOwn(Classification):
         can_mix = False
 
-    with pytest.raises(KineflowError, match="OfItsOwn has no loss for mixed clips"):
+    with pytest.raises(KineflowError, match="OfItsOwn cannot learn from mixed clips"):
         Augmentation(OfItsOwn(tiny_network(), rgb), settings(mixup=0.4))

@@ -17,7 +17,7 @@ from kineflow.training.tasks import Classification
 @pytest.mark.parametrize("sampling", ["natural", "balanced"])
 def test_classes_are_drawn_alike_where_that_is_asked(tiny_data, tiny_network, rgb, tmp_path, monkeypatch, sampling):
     given: dict[str, Any] = {}
-    monkeypatch.setattr(clips, "fit", lambda task, **how: given.update(how))
+    monkeypatch.setattr(clips, "fit_as_set", lambda task, **how: given.update(how))
     clip_set = ClipSet.load(tiny_data.clips)
     rgb = Preprocessing("rgb", 4, 1, short_side=16, crop=12, mean=rgb.mean, std=rgb.std)
     clips.fit_on_clips(
@@ -25,7 +25,7 @@ def test_classes_are_drawn_alike_where_that_is_asked(tiny_data, tiny_network, rg
         TrainSettings(frames=4, short_side=16, crop=12, sampling=sampling), modalities=("rgb",), seed=0, work=tmp_path,
         tracker=NULL_TRACKER,
     )  # fmt: skip
-    (pool,) = given["batch_sampler"].pools
-    labels = [{clip_set.label_index(given["train"].clips[place]) for place in group} for group in pool.groups]
+    (pool,) = given["train"].pools
+    labels = [{clip_set.label_index(given["train"].clips.clips[place]) for place in group} for group in pool.groups]
     assert labels == ([{0}, {1}] if sampling == "balanced" else [])
     assert not pool.groups or sorted(place for group in pool.groups for place in group) == list(pool.clips)

@@ -309,7 +309,7 @@ class TestResume:
         ]
         assert list(recorder.heard) == [2, 4, 6]
         assert len(clips.drawn) == 3 * STEPS_A_ROUND * BATCH
-        assert [end.best_step for end in ends] == [2, 2]
+        assert [end.kept_step for end in ends] == [2, 2]
         assert [end.metrics["stopped_after_steps"] for end in ends] == [6.0, 6.0]
 
     def test_an_average_of_weights_goes_on_too(self, tiny_network, rgb, tmp_path):

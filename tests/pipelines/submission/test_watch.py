@@ -45,7 +45,8 @@ def test_a_run_that_succeeds_ends_with_code_0(kfp: KfpServer, submit: Submit) ->
     ]
     ended = submit("--watch")
     assert ended.code == 0, ended.err
-    shown = [line.partition("  ")[2] for line in ended.out.splitlines()[3:]]
+    lines = [line for line in ended.out.splitlines() if not line.startswith("note: ")]
+    shown = [line.partition("  ")[2] for line in lines[3:]]
     assert shown == [
         "run: running", "ingest: running", "ingest: succeeded",
         "teacher: running", "teacher: succeeded", "run: succeeded",
