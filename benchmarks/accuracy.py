@@ -2,9 +2,9 @@
 
 Run it as ``python benchmarks/accuracy.py [FOLDER] [--seeds 1 2 3] [--only flow stored precision]``; FOLDER keeps what
 is trained, so that a second call trains what is missing only. A choice changes one thing of the demo: the preset of
-flow (the flow network alone is trained); the form of stored clips, of former releases and today's (the demo's own videos
-need no encoding, and are encoded here all the same); or the precision that networks are trained in. Seeds are those of
-weights, batches and splits; the videos are the demo's.
+flow (the flow network alone is trained); the form of stored clips, of former releases and today's (the demo's own
+videos need no encoding, and are encoded here all the same); or the precision that networks are trained in. Seeds
+are those of weights, batches and splits; the videos are the demo's.
 """
 
 from __future__ import annotations

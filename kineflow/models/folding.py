@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kineflow.models.memory_layout import lay_channels_last
+from kineflow.models.time_conv import TimeConv3d
 
 
 def fold_norms(network: nn.Module) -> None:
@@ -29,8 +30,8 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def _is_plain_convolution(layer: nn.Module | None) -> TypeGuard[nn.Conv2d | nn.Conv3d]:
-    """Whether it computes with its weights as they are: no subclass, no parametrisation, no hook."""
-    return type(layer) in (nn.Conv2d, nn.Conv3d) and not _is_hooked(layer)
+    """Whether it computes with its weights as they are: no other subclass, no parametrisation, no hook."""
+    return type(layer) in (nn.Conv2d, nn.Conv3d, TimeConv3d) and not _is_hooked(layer)
 
 
 def _is_settled_norm(layer: nn.Module | None) -> TypeGuard[_BatchNorm]:

@@ -235,7 +235,8 @@ def conv_norm_relu(channels_in: int, channels_out: int, kernel: Triple, stride: 
     ε of .001, which then fades them layer by layer; He's variance is the same start without that, at every width.
     """
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    conv = TimeConv3d(channels_in, channels_out, kernel, stride, padding, bias=False)
+    kind = TimeConv3d if stride[0] > 1 else nn.Conv3d
+    conv = kind(channels_in, channels_out, kernel, stride, padding, bias=False)
     nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm3d(channels_out, eps=1e-3), nn.ReLU(inplace=True))
 
