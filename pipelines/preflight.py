@@ -222,6 +222,7 @@ def _look_at_teachers(plan: Plan) -> Iterator[KineflowError]:
     from kineflow.models.card import load_card
     from kineflow.registry.named_model import RUN_PREFIX, exact_version
     from kineflow.serving.stored_files import MODEL_PREFIX, find_version
+    from kineflow.storage.media import is_remote
     from kineflow.training.settings import DistillSettings
     from kineflow.training.teacher_settings import OwnTeacherSettings
 
@@ -230,7 +231,9 @@ def _look_at_teachers(plan: Plan) -> Iterator[KineflowError]:
         try:
             if bundle.startswith(MODEL_PREFIX):
                 find_version(exact_version(bundle, root=plan.project), root=plan.project)
-            elif not bundle.startswith((MODEL_PREFIX, RUN_PREFIX)) and (plan.project / bundle).is_dir():
+            elif bundle.startswith(RUN_PREFIX) or is_remote(bundle):
+                plan.note(f"{key} names {bundle!r}, which is looked for when its step runs, not now")
+            elif (plan.project / bundle).is_dir():
                 load_card(plan.project / bundle)
         except KineflowError as error:
             if plan.where == "here" or not bundle.startswith(MODEL_PREFIX):

@@ -118,7 +118,8 @@ def load_checkpoint(
 
     assert isinstance(network, TransformersNetwork)
     files = weight_files(checkpoint.folder)
-    digests = _digests(files, sha256.lower())
+    require_file(files, sha256)
+    digests = [sha256.lower()] if sha256 else [sha256_of(file) for file in files]
     given = _read(files, network)
     require_finite(given, where=checkpoint.name)
     scores = [tensor for name, tensor in given.items() if name.endswith("classifier.weight") and tensor.ndim == 2]
@@ -204,7 +205,16 @@ def import_checkpoint(checkpoint: str, folder: Path, *, stride_frames: int, sha2
     return said
 
 
-def _digests(files: list[Path], sha256: str) -> list[str]:
+def require_file(files: list[Path], sha256: str) -> None:
+    """Check that the file with the weights is the one that is meant.
+
+    Args:
+        files: See :func:`weight_files`.
+        sha256: Hex, of the only one; empty: any will do.
+
+    Raises:
+        KineflowError: It has another hash, or there are several.
+    """
     from kineflow.models.download import require_hash
 
     if sha256 and len(files) > 1:
@@ -214,9 +224,7 @@ def _digests(files: list[Path], sha256: str) -> list[str]:
             remedy="leave it out; a hub id has the commit",
         )
     if sha256:
-        require_hash(files[0], sha256, where=str(files[0]))
-        return [sha256]
-    return [sha256_of(file) for file in files]
+        require_hash(files[0], sha256.lower(), where=str(files[0]))
 
 
 def _read(files: list[Path], network: VideoNetwork) -> dict[str, Tensor]:
@@ -225,8 +233,6 @@ def _read(files: list[Path], network: VideoNetwork) -> dict[str, Tensor]:
     needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     tensors: dict[str, Tensor] = {}
     for file in files:
-        if not file.is_file():
-            raise KineflowError("a part of the weights is missing", where=file, remedy="write or download it again")
         tensors |= read_weights(file, needed_bytes=needed)
     return tensors
 

@@ -98,6 +98,11 @@ class VideoConfig(BaseModel):
         return self.frames // frames, side // px, side // px
 
     @property
+    def blocks(self) -> int:
+        """How many, of attention and an MLP, the whole network has."""
+        return self.num_hidden_layers
+
+    @property
     def text(self) -> str:
         """As a model's card keeps it; :func:`config_of_text` reads it again."""
         return json.dumps(self.plain(), sort_keys=True, separators=(",", ":"))
@@ -149,7 +154,9 @@ class VideoConfig(BaseModel):
         if times * height * width * self.hidden_size > self.most_values:
             raise ValueError(f"{times * height * width} tokens of {self.hidden_size} channels are too many")
         inner = getattr(self, "intermediate_size", 0) or self.hidden_size * getattr(self, "mlp_ratio", 0)
-        weights = self.num_hidden_layers * self.hidden_size * (4 * self.hidden_size + 2 * inner)
+        weights = self.hidden_size * (
+            self.blocks * (4 * self.hidden_size + 2 * inner) + 3 * frames * px**2  # the latter of RGB, into tokens
+        )
         if weights > _MOST_WEIGHTS:
             raise ValueError(f"about {weights / 1e9:.0f} billion weights; at most {_MOST_WEIGHTS / 1e9:.0f} are taken")
         return self
@@ -278,6 +285,11 @@ class VJEPA2(VideoConfig):
     def cell(self) -> tuple[int, int]:
         """See :attr:`VideoConfig.cell`."""
         return self.tubelet_size, self.patch_size
+
+    @property
+    def blocks(self) -> int:
+        """See :attr:`VideoConfig.blocks`; pooling has one of cross-attention besides."""
+        return self.num_hidden_layers + self.num_pooler_layers + 1
 
 
 FAMILIES: dict[str, type[VideoConfig]] = {kind.family.base: kind for kind in (VideoMAE, VJEPA2, TimeSformer, ViViT)}

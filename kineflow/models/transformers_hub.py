@@ -63,7 +63,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The files with the weights of a checkpoint: one, or the parts that its index names.
 
     Raises:
-        KineflowError: There are none, or the index is damaged.
+        KineflowError: There are none, a part is missing, or the index is damaged.
     """
     from kineflow.storage.safe_json import read_json
 
@@ -79,6 +79,8 @@ def weight_files(folder: Path) -> list[Path]:
                 raise ValueError("it names other files than parts")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KineflowError(f"damaged: {error}", where=path, remedy="write or download it again") from None
+        if missing := next((folder / part for part in parts if not (folder / part).is_file()), None):
+            raise KineflowError("a part of the weights is missing", where=missing, remedy="write or download it again")
         return [folder / part for part in parts]
     raise KineflowError(
         f"no weights: neither {SAFE_FILE} nor {TORCH_FILE} is there",
@@ -96,9 +98,10 @@ def _kept(name: str, commit: str) -> Path | None:
         return None
     folder = Path(path).parent
     try:
-        return folder if all(file.is_file() for file in weight_files(folder)) else None
+        weight_files(folder)
     except KineflowError:
         return None
+    return folder
 
 
 def _wanted(sizes: Mapping[str, int], hub_id: str) -> list[str]:

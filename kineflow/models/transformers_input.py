@@ -98,7 +98,9 @@ def _normalisation(settings: _Settings, *, where: Path) -> Normalisation:
     shift = 1.0 if settings.offset and settings.do_rescale else 0.0
     mean = settings.image_mean if settings.do_normalize else (0.0,) * 3
     std = settings.image_std if settings.do_normalize else (1.0,) * 3
-    red, green, blue = ((value + shift) / factor for value in mean)
+    red, green, blue = means = [(value + shift) / factor for value in mean]
+    if not all(abs(value) < 1e6 for value in means):
+        raise KineflowError(f"image_mean {settings.image_mean} is no colour", where=where, remedy="correct it")
     if not all(1e-6 <= value / factor < 1e6 for value in std):
         raise KineflowError(f"image_std {settings.image_std} cannot divide", where=where, remedy="correct it")
     std_red, std_green, std_blue = (value / factor for value in std)

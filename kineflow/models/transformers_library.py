@@ -58,7 +58,7 @@ def build_network(config: VideoConfig, *, in_channels: int, num_classes: int) ->
     """The library's network for video classification, freshly initialised from torch's global generator.
 
     Raises:
-        KineflowError: The library is not installed, or takes no such configuration.
+        KineflowError: The library is not installed, or takes no such configuration; or memory is too small for it.
     """
     require_transformers()
     from huggingface_hub.errors import StrictDataclassError
@@ -67,7 +67,7 @@ def build_network(config: VideoConfig, *, in_channels: int, num_classes: int) ->
     try:
         network_class, library_config = _of_library(config, in_channels=in_channels, num_classes=num_classes)
         network = network_class(library_config)
-    except (TypeError, ValueError, ArithmeticError, StrictDataclassError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, StrictDataclassError) as error:
         raise KineflowError(
             f"transformers builds no such {config.family.title}: {error}", remedy="give a checkpoint that it wrote"
         ) from None

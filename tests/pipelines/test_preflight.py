@@ -274,19 +274,37 @@ def test_a_place_on_s3_with_nothing_in_it_is_a_fault_here_and_unreachable_a_noti
     assert check(change).notices == ()
 
 
+@pytest.mark.parametrize("bundle", ["runs:/abc/model", "s3://bucket/model"])
+def test_a_teacher_that_is_looked_for_by_its_step_is_a_notice(check: Any, bundle: str) -> None:
+    (notice,) = check(lambda v: v.update(own_teacher={"bundle": bundle})).notices
+    assert notice.startswith(f"own_teacher names '{bundle}', which is looked for when its step runs")
+
+
+def test_a_hub_id_for_a_cluster_is_a_notice(check: Any) -> None:
+    network = {"architecture": "transformers", "checkpoint": f"org/none@{'0' * 40}"}
+    (notice,) = check(lambda v: v.update(network=network), where="cluster").notices
+    assert "a cluster may have no way: give a folder" in notice
+
+
 def test_a_network_of_transformers_is_held_against_the_trainings(check: Any, project: Path) -> None:
-    def with_network(frames: int) -> Callable[[dict[str, Any]], Any]:
+    def with_network(frames: int, sha256: str = "") -> Callable[[dict[str, Any]], Any]:
         def change(values: dict[str, Any]) -> None:
             config = {"model_type": "videomae", "image_size": values["teacher"]["crop"], "num_frames": frames}
             settings = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
             (project / "network").mkdir(exist_ok=True)
             (project / "network" / "config.json").write_text(json.dumps(config))
             (project / "network" / "preprocessor_config.json").write_text(json.dumps(settings))
-            values["network"] = {"architecture": "transformers", "checkpoint": "./network"}
+            values["network"] = {"architecture": "transformers", "checkpoint": "./network", "sha256": sha256}
 
         return change
 
     frames = TINY_PARAMS["teacher"]["frames"]
-    assert check(with_network(frames), where="later")
+    with pytest.raises(KineflowError, match="no weights: neither"):
+        check(with_network(frames), where="later")
+    (project / "network" / "model.safetensors").touch()
+    assert check(with_network(frames), where="later").notices == ()
+    for sha256, said in (("0" * 64, "a placeholder, 00000000…"), ("1234" * 16, "sha256 is e3b0c4")):
+        with pytest.raises(KineflowError, match=said):
+            check(with_network(frames, sha256), where="later")
     with pytest.raises(KineflowError, match=r"(?s)section student: .*not of.*section teacher: "):
         check(with_network(2 * frames), where="later")

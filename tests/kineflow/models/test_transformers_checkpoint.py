@@ -84,6 +84,11 @@ def test_plain_tensors_are_read_from_a_pickle_and_parts_from_an_index(tmp_path: 
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     _, said = loaded(tmp_path, num_classes=len(CLASSES))
     assert "36 tensors loaded" in said
+    part = next(tmp_path.glob("model-*.safetensors"))
+    part.rename(tmp_path / "elsewhere")
+    with pytest.raises(KineflowError, match="a part of the weights is missing"):
+        loaded(tmp_path)
+    (tmp_path / "elsewhere").rename(part)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"classifier.weight": "../elsewhere.safetensors"}}))
     with pytest.raises(KineflowError, match="other files than parts"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kineflow.models.pretrain_settings import PretrainSettings
+from kineflow.models.registry import create_model
 from kineflow.models.transformers_config import FAMILIES, config_of_file, config_of_text
 from kineflow.models.transformers_input import input_of_folder
 from kineflow.storage.errors import KineflowError
@@ -55,6 +56,8 @@ def test_the_largest_published_ones_are_within_bounds(published: dict[str, Any])
         ({"hidden_size": 10**9}, "hidden_size"),
         ({"num_hidden_layers": 100_000}, "num_hidden_layers"),
         ({"hidden_size": 8184, "num_hidden_layers": 128}, "billion weights"),
+        ({"hidden_size": 8184, "num_hidden_layers": 1, "image_size": 2048, "patch_size": 2048}, "206 billion"),
+        ({"model_type": "vjepa2", "hidden_size": 8192, "num_hidden_layers": 1, "num_pooler_layers": 32}, "27 billion"),
         ({"hidden_size": 25}, "no multiple of 12 heads"),
         ({"num_frames": 5}, "cannot be cut"),
         ({"image_size": [32, 64]}, "image_size"),
@@ -67,6 +70,21 @@ def test_the_largest_published_ones_are_within_bounds(published: dict[str, Any])
 def test_what_is_not_taken_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(KineflowError, match=said):
         read(tmp_path, **changes)
+
+
+def test_what_no_memory_is_large_enough_for_is_one_message() -> None:
+    pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    with pytest.raises(KineflowError, match="transformers builds no such VideoMAE"):
+        create_model("transformers", num_classes=2, in_channels=10**13, config=json.dumps(VIDEOMAE))
+
+
+@pytest.mark.parametrize("said", ["image_mean", "image_std"])
+def test_an_input_beyond_all_figures_is_refused(tmp_path: Path, said: str) -> None:
+    config, _ = read(tmp_path)
+    settings = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, said: [1e308, 0.5, 0.5]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(KineflowError, match=said):
+        input_of_folder(tmp_path, config)
 
 
 def test_defaults_are_the_library_s() -> None:
