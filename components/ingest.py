@@ -12,6 +12,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
+    from kineflow.sets.clip_set import ClipSet
     from kineflow.spec.shard import Shard
 
 
@@ -102,6 +103,7 @@ def _join(params: IngestSettings, seed: int, part: Shard, *, tracker: Tracker, c
         )
     tracker.set_tags({"source": params.source, "layout": params.layout})
     joined = join_stored_clips(params.source)
+    unused = _unused_by_joining(params, joined)
     held_out = hold_out_clips(joined.clips, val_share=params.val_share, seed=seed)
     clip_set = dataclasses.replace(joined, clips=held_out)
     with translate_full_disk(clips.parent), atomic_folder(clips) as partial:
@@ -111,9 +113,29 @@ def _join(params: IngestSettings, seed: int, part: Shard, *, tracker: Tracker, c
     return StepResult(
         metrics=figures,
         summary=f"{figures['clips']} clips, {figures['rejected']} rejected, {figures['seconds']:.1f} s, of sets in "
-        f"{params.source}" + (f"; see {clips / REJECTED_FILE}" if figures["rejected"] else ""),
+        f"{params.source}"
+        + (f"; as they are: {', '.join(unused)} changes nothing" if unused else "")
+        + (f"; see {clips / REJECTED_FILE}" if figures["rejected"] else ""),
         artifacts={REJECTED_FILE: clips / REJECTED_FILE},
     )
+
+
+def _unused_by_joining(params: IngestSettings, joined: ClipSet) -> list[str]:
+    """Keys that ask for another form than clips have that are joined as they are.
+
+    Raises:
+        KineflowError: A rate or size is asked for that the clips do not have.
+    """
+    asked = {name for name, field in IngestSettings.model_fields.items() if getattr(params, name) != field.default}
+    for name, wanted, there in (("fps", params.fps, joined.fps), ("size", params.exact_size, joined.size)):
+        if name in asked and wanted != there:
+            raise KineflowError(
+                f"ingestion.{name} is {wanted}, and the clip sets have {there or 'that of their sources'}: layout "
+                f"{CLIP_SETS} joins them as they are",
+                where=params.source,
+                remedy=f"leave ingestion.{name} out, or ingest each of the sets with it",
+            )
+    return [name for name in ("short_side", "min_frames", "max_frames") if name in asked]
 
 
 if __name__ == "__main__":

@@ -153,6 +153,8 @@ def window_views(
 
 def step_bytes(height: int, width: int, preprocessing: Preprocessing, crops: Crops) -> int:
     """Bytes of one time step of :class:`WindowViews`, of frames of this height and width."""
+    if preprocessing.size:
+        width, height = preprocessing.size
     views = _views(*scaled_sides(max(1, height), max(1, width), preprocessing.short_side), preprocessing, crops)
     top, left, bottom, right = _box(views)
     of_a_value = 2 if preprocessing.modality == "rgb_difference" else 1

@@ -52,7 +52,7 @@ def compare_models(
     cards, split = [load_card(bundle) for bundle in bundles], Split(settings.split)
     _check(cards, settings)
     for card in cards:
-        clip_set.require_fps(card.preprocessing.fps, of=f"model {card.name!r}")
+        clip_set.require_form(card.preprocessing, of=f"model {card.name!r}")
     curves = {card.name: read_curves(bundle) for bundle, card in zip(bundles, cards, strict=True)}
     clips = clip_set.usable(split)
     check_clips(cards[0], clips, split)

@@ -81,7 +81,7 @@ def probe_networks(
     """
     candidates = _candidates([load_bundle(bundle) for bundle in bundles], settings, seed=seed)
     for candidate in candidates:
-        clip_set.require_fps(candidate.card.preprocessing.fps, of=f"model {candidate.card.name!r}")
+        clip_set.require_form(candidate.card.preprocessing, of=f"model {candidate.card.name!r}")
     preprocessings = [candidate.card.preprocessing for candidate in candidates]
     data = _Data.of(clip_set, flow_set, preprocessings, settings, seed=seed)
     clip_ids = tuple(clip.clip_id for clip in data.measured.clips)

@@ -86,7 +86,7 @@ def fit_blend_on(
             only, or no family can be used.
     """
     check_same_network(features, descriptor)
-    clip_set.require_fps(features.source.preprocessing.fps, of=f"descriptions by {features.source.name!r}")
+    clip_set.require_form(features.source.preprocessing, of=f"descriptions by {features.source.name!r}")
     network, card = load_bundle(descriptor)
     if not isinstance(network, ClipDescriptor):
         raise KineflowError(

@@ -18,6 +18,8 @@ from kineflow.sets.indexed import SetFiles
 from kineflow.sets.list_digest import digest_of_list
 from kineflow.sets.rows import blocks_of, in_order, is_one_of, select
 from kineflow.spec.classes import checked_classes
+from kineflow.spec.modality import reads_flow
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
@@ -130,6 +132,29 @@ class ClipSet:
             f"made from clips at {theirs}, and this clip set has {ours}: motion would be of another speed",
             where=of,
             remedy=f"ingest these videos with fps: {fps:g}, or train it again on this clip set",
+        )
+
+    def require_form(self, preprocessing: Preprocessing, *, of: str) -> None:
+        """Check that a model was made for clips of this frame rate, and where it reads flow, of this size.
+
+        Args:
+            preprocessing: The model's.
+            of: What it is, for people: ``model 'student'``.
+
+        Raises:
+            KineflowError: The rates differ (:meth:`require_fps`); or the model takes flow computed at one size, and
+                these clips have another: displacements are in pixels, and do not grow with the picture.
+        """
+        self.require_fps(preprocessing.fps, of=of)
+        size = preprocessing.size
+        if not size or size == self.size or not reads_flow(preprocessing.modality):
+            return
+        ours = "has {}x{} px".format(*self.size) if self.size else "keeps the sizes of its sources"
+        raise KineflowError(
+            f"takes flow of clips of {size[0]}x{size[1]} px, and this clip set {ours}: its displacements are on "
+            "another scale",
+            where=of,
+            remedy=f"ingest these videos with ingestion.size: {list(size)}, or train it again on this clip set",
         )
 
     def save(self, folder: Path) -> None:

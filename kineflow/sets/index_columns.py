@@ -19,7 +19,7 @@ _SIGNED = frozenset({"rotation"})
 
 
 def checked_batches(
-    blocks: Iterable[Mapping[str, Any]], hints: Mapping[str, Any], later: Mapping[str, Any]
+    blocks: Iterable[Mapping[str, Any]], hints: Mapping[str, Any], later: Mapping[str, Any], *, max_text_bytes: int
 ) -> Iterator[Any]:
     """Record batches with a column for each field of a row, as :class:`kineflow.sets.rows.Rows` takes them.
 
@@ -27,13 +27,21 @@ def checked_batches(
         blocks: As :meth:`kineflow.storage.parquet.Table.blocks` gives them.
         hints: Type of each field, in their order.
         later: Values of the fields that came with a later version of the format, where the index has none.
+        max_text_bytes: Most bytes of all texts one by one; a small file may stand for many long ones.
 
     Raises:
         ValueError: A value is none of its field, or texts that repeat would take too much.
     """
     import pyarrow as pa
 
+    texts = [name for name, hint in hints.items() if _is_text(hint)]
+    text_bytes = 0
     for block in blocks:
+        of_block = sum(_text_bytes(block[name]) for name in texts if name in block)
+        text_bytes += of_block
+        for size, most, where in ((of_block, MAX_BYTES, "a block of rows"), (text_bytes, max_text_bytes, "all rows")):
+            if size > most:
+                raise ValueError(f"the texts of {where} take more than {most} bytes")
         rows = len(next(iter(block.values())))
         columns = {
             name: _checked(block[name], name, hint) if name in block else pa.repeat(_arrow(later[name], hint), rows)
@@ -49,21 +57,23 @@ def _checked(column: Any, name: str, hint: Any) -> Any:
         known = column.dictionary.to_pylist()
         codes = pa.array([members.index(type(members[0])(text)) for text in known], pa.uint8())
         return codes.take(column.indices)
-    if pa.types.is_dictionary(column.type):
-        return _unfolded(column, name)
+    if _is_text(hint):
+        return column.dictionary.cast(pa.string()).take(column.indices)
     _check_bounds(column.to_numpy(zero_copy_only=False), name)
     return column
 
 
-def _unfolded(column: Any, name: str) -> Any:
-    """Texts one by one; a small file may stand for many long ones."""
+def _is_text(hint: Any) -> bool:
+    return hint not in (int, float) and not enum_of(hint)
+
+
+def _text_bytes(column: Any) -> int:
+    """Of a dictionary's texts, one by one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     lengths = pc.binary_length(column.dictionary).cast(pa.int64())
-    if (pc.sum(lengths.take(column.indices)).as_py() or 0) > MAX_BYTES:
-        raise ValueError(f"column {name!r} holds more than {MAX_BYTES} bytes of text in {len(column)} rows")
-    return column.dictionary.cast(pa.string()).take(column.indices)
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
 
 
 def _check_bounds(numbers: Any, name: str) -> None:

@@ -27,7 +27,7 @@ from kineflow.storage.blocks import keep
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, sha256_of
 from kineflow.storage.media import Media, locate
-from kineflow.storage.parquet import Table, open_table
+from kineflow.storage.parquet import MAX_BYTES, Table, open_table
 from kineflow.storage.safe_json import read_json
 
 MAX_ROWS = 2**24
@@ -132,7 +132,8 @@ class SetFiles(Generic[R]):
                 {name: _is_optional(hints[name]) for name in names if name in texts},
                 {name: _NUMBERS[hints[name]] for name in names if name not in texts},
             )
-            rows = Rows(self.row, keep(checked_batches(stored, hints, later)))
+            most = max(MAX_BYTES, table.rows * _MAX_ROW_BYTES)
+            rows = Rows(self.row, keep(checked_batches(stored, hints, later, max_text_bytes=most)))
         ordered(rows)  # none is there twice
         return rows
 

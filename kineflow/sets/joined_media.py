@@ -12,7 +12,7 @@ from kineflow.sets.media import OWN_MEDIA, put_in_place
 from kineflow.sets.rows import R
 from kineflow.storage.client import S3_SCHEME, split_uri
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.media import check_root, is_remote
+from kineflow.storage.media import check_root, is_remote, locate
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,15 @@ class JoinedMedia:
         return cls(uri, {root: prefix.relative_to(shared) for root, prefix in prefixes.items()})
 
     def row(self, row: R, media_root: str) -> R:
-        """A row of the set with ``media_root``, as one below :attr:`root`."""
-        return dataclasses.replace(row, path=(self.below[media_root] / row.path).as_posix()) if row.path else row
+        """A row of the set with ``media_root``, as one below :attr:`root`.
+
+        Raises:
+            KineflowError: Its path leads outside ``media_root``; below :attr:`root` it might be another's file.
+        """
+        if not row.path:
+            return row
+        locate(media_root, row.path)
+        return dataclasses.replace(row, path=(self.below[media_root] / row.path).as_posix())
 
 
 def settle_joined(rows: Sequence[R], media_root: str, sets: Sequence[Path], folder: Path) -> tuple[list[R], str]:

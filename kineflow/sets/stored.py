@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.sets.clip_set import CLIP_FILES, ClipSet
-from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.flow_set import FLOW_FILES, FlowSet
 from kineflow.sets.indexed import SetFiles
 from kineflow.storage.client import S3_SCHEME, s3_client, split_uri, translate_s3_failures
 from kineflow.storage.disk import translate_full_disk
@@ -39,7 +39,8 @@ def store_set(folder: Path, place: str, name: str) -> str:
         Where it lies.
 
     Raises:
-        KineflowError: It is no set, or keeps its media itself; the name is none; or the place cannot be written to.
+        KineflowError: It is no set, or keeps its media itself; the name is none, or that of a set of the other kind in
+            this folder; or the place cannot be written to.
     """
     if not _NAME.fullmatch(name):
         raise KineflowError(
@@ -47,9 +48,8 @@ def store_set(folder: Path, place: str, name: str) -> str:
             where=place,
             remedy="use letters, digits, _, - and ., no . at the beginning",
         )
-    kept: ClipSet | FlowSet = (
-        ClipSet.load(folder, may_be_shard=True) if (folder / CLIP_FILES.described).is_file() else FlowSet.load(folder)
-    )
+    is_of_clips = (folder / CLIP_FILES.described).is_file()
+    kept: ClipSet | FlowSet = ClipSet.load(folder, may_be_shard=True) if is_of_clips else FlowSet.load(folder)
     if not is_remote(kept.media_root) and Path(kept.media_root).is_relative_to(folder.resolve()):
         raise KineflowError(
             "the set keeps its media itself, and they would not come along",
@@ -68,6 +68,14 @@ def store_set(folder: Path, place: str, name: str) -> str:
             kept.save(Path(made))
             upload_folder(Path(made), there)
         return there
+    kinds: tuple[SetFiles[Any], SetFiles[Any]] = (CLIP_FILES, FLOW_FILES)
+    mine, other = kinds if is_of_clips else kinds[::-1]
+    if Path(there, other.described).is_file():
+        raise KineflowError(
+            f"a {other.kind} is here, and would be replaced by a {mine.kind}",
+            where=there,
+            remedy="keep the sets of each kind in a folder of their own, such as sets/clips and sets/flow",
+        )
     with translate_full_disk(Path(place)), atomic_folder(Path(there)) as partial:
         kept.save(partial)
     return there
@@ -75,7 +83,7 @@ def store_set(folder: Path, place: str, name: str) -> str:
 
 def holds_sets(place: str, files: SetFiles[Any]) -> bool:
     """Whether a place is one with a folder for each set of a kind; of S3 nothing else is expected."""
-    return is_remote(place) or next(Path(place).glob(f"*/{files.described}"), None) is not None
+    return is_remote(place) or bool(_sets_in(Path(place), files))
 
 
 @contextmanager
@@ -95,7 +103,7 @@ def fetched_sets(place: str, files: SetFiles[Any]) -> Iterator[dict[str, Path]]:
             _download(check_root(place), files, folder)
         else:
             folder = Path(place)
-        found = {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{files.described}"))}
+        found = _sets_in(folder, files)
         if not found:
             raise KineflowError(
                 f"no {files.kind} here: each is a folder with {files.described}",
@@ -103,6 +111,12 @@ def fetched_sets(place: str, files: SetFiles[Any]) -> Iterator[dict[str, Path]]:
                 remedy=f"name the folder that holds the folders of these {files.kind}s",
             )
         yield found
+
+
+def _sets_in(folder: Path, files: SetFiles[Any]) -> dict[str, Path]:
+    """Folders of sets by name; one whose name begins with a dot is still being stored."""
+    found = sorted(path.parent for path in folder.glob(f"*/{files.described}"))
+    return {path.name: path for path in found if not path.name.startswith(".")}
 
 
 def _download(place: str, files: SetFiles[Any], folder: Path) -> None:
@@ -114,7 +128,7 @@ def _download(place: str, files: SetFiles[Any], folder: Path) -> None:
     suffix = f"/{files.described}"
     names = [key.removesuffix(suffix) for key in sizes if key.endswith(suffix) and key.count("/") == 1]
     for name in track(names, total=len(names), what="fetch", unit=files.kind):
-        if name.startswith("."):
+        if not name or name.startswith("."):
             continue
         (folder / name).mkdir()
         for key in (f"{name}/{files.index}", f"{name}/{files.described}"):

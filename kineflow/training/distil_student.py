@@ -163,7 +163,7 @@ def _check_teacher(
     teacher: _Bundle, student: ModelCard, data: Data, settings: TrainSettings, distillation: DistillSettings
 ) -> None:
     card, name = teacher.card, teacher.card.name
-    data.clip_set.require_fps(card.preprocessing.fps, of=f"teacher {name!r}")
+    data.clip_set.require_form(card.preprocessing, of=f"teacher {name!r}")
     check_warped(card, data.flow_set)
     terms = [term for term in distillation.all_terms if term.teacher in ("", name)]
     if card.classes != student.classes and any(term.layer == "logits" for term in terms):

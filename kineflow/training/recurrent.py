@@ -55,7 +55,7 @@ def train_sequence_network(
         KineflowError: Streams, network and parents do not fit together, or clips or their features are missing.
     """
     for stream in streams:
-        clip_set.require_fps(stream.features.source.preprocessing.fps, of=f"features by {stream.card.name!r}")
+        clip_set.require_form(stream.features.source.preprocessing, of=f"features by {stream.card.name!r}")
     network, card = network_over(streams, settings, clip_set.classes, name=name, seed=seed)
     if parents:
         card = start_from(parents, network, card)

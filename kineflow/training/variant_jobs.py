@@ -104,7 +104,7 @@ def start_learnt_flow(
         KineflowError: The stream takes no flow, or the checkpoint cannot be had or does not fit.
     """
     flow_stream, card = load_bundle(stream)
-    clip_set.require_fps(card.preprocessing.fps, of=f"model {card.name!r}")
+    clip_set.require_form(card.preprocessing, of=f"model {card.name!r}")
     network = _behind_estimator(flow_stream, card, settings, bound_px=flow_set.bound_px, seed=seed)
     lineage = {**card.lineage, "stream": card.name, "estimator": "from scratch"}
     if settings.checkpoint:

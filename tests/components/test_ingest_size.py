@@ -87,3 +87,17 @@ def test_a_model_sees_a_video_as_the_clip_that_it_would_be(clip_set: ClipSet, mo
 def test_a_size_is_two_even_sides(size: list[int]) -> None:
     with pytest.raises(KineflowError, match=r"ingestion.size: must be a width and a height, both even"):
         parse_params(IngestSettings, {"size": size}, where="ingestion")
+
+
+@pytest.mark.parametrize(("modality", "channels"), [("rgb", 3), ("flow", 2), ("rgb_flow", 5)])
+def test_a_model_of_flow_of_another_size_is_refused(clip_set: ClipSet, modality: str, channels: int) -> None:
+    made = Preprocessing(modality, 4, 1, 64, 56, (128.0,) * channels, (64.0,) * channels, size=SIZE)  # type: ignore[arg-type]
+    clip_set.require_form(made, of="model 'm'")
+    larger = dataclasses.replace(made, size=(340, 256))
+    if modality == "rgb":
+        clip_set.require_form(larger, of="model 'm'")
+        return
+    with pytest.raises(KineflowError, match="of 340x256 px, and this clip set has 80x64 px"):
+        clip_set.require_form(larger, of="model 'm'")
+    with pytest.raises(KineflowError, match="keeps the sizes of its sources"):
+        dataclasses.replace(clip_set, size=None).require_form(made, of="model 'm'")

@@ -13,10 +13,14 @@ from components.ingest import ingest
 from components.store_set import store_set
 from kineflow.data.ingest_settings import IngestSettings
 from kineflow.flow.settings import FlowSettings
-from kineflow.sets.clip_set import ClipSet
-from kineflow.sets.flow_set import FlowSet
+from kineflow.sets.clip_set import CLIP_FILES, ClipSet
+from kineflow.sets.flow_set import FlowEntry, FlowSet
+from kineflow.sets.joined_media import JoinedMedia
 from kineflow.sets.store_settings import StoreSetSettings
+from kineflow.sets.stored import fetched_sets, holds_sets
 from kineflow.spec.split import Split
+from kineflow.spec.status import Status
+from kineflow.storage.client import s3_client
 from kineflow.storage.errors import KineflowError
 from kineflow.video.encode import write_video
 from tests.swift import Swift
@@ -118,6 +122,54 @@ def test_what_does_not_belong_together_is_refused(source: Path, tmp_path: Path) 
     dataclasses.replace(flow, bound_px=5.0).save(changed)
     with pytest.raises(KineflowError, match="its bound_px is 5"):
         join(tmp_path / "joined", place)
+
+
+def test_a_set_that_is_being_stored_is_not_there(tmp_path: Path) -> None:
+    ClipSet((), [], str(tmp_path)).save(tmp_path / "sets" / ".two-1234abcd.partial")
+    assert not holds_sets(str(tmp_path / "sets"), CLIP_FILES)
+    ClipSet((), [], str(tmp_path)).save(tmp_path / "sets" / "one")
+    with fetched_sets(str(tmp_path / "sets"), CLIP_FILES) as found:
+        assert [*found] == ["one"]
+
+
+def test_an_object_without_a_folder_is_no_set(tmp_path: Path, swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in swift.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = swift.make_bucket()
+    ClipSet((), [], f"s3://{bucket}/media").save(tmp_path / "set")
+    params = StoreSetSettings(place=f"s3://{bucket}/sets")
+    store_set(made=tmp_path / "set", params=params, name="one", stored=tmp_path / "stored.json")
+    s3_client().put_object(Bucket=bucket, Key="sets//clipset.json", Body=b"{}")
+    with fetched_sets(f"s3://{bucket}/sets", CLIP_FILES) as found:
+        assert [*found] == ["one"]
+
+
+def test_a_set_of_the_other_kind_is_not_replaced(tmp_path: Path) -> None:
+    ClipSet((), [], str(tmp_path / "media")).save(tmp_path / "clips")
+    FlowSet(20.0, {}, str(tmp_path / "media"), {}).save(tmp_path / "flow")
+    params = StoreSetSettings(place=str(tmp_path / "sets"))
+    for made, other in (("clips", "flow"), ("flow", "clips")):
+        store_set(made=tmp_path / made, params=params, name=made, stored=tmp_path / "stored.json")
+        with pytest.raises(KineflowError, match=f"a {made.removesuffix('s')} set is here"):
+            store_set(made=tmp_path / other, params=params, name=made, stored=tmp_path / "stored.json")
+
+
+@pytest.mark.parametrize("path", ["../secret.mp4", "/secret.mp4"])
+def test_a_path_out_of_its_set_is_not_joined(tmp_path: Path, path: str) -> None:
+    media = JoinedMedia.of({str(tmp_path / "one"), str(tmp_path / "two")})
+    with pytest.raises(KineflowError, match="leads outside its root"):
+        media.row(FlowEntry("a", path, 4, 8, 6, Status.OK, ""), str(tmp_path / "one"))
+
+
+def test_a_form_that_joined_clips_do_not_have_is_refused(source: Path, tmp_path: Path) -> None:
+    ingest(params=IngestSettings(source=str(source), size=(20, 16)), clips=tmp_path / "sets" / "one")
+    settings = IngestSettings(source=str(tmp_path / "sets"), layout="clip_sets")
+    for given in ({"fps": 10.0}, {"size": (24, 24)}):
+        with pytest.raises(KineflowError, match=f"ingestion.{next(iter(given))} is "):
+            ingest(params=settings.model_copy(update=given), clips=tmp_path / "joined")
+    agrees = settings.model_copy(update={"size": (20, 16), "short_side": 128})
+    joined = ingest(params=agrees, clips=tmp_path / "joined")
+    assert "short_side changes nothing" in joined.summary
 
 
 @pytest.mark.parametrize(("form", "words"), [({"fps": 10}, "10 .0: those of"), ({"size": [20, 16]}, "all 20x16")])

@@ -82,7 +82,7 @@ def compare_attention(
     check_names([card.name for card in cards])
     for card in cards:
         check_watchable(card, flow_set)
-        clip_set.require_fps(card.preprocessing.fps, of=f"model {card.name!r}")
+        clip_set.require_form(card.preprocessing, of=f"model {card.name!r}")
     clips, truth_of = clips_and_truth(clip_set, settings)
     example_clips = in_turn(clips, settings.examples)
     located: dict[str, list[Located]] = {}

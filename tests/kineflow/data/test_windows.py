@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kineflow.data.windows import needed_of, prepare_windows, window_views
+from kineflow.data.windows import needed_of, prepare_windows, step_bytes, window_views
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.sampling import ClipSpec, uniform_clips
 
@@ -117,3 +117,11 @@ def test_whole_frames_keep_their_size():
     clips = prepared(np.array([[0, 1, 2]]), RGB, video(3), None, crops="whole")
     assert clips.shape == (1, 2, 3, 3, 8, 12)
     torch.testing.assert_close(clips[:, 1], clips[:, 0].flip(4))
+
+
+@pytest.mark.parametrize("size", [None, (8, 8), (40, 8)])
+def test_bytes_of_a_step_are_those_that_it_has(size):
+    wanted, windows = dataclasses.replace(RGB, size=size), np.array([[0, 1, 2]])
+    frames = video(3)[:3]
+    views = window_views(windows, needed_of(windows, wanted, n_frames=3), frames, None, wanted, n_frames=3, crops=3)
+    assert step_bytes(*frames.shape[1:3], wanted, 3) == views.steps[0].nbytes

@@ -154,12 +154,23 @@ def test_a_set_that_was_loaded_is_saved_as_it_was(tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "set" / name).read_bytes()
 
 
-def test_a_few_bytes_that_stand_for_much_text_are_refused(tmp_path: Path) -> None:
-    ClipSet(("x",), [clip(f"{number:05}") for number in range(6_000)], "/media").save(tmp_path)
-    table = pq.read_table(tmp_path / CLIP_FILES.index)
-    reason = table.schema.get_field_index("reason")
-    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 6_000, pa.int32()), pa.array(["x" * 60_000]))
-    pq.write_table(table.set_column(reason, "reason", repeated), tmp_path / CLIP_FILES.index)
+@pytest.mark.parametrize(
+    ("columns", "rows", "length", "words"),
+    [
+        (["reason"], 6_000, 60_000, "of a block of rows"),
+        (["group", "source", "reason", "sha256", "label"], 15_000, 4_900, "of a block of rows"),
+        (["reason"], 3 * 2**16, 1_800, "of all rows"),
+    ],
+)
+def test_a_few_bytes_that_stand_for_much_text_are_refused(
+    tmp_path: Path, columns: list[str], rows: int, length: int, words: str
+) -> None:
+    ClipSet(("x",), [clip("a")], "/media").save(tmp_path)
+    table = pq.read_table(tmp_path / CLIP_FILES.index).take(np.zeros(rows, dtype=np.int64))
+    repeated = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * length]))
+    for column in columns:
+        table = table.set_column(table.schema.get_field_index(column), column, repeated)
+    pq.write_table(table, tmp_path / CLIP_FILES.index)
     assert (tmp_path / CLIP_FILES.index).stat().st_size < 100_000
-    with pytest.raises(KineflowError, match="'reason' holds more than 335544320 bytes of text"):
+    with pytest.raises(KineflowError, match=f"texts {words} take more than 335544320 bytes"):
         ClipSet.load(tmp_path)
