@@ -192,8 +192,12 @@ def _build(card: ModelCard, seed: int) -> STResNet:
 
 def _parent(role: str, card: ModelCard, bundle: Path) -> dict[str, str]:
     from kineflow.models.bundle import weights_digest
+    from kineflow.models.card import FITTED_ON, splits_learnt
 
-    return {role: card.name, f"{role}_weights_sha256": weights_digest(bundle)}
+    facts = {role: card.name, f"{role}_weights_sha256": weights_digest(bundle)}
+    if learnt := splits_learnt(card.lineage):
+        facts[f"{role}_{FITTED_ON}"] = ", ".join(learnt)
+    return facts
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
 from pipelines.check_library import look_at_library
+from pipelines.check_starts import look_at_starts
 from pipelines.check_weights import look_at_weights
 from pipelines.cluster.data import DATA_FOLDER
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
@@ -76,6 +77,7 @@ def check_run(
         look_at_library,
         _look_at_teachers,
         _look_at_trainings,
+        look_at_starts,
         _look_at_sets,
         _look_at_sizes,
         _look_at_clips,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kineflow.evaluation.scores import Scores, align
-from kineflow.models.card import FITTED_ON, ModelCard
+from kineflow.models.card import ModelCard, splits_learnt
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
@@ -61,8 +61,8 @@ def choose_on_val(on_val: Sequence[Scores]) -> ModelChoice:
 
 
 def has_learnt_val(card: ModelCard) -> bool:
-    """Whether a model was refit on ``val``, whose clips say nothing of it any more."""
-    return Split.VAL.value in card.lineage.get(FITTED_ON, "").split(", ")
+    """Whether a model, or what it started from, was refit on ``val``, whose clips say nothing of it any more."""
+    return Split.VAL in splits_learnt(card.lineage)
 
 
 def choose_by_cards(cards: Sequence[ModelCard], *, clips: int) -> ModelChoice:

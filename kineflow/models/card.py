@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +12,18 @@ from typing import Any, ClassVar
 from kineflow.spec.classes import checked_classes
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
+from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
 
 CARD_FILE = "model.json"
 CARD_FORMAT = 1
 FITTED_ON = "fitted_on"
-"""In a card's lineage: the splits, with commas, whose labels the network has learnt from last."""
+"""In a card's lineage: the splits, with commas, whose labels the network has learnt from. Entries that end so are of
+its parts and parents (:func:`splits_learnt`)."""
+TRAINED_CLIP = "trained_clip"
+"""In a card's lineage: the clip that the network learnt from (:func:`clip_in_words`), which may be another than that of
+its tests."""
 
 _LARGEST_CARD_BYTES = 1 << 20
 _LONGEST_NAME = 150
@@ -65,11 +71,7 @@ class ModelCard:
             checked_classes(self.classes)
         except ValueError as error:
             raise KineflowError(str(error), remedy="list each class once") from None
-        if not 0 < len(self.name.encode("utf-8", "replace")) <= _LONGEST_NAME or not self.name.isprintable():
-            raise KineflowError(
-                f"a model cannot be called {self.name[:_LONGEST_NAME]!r}",
-                remedy=f"give it a name of at most {_LONGEST_NAME} bytes: files are called by it",
-            )
+        check_model_name(self.name)
         for key, value in self.hyperparameters.items():
             if not isinstance(value, str) and not abs(value or 0) <= _LARGEST_HYPERPARAMETER:
                 raise KineflowError(
@@ -78,6 +80,35 @@ class ModelCard:
                 )
         if broken := sorted(name for name, value in self.metrics.items() if not math.isfinite(value)):
             raise KineflowError(f"metrics that are not finite: {', '.join(broken)}", remedy="leave them out")
+
+
+def check_model_name(name: str) -> None:
+    """Check that a model can be called so.
+
+    Raises:
+        KineflowError: It cannot.
+    """
+    if not 0 < len(name.encode("utf-8", "replace")) <= _LONGEST_NAME or not name.isprintable():
+        raise KineflowError(
+            f"a model cannot be called {name[:_LONGEST_NAME]!r}",
+            remedy=f"give it a printable name of at most {_LONGEST_NAME} bytes: files are called by it",
+        )
+
+
+def splits_learnt(lineage: Mapping[str, str]) -> tuple[Split, ...]:
+    """Splits whose labels a network, a part of it or what it started from has learnt from."""
+    named = {
+        split
+        for key, value in lineage.items()
+        if key == FITTED_ON or key.endswith(f"_{FITTED_ON}")
+        for split in value.split(", ")
+    }
+    return tuple(split for split in Split if split.value in named)
+
+
+def clip_in_words(frames: int, stride_frames: int) -> str:
+    """A clip's length and stride, for a card."""
+    return f"{frames} frames, stride {stride_frames}"
 
 
 def load_card(folder: Path) -> ModelCard:

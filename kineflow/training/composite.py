@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from kineflow.models.bundle import load_bundle, weights_digest
-from kineflow.models.card import ModelCard, Scalar
+from kineflow.models.card import FITTED_ON, TRAINED_CLIP, ModelCard, Scalar, load_card, splits_learnt
 from kineflow.models.frame_networks import FrameNetwork, tap_of
 from kineflow.models.network import ImageNetwork
 from kineflow.models.recurrent import SequenceNetwork
@@ -116,8 +116,12 @@ def start_from(parents: Parents, network: FrameNetwork, card: ModelCard) -> Mode
             remedy="give a conv_alstm on frames and a conv_lstm on flow",
         )
     warm_start(network.sequence, flow=bottom, appearance=top)
-    parent_digests = {f"{role}_parent": weights_digest(bundle) for role, bundle in vars(parents).items()}
-    return dataclasses.replace(card, lineage={**card.lineage, **parent_digests})
+    origins = {}
+    for role, bundle in vars(parents).items():
+        origins[f"{role}_parent"] = weights_digest(bundle)
+        if learnt := splits_learnt(load_card(bundle).lineage):
+            origins[f"{role}_parent_{FITTED_ON}"] = ", ".join(learnt)
+    return dataclasses.replace(card, lineage={**card.lineage, **origins})
 
 
 def _check(streams: Sequence[Stream], architecture: str) -> None:
@@ -172,8 +176,10 @@ def _size_of_map(architecture: str, shape: tuple[int, ...]) -> dict[str, Scalar]
 
 
 def _origins(streams: Sequence[Stream]) -> dict[str, str]:
-    """The lineage of the backbones; of two, each entry is named for its stream."""
+    """The lineage of the backbones, but for their clips; of two, each entry is named for its stream."""
     lineages = [{"backbone": stream.features.source.backbone, **stream.card.lineage} for stream in streams]
+    for lineage in lineages:
+        lineage.pop(TRAINED_CLIP, None)
     if len(lineages) == 1:
         return lineages[0]
     return {

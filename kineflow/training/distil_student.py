@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kineflow.data.dataset import Geometry, Onlooker
 from kineflow.models.bundle import load_bundle, weights_digest
-from kineflow.models.card import ModelCard, load_card
+from kineflow.models.card import TRAINED_CLIP, ModelCard, clip_in_words, load_card
 from kineflow.sets.flow_set import flow_digest
 from kineflow.spec.modality import Modality, reads_flow
 from kineflow.spec.preprocessing import Preprocessing
@@ -22,7 +22,7 @@ from kineflow.training.jobs import Trained
 from kineflow.training.model_cards import for_these_classes, with_flow_source, with_metrics
 from kineflow.training.settings import DistillSettings, TrainSettings
 
-_OF_A_VIEW = ("frames", "stride_frames", "short_side", "crop", "fit", "short", "segments", "flow_frames")
+_OF_A_VIEW = ("short_side", "crop", "fit", "short", "segments", "flow_frames")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def distil_student(
     """
     network, card = for_these_classes(initial, data.clip_set, settings, name=name, seed=seed)
     asked = [
-        dataclasses.replace(each, key="" if _sees_alike(each.card, card) else f"seen_by_teacher_{number}")
+        dataclasses.replace(each, key="" if _sees_alike(each.card, card, settings) else f"seen_by_teacher_{number}")
         for number, each in enumerate(_asked(teachers, distillation))
     ]
     _check_direction(asked[0], card, distillation)
@@ -127,9 +127,12 @@ def _asked(folders: Sequence[Path], settings: DistillSettings) -> list[_Bundle]:
     return [bundle for bundle in bundles if wanted & {"", bundle.card.name}]
 
 
-def _sees_alike(teacher: ModelCard, student: ModelCard) -> bool:
-    """Whether what the student sees is what the teacher sees, but for the modality."""
+def _sees_alike(teacher: ModelCard, student: ModelCard, settings: TrainSettings) -> bool:
+    """Whether clips that the student learns from are such as the teacher has learnt from, but for the modality."""
     mine, theirs = student.preprocessing, teacher.preprocessing
+    learnt = teacher.lineage.get(TRAINED_CLIP, clip_in_words(theirs.frames, theirs.stride_frames))
+    if learnt != clip_in_words(settings.frames, settings.stride_frames):
+        return False
     stacks = {theirs.modality, mine.modality} & {"rgb_flow"}
     return all(
         getattr(mine, field) == getattr(theirs, field) for field in _OF_A_VIEW if field != "flow_frames" or stacks
@@ -173,13 +176,16 @@ def _check_teacher(
             remedy="train the teacher on this clip set, or learn from another layer than logits, as features",
         )
     lasts = card.preprocessing.frames * card.preprocessing.stride_frames
-    mine = settings.frames * settings.stride_frames
-    if teacher.key and lasts != mine and any(term.compares_maps for term in terms):
+    mine = str(settings.frames * settings.stride_frames)
+    if settings.stride_frames_max > settings.stride_frames:
+        mine += f" to {settings.frames * settings.stride_frames_max}"
+    if teacher.key and str(lasts) != mine and any(term.compares_maps for term in terms):
         raise KineflowError(
             f"the teacher sees {lasts} frames of video (frames × stride_frames) and the student {mine}: places in "
             "their maps are other moments",
             where=f"teacher {name!r}",
-            remedy="set pooled to true in distillation.terms, or choose the student's frames and stride_frames alike",
+            remedy="set pooled to true in distillation.terms, or choose the student's frames and stride_frames alike, "
+            "and no stride_frames_max",
         )
 
 

@@ -22,13 +22,16 @@ _MOST_BYTES = 2**29  # of all answers, in the memory of each process
 
 
 def keep_answers(
-    trainer: Trainer, clips: Dataset[Any], batch_sampler: BatchSampler, settings: RunSettings
+    trainer: Trainer, clips: Dataset[Any], batch_sampler: BatchSampler, settings: RunSettings, *, steps: int
 ) -> Dataset[Any]:
     """The same clips with the teachers' answers in place of what they look at.
 
     They are ``clips`` themselves where no teacher teaches, where windows, crops, flips, mixtures or colours are drawn
     at random, where fewer samples will be drawn than there are clips, or where answers would take more than 512 MiB, as
     maps of early stages do. Collective: each process asks about its shard.
+
+    Args:
+        steps: Of the training, which may be fewer than the settings have.
     """
     task = trainer.task
     if trainer.augmentation.is_on or not (isinstance(task, Distillation) and isinstance(clips, ClipDataset)):
@@ -36,14 +39,14 @@ def keep_answers(
     shown = clips.showing((task.preprocessing.modality,))
     if not (clips.has_fixed_views() and shown.has_fixed_views()):
         return clips
-    drawn = settings.steps * sum(pool.per_batch for pool in batch_sampler.pools)
-    if drawn * processes.world_size() <= len(clips):
+    drawn = steps * sum(pool.per_batch for pool in batch_sampler.pools)
+    if drawn <= len(clips):
         return clips
     own = processes.shard_of(len(clips)) or range(1)  # of an empty shard the answers are not used
     batches: DataLoader[Any] = DataLoader(
         clips,
         sampler=own,
-        batch_size=settings.batch_size // settings.accumulate,
+        batch_size=settings.micro_batch_size,
         num_workers=settings.workers,
         collate_fn=collate,
     )

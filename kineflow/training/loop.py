@@ -113,7 +113,7 @@ def fit(
         processes.barrier()
         trainer = Trainer(task, settings, seed=seed, device=own_device, read_every=read_losses_every)
         _tell_what_norms_see(task, settings)
-        train = keep_answers(trainer, train, batch_sampler, settings)
+        train = keep_answers(trainer, train, batch_sampler, settings, steps=steps)
         validation = _Validation.of(val, settings, trainer.device)
         with synchronised_norms(task) if several else nullcontext():
             rates = _train(trainer, train, batch_sampler, validation, settings, steps, work, tracker)

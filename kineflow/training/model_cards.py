@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kineflow.models.bundle import load_bundle, weights_digest
-from kineflow.models.card import FITTED_ON, ModelCard
+from kineflow.models.card import FITTED_ON, TRAINED_CLIP, ModelCard, clip_in_words, splits_learnt
 from kineflow.models.network import VideoNetwork
 from kineflow.sets.clip_set import ClipSet, clips_digest
 from kineflow.sets.flow_set import FlowSet, flow_digest
@@ -21,7 +21,7 @@ from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.training.clips import Data
 from kineflow.training.loop import Fitted
-from kineflow.training.settings import TrainSettings
+from kineflow.training.settings import RunSettings, TrainSettings
 
 
 def with_flow_source(card: ModelCard, data: Data) -> ModelCard:
@@ -53,9 +53,10 @@ def for_these_classes(
     """The network of a bundle, for the classes of the clip set and clips as the settings have them, and its new card.
 
     Raises:
-        KineflowError: The settings do not fit the network.
+        KineflowError: The settings do not fit the network, or it has learnt from ``val``, which is to choose.
     """
     network, card = load_bundle(initial)
+    check_val_unseen(card, settings)
     if card.preprocessing.segments and not card.preprocessing.frames == settings.frames == settings.tested_frames:
         tested = "" if settings.tested_frames == settings.frames else f" ({settings.tested_frames} in tests)"
         raise KineflowError(
@@ -79,10 +80,25 @@ def for_these_classes(
         fps=clip_set.fps,
         size=clip_set.size,
     )
-    lineage = {**card.lineage, "initial_weights_sha256": weights_digest(initial)}
+    trained_clip = clip_in_words(settings.frames, settings.stride_frames)
+    lineage = {**card.lineage, "initial_weights_sha256": weights_digest(initial), TRAINED_CLIP: trained_clip}
     return network, dataclasses.replace(
         card, name=name, classes=clip_set.classes, preprocessing=preprocessing, lineage=lineage
     )
+
+
+def check_val_unseen(start: ModelCard, settings: RunSettings) -> None:
+    """Check that ``val`` can choose the round that is kept.
+
+    Raises:
+        KineflowError: What training starts from has learnt from it.
+    """
+    if settings.needs_val and Split.VAL in splits_learnt(start.lineage):
+        raise KineflowError(
+            "val is to choose the round that is kept, and weights that training starts from have learnt from it",
+            where=f"model {start.name!r}",
+            remedy="set keep: last here, or refit: false where those were trained",
+        )
 
 
 def _require_learnt(card: ModelCard, settings: TrainSettings) -> None:
@@ -96,9 +112,16 @@ def _require_learnt(card: ModelCard, settings: TrainSettings) -> None:
 
 
 def with_metrics(card: ModelCard, fitted: Fitted) -> ModelCard:
-    """The card, with how it was trained, and the validation figures of the weights that were kept."""
-    metrics: Mapping[str, float] = {name: value for name, value in fitted.metrics.items() if name.startswith("val/")}
-    facts = {"kept": fitted.kept, FITTED_ON: ", ".join(fitted.fitted_on)}
+    """The card, with how it was trained, and the validation figures of the weights that were kept.
+
+    There are none where training started from what had learnt from ``val``.
+    """
+    before = splits_learnt(card.lineage)
+    metrics: Mapping[str, float] = {
+        name: value for name, value in fitted.metrics.items() if name.startswith("val/") and Split.VAL not in before
+    }
+    learnt = [split for split in Split if split in {*before, *fitted.fitted_on}]
+    facts = {"kept": fitted.kept, FITTED_ON: ", ".join(learnt)}
     return dataclasses.replace(
         card,
         lineage={**card.lineage, **facts},

@@ -21,7 +21,7 @@ from kineflow.training.clips import clips_of, val_of
 from kineflow.training.composite import Parents, network_over, start_from
 from kineflow.training.feature_dataset import FeatureDataset
 from kineflow.training.jobs import Trained
-from kineflow.training.model_cards import with_metrics
+from kineflow.training.model_cards import check_val_unseen, with_metrics
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.refit import TrainingClips, fit_as_set
 from kineflow.training.stepwise import StepwiseClassification
@@ -52,13 +52,15 @@ def train_sequence_network(
         tracker: Receives the curves.
 
     Raises:
-        KineflowError: Streams, network and parents do not fit together, or clips or their features are missing.
+        KineflowError: Streams, network and parents do not fit together, one has learnt from ``val``, which is to
+            choose, or clips or their features are missing.
     """
     for stream in streams:
         clip_set.require_form(stream.features.source.preprocessing, of=f"features by {stream.card.name!r}")
     network, card = network_over(streams, settings, clip_set.classes, name=name, seed=seed)
     if parents:
         card = start_from(parents, network, card)
+    check_val_unseen(card, settings)
     common: dict[str, Any] = {
         "feature_sets": dict(zip(network.sequence.inputs, (stream.features for stream in streams), strict=True)),
         "spec": ClipSpec(settings.frames, settings.stride_frames),

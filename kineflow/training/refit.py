@@ -87,10 +87,15 @@ def fit_as_set(
     )
     return dataclasses.replace(
         again,
-        metrics={**fitted.metrics, **again.metrics},
+        metrics={**_of_the_model(fitted.metrics), **again.metrics},
         kept=f"refit on train and val, {fitted.kept}",
         fitted_on=(Split.TRAIN, Split.VAL),
     )
+
+
+def _of_the_model(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The figures of the first training but for where it stopped: the second one goes on as long as was best."""
+    return {name: value for name, value in metrics.items() if name != "stopped_after_steps"}
 
 
 def _sampler(clips: TrainingClips, settings: RunSettings, seed: int) -> BatchSampler:

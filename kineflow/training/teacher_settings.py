@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from kineflow.storage.config import Params
+from kineflow.models.card import check_model_name
+from kineflow.storage.config import Params, faults_of_a_key
+
+_NAMES_OF_RECIPES = ("teacher", "student", "plain", "distilled", "blend")
 
 
 class OwnTeacherSettings(Params):
@@ -25,6 +28,8 @@ class OwnTeacherSettings(Params):
     @field_validator("name")
     @classmethod
     def _is_no_name_of_the_recipe(cls, name: str) -> str:
-        if name == "teacher":
-            raise ValueError("is what the recipe's own teacher is called: choose another name")
+        with faults_of_a_key():
+            check_model_name(name)
+        if name in _NAMES_OF_RECIPES:
+            raise ValueError(f"is what a model of the recipe's own is called, as {', '.join(_NAMES_OF_RECIPES)} are")
         return name

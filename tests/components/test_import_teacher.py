@@ -28,6 +28,9 @@ def test_a_bundle_comes_in_under_another_name_and_is_what_it_was(tiny_initial, t
         ({"sha256": "0" * 64}, "not 0000"),
         ({"bundle": "nowhere"}, "not a model.s folder"),
         ({"name": "teacher"}, "own"),
+        ({"name": "distilled"}, "own"),
+        ({"name": "a\nb"}, "name: a model cannot be called"),
+        ({"name": "ü" * 90}, "name: a model cannot be called"),
     ],
 )
 def test_another_model_than_was_meant(tiny_initial, tmp_path, changes, message):

@@ -14,7 +14,7 @@ from components.pretrain_st_resnet import pretrain_st_resnet
 from components.pretrain_tsn import pretrain_tsn
 from components.train import train
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
-from kineflow.models.card import load_card
+from kineflow.models.card import load_card, splits_learnt
 from kineflow.models.pretrain_st_resnet_settings import PretrainSTResNetSettings
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.registry import create_model
@@ -83,6 +83,16 @@ def test_two_streams_become_one_network(streams: dict[str, Path], run: Callable[
         "motion": "motion",
         "motion_weights_sha256": weights_digest(streams["motion"]),
     }
+
+
+def test_what_a_stream_has_learnt_is_handed_on(
+    streams: dict[str, Path], run: Callable[..., Path], tmp_path: Path
+) -> None:
+    network, card = load_bundle(streams["motion"])
+    save_bundle(tmp_path / "refit", network, dataclasses.replace(card, lineage={"fitted_on": "train, val"}))
+    before = run(parents=streams | {"motion": tmp_path / "refit"}, folder="before")
+    assert splits_learnt(load_card(before).lineage) == ("train", "val")
+    assert splits_learnt(load_card(run(parents={"before": before})).lineage) == ("train", "val")
 
 
 def test_its_streams_answer_as_they_did_by_themselves(streams: dict[str, Path], run: Callable[..., Path]) -> None:

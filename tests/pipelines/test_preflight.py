@@ -110,6 +110,26 @@ def test_a_training_that_can_hardly_be_meant_is_said_once(check: Any) -> None:
     ]
 
 
+def test_what_a_refit_has_taught_val_is_not_to_be_chosen_by_it(project: Path) -> None:
+    values = yaml.safe_load((Path(__file__).parents[2] / "params" / "st_resnet.yaml").read_text())
+    values["ingestion"] = TINY_PARAMS["ingestion"]
+    values["motion"]["refit"] = True
+    params = project / "params.yaml"
+
+    def faults() -> str:
+        params.write_text(yaml.safe_dump(values))
+        try:
+            check_run("st_resnet", params, project)
+        except KineflowError as error:
+            return str(error)
+        return ""
+
+    for name, refused in (("st_resnet", True), ("st_resnet_star", False)):
+        assert f"set {name}.keep to last, or motion.refit to false" in faults()
+        values[name]["keep"] = "last"
+        assert ("have learnt from it" in faults()) is refused
+
+
 @pytest.mark.parametrize("split", ["train", "val", "test", "unlabelled"])
 @pytest.mark.parametrize("how", ["unlisted", "missing"])
 def test_a_split_that_a_step_will_ask_for_is_missed(check: Any, project: Path, split: str, how: str) -> None:

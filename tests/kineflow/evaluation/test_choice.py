@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kineflow.evaluation.choice import choose_by_cards, choose_on_val
+from kineflow.evaluation.choice import choose_by_cards, choose_on_val, has_learnt_val
 from kineflow.evaluation.scores import Scores
 from kineflow.models.card import FITTED_ON, ModelCard
 from kineflow.spec.preprocessing import Preprocessing
@@ -29,6 +29,15 @@ def test_the_lowest_loss_wins():
 def test_of_equal_models_the_first_named_wins():
     level = [scores("plain", 1.0, seed=1), scores("student", 1.0, seed=1)]
     assert [choose_on_val(order).winner for order in (level, level[::-1])] == ["plain", "student"]
+
+
+@pytest.mark.parametrize(
+    ("lineage", "learnt"),
+    [({}, False), ({FITTED_ON: "train"}, False), ({FITTED_ON: "train", f"motion_{FITTED_ON}": "train, val"}, True)],
+)
+def test_a_model_has_learnt_what_its_parts_have(lineage, learnt):
+    seen = Preprocessing("rgb", 4, 1, 16, 12, (0.0,) * 3, (1.0,) * 3)
+    assert has_learnt_val(ModelCard("m", "s3d", {}, ("a", "b"), seen, lineage)) is learnt
 
 
 def test_models_that_were_refit_on_val_are_chosen_by_what_it_said_before():

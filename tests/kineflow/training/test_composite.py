@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kineflow.models.bundle import load_bundle, save_bundle, weights_digest
-from kineflow.models.card import ModelCard
+from kineflow.models.card import ModelCard, splits_learnt
 from kineflow.models.registry import create_backbone
 from kineflow.sets.feature_set import FeatureSet, FeatureSource, Tap
 from kineflow.spec.flow_source import FlowSource
@@ -149,6 +149,15 @@ def parents(tmp_path: Path) -> Parents:
 @pytest.fixture
 def wanted() -> RecurrentSettings:
     return settings("videolstm", bottom_kernel=3, **SMALL)
+
+
+def test_what_parents_and_streams_have_learnt_is_known(parents: Parents, wanted: RecurrentSettings) -> None:
+    network, card = load_bundle(parents.motion)
+    save_bundle(parents.motion, network, dataclasses.replace(card, lineage={**card.lineage, "fitted_on": "train, val"}))
+    assert splits_learnt(start_from(parents, *build([stream(), stream("flow")], wanted)).lineage) == ("train", "val")
+    moving = stream("flow")
+    moving = dataclasses.replace(moving, card=dataclasses.replace(moving.card, lineage={"fitted_on": "val"}))
+    assert splits_learnt(build([stream(), moving], wanted)[1].lineage) == ("val",)
 
 
 def test_a_warm_start(parents: Parents, wanted: RecurrentSettings) -> None:

@@ -191,6 +191,43 @@ class TestWithoutVal:
         assert same(refit, train(all_train, tiny_initial["rgb"], tmp_path / "both", keep="last", **course))
         assert not same(refit, chosen)
 
+    def test_what_has_learnt_val_is_not_chosen_by_it_downstream(self, data, tiny_initial, tmp_path):
+        network, card = load_bundle(tiny_initial["rgb"])
+        learnt = dataclasses.replace(card, lineage={**card.lineage, "fitted_on": "train, val"})
+        save_bundle(tmp_path / "start", network, learnt)
+        with pytest.raises(KineflowError, match="have learnt from it"):
+            train(data, tmp_path / "start", tmp_path / "refused")
+        card = train(data, tmp_path / "start", tmp_path / "work", keep="last").card
+        assert card.lineage["fitted_on"] == "train, val"
+        assert "val/loss" not in card.metrics
+
+    def test_a_refit_goes_on_where_it_was_interrupted_and_knows_no_early_stop(self, data, tiny_initial, tmp_path):
+        course = settings(refit=True, steps=6, patience_rounds=1, optimiser={"learning_rate": 1e-9})
+
+        class Interrupting(NullTracker):
+            def log_metrics(self, metrics, step):
+                if step == 2 and any(name.startswith("refit/") for name in metrics):
+                    raise KeyboardInterrupt
+
+        def run(work, tracker=NULL_TRACKER, **changes):
+            return train_network(
+                data, tiny_initial["rgb"], course.model_copy(update=changes), name="plain", seed=3, work=work,
+                tracker=tracker,
+            )  # fmt: skip
+
+        stopped = run(tmp_path / "stopped")
+        assert stopped.fitted.kept_step < 6
+        assert "stopped_after_steps" not in stopped.fitted.metrics
+        assert list(tmp_path.glob("stopped/**/last.ckpt"))
+        learning = {"patience_rounds": 0, "optimiser": settings(optimiser={"learning_rate": 0.01}).optimiser}
+        whole = run(tmp_path / "whole", **learning)
+        assert whole.fitted.kept_step > 1
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "work", Interrupting(), **learning)
+        again = run(tmp_path / "work", **learning)
+        assert same(whole, again)
+        assert whole.card == again.card
+
     def test_epochs_and_what_they_came_to_are_recorded(self, all_train, tiny_initial, tmp_path):
         noted = {}
 
@@ -343,6 +380,22 @@ class TestPairsThatDoNotFit:
         teacher = make_teacher(tiny_initial["flow"], tmp_path, stride_frames=2)
         said = "the teacher sees 8 frames of video (frames × stride_frames) and the student 4"
         self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path, layer="Mixed3b")
+
+    def test_maps_of_pieces_that_vary(self, data, tiny_initial, tmp_path):
+        teacher = make_teacher(tiny_initial["flow"], tmp_path, frames=2, stride_frames=2)
+        said, varied = "the teacher sees 4 frames of video (frames × stride_frames) and the student 4 to 8", 2
+        given = {"settings": settings(stride_frames_max=varied), "layer": "Mixed3b"}
+        self.refused(said, data, tiny_initial["rgb"], teacher, tmp_path, **given)
+
+    def test_a_teacher_is_compared_with_the_clips_of_the_training(self, data, tiny_initial, tmp_path):
+        tested = {"test_frames": 6, "steps": 1}
+        given = {"settings": settings(**tested), "layer": "Mixed3b"}
+        other = make_teacher(tiny_initial["flow"], tmp_path, frames=6)
+        said = "the teacher sees 6 frames of video (frames × stride_frames) and the student 4"
+        self.refused(said, data, tiny_initial["rgb"], other, tmp_path, **given)
+        own = train(data, tiny_initial["flow"], tmp_path / "teacher", **tested)
+        save_bundle(tmp_path / "own", own.network, own.card)
+        assert distil(data, tiny_initial["rgb"], tmp_path / "own", tmp_path / "work", **given)
 
     def test_a_teacher_that_is_not_there(self, data, tiny_initial, teacher, tmp_path):
         said = "no teacher is called 'big'"

@@ -42,7 +42,8 @@ RUN = {"steps": STEPS, "validate_every_steps": STEPS, "batch_size": 2}
 
 def kept(trainer, clips, **changes):
     sampler = BatchSampler([Pool(tuple(range(len(clips))), 2)], steps=STEPS, seed=0)
-    return keep_answers(trainer, clips, sampler, RunSettings(**RUN | changes))
+    settings = RunSettings(**RUN | changes)
+    return keep_answers(trainer, clips, sampler, settings, steps=settings.steps)
 
 
 def collated(clips, keys):
@@ -112,6 +113,12 @@ def test_where_something_is_drawn_the_teacher_sees_what_the_student_sees(trainer
         case "crop":
             clips.geometry = replace(geometry, fit="crop", crop=6)
     assert kept(trainer, clips) is clips
+
+
+def test_a_batch_of_several_processes_is_counted_once(trainer, clips, monkeypatch):
+    monkeypatch.setattr(kept_answers.processes, "world_size", lambda: 2)
+    steps = len(clips) // 2
+    assert kept(trainer, clips, steps=steps, validate_every_steps=steps) is clips
 
 
 def test_a_training_of_fewer_samples_than_clips_asks_about_those_alone(trainer, clips):
