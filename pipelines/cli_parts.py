@@ -51,10 +51,14 @@ def say_plan(
     Raises:
         KineflowError: The parameters are invalid, or say nothing of a cluster; or there are fewer videos than parts.
     """
+    from pipelines.dag.params import load_cluster
     from pipelines.submission.checks import plan_parts
     from pipelines.submission.part_sizes import part_sizes, require_videos
 
     plan, values = plan_parts(recipe, params, project, parts, image=image)
+    cluster = load_cluster(params)
+    if not image and cluster and not cluster.image:
+        say("no image is named yet; with one, names and places are others")
     say(f"{parts} runs, {at_once} at once: ingest{''.join(f', {section}' for section in plan.flow)}")
     sizes: list[PartSize] = []
     try:

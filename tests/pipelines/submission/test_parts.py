@@ -141,7 +141,8 @@ def test_a_dry_run_says_what_each_part_holds_and_sends_nothing(
     for name, size in (("a/1", 500), ("a/2", 300), ("b/1", 200)):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / f"{name}.mp4").write_bytes(bytes(size))
-    file = params(ingestion={"source": str(source), "layout": "folder"})
+    local = {"source": str(source), "layout": "folder"}
+    file = params(ingestion=local)
     ended = cli("submit", "d3d", "--host", kfp.url, "--params", file, "--parts", 2, "--dry-run", "--json")
     assert ended.code == 0, ended.err
     assert [(each["videos"], each["clips"], each["bytes"]) for each in ended.json["parts"]] == [
@@ -149,6 +150,9 @@ def test_a_dry_run_says_what_each_part_holds_and_sends_nothing(
         (2, 2, 500),
     ]
     assert kfp.requests == []
+    file = params({**CLUSTER, "image": ""}, ingestion=local)
+    ended = cli("submit", "d3d", "--host", kfp.url, "--params", file, "--parts", 2, "--dry-run")
+    assert "no image is named yet" in ended.out
 
 
 def test_options_that_do_not_go_together_are_refused(submit: Submit) -> None:
