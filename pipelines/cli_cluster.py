@@ -95,8 +95,8 @@ def submit(
     the server was out of sight for ten minutes.
 
     With --parts, the runs of all parts are started, so many at once, and followed to their end; exit code 1 if one
-    failed. The same command again starts those that are missing or failed. A run that learns from all parts names their
-    places in its parameter file, as is said at the end.
+    failed. The same command again starts those that are missing or failed, with --no-cache all of them. A run that
+    learns from all parts names their places in its parameter file, as is said at the end.
     """
 
     def work() -> int:
@@ -106,6 +106,7 @@ def submit(
         from pipelines.preflight import check_run
         from pipelines.submission.checks import Package, check_all, plan_parts
         from pipelines.submission.cron import six_fields
+        from pipelines.submission.part_sizes import check_parts_of_local
         from pipelines.submission.repeats import submit_each
         from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
@@ -126,8 +127,14 @@ def submit(
         say = partial(_say, console)
         chosen, project = params or demo_params(recipe), current_project()
         if dry_run:
-            _answer(as_json, say_plan(recipe, chosen, project, parts, at_once, say))
+            _answer(as_json, say_plan(recipe, chosen, project, parts, at_once, say, image=image))
             return 0
+
+        def look(params_file: Path) -> tuple[str, ...]:
+            checked = check_run(recipe, params_file, project, where="cluster")
+            if parts:
+                check_parts_of_local(checked.values["ingestion"], project, parts)
+            return checked.notices
 
         def check(params_file: Path) -> tuple[Package, Server]:
             package, server = check_all(
@@ -138,7 +145,7 @@ def submit(
                 image=image,
                 caching=not no_cache,
                 allow_dirty=allow_dirty,
-                look=lambda: check_run(recipe, params_file, project, where="cluster").notices,
+                look=partial(look, params_file),
                 parts=parts,
             )
             for notice in package.notices:
@@ -146,15 +153,14 @@ def submit(
             return package, server
 
         if axes:
-            each = submit_each(recipe, chosen, project, axes, check, options)
-            for run in each:
-                say(f"run      {run.run_id}  {run.name}")
+            each = submit_each(recipe, chosen, project, axes, check, options, say)
             say("next     kineflow runs list")
             _answer(as_json, {"runs": [run.as_json() for run in each]})
             return 0
         package, server = check(chosen)
         if parts:
-            answer, code = make_parts(server, package, plan_parts(recipe, chosen, parts)[0], at_once, options, say)
+            plan, _ = plan_parts(recipe, chosen, project, parts, image=image)
+            answer, code = make_parts(server, package, plan, at_once, options, say, anew=no_cache)
             _answer(as_json, answer)
             return code
         done = submitted(server, package, options)

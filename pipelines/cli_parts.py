@@ -40,25 +40,32 @@ def check_parts(parts: int, *, dry_run: bool, of_one_run: bool) -> None:
         )
 
 
-def say_plan(recipe: str, params: Path, project: Path, parts: int, at_once: int, say: Say) -> dict[str, Any]:
+def say_plan(
+    recipe: str, params: Path, project: Path, parts: int, at_once: int, say: Say, *, image: str = ""
+) -> dict[str, Any]:
     """Say what would run, and send nothing.
 
     Returns:
         The same for ``--json``.
 
     Raises:
-        KineflowError: The parameters are invalid, or say nothing of a cluster.
+        KineflowError: The parameters are invalid, or say nothing of a cluster; or there are fewer videos than parts.
     """
+    from pipelines.dag.params import load_cluster
     from pipelines.submission.checks import plan_parts
-    from pipelines.submission.part_sizes import part_sizes
+    from pipelines.submission.part_sizes import part_sizes, require_videos
 
-    plan, values = plan_parts(recipe, params, parts)
+    plan, values = plan_parts(recipe, params, project, parts, image=image)
+    cluster = load_cluster(params)
+    if not image and cluster and not cluster.image:
+        say("no image is named yet; with one, names and places are others")
     say(f"{parts} runs, {at_once} at once: ingest{''.join(f', {section}' for section in plan.flow)}")
     sizes: list[PartSize] = []
     try:
         sizes = part_sizes(values["ingestion"], project, parts)
     except KineflowError as error:
         say(f"what a part holds is not known here: {error.problem}")
+    require_videos(sizes)
     rows: list[dict[str, Any]] = [{"part": str(part), "name": plan.run_name(part)} for part in plan.parts]
     for row, size in zip(rows, sizes, strict=False):
         row |= size.as_json()
@@ -70,7 +77,14 @@ def say_plan(recipe: str, params: Path, project: Path, parts: int, at_once: int,
 
 
 def make_parts(
-    server: Server, package: Package, plan: PartsPlan, at_once: int, options: RunOptions, say: Say
+    server: Server,
+    package: Package,
+    plan: PartsPlan,
+    at_once: int,
+    options: RunOptions,
+    say: Say,
+    *,
+    anew: bool = False,
 ) -> tuple[dict[str, Any], int]:
     """Start and follow the runs of all parts.
 
@@ -82,7 +96,7 @@ def make_parts(
     """
     from pipelines.submission.parts import PartRuns
 
-    runs = PartRuns(server, package, plan, options, say).make_all(at_once)
+    runs = PartRuns(server, package, plan, options, say, anew).make_all(at_once)
     answer = _answer(
         plan,
         [
@@ -91,7 +105,8 @@ def make_parts(
         ],
     )
     if failed := [each for each in runs if not each.is_made]:
-        say(f"{len(failed)} of {len(runs)} parts are not made; the same command tries them again")
+        without = " without --no-cache" if anew else ""
+        say(f"{len(failed)} of {len(runs)} parts are not made; the same command{without} tries them again")
         for each in failed:
             say(f"  part {each.part}: kineflow runs logs {each.run_id}")
         return answer, 1

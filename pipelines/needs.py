@@ -5,6 +5,7 @@ Frames are told by the headers of a few videos, bytes a pixel are those of docs/
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ def estimate_needs(plan: Plan) -> tuple[tuple[str, ...], list[KineflowError]]:
         frames = float(f"{size.frames:.2g}")
         lines.append(f"data    {size.videos:,} videos of {_amount(size.file_bytes)}, about {frames:,.0f} frames")
         for folder, what, least, most in _disk(plan, size):
+            if plan.where == "cluster":
+                lines.append(f"disk    {what}: about {_amount(least)} to {_amount(most)}")
+                continue
             free = shutil.disk_usage(_existing(folder)).free
             lines.append(f"disk    {what}: about {_amount(least)} to {_amount(most)} in {folder}, {_amount(free)} free")
             if least > free + _bytes_within(folder):
@@ -88,7 +92,8 @@ def _size_of(listed: Listed) -> _Size | None:
         pixels, rate = film.width * film.height, form.fps or film.fps
         frames += film.seconds * film.fps
         source += film.seconds * film.fps * pixels / 1e6
-        stored += film.seconds * rate * pixels * min(1.0, form.short_side / film.short_side) ** 2 / 1e6
+        of_a_frame = math.prod(form.exact_size or (pixels, min(1.0, form.short_side / film.short_side) ** 2))
+        stored += film.seconds * rate * of_a_frame / 1e6
     root = Path(listed.source.root)
     in_all = float(sum((root / clip.source).stat().st_size for clip in files))
     return _Size(len(files), in_all, each * frames, each * source, each * stored)
@@ -159,6 +164,8 @@ def _time(trainings: Sequence[TrainingNeed], size: _Size | None, machine: Machin
             f"training {in_words(operations / rate)}: {operations / 1e12:.3g} TFLOP, "
             f"of which a wide convolution does {rate / 1e12:.2g} a second here"
         )
+        if refitted := [need.task for need in trainings if need.refits]:
+            parts.append(f"up to twice as long for {', '.join(refitted)}, with refit")
         total += operations / rate
     if parts:
         yield f"time    at least {in_words(total)} ({'; '.join(parts)})"
@@ -170,7 +177,8 @@ def _elsewhere(trainings: Sequence[TrainingNeed]) -> Iterator[str]:
     for need in trainings:
         yield (
             f"train   {need.task}: {need.operations / 1e15:.3g} PFLOP, "
-            f"{in_words(need.operations / ASSUMED_RATE)} of a GPU that does {ASSUMED_RATE / 1e12:.0f} TFLOP a second; "
+            f"{in_words(need.operations / ASSUMED_RATE)} of a GPU that does {ASSUMED_RATE / 1e12:.0f} TFLOP a second"
+            f"{', with refit up to twice that' if need.refits else ''}; "
             f"a step at least {_amount(need.memory_bytes)} in float32, about half in bfloat16"
         )
 

@@ -60,6 +60,17 @@ class Plan:
                 if issubclass(kind, Params) and issubclass(kind, of_kind):
                     yield task, key, kind
 
+    def teachers_of(self, task: Task) -> dict[str, Task]:
+        """The tasks that make a student's teachers, by the names that these have; none of another task."""
+        tasks = {each.name: each for each in self.graph.tasks}
+        made_by = [tasks[made.task] for made in task.paths("teachers")] if "teachers" in task.inputs else []
+        return {each.constants.get("name") or self.values[each.sections["params"]]["name"]: each for each in made_by}
+
+    def asks(self, task: Task, teacher: str) -> bool:
+        """Whether a term of a student's distillation is about its teacher of this name."""
+        terms = self.values[task.sections["distillation"]]["terms"]
+        return not terms or any(term["teacher"] in ("", teacher) for term in terms)
+
     def note(self, words: str) -> None:
         """Add to the notices, once."""
         if words not in self.notices:

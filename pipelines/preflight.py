@@ -17,6 +17,7 @@ from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
 from pipelines.check_library import look_at_library
 from pipelines.check_starts import look_at_starts
+from pipelines.check_trainings import look_at_layers, look_at_sizes, look_at_trainings
 from pipelines.check_weights import look_at_weights
 from pipelines.cluster.data import DATA_FOLDER
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
@@ -76,10 +77,11 @@ def check_run(
         look_at_weights,
         look_at_library,
         _look_at_teachers,
-        _look_at_trainings,
+        look_at_trainings,
         look_at_starts,
+        look_at_layers,
         _look_at_sets,
-        _look_at_sizes,
+        look_at_sizes,
         _look_at_clips,
         _look_at_gate,
     ]
@@ -191,34 +193,6 @@ def _look_at_sets(plan: Plan) -> Iterator[KineflowError]:
             )
 
 
-def _look_at_trainings(plan: Plan) -> Sequence[KineflowError]:
-    """Settings that fit each other and can hardly be meant."""
-    from kineflow.training.settings import RunSettings
-
-    for _, key, kind in plan.sections(RunSettings):
-        settings = kind.model_validate(plan.values[key])
-        assert isinstance(settings, RunSettings)
-        for doubt in settings.doubts():
-            plan.note(f"{key}: {doubt}")
-    return ()
-
-
-def _look_at_sizes(plan: Plan) -> Sequence[KineflowError]:
-    """Trainings whose pictures are larger than any that is stored."""
-    from kineflow.data.ingest_settings import IngestSettings
-    from kineflow.training.settings import TrainSettings
-
-    for _, ingestion, _ in plan.sections(IngestSettings):
-        values = plan.values[ingestion]
-        stored = min(values["size"] or (values["short_side"],))
-        for _, key, _ in plan.sections(TrainSettings):
-            if (asked := plan.values[key]["short_side"]) > stored:
-                plan.note(
-                    f"{key}.short_side is {asked}, and clips are stored at {stored}: frames and flow are enlarged"
-                )
-    return ()
-
-
 def _look_at_teachers(plan: Plan) -> Iterator[KineflowError]:
     """Models that are to teach and cannot be had, and terms about a teacher that there is not."""
     from kineflow.models.card import load_card
@@ -242,10 +216,8 @@ def _look_at_teachers(plan: Plan) -> Iterator[KineflowError]:
                 yield KineflowError(f"{key} names {bundle!r}: {error.problem}", remedy=error.remedy)
             else:
                 plan.note(f"{key} names {bundle!r}, which the registry here does not have")
-    tasks = {task.name: task for task in plan.graph.tasks}
     for task, key in {key: (task, key) for task, key, _ in plan.sections(DistillSettings)}.values():
-        teachers = [tasks[made.task] for made in task.paths("teachers")]
-        names = [each.constants.get("name") or plan.values[each.sections["params"]]["name"] for each in teachers]
+        names = plan.teachers_of(task)
         unknown = {term["teacher"] for term in plan.values[key]["terms"]} - {"", *names}
         if unknown:
             yield KineflowError(

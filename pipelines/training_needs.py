@@ -34,14 +34,16 @@ class TrainingNeed:
 
     Attributes:
         task: Its name.
-        operations: Of all its steps.
+        operations: Of all its steps; of a training that is refitted, of the first one.
         memory_bytes: Of a process in a step, in float32, at least: what the backward pass needs, and three times the
             weights.
+        refits: Whether it trains again then, for as many steps at most.
     """
 
     task: str
     operations: float
     memory_bytes: float
+    refits: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,18 @@ def training_needs(plan: Plan) -> tuple[list[TrainingNeed], list[str]]:
             settings = settings.in_steps(labelled)
         cost = _cost(built, settings, costs)
         operations = cost.operations
-        for taught_by in task.paths("teachers") if "teachers" in task.inputs else ():
-            if teacher := _network_of(tasks[taught_by.task], tasks, plan):
+        for name, taught_by in plan.teachers_of(task).items():
+            if not plan.asks(task, name):
+                continue
+            if teacher := _network_of(taught_by, tasks, plan):
                 operations += _cost(teacher, settings, costs).forward_operations
+            else:
+                unknown.append(f"the teacher {name!r} of {task.name}")
         unlabelled = plan.values.get(task.sections.get("distillation", ""), {}).get("unlabelled_batch_size", 0)
         clips = settings.batch_size + (unlabelled if task.constants.get("use_unlabelled") else 0)
         of_a_process = clips / (settings.processes * settings.accumulate)
         memory = of_a_process * cost.kept_bytes + _COPIES * cost.weight_bytes
-        needs.append(TrainingNeed(task.name, settings.steps * clips * operations, memory))
+        needs.append(TrainingNeed(task.name, settings.steps * clips * operations, memory, settings.refit))
     return needs, unknown
 
 

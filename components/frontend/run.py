@@ -85,7 +85,11 @@ def check_seed(seed: int) -> None:
         KineflowError: It is negative, or above 2**31 - 1.
     """
     if not 0 <= seed <= _MOST_SEED:
-        raise KineflowError(f"a whole number from 0 to {_MOST_SEED} is expected, not {seed}", where="seed")
+        raise KineflowError(
+            f"a whole number from 0 to {_MOST_SEED} is expected, not {seed}",
+            where="seed",
+            remedy="choose one in this range",
+        )
 
 
 def _check_lists(signature: Signature, given: Mapping[str, Any]) -> None:

@@ -131,7 +131,8 @@ def _check_complete(clips: Sequence[Clip], shard: ClipShard, where: Path) -> Non
             f"together the {shard.count} shards do not have each listed clip once ({len(clips)} clips)",
             where=where,
             remedy="files of the source have changed in the meantime: ingest all shards again; clips that are stored "
-            "already are not stored again",
+            "already are not stored again (parts of a source: kineflow submit RECIPE --parts "
+            f"{shard.count} --no-cache)",
         )
 
 

@@ -90,7 +90,7 @@ class IngestSettings(Params):
     @classmethod
     def _a_size_is_two_even_sides(cls, size: tuple[int, ...]) -> tuple[int, ...]:
         if size and (len(size) != 2 or any(side % 2 for side in size)):
-            raise ValueError(f"must be a width and a height, both even, or empty, not {list(size)}")
+            raise ValueError("must be a width and a height, both even, or empty")
         return size
 
     @property

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.frontend.contract import step_names
+from kineflow.data.ingest_settings import CLIP_SETS
 from kineflow.spec.shard import Shard
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import is_remote
 from pipelines.cluster.data_version import DataVersion
 from pipelines.cluster.package import compile_around
@@ -54,14 +56,30 @@ class PartsPlan:
     flow: tuple[str, ...]
 
     @classmethod
-    def of(cls, graph: Graph, params: Mapping[str, Any], cluster: ClusterParams, count: int) -> PartsPlan:
-        """The plan for a recipe with its parameters.
+    def of(
+        cls,
+        graph: Graph,
+        params: Mapping[str, Any],
+        cluster: ClusterParams,
+        count: int,
+        *,
+        data: DataVersion | None,
+    ) -> PartsPlan:
+        """The plan for a recipe with its parameters; the arguments are those of :func:`compile_part`.
 
         Raises:
-            KineflowError: The recipe does not ingest.
+            KineflowError: The recipe does not ingest, or joins clip sets that are there.
         """
         stages = data_stages(graph)
-        decisive = [graph.recipe, count, {name: params[name] for name in stages.parameters}]
+        section = ingesting(stages).sections["params"]
+        if params[section]["layout"] == CLIP_SETS:
+            raise KineflowError(
+                "clip sets of other runs are joined, not made in parts",
+                where=f"{section}.layout: {CLIP_SETS}",
+                remedy=f"leave --parts out to learn from them, or give {section} the videos and their layout",
+            )
+        own = {name: params[name] for name in stages.parameters}
+        decisive = [graph.recipe, count, own, cluster.image, data.md5 if data else ""]
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:_DIGITS]
         beside = cluster.media if is_remote(cluster.media) else cluster.volume.path
         return cls(graph.recipe, count, digest, f"{beside}/{_SETS}/{digest}", flow_sections(stages))

@@ -167,7 +167,8 @@ def _unknown_models(graph: Graph, checked: Mapping[str, Any]) -> list[str]:
         values = checked.get(section, {})
         imported = {source["name"] for source in values.get("imported", [])}
         named = {f"{section}.{key}": [values[key]] for key in ("student", "baseline") if key in values}
-        named[f"{section}.choose_among"] = values.get("choose_among", [])
+        for key in ("choose_among", "clips_per_video_of"):
+            named[f"{section}.{key}"] = list(values.get(key, ()))
         named |= {
             f"{section}.fusion.{number}.models": [name for name in fusion["models"] if name not in imported]
             for number, fusion in enumerate(values.get("fusion", []))

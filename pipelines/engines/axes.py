@@ -15,6 +15,7 @@ from kineflow.data.ingest_settings import IngestSettings
 from kineflow.storage.config import parse_params, read_yaml
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.training.teacher_settings import OwnTeacherSettings
 from pipelines.dag.graph import Graph
 from pipelines.dag.params import graph_for, load_params, schema_of
 from pipelines.engines.workspace import PARAMS_FILE, variant_folder
@@ -95,11 +96,13 @@ def members_of(recipe: str, params_file: Path, project: Path, axes: Axes) -> lis
     The one whose values are the file's own is the run of that file: what ``kineflow run`` has done before counts.
 
     Raises:
-        KineflowError: The file is invalid, the recipe has no seed or no lists with several splits, or a number is out
-            of range.
+        KineflowError: The file is invalid, the recipe has no seed or no lists with several splits, a number is out of
+            range, or a teacher's name may stand for another model from run to run.
     """
     graph, given = graph_for(recipe, params_file), read_yaml(params_file)
     checked = load_params(graph, params_file)
+    if len(axes.seeds) > 1 or len(axes.splits) > 1:
+        _require_fixed_teachers(graph, checked, axes)
     if axes.seeds and "seed" not in checked:
         raise KineflowError(f"--seeds: the recipe {recipe!r} has no seed", where=params_file, remedy="leave it out")
     section = _section_of_splits(graph, checked, params_file) if axes.splits else ""
@@ -119,6 +122,23 @@ def members_of(recipe: str, params_file: Path, project: Path, axes: Axes) -> lis
         made = variant_folder(recipe, params_file, project, variant) / PARAMS_FILE
         members.append(Member(seed, split, ", ".join(named), params_file if (seed, split) == own else made, values))
     return members
+
+
+def _require_fixed_teachers(graph: Graph, checked: Mapping[str, Any], axes: Axes) -> None:
+    """A run registers a model, and the next one would learn from that."""
+    from kineflow.serving.stored_files import MODEL_PREFIX
+
+    for key, kind in schema_of(graph).items():
+        bundle = checked[key]["bundle"] if issubclass(kind, OwnTeacherSettings) else ""
+        if not bundle.startswith(MODEL_PREFIX):
+            continue
+        name, _, version = bundle.removeprefix(MODEL_PREFIX).rstrip("/").partition("/")
+        if not version.isdecimal():
+            raise KineflowError(
+                f"{axes.words}: {bundle!r} may stand for another version from run to run",
+                where=f"{key}.bundle",
+                remedy=f"name the version that is to teach all of them, {MODEL_PREFIX}{name.partition('@')[0]}/1",
+            )
 
 
 def _section_of_splits(graph: Graph, checked: Mapping[str, Any], params_file: Path) -> str:

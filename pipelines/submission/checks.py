@@ -112,21 +112,23 @@ def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: s
     return _compiled(graph, params, cluster, _data_of(graph, params, root), caching=True)
 
 
-def plan_parts(recipe: str, params_file: Path, count: int) -> tuple[PartsPlan, dict[str, Any]]:
-    """What :func:`check_all` with ``parts`` makes a package for.
+def plan_parts(
+    recipe: str, params_file: Path, root: Path, count: int, *, image: str = ""
+) -> tuple[PartsPlan, dict[str, Any]]:
+    """What :func:`check_all` with ``parts`` makes a package for; an image need not be named yet.
 
     Returns:
         The plan, and the checked parameters of the recipe.
 
     Raises:
-        KineflowError: The parameters are invalid, or say nothing of a cluster.
+        KineflowError: The parameters are invalid, or say nothing of a cluster; or the data's version is not known.
     """
     from pipelines.cluster.parts import PartsPlan
 
     graph = graph_for(recipe, params_file)
-    params, cluster = load_params(graph, params_file), _cluster_of(params_file, "", needs_image=False)
+    params, cluster = load_params(graph, params_file), _cluster_of(params_file, image, needs_image=False)
     assert cluster is not None  # else loading the parameters has found fault with it
-    return PartsPlan.of(graph, params, cluster, count), params
+    return PartsPlan.of(graph, params, cluster, count, data=_version_of(graph, params, root)), params
 
 
 def _cluster_of(params_file: Path, image: str, *, needs_image: bool = True) -> ClusterParams | None:
@@ -153,15 +155,22 @@ def _cluster_of(params_file: Path, image: str, *, needs_image: bool = True) -> C
 
 def _data_of(graph: Graph, params: Mapping[str, Any], root: Path) -> DataVersion | None:
     """The version of DVC's data if the run reads it, once it is sure that the cluster can fetch it."""
+    from pipelines.cluster.data_version import check_pushed
+
+    version = _version_of(graph, params, root)
+    if version:
+        check_pushed(root)
+    return version
+
+
+def _version_of(graph: Graph, params: Mapping[str, Any], root: Path) -> DataVersion | None:
     from pipelines.cluster.data import DATA_FOLDER
-    from pipelines.cluster.data_version import check_pushed, read_data_version
+    from pipelines.cluster.data_version import read_data_version
 
     paths = [path for key, kind in schema_of(graph).items() for path in local_inputs(kind, params[key])]
     if not any(PurePosixPath(path).is_relative_to(DATA_FOLDER) for path in paths):
         return None
-    version: DataVersion = read_data_version(root)
-    check_pushed(root)
-    return version
+    return read_data_version(root)
 
 
 def _compiled(
@@ -176,7 +185,7 @@ def _compiled(
     from pipelines.cluster.parts import PartsPlan, compile_part
 
     if parts:
-        plan = PartsPlan.of(graph, params, cluster, parts)
+        plan = PartsPlan.of(graph, params, cluster, parts, data=data)
         return compile_part(graph, params, cluster, plan, data=data, caching=caching)
     return compile_for_cluster(graph.recipe, params, cluster, data=data, caching=caching)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from kineflow.data.clip_shards import videos_of_shards
 from kineflow.data.ingest_settings import IngestSettings
 from kineflow.data.listing import list_source
+from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import is_remote
 
 
@@ -54,3 +55,31 @@ def part_sizes(ingestion: Mapping[str, Any], project: Path, count: int) -> list[
         PartSize(len(videos), sum(clips[video] for video in videos), sum(sizes.get(video, 0) for video in videos))
         for videos in videos_of_shards(listed.listing.clips, sizes, count)
     ]
+
+
+def require_videos(sizes: Sequence[PartSize]) -> None:
+    """See that each part holds some.
+
+    Args:
+        sizes: Of all parts; empty where they are not known.
+
+    Raises:
+        KineflowError: There are fewer videos than parts.
+    """
+    videos = sum(size.videos for size in sizes)
+    if videos < len(sizes):
+        raise KineflowError(
+            f"{len(sizes)} parts of {videos} videos: some would be empty",
+            where="--parts",
+            remedy=f"ask for {videos} or fewer" if videos > 1 else "leave it out",
+        )
+
+
+def check_parts_of_local(ingestion: Mapping[str, Any], project: Path, count: int) -> None:
+    """:func:`require_videos` of a source that is here; of another it is not known.
+
+    The arguments are those of :func:`part_sizes`.
+    """
+    settings = IngestSettings.model_validate(dict(ingestion))
+    if not is_remote(settings.source) and not is_remote(settings.annotations) and (project / settings.source).exists():
+        require_videos(part_sizes(ingestion, project, count))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from kineflow.spec.shard import Shard
+from kineflow.storage.errors import KineflowError
 from pipelines.cluster.parts import PART, PartsPlan
 from pipelines.submission import follow
 from pipelines.submission.checks import Package
@@ -18,6 +19,7 @@ from pipelines.submission.submit import RunOptions, submit
 
 _MOST_RUNS = 1_000_000
 _GROWTH = 1.3
+_SHOWN = 3
 
 
 @dataclass
@@ -57,6 +59,7 @@ class PartRuns:
         plan: Of all.
         options: For every run; names are the plan's.
         say: Told, in a line, of every change.
+        anew: Make parts again that are made.
     """
 
     server: Server
@@ -64,6 +67,7 @@ class PartRuns:
     plan: PartsPlan
     options: RunOptions
     say: Callable[[str], None]
+    anew: bool = False
     runs: list[PartRun] = field(default_factory=list)
 
     def look(self) -> list[PartRun]:
@@ -88,9 +92,13 @@ class PartRuns:
 
         Raises:
             KineflowError: The server refuses, or stays out of reach; runs go on, and asking again goes on from there.
+                Or all are to be made anew, and some are under way.
             KeyboardInterrupt: On Ctrl-C, with words on how to go on; runs go on.
         """
-        waiting = [each for each in self.look() if not (each.is_made or each.is_under_way)]
+        self.look()
+        if self.anew:
+            self._forget()
+        waiting = [each for each in self.runs if not (each.is_made or each.is_under_way)]
         made, under_way = (sum(test(each) for each in self.runs) for test in (_is_made, _is_under_way))
         self.say(f"{len(self.runs)} parts: {made} made, {under_way} under way, {len(waiting)} to start")
         interval = follow.FIRST_INTERVAL_SEC
@@ -107,9 +115,20 @@ class PartRuns:
                 interval = follow.FIRST_INTERVAL_SEC if changed else min(interval * _GROWTH, follow.MOST_INTERVAL_SEC)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                "no more parts are started, and those under way go on; the same command goes on from here"
+                "no more parts are started, and those under way go on; the same command"
+                f"{' without --no-cache' if self.anew else ''} goes on from here"
             ) from None
         return self.runs
+
+    def _forget(self) -> None:
+        """Count no part as made."""
+        if under_way := [each for each in self.runs if each.is_under_way]:
+            listed = ", ".join(f"{each.part} ({each.run_id})" for each in under_way[:_SHOWN])
+            raise KineflowError(
+                f"{len(under_way)} parts are under way, and would be made twice: {listed}",
+                remedy="wait for their end or stop them, or go on from there without --no-cache",
+            )
+        self.runs = [PartRun(each.part, each.name) for each in self.runs]
 
     def _start(self, each: PartRun) -> None:
         options = replace(self.options, name=each.name, parameters={PART: str(each.part)})

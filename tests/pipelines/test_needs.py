@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -75,6 +76,34 @@ def test_for_a_cluster_it_is_said_what_each_training_takes(plan: Plan) -> None:
     plan.where, plan.listed = "cluster", None
     lines, _ = needs.estimate_needs(plan)
     assert [line.split()[1] for line in lines[1:]] == ["plain:", "teacher:", "distilled:", "student:"]
+
+
+def test_a_cluster_s_disk_is_not_this_machine_s(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan.where = "cluster"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    lines, faults = needs.estimate_needs(plan)
+    assert not faults
+    assert str(plan.project) not in next(line for line in lines if line.startswith("disk"))
+
+
+def test_clips_of_a_given_size_take_as_much_whatever_the_videos_are(plan: Plan) -> None:
+    assert plan.listed
+    small = needs.estimate_needs(plan)[0][1]
+    settings = plan.listed.settings.model_copy(update={"size": (640, 480)})
+    plan.listed = dataclasses.replace(plan.listed, settings=settings)
+    assert needs.estimate_needs(plan)[0][1] != small
+    assert needs._size_of(plan.listed).stored_pixels == pytest.approx(40 * 640 * 480 / 1e6)  # type: ignore[union-attr]
+
+
+def test_a_refit_and_a_teacher_of_unknown_size_are_named(plan: Plan) -> None:
+    values = yaml.safe_load(plan.params_file.read_text())
+    values["own_teacher"] = {"bundle": "models:/big/1"}
+    values["teacher"]["refit"] = True
+    plan.params_file.write_text(yaml.safe_dump(values))
+    taught = plan_of("d3d", plan.params_file, plan.project)
+    said = "\n".join(needs.estimate_needs(taught)[0])
+    assert "up to twice as long for teacher, with refit" in said
+    assert "the teacher 'own' of student" in said
 
 
 def test_what_a_paper_s_file_says_of_its_memory_is_what_is_counted() -> None:

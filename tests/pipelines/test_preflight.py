@@ -15,8 +15,11 @@ import yaml
 from kineflow.models.named_weights import MIRROR
 from kineflow.storage.client import s3_client
 from kineflow.storage.errors import KineflowError
+from pipelines.check_trainings import look_at_trainings
+from pipelines.dag.sources import ROOT
 from pipelines.preflight import check_run
 from tests.pipelines.conftest import TINY_PARAMS
+from tests.pipelines.test_needs import plan_of
 
 CLIPS = [("a", "train"), ("b", "train"), ("a", "val"), ("b", "val"), ("a", "test"), ("b", "test"), ("", "unlabelled")]
 
@@ -93,6 +96,23 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v.update(own_teacher={"bundle": "data"}), "own_teacher names 'data': not a model's folder"),
         (lambda v: v.update(own_teacher={"bundle": "models:/none/1"}), "own_teacher names 'models:/none/1': "),
         (lambda v: v["distillation"].update(terms=[{"teacher": "own"}]), "no teacher is called 'own'"),
+        (
+            lambda v: (
+                v["distillation"].update(unlabelled_batch_size=3) or v["student"].update(batch_size=4, accumulate=2)
+            ),
+            "distillation.unlabelled_batch_size: 3 unlabelled clips a step cannot be shared evenly by 2",
+        ),
+        (lambda v: v["teacher"].update(colour_jitter=0.4), "teacher.colour_jitter: teacher sees flow"),
+        (
+            lambda v: v["distillation"].update(layer="Mixed4f"),
+            "distillation.layer: the network of student has no stage",
+        ),
+        (
+            lambda v: v["distillation"].update(
+                terms=[{"layer": "features", "teacher_layer": "Mixed5c", "pooled": True}]
+            ),
+            "distillation.terms: the network of teacher has no stage 'Mixed5c'",
+        ),
     ],
 )
 def test_what_the_parameters_name_wrongly_is_said(check: Any, change: Any, message: str) -> None:
@@ -128,6 +148,30 @@ def test_what_a_refit_has_taught_val_is_not_to_be_chosen_by_it(project: Path) ->
         assert f"set {name}.keep to last, or motion.refit to false" in faults()
         values[name]["keep"] = "last"
         assert ("have learnt from it" in faults()) is refused
+
+
+def test_clips_that_a_student_s_own_teacher_may_see_otherwise_are_a_doubt(check: Any) -> None:
+    def mixed(values: dict[str, Any], teacher: str) -> None:
+        values["student"]["mixup"] = 0.2
+        values["own_teacher"] = {"bundle": "s3://a/b"}
+        values["distillation"]["terms"] = [{"teacher": teacher}]
+
+    assert any("if its teacher 'own' sees" in notice for notice in check(lambda v: mixed(v, "own")).notices)
+    assert not any("'own'" in notice for notice in check(lambda v: mixed(v, "teacher")).notices)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "section", "task"),
+    [("st_resnet", "st_resnet_star", "st_resnet_star"), ("d3d_variants", "student", "auxiliary")],
+)
+def test_clips_are_not_mixed_for_networks_that_cannot_learn_from_them(
+    recipe: str, section: str, task: str, tmp_path: Path
+) -> None:
+    values = yaml.safe_load((ROOT / "params" / f"{recipe}.yaml").read_text())
+    values[section]["cutmix"] = 1.0
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    plan = plan_of(recipe, tmp_path / "params.yaml", tmp_path)
+    assert [fault.problem for fault in look_at_trainings(plan)] == [f"{task} cannot learn from mixed clips"]
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "unlabelled"])

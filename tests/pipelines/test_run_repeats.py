@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,24 @@ def test_every_run_has_its_own_values_and_its_own_place(params):
 def test_axes_that_make_no_sense(params, seeds, splits, message):
     with pytest.raises(KineflowError, match=message):
         members_of("d3d", params, params.parent, Axes.of(seeds, splits))
+
+
+@pytest.mark.parametrize(
+    ("bundle", "moves"),
+    [
+        ("models:/a", True),
+        ("models:/a@champion", True),
+        ("models:/a/latest", True),
+        ("models:/a/2", False),
+        ("a", False),
+    ],
+)
+def test_all_runs_learn_from_one_teacher(params, bundle, moves):
+    values = yaml.safe_load(params.read_text()) | {"own_teacher": {"bundle": bundle}}
+    params.write_text(yaml.safe_dump(values))
+    assert len(members_of("d3d", params, params.parent, Axes(seeds=(1,)))) == 1
+    with pytest.raises(KineflowError, match="models:/a/1") if moves else nullcontext():
+        members_of("d3d", params, params.parent, Axes(seeds=(1, 2)))
 
 
 def test_a_split_that_is_not_there(params):

@@ -51,6 +51,8 @@ def test_committed_parameter_files_are_valid(path: Path) -> None:
         (lambda v: v["flow"].update(bound_px=float("nan")), ["flow.bound_px", "finite", "nan"]),
         (lambda v: v["evaluation"].update(student="stduent"), ["evaluation.student", "'stduent'", "plain, student"]),
         (lambda v: v["evaluation"].update(choose_among=["stduent"]), ["evaluation.choose_among", "'stduent'"]),
+        (lambda v: v["evaluation"].update(clips_per_video_of={"stduent": 1}), ["clips_per_video_of", "'stduent'"]),
+        (lambda v: v["ingestion"].update(size=[256]), ["or empty, not [256]\n"]),
         (lambda v: v["evaluation"].update(choose_among=["blend"]), ["'blend'", "the sections description, descriptor"]),
         (lambda v: v["evaluation"]["fusion"][1].update(models=["a", "plain"]), ["evaluation.fusion.1.models", "'a'"]),
         (lambda v: v["cluster"].update(volumes={}), ["cluster.volumes", "unknown key"]),

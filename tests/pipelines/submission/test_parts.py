@@ -8,10 +8,14 @@ from typing import Any
 
 import yaml
 
+from pipelines.cluster.data_version import DataVersion
+from pipelines.cluster.parts import PartsPlan
+from pipelines.dag.params import graph_for, load_cluster, load_params
 from tests.pipelines.submission.conftest import CLUSTER, Ended
 from tests.pipelines.submission.kfp_server import KfpServer
 
 Submit = Callable[..., Ended]
+SPLITS = ("train", "val", "test", "unlabelled")
 DONE = [{"state": "RUNNING"}, {"state": "SUCCEEDED"}]
 
 
@@ -66,6 +70,45 @@ def test_other_parameters_are_another_plan(kfp: KfpServer, submit: Submit, param
     assert len(kfp.runs) == 4
 
 
+def test_other_data_are_another_plan_and_so_is_another_image(params: Callable[..., Path]) -> None:
+    file = params()
+    graph = graph_for("d3d", file)
+    cluster = load_cluster(file)
+    assert cluster is not None
+    other = cluster.model_copy(update={"image": f"a@sha256:{'b' * 64}"})
+    given = [(cluster, None), (cluster, DataVersion("1", "r")), (cluster, DataVersion("2", "r")), (other, None)]
+    values = load_params(graph, file)
+    assert len({PartsPlan.of(graph, values, each, 2, data=data).place for each, data in given}) == 4
+
+
+def test_without_the_cache_all_parts_are_made_anew(kfp: KfpServer, submit: Submit) -> None:
+    kfp.script = DONE
+    assert submit("--parts", 2).code == 0
+    assert submit("--parts", 2, "--no-cache").code == 0
+    assert parts_of(kfp) == ["0/2", "1/2", "0/2", "1/2"]
+    next(reversed(kfp.runs.values()))["state"] = "RUNNING"
+    refused = submit("--parts", 2, "--no-cache")
+    assert (refused.code, len(kfp.runs)) == (2, 4)
+
+
+def test_more_parts_than_videos_and_parts_of_clip_sets_are_refused(
+    kfp: KfpServer, submit: Submit, params: Callable[..., Path], tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    rows = [f"{split}.mp4,{'' if split == 'unlabelled' else 'a'},{split}" for split in SPLITS]
+    (videos / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
+    for split in SPLITS:
+        (videos / f"{split}.mp4").write_bytes(b"1")
+    local = {"source": str(videos), "layout": "csv", "annotations": ""}
+    joined = {"source": "s3://a/sets", "layout": "clip_sets"}
+    for ingestion, words in ((local, "ask for 4 or fewer"), (joined, "not made in parts")):
+        ended = submit("--parts", 5, file=params(ingestion=ingestion))
+        assert ended.code == 2
+        assert words in ended.err
+    assert not kfp.runs
+
+
 def test_the_package_makes_clips_and_each_flow_and_stores_them(
     kfp: KfpServer, submit: Submit, params: Callable[..., Path]
 ) -> None:
@@ -98,7 +141,8 @@ def test_a_dry_run_says_what_each_part_holds_and_sends_nothing(
     for name, size in (("a/1", 500), ("a/2", 300), ("b/1", 200)):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / f"{name}.mp4").write_bytes(bytes(size))
-    file = params(ingestion={"source": str(source), "layout": "folder"})
+    local = {"source": str(source), "layout": "folder"}
+    file = params(ingestion=local)
     ended = cli("submit", "d3d", "--host", kfp.url, "--params", file, "--parts", 2, "--dry-run", "--json")
     assert ended.code == 0, ended.err
     assert [(each["videos"], each["clips"], each["bytes"]) for each in ended.json["parts"]] == [
@@ -106,6 +150,9 @@ def test_a_dry_run_says_what_each_part_holds_and_sends_nothing(
         (2, 2, 500),
     ]
     assert kfp.requests == []
+    file = params({**CLUSTER, "image": ""}, ingestion=local)
+    ended = cli("submit", "d3d", "--host", kfp.url, "--params", file, "--parts", 2, "--dry-run")
+    assert "no image is named yet" in ended.out
 
 
 def test_options_that_do_not_go_together_are_refused(submit: Submit) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
+from kineflow.storage.errors import KineflowError
+from pipelines.engines.axes import Axes
+from pipelines.submission import repeats
+from pipelines.submission.submit import RunOptions
 from tests.pipelines.submission.conftest import COMMIT, Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer
 
@@ -82,6 +88,23 @@ def test_a_run_for_each_seed_once_all_are_checked(kfp: KfpServer, submit: Submit
     refused = submit("--seeds", "1,2147483648")
     assert (refused.code, len(kfp.runs)) == (2, 2)
     assert "one" in submit("--seeds", "1,2", "--watch").err
+
+
+def test_runs_that_are_started_are_named_where_a_later_one_is_refused(
+    params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_the_third(server: Any, package: Any, options: Any) -> Any:
+        if len(said) == 2:
+            raise KineflowError("the server is out of reach")
+        return SimpleNamespace(run_id=f"id-{len(said)}", name=options.name)
+
+    said: list[str] = []
+    monkeypatch.setattr(repeats, "submit", refuse_the_third)
+    file = params()
+    options, axes = RunOptions("kineflow"), Axes(seeds=(1, 2, 3, 4))
+    with pytest.raises(KineflowError, match="out of reach") as caught:
+        repeats.submit_each("d3d", file, file.parent, axes, lambda _: (Any, Any), options, said.append)  # type: ignore
+    assert all(words in str(caught.value) for words in ("id-0", "id-1", "--seeds 3,4"))
 
 
 def test_no_cache_is_compiled_in(kfp: KfpServer, submit: Submit) -> None:
