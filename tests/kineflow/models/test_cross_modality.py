@@ -16,7 +16,9 @@ pytestmark = pytest.mark.slow
 TWO_STREAMS = ("motion_alstm", "st_resnet", "videolstm")
 RGB_ALONE = ("learnt_flow",)
 WITHOUT_WEIGHTS = ("clip_descriptor",)
-ONE_STREAM = sorted({*list_models(), *list_backbones()} - {*TWO_STREAMS, *RGB_ALONE, *WITHOUT_WEIGHTS})
+OF_A_CONFIGURATION = ("transformers",)  # test_transformers_network.py has their stems
+OTHERS = {*TWO_STREAMS, *RGB_ALONE, *WITHOUT_WEIGHTS, *OF_A_CONFIGURATION}
+ONE_STREAM = sorted({*list_models(), *list_backbones()} - OTHERS)
 
 
 def build(name: str, in_channels: int, *, seed: int, num_classes: int = 0, width: float = 0.125) -> Network:

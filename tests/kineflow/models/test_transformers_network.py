@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kineflow.models.bundle import load_bundle
+from kineflow.models.cross_modality import initialise_across_modality
 from kineflow.models.network import VideoNetwork
 from kineflow.models.registry import create_model
 from kineflow.models.transformers_checkpoint import find_checkpoint, import_checkpoint, load_checkpoint
@@ -92,3 +93,13 @@ def test_positions_are_made_for_other_clips_where_the_library_does_so(tmp_path: 
         library = same
     with torch.no_grad():
         torch.testing.assert_close(network(x), library(x.transpose(1, 2)).logits, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("in_channels", [2, 10])
+def test_a_flow_network_takes_over_all_but_the_stem(tmp_path: Path, family: str, in_channels: int) -> None:
+    source = build(tmp_path / "rgb", family, num_classes=0)
+    target = build(tmp_path / "flow", family, num_classes=0, in_channels=in_channels)
+    initialise_across_modality(target, source)
+    old, new, stem = source.state_dict(), target.state_dict(), f"{source.stem_name}.weight"
+    assert all(torch.equal(old[key], new[key]) for key in old if key != stem)
+    torch.testing.assert_close(new[stem], old[stem].mean(dim=1, keepdim=True).expand_as(new[stem]))
