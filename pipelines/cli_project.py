@@ -127,9 +127,9 @@ def _from_demo(folder: Path, recipe: str, paper: bool) -> None:
     if recipe and (folder / PARAMS_FILE).exists():
         typer.echo(f"wrote {add_recipe(folder, recipe, paper=paper)}")
     else:
-        made = make_project(folder, recipe or "d3d", paper=paper)
+        made, scale = make_project(folder, recipe or "d3d", paper=paper), "paper" if paper else "demo"
         typer.echo(
-            f"{made}: a project for {recipe or 'd3d'}, with the parameters of its demo: no videos were named; "
+            f"{made}: a project for {recipe or 'd3d'}, with the parameters of its {scale}: no videos were named; "
             "its README.md says how to go on"
         )
 
