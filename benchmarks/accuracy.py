@@ -15,7 +15,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -66,7 +66,7 @@ class Question:
     """Choices that are compared, the first of which is what the others are compared with."""
 
     title: str
-    choices: tuple[Choice, ...] = field(default=())
+    choices: tuple[Choice, ...]
 
 
 NOW = Choice("demo", (TEACHER, PLAIN, STUDENT))

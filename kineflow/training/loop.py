@@ -1,4 +1,4 @@
-"""The training loop: rounds of steps, each validated; what is kept is the best round on ``val``.
+"""The training loop: rounds of steps, each validated; what is kept is the best round on ``val``, or the last ones.
 
 Several processes (:mod:`kineflow.training.processes`) do what one would do: each takes its shard of every batch, batch
 normalisation sees the whole batch, gradients are averaged, and each validates a shard of ``val``. Losses must be means
