@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
+from pipelines.check_classes import look_at_classes
 from pipelines.check_library import look_at_library
 from pipelines.check_starts import look_at_starts
 from pipelines.check_trainings import look_at_layers, look_at_sizes, look_at_trainings
@@ -248,6 +249,7 @@ def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:
                         if split == Split.VAL
                         else "give the split some clips, or switch off what needs it",
                     )
+            yield from look_at_classes(plan, listed)
             for _, _, kind in plan.sections(BlendSettings) if listed else ():
                 yield from _groups_for_folds(listed, where, train_alone=not issubclass(kind, SelectSettings))
             return

@@ -85,6 +85,7 @@ def read_layout(folder: Path) -> None:
 
     told_by = {
         "clips.csv": "csv", "classInd.txt": "ucf101", "run_test_split1.txt": "hmdb51",
+        "Run_train.txt": "hollywood2",
         "train.json": "something", "export.json": "label_studio", "annotations.xml": "cvat",
     }  # fmt: skip
     layout = next((layout for name, layout in told_by.items() if (folder / name).exists()), "kinetics")

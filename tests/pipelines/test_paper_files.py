@@ -57,6 +57,24 @@ def test_hmdb51_differs_from_ucf101_in_what_is_its_own(recipe: str) -> None:
     assert {key: value for key, value in ours.items() if value != theirs[key]} == its_own
 
 
+SEVERAL = ("network", "multi_label")
+
+
+@pytest.mark.parametrize(("data_set", "several"), [("ucf11", False), ("hollywood2", True)])
+def test_alstm_s_other_data_sets_differ_in_what_is_their_own(data_set: str, several: bool) -> None:
+    ours, theirs = (_flat(_checked("alstm", name)) for name in (data_set, "ucf101"))
+    networks = {(name, *SEVERAL) for name in ("attention", "average", "max", "cube", "penalised") if several}
+    assert ours.keys() - theirs.keys() == networks
+    assert all(ours[key] for key in networks)
+    changed = {key[0] for key, value in theirs.items() if ours.get(key) != value}
+    lengths = {"attention", "average", "max", "cube", "penalised"}
+    assert changed - {"validation"} == {"ingestion", "features", "registration", *lengths}
+    assert {key for key, value in theirs.items() if key[0] in lengths and ours[key] != value} == {
+        (name, key) for name in lengths for key in ("steps", "validate_every_steps", "epochs", "validate_every_epochs")
+    }
+    assert (ours["registration", "primary_metric"] == "average_precision") == several
+
+
 @pytest.mark.parametrize("section", ["motion", "st_resnet", "st_resnet_star"])
 def test_st_resnet_looks_as_often_at_each_video(section: str) -> None:
     looks = {
