@@ -35,8 +35,8 @@ def reliability(scores: Scores) -> Reliability:
     """Sort the clips into :data:`BINS` bins by the probability of their answer; scores are of labelled clips."""
     sure = _of_best(scores)
     right = (scores.predictions() == scores.nearest_labels).astype(np.float64)
-    # Of K classes the best has 1 / K or more: bins below would be empty.
-    least = 1 / len(scores.classes)
+    # Of K classes the best has 1 / K or more, if they exclude each other: bins below would be empty.
+    least = 1 / len(scores.classes) if scores.truth is None else 0.0
     width = max((1 - least) / BINS, 1e-12)
     bins = np.clip(((sure - least) / width).astype(np.int64), 0, BINS - 1)
     clips = np.bincount(bins, minlength=BINS)

@@ -190,7 +190,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     curves = {model.name: model.curves for model in evaluation.models if model.curves}
     classes, labels = student.classes, evaluation.label_efficiency
     return {
-        "accuracy": plots.accuracy_bars(bars, chance=1 / len(classes)),
+        "accuracy": plots.accuracy_bars(bars, chance=_chance(student)),
         "confusion": [(scores.model, plots.confusion(confusion_of(scores), classes)) for scores in compared_scores],
         "change": plots.class_change(per_class_change(student, compared_scores[1]), classes)
         if len(compared_scores) == 2
@@ -204,6 +204,11 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
             (scores.model, ranking_plots.calibration(scores, colours[scores.model])) for scores in compared_scores
         ],
     }
+
+
+def _chance(scores: Scores) -> float:
+    """Top-1 of who guesses among all classes alike."""
+    return 1 / len(scores.classes) if scores.truth is None else float(scores.truth.mean())
 
 
 def _bar(scores: Scores, colour: str, evaluation: Evaluation) -> plots.Bar:
