@@ -74,7 +74,16 @@ def require_hash(path: Path, sha256: str, *, where: str) -> None:
     Raises:
         KineflowError: Its SHA-256 does not begin with ``sha256``.
     """
-    if not (actual := sha256_of(path)).startswith(sha256):
+    require_digest(sha256_of(path), sha256, where=where)
+
+
+def require_digest(actual: str, sha256: str, *, where: str) -> None:
+    """Check the SHA-256 of a file.
+
+    Raises:
+        KineflowError: It does not begin with ``sha256``.
+    """
+    if not actual.startswith(sha256):
         raise KineflowError(
             f"sha256 is {actual}, not {sha256}{'' if len(sha256) == 64 else '…'}",
             where=where,

@@ -13,16 +13,15 @@ from kineflow.models.network import shapes
 from kineflow.models.normalisation import Normalisation
 from kineflow.models.published import input_of
 from kineflow.models.registry import create_backbone, create_model, list_backbones
-from kineflow.models.weights import read_weights, weights_within
+from kineflow.models.stage_names import S3D_NETWORKS
+from kineflow.models.weights import read_weights, weights_sha256, weights_within
+from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kineflow.models.network import Network
-
-_FOR_CLIPS = ("s3d", "s3d_g")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def inspect_weights(source: Path) -> InspectedWeights:
     path = weights_within(source)
     if not path.is_file():
         raise KineflowError("no such file", where=path, remedy="give the path of a file of weights")
-    state, sha256 = read_weights(path), sha256_of(path)
+    state, sha256 = read_weights(path), weights_sha256(path)
     fits, classes = _fitting(state)
     return InspectedWeights(
         path,
@@ -87,6 +86,8 @@ def inspect_weights(source: Path) -> InspectedWeights:
 def _form(path: Path) -> str:
     if path.suffix.lower() == ".safetensors":
         return "safetensors"
+    if path.suffix.lower() == TENSORFLOW:
+        return "TensorFlow's checkpoint"
     return "PyTorch's archive" if zipfile.is_zipfile(path) else "PyTorch's, of before 1.6"
 
 
@@ -95,7 +96,7 @@ def _fitting(state: Mapping[str, Tensor]) -> tuple[tuple[str, ...], int]:
     import torch
 
     fits, classes = [], 0
-    known: dict[str, Callable[[], Network]] = {name: _model(name) for name in _FOR_CLIPS}
+    known: dict[str, Callable[[], Network]] = {name: _model(name) for name in S3D_NETWORKS}
     known |= {name: _backbone(name) for name in list_backbones()}
     shown = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
     for name, build in known.items():

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kineflow.models.bundle import WEIGHTS_FILE
-from kineflow.models.card import CARD_FILE, load_card
+from kineflow.models.card import CARD_FILE, ModelCard, load_card
 from kineflow.models.download import display_name, require_hash
 from kineflow.models.named_weights import weights_file
 from kineflow.models.normalisation import Normalisation, normalisation_of
-from kineflow.models.weights import fetch_weights, load_weights, read_weights, weights_within
+from kineflow.models.weights import fetch_weights, load_weights, read_weights, weights_sha256, weights_within
 from kineflow.models.weights_table import is_named, weights_named
-from kineflow.storage.files import sha256_of
+from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
     from kineflow.models.network import Network
@@ -36,7 +36,7 @@ def load_published(network: Network, checkpoint: str, sha256: str = "") -> tuple
     needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     path = _file(checkpoint, sha256.lower())
     report = load_weights(network, read_weights(path, needed_bytes=needed), where=name)
-    origin = {"initialised": "from checkpoint", "checkpoint": name, "checkpoint_sha256": sha256 or sha256_of(path)}
+    origin = {"initialised": "from checkpoint", "checkpoint": name, "checkpoint_sha256": sha256 or weights_sha256(path)}
     return origin, f"from {name}: {report}"
 
 
@@ -62,16 +62,40 @@ def input_of(checkpoint: str, sha256: str = "") -> Normalisation | None:
     return _input_of_bundle(checkpoint) or normalisation_of(checkpoint, sha256)
 
 
-def _input_of_bundle(checkpoint: str) -> Normalisation | None:
-    """By the card that lies beside the weights."""
+def flow_input_of(checkpoint: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation of the quantised flow that the weights of a bundle take; None of others, or of other input.
+
+    Raises:
+        KineflowError: The card of the bundle is damaged, or its network does not take flow.
+    """
+    card = _card_beside(checkpoint)
+    if card is None:
+        return None
+    takes = card.preprocessing
+    if takes.modality not in ("flow", "warped_flow"):
+        raise KineflowError(
+            f"the model {card.name!r} takes {takes.modality}, not flow",
+            where=display_name(checkpoint),
+            remedy="give a model that has learnt from flow, or leave it out",
+        )
+    return takes.mean, takes.std
+
+
+def _card_beside(checkpoint: str) -> ModelCard | None:
+    """The card that lies beside the weights of a bundle; None of others."""
     if not checkpoint or "://" in checkpoint:
         return None
     weights = weights_within(Path(checkpoint).expanduser())
     if weights.name != WEIGHTS_FILE or not (weights.parent / CARD_FILE).is_file():
         return None
-    takes = load_card(weights.parent).preprocessing
-    if takes.modality != "rgb":
+    return load_card(weights.parent)
+
+
+def _input_of_bundle(checkpoint: str) -> Normalisation | None:
+    card = _card_beside(checkpoint)
+    if card is None or card.preprocessing.modality != "rgb":
         return None
+    takes = card.preprocessing
     (red, green, blue), (of_red, of_green, of_blue) = takes.mean, takes.std
     return Normalisation((red, green, blue), (of_red, of_green, of_blue), takes.channel_order)
 

@@ -21,6 +21,12 @@ from pipelines.preflight import check_run
 from tests.pipelines.conftest import TINY_PARAMS
 from tests.pipelines.test_needs import plan_of
 
+TENSORFLOW = {
+    "architecture": "s3d_g_tensorflow",
+    "checkpoint": "empty.ckpt.index",
+    "rgb_mean": [0, 0, 0],
+    "rgb_std": [255, 255, 255],
+}
 CLIPS = [("a", "train"), ("b", "train"), ("a", "val"), ("b", "val"), ("a", "test"), ("b", "test"), ("", "unlabelled")]
 
 
@@ -34,6 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (project / "empty.pth").touch()
+    (project / "empty.ckpt.index").touch()
     rows = [f"{n}.mp4,{label},{split}" for n, (label, split) in enumerate(CLIPS)]
     (project / "data" / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
     for number in range(len(CLIPS)):
@@ -89,6 +96,20 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v["network"].update(checkpoint="empty.pth", sha256="1234" * 16), "sha256 is e3b0c4"),
         (lambda v: v["network"].update(checkpoint="/volume/a.pth", sha256="0" * 64), "a placeholder, 00000000…"),
         (lambda v: v["network"].update(checkpoint="a.pth", sha256="1234" * 16), "network names 'a.pth'"),
+        (
+            lambda v: v["network"].update(flow_checkpoint="empty.pth", flow_sha256="1234" * 16, flow_mean=1),
+            "sha256 is e3b0c4",
+        ),
+        (
+            lambda v: v["network"].update(flow_checkpoint="empty.pth", flow_sha256="1" * 64),
+            "network.flow_checkpoint: nothing is known of the input that empty.pth takes",
+        ),
+        (lambda v: v["network"].update(flow_checkpoint="model/", flow_sha256="1" * 64), "`sha256sum model/model.saf"),
+        (
+            lambda v: v["network"].update(TENSORFLOW, sha256="0" * 64),
+            "and no hash\n  → put the hash of your file there, which `kineflow weights inspect empty.ckpt.index` prints",
+        ),
+        (lambda v: v["network"].update(TENSORFLOW, sha256="1234" * 16), "the last bytes are not those"),
         (
             lambda v: v["network"].update(checkpoint="https://a.org/a.pth", sha256="12" * 32),
             "give rgb_mean and rgb_std",
