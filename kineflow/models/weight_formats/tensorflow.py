@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from kineflow.models.weight_formats.crc32c import crc32c
 from kineflow.models.weight_formats.sorted_table import read_table, unmasked
-from kineflow.models.weight_formats.wire import Value, fields
+from kineflow.models.weight_formats.wire import WireReader, as_bytes
 
 SUFFIX = ".index"
 
 _MAX_INDEX_BYTES = 16 * 2**20  # a thousand variables take 0.1 MB
 _MAX_SHARDS = 1000
 _MAX_SIDES = 8
+_MOST_FIELDS = 2_000_000
 _PART_BYTES = 2**20
 _TEXT = 7  # of what describes the program, and is no weight
 _BFLOAT16 = 14
@@ -90,14 +91,14 @@ def _read_index(index: Path) -> tuple[dict[str, _Variable], int]:
     size = index.stat().st_size
     if size > _MAX_INDEX_BYTES:
         raise ValueError(f"an index of {size} bytes")
+    reader, shards = WireReader(_MOST_FIELDS), 0
     variables: dict[str, _Variable] = {}
-    shards = 0
     for key, value in read_table(index.read_bytes()):
         if not key:
-            shards = _count_of_shards(value)
+            shards = _count_of_shards(reader, value)
         else:
             name = key.decode("utf-8", "backslashreplace")
-            variables[name] = _variable(value, name)
+            variables[name] = _variable(reader, value, name)
     if not 1 <= shards <= _MAX_SHARDS:
         raise ValueError(f"an index that says its variables are in {shards} files")
     for name, variable in variables.items():
@@ -106,45 +107,39 @@ def _read_index(index: Path) -> tuple[dict[str, _Variable], int]:
     return variables, shards
 
 
-def _count_of_shards(header: bytes) -> int:
-    said = dict(fields(header))
-    if said.get(2, 0):
+def _count_of_shards(reader: WireReader, header: bytes) -> int:
+    said = dict(reader.fields(memoryview(header)))
+    if _number(said, 2):
         raise ValueError("written by a machine that has the highest byte first")
     return _number(said, 1)
 
 
-def _variable(entry: bytes, name: str) -> _Variable:
-    said: dict[int, Value] = {}
-    for number, value in fields(entry):
-        if number == 7:
-            raise ValueError(f"variable {name!r} is stored in slices; save the checkpoint with each variable whole")
-        said[number] = value
-    kind, shape = _number(said, 1), _shape(said.get(2, b""), name)
-    variable = _Variable(kind, shape, *(_number(said, field) for field in (3, 4, 5, 6)))
+def _variable(reader: WireReader, entry: bytes, name: str) -> _Variable:
+    said = dict(reader.fields(memoryview(entry)))
+    if 7 in said:
+        raise ValueError(f"variable {name!r} is stored in slices; save the checkpoint with each variable whole")
+    kind, shape = _number(said, 1), _shape(reader, as_bytes(said.get(2, memoryview(b""))))
+    checksum = int.from_bytes(as_bytes(said.get(6, memoryview(b""))), "little")
+    variable = _Variable(kind, shape, _number(said, 3), _number(said, 4), _number(said, 5), checksum)
     if kind == _TEXT:
         return variable
     if kind not in _TYPES:
         raise ValueError(f"variable {name!r} is of TensorFlow's type {kind}, which no weight is")
-    if math.prod(shape) * np.dtype(_TYPES[kind]).itemsize != variable.length:
-        raise ValueError(f"variable {name!r} of shape {list(shape)} has {variable.length} bytes")
+    if len(shape) > _MAX_SIDES or math.prod(shape) * np.dtype(_TYPES[kind]).itemsize != variable.length:
+        raise ValueError(f"variable {name!r} of shape {list(shape[:_MAX_SIDES])} has {variable.length} bytes")
     return variable
 
 
-def _number(said: Mapping[int, Value], field: int) -> int:
+def _number(said: Mapping[int, int | memoryview], field: int) -> int:
     value = said.get(field, 0)
     if not isinstance(value, int):
         raise ValueError(f"field {field} of an entry of the index is no number")
     return value
 
 
-def _shape(message: Value, name: str) -> tuple[int, ...]:
-    sides = []
-    for number, side in fields(message) if isinstance(message, bytes) else ():
-        if number == 2 and isinstance(side, bytes):
-            sides.append(_number(dict(fields(side)), 1))
-    if len(sides) > _MAX_SIDES:
-        raise ValueError(f"variable {name!r} has {len(sides)} dimensions")
-    return tuple(sides)
+def _shape(reader: WireReader, message: memoryview) -> tuple[int, ...]:
+    sides = (as_bytes(side) for number, side in reader.fields(message) if number == 2)
+    return tuple(_number(dict(reader.fields(side)), 1) for side in sides)
 
 
 def _shards(index: Path, count: int) -> list[Path]:

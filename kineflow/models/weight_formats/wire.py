@@ -1,55 +1,85 @@
-"""Protocol buffers as they are on the wire: numbered fields of a message, without the code made of its definition.
+"""Protocol buffers' wire format: the fields of a message, one after the other, without its schema.
 
-https://protobuf.dev/programming-guides/encoding. Only what a reader asks for is looked at.
+https://protobuf.dev/programming-guides/encoding/. Nothing is copied: what is not a number is a view of the bytes.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
+_FIXED = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 _MOST_VARINT_BYTES = 10
 
-Value = int | bytes
+
+class WireReader:
+    """Reads messages, up to a number of fields in all.
+
+    Args:
+        most_fields: More are refused, so that a file of any size takes a bounded time.
+    """
+
+    def __init__(self, most_fields: int) -> None:
+        self._left = self._most = most_fields
+
+    def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """Number and value of each field: an integer ≥ 0, or bytes.
+
+        Raises:
+            ValueError: The message is cut short, has fields of no kind, or there are too many.
+        """
+        position = 0
+        while position < len(message):
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError(f"more than {self._most} fields")
+            key, position = _varint(message, position)
+            number, kind = key >> 3, key & 7
+            if kind == _VARINT:
+                value, position = _varint(message, position)
+                yield number, value
+                continue
+            if kind == _LENGTH:
+                length, position = _varint(message, position)
+            elif kind in _FIXED:
+                length = _FIXED[kind]
+            else:
+                raise ValueError(f"a field of kind {kind}, which there is not")
+            if length > len(message) - position:
+                raise ValueError(f"a field of {length} bytes where {len(message) - position} are left")
+            yield number, message[position : position + length]
+            position += length
 
 
-def read_varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number of 1 to 10 bytes, seven bits in each from the lowest on; and the place behind it.
+def as_bytes(value: int | memoryview) -> memoryview:
+    """The value of a field that is text, a message or an array.
 
     Raises:
-        ValueError: The number does not end within ten bytes, or within ``content``.
+        ValueError: It is a number.
     """
-    number = 0
-    for count, byte in enumerate(content[at : at + _MOST_VARINT_BYTES]):
-        number |= (byte & 0x7F) << (7 * count)
+    if isinstance(value, int):
+        raise ValueError("a number where text, a message or an array belongs")
+    return value
+
+
+def varints(packed: memoryview) -> list[int]:
+    """The integers ≥ 0 of a packed array.
+
+    Raises:
+        ValueError: The last is cut short.
+    """
+    numbers, position = [], 0
+    while position < len(packed):
+        number, position = _varint(packed, position)
+        numbers.append(number)
+    return numbers
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """An integer, and where it ends."""
+    value = 0
+    for index, byte in enumerate(message[position : position + _MOST_VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
-            return number, at + count + 1
-    raise ValueError("a number that does not end")
-
-
-def fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    """Number and value of each field, in order: an int, or the bytes of a text or of a message within.
-
-    Raises:
-        ValueError: It is no message.
-    """
-    at = 0
-    while at < len(message):
-        tag, at = read_varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, at = read_varint(message, at)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            length, at = read_varint(message, at)
-        elif kind in (_FIXED32, _FIXED64):
-            length = 4 if kind == _FIXED32 else 8
-        else:
-            raise ValueError(f"a field of kind {kind}, which there is not")
-        part = message[at : at + length]
-        if len(part) < length:
-            raise ValueError("a field that reaches beyond its message")
-        at += length
-        yield number, part if kind == _BYTES else struct.unpack("<I" if kind == _FIXED32 else "<Q", part)[0]
+            return value, position + index + 1
+    raise ValueError("an integer that does not end")
