@@ -9,7 +9,6 @@ Docker has NVIDIA's runtime.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,6 @@ from typing import Any
 
 from components.frontend.image import IMAGE
 from components.frontend.inputs import local_inputs
-from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT, current_project, find_project, media_folder
 from kineflow.tracking.lineage import data_md5, tree_digest
@@ -61,7 +59,6 @@ def run_kfp_docker(recipe: str, params: Mapping[str, Any], pipeline_root: Path) 
     store = database_file(uri)
     kinds = schema_of(graph_of(recipe, params))
     inputs = [Path(name) for key, kind in kinds.items() for name in local_inputs(kind, params[key])]
-    inputs += _shards_of(inputs)
     network = os.environ.get(NETWORK) or ("host" if needs_network(params, uri) else "none")
     environment = {**os.environ, "KINEFLOW_IMAGE": IMAGE, "MLFLOW_TRACKING_URI": uri}
     environment |= {"KINEFLOW_DATA_VERSION": version} if (version := data_md5(current_project())) else {}
@@ -80,12 +77,6 @@ def run_kfp_docker(recipe: str, params: Mapping[str, Any], pipeline_root: Path) 
             return execute_recipe(recipe, params, runner, pipeline_root.absolute())
         except RunStoppedError as stopped:
             raise _failure(stopped, failed, task_names(recipe, params)) from None
-
-
-def _shards_of(inputs: list[Path]) -> list[Path]:
-    """The files that hold the tensors of TensorFlow's checkpoints among the inputs."""
-    indices = [path for path in inputs if path.suffix == TENSORFLOW]
-    return [file for path in indices for file in sorted(path.parent.glob(f"{glob.escape(path.stem)}.data-*"))]
 
 
 def _media(pipeline_root: Path) -> Path | None:
