@@ -71,13 +71,14 @@ def inspect(
 
         from kineflow.models.inspection import inspect_weights
         from kineflow.models.named_weights import weights_file
+        from kineflow.models.weights import weights_size
         from kineflow.models.weights_table import is_named, weights_named
 
         path = weights_file(weights_named(source)) if is_named(source) else Path(source).expanduser()
         seen = inspect_weights(path)
         names = list(seen.tensors)
         shown = names if every or len(names) <= 2 * _SHOWN else [*names[:_SHOWN], "", *names[-_SHOWN:]]
-        typer.echo(f"file     {seen.path}, {seen.path.stat().st_size / 1e6:.1f} MB, {seen.form}")
+        typer.echo(f"file     {seen.path}, {weights_size(seen.path) / 1e6:.1f} MB, {seen.form}")
         typer.echo(f"sha256   {seen.sha256}")
         typer.echo(f"tensors  {len(names)}, of {seen.numbers:,} numbers")
         for name in shown:
@@ -88,6 +89,8 @@ def inspect(
         typer.echo(f"fits     {', '.join(seen.fits) or 'no network of published width'}")
         typer.echo(f"classes  {seen.classes or 'not known'}")
         typer.echo(f"input    {seen.takes or 'not known: say it beside checkpoint'}")
+
+    _guarded(work)
 
 
 @weights_app.command(name="import")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
+_PLAIN_FILE = "give a file of plain tensors, a .safetensors best of all"
+_ALL_FILES = "have all files of the checkpoint in one folder, as they were published"
 _COUNTER = "num_batches_tracked"
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
@@ -89,7 +91,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
         path = weights_within(Path(source).expanduser())
         if not path.is_file():
             raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
-        require_size(_size_of(path), max_bytes, where=str(path))
+        require_size(weights_size(path), max_bytes, where=str(path))
         require_digest(weights_sha256(path), sha256, where=str(path))
         return path
     require_safe_url(source)
@@ -119,8 +121,12 @@ def weights_sha256(path: Path) -> str:
         raise _unreadable(error, path) from None
 
 
-def _size_of(path: Path) -> int:
-    """Bytes of a file of weights; of a checkpoint of TensorFlow, of all its files."""
+def weights_size(path: Path) -> int:
+    """Bytes of a file of weights; of a checkpoint of TensorFlow, of all its files.
+
+    Raises:
+        KineflowError: A file of such a checkpoint is missing, or its index damaged.
+    """
     if path.suffix.lower() != TENSORFLOW:
         return path.stat().st_size
     from kineflow.models.weight_formats.tensorflow import files_of
@@ -148,7 +154,7 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
             what is needed.
     """
     suffix = _suffix(path.name, where=str(path))
-    size = _size_of(path)
+    size = weights_size(path)
     require_size(size, min(LARGEST_BYTES, _TIMES_NEEDED * needed_bytes + _SPARE_BYTES), where=str(path))
     try:
         content = _read_tensors(path, suffix)
@@ -248,7 +254,7 @@ def _unreadable(error: Exception, path: Path) -> KineflowError:
     return KineflowError(
         f"not readable as weights alone: {reason}",
         where=path,
-        remedy="give a file of plain tensors, a .safetensors best of all",
+        remedy=_ALL_FILES if path.suffix.lower() == TENSORFLOW else _PLAIN_FILE,
     )
 
 

@@ -85,7 +85,7 @@ def test_damaged_and_missing_bytes_are_told(tmp_path: Path) -> None:
         read_weights(index)
     shard.unlink()
     for read in (read_weights, lambda path: fetch_weights(str(path), sha256="0" * 64)):
-        with pytest.raises(KineflowError, match="data-00001-of-00002 is not beside this one"):
+        with pytest.raises(KineflowError, match=r"data-00001-of-00002 is not beside this one\n  → have all files"):
             read(index)
 
 
