@@ -14,9 +14,7 @@ from kineflow.data.names import printable
 _SHOWN = 4  # tensors from the beginning, and from the end
 _DIGITS = 8  # of a hash
 
-weights_app = typer.Typer(
-    help="List published weights that go by a name, and where each is; fetch, look into, convert, import."
-)
+weights_app = typer.Typer(help="List published weights that go by a name; fetch, look into, convert, import weights.")
 
 
 @weights_app.callback(invoke_without_command=True)
