@@ -107,7 +107,7 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v["network"].update(flow_checkpoint="model/", flow_sha256="1" * 64), "`sha256sum model/model.saf"),
         (
             lambda v: v["network"].update(TENSORFLOW, sha256="0" * 64),
-            "and no hash\n  → ...`kineflow weights inspect empty.ckpt.index` prints",
+            "which `kineflow weights inspect empty.ckpt.index` prints",
         ),
         (lambda v: v["network"].update(TENSORFLOW, sha256="1234" * 16), "the last bytes are not those"),
         (
