@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from components.frontend.command import command
 from components.frontend.contract import ModelOutput, StepResult
-from kineflow.models.pretrain_settings import FlowInput, PretrainSettings
+from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
-    from kineflow.models.card import Scalar
+    from kineflow.models.card import ModelCard, Scalar
     from kineflow.models.network import VideoNetwork
     from kineflow.models.normalisation import Normalisation
     from kineflow.models.transformers_checkpoint import Checkpoint
@@ -39,7 +39,7 @@ def pretrain(
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
     from kineflow.models.normalisation import mismatch
-    from kineflow.models.published import flow_input_of, from_scratch, input_of, load_published
+    from kineflow.models.published import flow_card_of, from_scratch, input_of, load_published
     from kineflow.models.transformers_checkpoint import load_checkpoint
 
     library = _library_checkpoint(params)
@@ -49,7 +49,7 @@ def pretrain(
         if library
         else _rgb_input(params.rgb_input(known))
     )
-    flow_input = _flow_input(params, flow_input_of(params.flow_checkpoint))
+    flow_input = _flow_input(params, flow_card_of(params.flow_checkpoint))
     hyperparameters: dict[str, Scalar] = {"config": library.shape.text} if library else hyperparameters_of(params)
     rgb_network = _fresh_network(params, hyperparameters, in_channels=3, seed=seed)
     origin, source = from_scratch(seed), "from scratch"
@@ -133,10 +133,10 @@ def _rgb_input(takes: Normalisation) -> Preprocessing:
     return Preprocessing("rgb", 64, 1, 256, 224, mean=takes.mean, std=takes.std, channel_order=takes.channel_order)
 
 
-def _flow_input(params: PretrainSettings, known: FlowInput | None) -> Preprocessing:
+def _flow_input(params: PretrainSettings, learnt: ModelCard | None) -> Preprocessing:
     from kineflow.spec.preprocessing import Preprocessing
 
-    mean, std = params.flow_input(known)
+    mean, std = params.flow_input((learnt.preprocessing.mean, learnt.preprocessing.std) if learnt else None)
     return Preprocessing("flow", 64, 1, 256, 224, mean=mean, std=std)
 
 

@@ -100,8 +100,9 @@ def _command_for(checkpoint: str) -> str:
 
 
 def _flow_input(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:
-    """Flow that is normalised otherwise than the weights take it, or nobody knows how."""
-    from kineflow.models.published import flow_input_of
+    """Flow that is made or normalised otherwise than the weights take it, or nobody knows how."""
+    from kineflow.flow.settings import FlowSettings
+    from kineflow.models.published import flow_card_of
 
     settings = PretrainSettings.model_validate(values)
     checkpoint = settings.flow_checkpoint
@@ -109,13 +110,22 @@ def _flow_input(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[Kin
     if is_local and not (plan.project / checkpoint).exists() and not Path(checkpoint).suffix:
         return  # a model's folder, whose card says it
     try:
-        known = flow_input_of(str(plan.project / checkpoint) if is_local else checkpoint)
+        card = flow_card_of(str(plan.project / checkpoint) if is_local else checkpoint)
+        known = (card.preprocessing.mean, card.preprocessing.std) if card else None
         chosen = settings.flow_input(known)
     except KineflowError as error:
         yield KineflowError(error.problem, where=f"{key}.flow_checkpoint", remedy=error.remedy)
         return
     if known and chosen != known:
         plan.note(f"{key}: flow is normalised by {_in_words(chosen)}, and these weights take {_in_words(known)}")
+    if not card or not card.flow:
+        return
+    theirs = card.flow.bound_px
+    for _, section, _ in plan.sections(FlowSettings):
+        if (ours := plan.values[section]["bound_px"]) != theirs:
+            plan.note(
+                f"{section}.bound_px is {ours:g}, and {key}.flow_checkpoint has learnt from flow of ±{theirs:g} px"
+            )
 
 
 def _in_words(flow_input: FlowInput) -> str:

@@ -72,8 +72,8 @@ def input_of(checkpoint: str, sha256: str = "") -> Normalisation | None:
     )
 
 
-def flow_input_of(checkpoint: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and deviation of the quantised flow that the weights of a bundle take; None of others.
+def flow_card_of(checkpoint: str) -> ModelCard | None:
+    """The card of a bundle that takes flow, by the path of its folder or its weights; None of other files.
 
     Raises:
         KineflowError: The card of the bundle is damaged, or its network does not take flow.
@@ -81,16 +81,13 @@ def flow_input_of(checkpoint: str) -> tuple[tuple[float, ...], tuple[float, ...]
     if not checkpoint or "://" in checkpoint:
         return None
     card = _card_beside(weights_within(Path(checkpoint).expanduser()))
-    if card is None:
-        return None
-    takes = card.preprocessing
-    if takes.modality not in ("flow", "warped_flow"):
+    if card and card.preprocessing.modality not in ("flow", "warped_flow"):
         raise KineflowError(
-            f"the model {card.name!r} takes {takes.modality}, not flow",
+            f"the model {card.name!r} takes {card.preprocessing.modality}, not flow",
             where=display_name(checkpoint),
             remedy="give a model that has learnt from flow, or leave it out",
         )
-    return takes.mean, takes.std
+    return card
 
 
 def _card_beside(weights: Path) -> ModelCard | None:
