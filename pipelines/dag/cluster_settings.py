@@ -144,6 +144,13 @@ class ClusterParams(Params):
             raise ValueError("; ".join(faults))
         return self
 
+    @model_validator(mode="after")
+    def _sets_each_variable_once(self) -> ClusterParams:
+        of_secrets = {key for keys in self.secrets.by_name().values() for key in keys}
+        if twice := sorted(of_secrets & set(self.environment)):
+            raise ValueError(f"set by environment, and by secrets: {', '.join(twice)}")
+        return self
+
     def resources(self, step: str, task: str = "") -> StepResources:
         """What a task gets: the keys given for itself, else for its step, else by ``default``.
 

@@ -106,6 +106,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ExitStack() as after:
         if not site.keep:
             after.callback(_remove)
+        after.callback(_show_pods)
         _install(site, folder / "overlay")
         after.enter_context(_forwarded(NAMESPACE, "service/ml-pipeline-ui", "8080:80"))
         after.enter_context(_forwarded(MLFLOW_NAMESPACE, "service/mlflow", "5000:5000"))
@@ -156,6 +157,12 @@ def _secret(name: str, values: Mapping[str, str]) -> None:
         metadata = {"name": name, "namespace": MLFLOW_NAMESPACE}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(values)}
         kubectl("create", "-f", "-", given=json.dumps(secret))
+
+
+def _show_pods() -> None:
+    """What there is in the end: most of what a failure here wants to be understood."""
+    for namespace in (NAMESPACE, MLFLOW_NAMESPACE):
+        print(kubectl("-n", namespace, "get", "pods,trainjobs", "--ignore-not-found"))  # noqa: T201
 
 
 def _remove() -> None:

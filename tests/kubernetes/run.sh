@@ -18,4 +18,4 @@ command -v kubectl >/dev/null || skip "there is no kubectl on the path."
 kubectl --request-timeout=10s get --raw /readyz >/dev/null 2>&1 ||
     skip "no cluster answers (KUBECONFIG=${KUBECONFIG:-~/.kube/config})."
 echo "cluster: $(kubectl config current-context)"
-exec "$PYTHON" -m pytest -m kubernetes -x -s tests/kubernetes "$@"
+exec "$PYTHON" -m pytest -m kubernetes -s tests/kubernetes "$@"

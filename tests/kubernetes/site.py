@@ -123,7 +123,7 @@ def small_params(image: str, *, steps: Mapping[str, Any] | None = None, **sectio
 
 def out_of_memory(image: str) -> dict[str, Any]:
     """Parameters of a run whose step `validate` is killed for want of memory, and tried again once."""
-    return small_params(image, steps={"validate": {"memory": "64Mi"}})
+    return small_params(image, steps={"validate": {"memory": "200Mi"}})
 
 
 def long_on_two_nodes(image: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
         ({"steps": {"default": {"gpu_type": MIG}, "train": {"gpus": 2}}}, "use one share of a GPU only"),
         ({"volume": {"claim": "kineflow.data", "path": "/cache"}}, "a name without '.'"),
         ({"volume": {"claim": "shared-memory", "path": "/cache"}}, "that no other volume of the pods has"),
+        ({"secrets": {"mlflow": "m"}, "environment": {"MLFLOW_TRACKING_USERNAME": "me"}}, "set by environment, and by"),
         ({"keep_finished_sec": 0}, "1 removes pods and logs at once"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}, "a credential, "),
         ({"environment": {"MLFLOW_TRACKING_URI": "http://me:word@host"}}, "holds a credential"),
