@@ -77,6 +77,7 @@ _HANDED_ON = (
 _SET_UP_SEC = 600  # for the server to answer, and for a predecessor's job to be gone
 _CLEAN_UP_SEC = 20  # Kubernetes kills a pod 30 s after it has told it to stop
 _LONGEST_PAUSE_SEC = 60.0
+_RESUMES = 1  # exit code: another try goes on from the last checkpoint
 _LOG = logging.getLogger("kineflow")
 
 
@@ -258,6 +259,7 @@ class Launcher:
                 f"it took longer than {settings.timeout_sec} s",
                 where=self._where,
                 remedy="raise timeout_sec of the step in the cluster section; a retry resumes the training",
+                exit_code=_RESUMES,
             )
         if waiting_sec > settings.queue_sec:
             words = self._pods.last_words()
@@ -285,6 +287,7 @@ class Launcher:
                 "its nodes ended, for no step had looked after them",
                 where=self._where,
                 remedy="a retry resumes from the last checkpoint",
+                exit_code=_RESUMES,
             )
         if "Failed" in stated:
             reason, message = (stated["Failed"].get(key, "") for key in ("reason", "message"))
