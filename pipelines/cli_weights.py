@@ -10,6 +10,7 @@ import typer
 
 from components.frontend.exits import exit_code, say_progress
 from kineflow.data.names import printable
+from kineflow.spec.modality import RGB_CHANNELS
 
 _SHOWN = 4  # tensors from the beginning, and from the end
 _DIGITS = 8  # of a hash
@@ -132,10 +133,10 @@ def convert(
         for name in made.left_out:
             typer.echo(f"left out {printable(name)}")
         typer.echo(f"classes  {made.classes or 'none: it has no classifier'}")
-        if made.in_channels:
-            typer.echo(
-                f"input    {made.in_channels} channels; {made.takes or 'normalisation not known: say it yourself'}"
-            )
+        if made.in_channels == RGB_CHANNELS or made.takes:
+            typer.echo(f"input    {made.takes or 'not known: say it beside checkpoint'}")
+        elif made.in_channels:
+            typer.echo(f"input    {made.in_channels} channels, of no RGB frame")
         typer.echo(f"licence  {licence_of(file.name) or 'not known: no file says it; ask whoever has published it'}")
         typer.echo(f"file     {made.path}, {made.path.stat().st_size / 1e6:.1f} MB")
         typer.echo(f"sha256   {made.sha256}")

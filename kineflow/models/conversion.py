@@ -106,9 +106,10 @@ def _network_of(state: Mapping[str, Tensor], *, where: Path) -> str:
     for name, _ in fitting(state):
         return name
     raise KineflowError(
-        f"its tensors are of no network that is known; files are: {'; '.join(source.title for source in SOURCES)}",
+        "its tensors are of no network that is known, by our names or by those of: "
+        + "; ".join(source.title for source in SOURCES),
         where=where,
-        remedy="a network of your own takes other names by its adapt_checkpoint (docs/extend.md)",
+        remedy="take a network of your own, whose adapt_checkpoint knows the names (docs/extend.md)",
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 4 << 30
 MOST_CPU_SEC = 300
 
-_SPARE_BYTES = 1 << 30  # the interpreter with numpy, in addresses
+_SPARE_BYTES = 256 << 20  # what writing takes, in addresses
 _REFUSED = 3
 
 
@@ -97,8 +97,10 @@ def _limit(memory: int) -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource
 
+        import psutil
+
         resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_SEC, MOST_CPU_SEC))
-        addresses = 2 * memory + _SPARE_BYTES
+        addresses = psutil.Process().memory_info().vms + 2 * memory + _SPARE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
 
 
