@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from kineflow.models.weight_formats.crc32c import crc32c
+from kineflow.models.weight_formats.wire import read_varint
 
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
@@ -17,7 +18,6 @@ _TRAILER_BYTES = 5  # of a block: how it is compressed, and a checksum
 _NOT_COMPRESSED = 0
 _MAX_ENTRIES = 200_000
 _MAX_KEY_BYTES = 4096
-_MOST_VARINT_BYTES = 10
 
 Block = tuple[int, int]
 
@@ -53,19 +53,9 @@ def unmasked(stored: int) -> int:
 
 
 def _read_handle(content: bytes, at: int) -> tuple[Block, int]:
-    first, at = _varint(content, at)
-    length, at = _varint(content, at)
+    first, at = read_varint(content, at)
+    length, at = read_varint(content, at)
     return (first, length), at
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number, seven bits in each byte from the lowest on; and the place behind it."""
-    number = 0
-    for count, byte in enumerate(content[at : at + _MOST_VARINT_BYTES]):
-        number |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:
-            return number, at + count + 1
-    raise ValueError("a number in the table that does not end")
 
 
 def _block(content: bytes, handle: Block) -> bytes:
@@ -87,9 +77,9 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise ValueError("a block of the table that is shorter than it says")
     at, key = 0, b""
     while at < end:
-        shared, at = _varint(block, at)
-        own, at = _varint(block, at)
-        length, at = _varint(block, at)
+        shared, at = read_varint(block, at)
+        own, at = read_varint(block, at)
+        length, at = read_varint(block, at)
         if shared > len(key) or shared + own > _MAX_KEY_BYTES or at + own + length > end:
             raise ValueError("an entry of the table that reaches beyond it")
         key = key[:shared] + block[at : at + own]
