@@ -57,7 +57,7 @@ def others() -> None:
         for row in ELSEWHERE:
             typer.echo(f"{row.file}\n  network  {row.network}, which has learnt {row.learnt}, {row.classes} classes")
             typer.echo(f"  licence  {row.licence}\n  input    {row.takes}\n  where    {row.url}")
-        typer.echo("\nNo publisher gives their SHA-256: note the one of what you get (kineflow weights inspect FILE). Then:")
+        typer.echo("\nNo publisher gives their SHA-256: note what `kineflow weights inspect FILE` says of yours. Then:")
         typer.echo("kineflow weights convert FILE --to NAME.safetensors")
 
     _guarded(work)
