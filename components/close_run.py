@@ -27,6 +27,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     Raises:
         KineflowError: The step is not part of a run, or the tracking store cannot be used.
     """
+    from components.frontend.attempts import forget_mistakes
     from components.kubernetes.failed_pods import failed_pods
     from kineflow.storage.files import atomic_file
     from kineflow.tracking.closing import close_pipeline_run
@@ -41,6 +42,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     ended = close_pipeline_run(run_id, failed_pods(run_id, lines=params.log_lines))
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
+    forget_mistakes()
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
 
 

@@ -261,12 +261,13 @@ def cancel(
 
     def work() -> int:
         from pipelines.submission.runs import cancel_run, get_run
+        from pipelines.submission.states import RunState
 
         console = _console(as_json)
         server = _server(host, token_file, ca_file, namespace, console)
         asked = cancel_run(server, run)
         after = _brief(server, get_run(server, run))
-        _say(console, f"{run}: {'asked to stop' if asked else 'has ended already'}, {after['state'].lower()}")
+        _say(console, f"{run}: {'asked to stop' if asked else 'has ended already'}, {RunState(after['state']).word}")
         _answer(as_json, after | {"cancel_requested": asked})
         return 0
 

@@ -55,7 +55,7 @@ from components.launch.trainjob_settings import TrainJobSettings, trainjob_setti
 from components.launch.trainjob_spec import JobRequest, job_name, label
 from components.launch.worker import LAUNCH, forget_mistake, raise_mistake
 from kineflow.storage.credentials import mask_uri
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 
 _HANDED_ON = (
@@ -72,6 +72,7 @@ _SET_UP_SEC = 600  # for the server to answer, and for a predecessor's job to be
 _CLEAN_UP_SEC = 20  # Kubernetes kills a pod 30 s after it has told it to stop
 _BEYOND_DEADLINE_SEC = 120  # for the cluster to say itself that the deadline has passed
 _LONGEST_PAUSE_SEC = 60.0
+_RESUMES = 1  # exit code: another try goes on from the last checkpoint
 _LOG = logging.getLogger("kineflow")
 
 
@@ -203,6 +204,7 @@ class Launcher:
                 "a job of that name is in the way, and does not go away",
                 where=self._where,
                 remedy=f"look at it with: kubectl get trainjob -n {self._jobs.namespace} {self._request.name} -o yaml",
+                exit_code=OUT_OF_SIGHT,
             )
 
     def _wait(self) -> None:
@@ -224,7 +226,7 @@ class Launcher:
                         "the Kubernetes API does not answer; the job goes on, and is asked for again: %s", trouble
                     )
             if job is None and not failures:
-                raise KineflowError("it was deleted by someone else", where=self._where)
+                raise KineflowError("it was deleted by someone else", where=self._where, exit_code=_RESUMES)
             stated = conditions(job) if job else {}
             if job and self._has_ended(stated):
                 return
@@ -236,6 +238,7 @@ class Launcher:
                     f"it took longer than {settings.timeout_sec} s",
                     where=self._where,
                     remedy="raise timeout_sec of the step in the cluster section; a retry resumes the training",
+                    exit_code=_RESUMES,
                 )
             time.sleep(min(settings.poll_sec * 2 ** min(failures, 10), max(_LONGEST_PAUSE_SEC, settings.poll_sec)))
 
@@ -259,6 +262,7 @@ class Launcher:
                 "\n".join(part for part in (f"the training job failed: {reason}: {message}", words) if part),
                 where=self._where,
                 remedy="mend what the nodes say above; a retry resumes from the last checkpoint",
+                exit_code=_RESUMES,
             )
         return "Complete" in stated
 
@@ -275,7 +279,9 @@ class Launcher:
             except ApiUnavailableError as trouble:
                 if time.monotonic() + pause > until:
                     raise KineflowError(
-                        f"the Kubernetes API has not answered for {patience_sec:.0f} s: {trouble}", where=self._where
+                        f"the Kubernetes API has not answered for {patience_sec:.0f} s: {trouble}",
+                        where=self._where,
+                        exit_code=OUT_OF_SIGHT,
                     ) from None
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SEC)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.frontend.attempts import MISTAKES, NODE
 from components.kubernetes.fields import NodeResources
-from components.kubernetes.labels import KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
+from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
 from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
@@ -21,6 +22,7 @@ WITH_SIDE_EFFECTS = ("fetch_data", "store_set", "evaluate", "register", "close_r
 
 _QUEUED_SEC = 86_400  # a training job may wait as long for its nodes before its own time runs
 _LABEL_LENGTH = 63
+_MISTAKES = "mistakes"
 _S3_CACHE, _SPARE_MB = "/s3-cache", 256
 
 
@@ -44,6 +46,7 @@ def give_resources(
 
     needs = cluster.resources(step, name)
     everywhere = {**environment, **cluster.environment}
+    of_the_pod = {MISTAKES: f"{cluster.volume.path}/{_MISTAKES}"}
     launcher = StepResources(timeout_sec=needs.timeout_sec + _QUEUED_SEC, retries=needs.retries, memory="2Gi")
     pod = needs if nodes == 1 else launcher
 
@@ -75,6 +78,7 @@ def give_resources(
     kubernetes.use_field_path_as_env(task, RUN_ID, run_label)
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", run_label)
     kubernetes.use_field_path_as_env(task, NAMESPACE, "metadata.namespace")
+    kubernetes.use_field_path_as_env(task, NODE, f"metadata.annotations['{ARGO_NODE}']")
     kubernetes.add_pod_label(task, TASK_LABEL, name[:_LABEL_LENGTH])
     kubernetes.set_security_context(task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True)
     kubernetes.set_timeout(task, pod.timeout_sec)
@@ -82,11 +86,12 @@ def give_resources(
         num_retries=pod.retries,
         backoff_duration=f"{pod.retry_after_sec}s",
         backoff_factor=2.0,
-        backoff_max_duration=f"{pod.retry_after_most_sec}s",
+        # Argo tries again until this long after the first attempt began, the time in its queue included.
+        backoff_max_duration=f"{cluster.deadline_sec}s",
     )
     task.set_caching_options(cached and step not in WITH_SIDE_EFFECTS)
     variables = everywhere | ({TRAINJOB: _training_job(cluster, needs, everywhere).to_json()} if nodes > 1 else {})
-    container.env = (container.env or {}) | variables
+    container.env = (container.env or {}) | of_the_pod | variables
 
 
 def run_environment(recipe: str, image: str, data_version: str) -> dict[str, str]:

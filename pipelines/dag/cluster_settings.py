@@ -24,6 +24,10 @@ MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _DEFAULT = "default"
+_REMOVED = {
+    "retry_after_most_sec": "for Kubeflow ends all tries after that time; leave it out, retry_after_sec and retries "
+    "say how long is waited"
+}
 
 
 def _is_by_digest(image: str) -> str:
@@ -45,13 +49,10 @@ class StepResources(NodeResources, PodSettings):
     """After which the step is stopped and has failed."""
 
     retries: int = Field(default=2, ge=0, le=20)
-    """How often a failed step is tried again."""
+    """How often a failed step is tried again, but after a mistake, which would only be met again."""
 
     retry_after_sec: int = Field(default=30, ge=1, le=3600)
     """Wait before the first retry; each later one is twice as long."""
-
-    retry_after_most_sec: int = Field(default=600, ge=1, le=86_400)
-    """Longest wait before a retry."""
 
 
 class Secrets(Params):
@@ -123,6 +124,8 @@ class ClusterParams(Params):
     @model_validator(mode="after")
     def _resources_are_valid(self) -> ClusterParams:
         for name, given in self.steps.items():
+            if removed := sorted(_REMOVED.keys() & given):
+                raise ValueError(f"steps.{name}: {removed[0]} is a key no more, {_REMOVED[removed[0]]}")
             unknown = sorted(set(given) - set(StepResources.model_fields))
             if unknown:
                 raise ValueError(f"steps.{name}: unknown key {unknown[0]!r}; known: {', '.join(known_resources())}")

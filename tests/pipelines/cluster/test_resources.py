@@ -28,6 +28,7 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
         ({"image": "registry/kineflow@sha256:12"}, "by its digest"),
         ({"steps": {"train": {"gpu": 1}}}, "steps.train: unknown key 'gpu'"),
         ({"steps": {"train": {"gpus": -1}}}, "gpus"),
+        ({"steps": {"train": {"retry_after_most_sec": 600}}}, "steps.train: retry_after_most_sec is a key no more"),
         ({"steps": {"train": {"memory": "lots"}}}, "memory"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}, "a credential, "),
         ({"environment": {"MLFLOW_TRACKING_URI": "http://me:word@host"}}, "holds a credential"),

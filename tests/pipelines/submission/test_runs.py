@@ -30,7 +30,8 @@ def runs(cli: Cli, kfp: KfpServer) -> Cli:
 
 def test_runs_are_listed_newest_first(kfp: KfpServer, send: Send, runs: Cli) -> None:
     made = [send(name=f"night [{number}]").run_id for number in range(3)]
-    kfp.runs[made[0]]["state"] = "CANCELED"
+    history = [{"state": state} for state in ("RUNNING", "CANCELING", "FAILED")]
+    kfp.runs[made[0]] |= {"state": "FAILED", "state_history": history}
     ended = runs("list", "--json")
     assert [run["run_id"] for run in ended.json["runs"]] == made[::-1]
     assert ended.json["runs"][2] == {
@@ -74,7 +75,10 @@ def test_a_run_is_cancelled(kfp: KfpServer, send: Send, runs: Cli) -> None:
     ended = runs("cancel", run_id, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["cancel_requested"] is True
-    assert kfp.runs[run_id]["state"] == "CANCELED"
+    assert ended.json["state"] == "CANCELING"
+    assert runs("watch", run_id).code == 3
+    assert kfp.runs[run_id]["state"] == "FAILED", "Kubeflow has no other word for it"
+    assert "has ended already, cancelled" in runs("cancel", run_id).out
 
 
 def test_a_run_that_has_ended_is_not_cancelled(kfp: KfpServer, send: Send, runs: Cli) -> None:
@@ -90,7 +94,7 @@ def test_cancelling_outlives_a_cut_connection(kfp: KfpServer, send: Send, runs: 
     run_id = send().run_id
     kfp.fail("POST", ":terminate", Fault(cut="silent", done=True), Fault(status=503))
     assert runs("cancel", run_id).code == 0
-    assert kfp.runs[run_id]["state"] == "CANCELED"
+    assert kfp.runs[run_id]["state"] == "CANCELING"
 
 
 @pytest.mark.parametrize("command", ["cancel", "watch", "logs"])
