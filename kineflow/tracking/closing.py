@@ -89,6 +89,18 @@ def status_of_steps(pipeline_run_id: str, *, root: Path | None = None) -> RunSta
     return "FAILED" if "FAILED" in ended else "KILLED" if "KILLED" in ended else "FINISHED"
 
 
+def latest_steps(pipeline_run_id: str, *, root: Path | None = None) -> list[Any]:
+    """MLflow's run of the latest attempt at each step of a pipeline run, and at each shard of one.
+
+    Raises:
+        KineflowError: The store cannot be used, or ``pipeline_run_id`` is malformed.
+    """
+    uri = tracking_uri(root)
+    client = connect(uri, must_exist=True)
+    with named_failures(uri):
+        return _latest_attempts(_steps(client, experiment_ids(client), pipeline_run_id))
+
+
 def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
     query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'step'"
     return list(

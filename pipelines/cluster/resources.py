@@ -14,7 +14,7 @@ from components.kubernetes.fields import NodeResources
 from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
 from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
-from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK
 from pipelines.dag.cluster_settings import ClusterParams, StepResources
 
 WITH_SIDE_EFFECTS = ("fetch_data", "store_set", "evaluate", "register", "close_run")
@@ -45,7 +45,7 @@ def give_resources(
     from kfp.dsl.structures import ResourceSpec
 
     needs = cluster.resources(step, name)
-    everywhere = {**environment, **cluster.environment}
+    everywhere = {**environment, **cluster.environment, TASK: name}
     of_the_pod = {MISTAKES: f"{cluster.volume.path}/{_MISTAKES}"}
     launcher = StepResources(timeout_sec=needs.timeout_sec + _QUEUED_SEC, retries=needs.retries, memory="2Gi")
     pod = needs if nodes == 1 else launcher

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from components.frontend.run import execute
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.store import prepare_store
 from pipelines.submission.access import Access
 from pipelines.submission.runs import list_runs
 from pipelines.submission.server import Server
 from pipelines.submission.submit import Submission
+from tests.components.frontend.brew import brew
 from tests.pipelines.submission.conftest import Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer, tasks
 from tests.pipelines.submission.kube_server import KubeServer, kube_server
@@ -182,6 +186,33 @@ def test_without_a_cluster_the_states_are_told_and_what_is_missing(
     assert "no Kubernetes is configured" in ended.json["logs_missing"]
     assert "--kubeconfig" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.slow
+def test_where_the_pods_are_gone_the_log_that_mlflow_keeps_is_shown(
+    kube: KubeServer, runs: Cli, failed_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    prepare_store()
+    given = {"water": tmp_path / "none", "leaves": [tmp_path / "oolong"], "params": {}, "tea": tmp_path / "tea"}
+    with monkeypatch.context() as pod:  # the step itself, as a pod runs it
+        for name, value in (("RUN_ID", failed_run), ("TASK", "teacher"), ("RECIPE", "d3d")):
+            pod.setenv(f"KINEFLOW_{name}", value)
+        for name in ("some", "teacher"):
+            with pytest.raises(KineflowError, match="no water"):
+                execute(brew, {**given, "name": name})
+            pod.setenv("KINEFLOW_TASK", "another")
+    kube.pods.clear()
+    ended = runs("logs", failed_run, "--json", "--kubeconfig", kube.kubeconfig(tmp_path))
+    assert ended.code == 0, ended.err
+    assert [(log["step"], log["phase"]) for log in ended.json["logs"]] == [("some", "FAILED"), ("teacher", "FAILED")]
+    assert f"error: {tmp_path}/none: no water" in ended.json["logs"][0]["text"]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    ended = runs("logs", failed_run, "--lines", "1")
+    assert ended.out.splitlines()[-1] == "  → fetch some"
+    assert "── some (kept in MLflow, failed)" in ended.out
+    ended = runs("logs", failed_run, "plain")
+    assert ended.code == 2
 
 
 @pytest.mark.parametrize(
