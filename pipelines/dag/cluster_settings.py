@@ -46,7 +46,7 @@ class StepResources(NodeResources, PodSettings):
     """Most memory; a step that wants more is killed."""
 
     timeout_sec: int = Field(default=86_400, ge=1)
-    """After which the step is stopped and has failed."""
+    """After which a try of the step is stopped, and has failed."""
 
     retries: int = Field(default=2, ge=0, le=20)
     """How often a failed step is tried again, but after a mistake, which would only be met again."""
@@ -116,7 +116,7 @@ class ClusterParams(Params):
     """After which a whole run is stopped."""
 
     keep_finished_sec: int = Field(default=7 * 86_400, ge=0)
-    """How long the pods and logs of a finished run are kept."""
+    """How long the pods and logs of a finished run are kept, where the server does not delete them sooner."""
 
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """:class:`StepResources` by step (``train``) or task (``teacher``), and of all others (``default``)."""

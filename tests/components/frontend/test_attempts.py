@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from components.frontend.attempts import MISTAKES, NODE, forget_mistakes
-from components.frontend.kfp import run_in_kfp
+from components.frontend.kfp import component_of, run_in_kfp
 from components.kubernetes.labels import ARGO_NODE
 from kineflow.storage.errors import OUT_OF_SIGHT
 from tests.components.frontend import steep
 from tests.deploy.kubeflow.excerpts import excerpt
 
+ROOT = Path(__file__).resolve().parents[3]
 TASK = "d3d-x7k2p.root(0).exit-handler-1(0).train(0).executor"
 Try = Callable[..., int]
 
@@ -97,6 +102,44 @@ def test_nothing_outside_of_the_folder_is_forgotten(
         monkeypatch.setenv("KINEFLOW_RUN_ID", run)
         forget_mistakes()
     assert list((tmp_path / "volume").rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_the_command_of_the_package_itself_stops_at_its_second_run(tmp_path: Path) -> None:
+    from google.protobuf.json_format import MessageToDict
+
+    spec = MessageToDict(component_of(steep.steep).pipeline_spec)
+    (executor,) = spec["deploymentSpec"]["executors"].values()
+    output = {"artifacts": [{"name": "tea", "uri": str(tmp_path / "tea"), "type": {"schemaTitle": "system.Artifact"}}]}
+    handed = {
+        "inputs": {"parameterValues": {"tries": str(tmp_path / "tries"), "exit_code": 2}},
+        "outputs": {"artifacts": {"tea": output}, "outputFile": str(tmp_path / "output.json")},
+    }
+    words = [word.replace("{{$}}", json.dumps(handed)) for word in executor["container"]["args"]]
+
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "KINEFLOW_RUN_ID": "5f0c",
+        MISTAKES: str(tmp_path / "mistakes"),
+    }
+
+    def run(number: int) -> str:
+        done = subprocess.run(
+            [*executor["container"]["command"], *words],
+            env={**environment, NODE: f"{TASK}({number})"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        return done.stdout + done.stderr
+
+    assert "error: pot: the leaves are wet" in run(0)
+    again = run(1)
+    assert "an attempt before this one ended with a mistake" in again
+    assert "error: pot: the leaves are wet" in again
+    assert (tmp_path / "tries").read_text() == "x"
 
 
 def test_the_number_of_a_try_is_where_kubeflow_looks_for_it_too() -> None:
