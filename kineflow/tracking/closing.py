@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.storage.credentials import redact
+from kineflow.tracking.run_variables import TASK_TAG
 from kineflow.tracking.runs import (
     ERROR_TAG,
     KIND_TAG,
@@ -62,7 +63,7 @@ def close_pipeline_run(
         experiments = experiment_ids(client)
         parents = parents_of(client, experiments, pipeline_run_id)
         steps = _latest_attempts(_steps(client, experiments, pipeline_run_id))
-        failures = {run.info.run_name: _reason(run) for run in steps if run.info.status != "FINISHED"}
+        failures = {task_of(run): _reason(run) for run in steps if run.info.status != "FINISHED"}
         failures |= {step: redact(words) for step, words in (last_words or {}).items()}
         for run in steps:
             if run.info.status == "RUNNING":
@@ -101,6 +102,11 @@ def latest_steps(pipeline_run_id: str, *, root: Path | None = None) -> list[Any]
         return _latest_attempts(_steps(client, experiment_ids(client), pipeline_run_id))
 
 
+def task_of(run: Any) -> str:
+    """What the recipe calls the task that a step's run is of, as far as the run says so; else the run's name."""
+    return str(run.data.tags.get(TASK_TAG, run.info.run_name))
+
+
 def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
     query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'step'"
     return list(
@@ -110,7 +116,7 @@ def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[An
 
 def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
     """One run a step (a shard of it, where it has several), the one that started last."""
-    return list({(run.info.run_name, run.data.params.get("shard", "")): run for run in runs}.values())
+    return list({(task_of(run), run.data.params.get("shard", "")): run for run in runs}.values())
 
 
 def _reason(run: Any) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from kineflow.storage.errors import KineflowError
-from kineflow.tracking.run_variables import TASK_TAG
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class KeptLog:
     """What the latest attempt at a step printed.
 
     Attributes:
-        step: What the step's run is called.
+        step: What the recipe calls it.
         run_id: MLflow's.
         status: As MLflow has it: ``FAILED``, ``FINISHED``, …
         text: The last lines.
@@ -32,7 +31,7 @@ class KeptLog:
         return {"step": self.step, "mlflow_run": self.run_id, "phase": self.status, "text": self.text}
 
 
-def kept_logs(run_id: str, wanted: Collection[str], lines: int, root: Path) -> list[KeptLog]:
+def kept_logs(run_id: str, wanted: Set[str], lines: int, root: Path) -> list[KeptLog]:
     """The kept logs of a run, in the order in which its steps began.
 
     Args:
@@ -45,15 +44,14 @@ def kept_logs(run_id: str, wanted: Collection[str], lines: int, root: Path) -> l
         KineflowError: The tracking store cannot be used, or a file in it is larger than any of ours.
     """
     from kineflow.serving.stored_files import fetch, files_of_run, listed
-    from kineflow.tracking.closing import latest_steps
+    from kineflow.tracking.closing import latest_steps, task_of
     from kineflow.tracking.kept_log import LOG_FILE, MOST_BYTES
     from kineflow.tracking.store import tracking_uri
 
     store = tracking_uri(root)
     found = []
     for run in latest_steps(run_id, root=root):
-        names = {run.info.run_name, run.data.tags.get(TASK_TAG, run.info.run_name)}
-        if wanted and names.isdisjoint(wanted):
+        if wanted and wanted.isdisjoint({run.info.run_name, task_of(run)}):
             continue
         files = files_of_run(run.info.run_id, run.info.artifact_uri, store)
         if LOG_FILE not in {name for name, _, _ in listed(files, ".")}:
@@ -62,11 +60,11 @@ def kept_logs(run_id: str, wanted: Collection[str], lines: int, root: Path) -> l
             path = fetch(files, LOG_FILE, Path(folder), MOST_BYTES)
             text = path.read_text(encoding="utf-8", errors="replace")
         last = "".join(text.splitlines(keepends=True)[-lines:])
-        found.append(KeptLog(run.info.run_name, run.info.run_id, run.info.status, last))
+        found.append(KeptLog(task_of(run), run.info.run_id, run.info.status, last))
     return found
 
 
-def kept_or(fault: KineflowError, run_id: str, wanted: Collection[str], lines: int, root: Path) -> list[KeptLog]:
+def kept_or(fault: KineflowError, run_id: str, wanted: Set[str], lines: int, root: Path) -> list[KeptLog]:
     """The kept logs, where the pods' cannot be had.
 
     Raises:

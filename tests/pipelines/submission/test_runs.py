@@ -205,12 +205,12 @@ def test_where_the_pods_are_gone_the_log_that_mlflow_keeps_is_shown(
     kube.pods.clear()
     ended = runs("logs", failed_run, "--json", "--kubeconfig", kube.kubeconfig(tmp_path))
     assert ended.code == 0, ended.err
-    assert [(log["step"], log["phase"]) for log in ended.json["logs"]] == [("some", "FAILED"), ("teacher", "FAILED")]
+    assert [(log["step"], log["phase"]) for log in ended.json["logs"]] == [("teacher", "FAILED"), ("another", "FAILED")]
     assert f"error: {tmp_path}/none: no water" in ended.json["logs"][0]["text"]
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     ended = runs("logs", failed_run, "--lines", "1")
     assert ended.out.splitlines()[-1] == "  → fetch some"
-    assert "── some (kept in MLflow, failed)" in ended.out
+    assert "── teacher (kept in MLflow, failed)" in ended.out
     ended = runs("logs", failed_run, "plain")
     assert ended.code == 2
 
