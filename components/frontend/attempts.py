@@ -18,20 +18,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from components.launch.kept_work import VOLUME
 from kineflow.storage.errors import MISTAKE, KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.safe_json import read_json
 from kineflow.tracking.run_variables import RUN_ID
-
-MISTAKES = "KINEFLOW_MISTAKES"
-"""The environment variable that names the folder, on the shared volume, where mistakes are left."""
 
 NODE = "KINEFLOW_NODE"
 """The environment variable with a pod's place in Argo's graph, as ``d3d-x.root.train.executor(1)``; the end counts."""
 
 _ATTEMPT = re.compile(r"\((\d+)\)$")
 _RUN = re.compile(r"\w[\w.-]*", re.ASCII)
-_MOST_BYTES = 1 << 16
+_FOLDER, _MOST_BYTES = "mistakes", 1 << 16
 _LOG = logging.getLogger("kineflow")
 
 
@@ -77,8 +75,8 @@ def _mark() -> tuple[Path | None, int]:
 
 
 def _folder() -> Path | None:
-    where, run = os.environ.get(MISTAKES, ""), os.environ.get(RUN_ID, "")
-    return Path(where) / run if where and _RUN.fullmatch(run) else None
+    volume, run = os.environ.get(VOLUME, ""), os.environ.get(RUN_ID, "")
+    return Path(volume) / _FOLDER / run if volume and _RUN.fullmatch(run) else None
 
 
 def _left(mark: Path) -> KineflowError | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.frontend.attempts import MISTAKES, NODE
-from components.kubernetes.fields import NodeResources
-from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
+from components.frontend.attempts import NODE
+from components.kubernetes.fields import S3_CACHE, SHARED_MEMORY, NodeResources
+from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, QUEUE, TASK_LABEL
+from components.launch.kept_work import VOLUME
 from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
 from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK
@@ -20,10 +21,9 @@ from pipelines.dag.cluster_settings import ClusterParams, StepResources
 WITH_SIDE_EFFECTS = ("fetch_data", "store_set", "evaluate", "register", "close_run")
 """Steps that are done again in every run: a result from the cache would leave the store, or the volume, untouched."""
 
-_QUEUED_SEC = 86_400  # a training job may wait as long for its nodes before its own time runs
+_AROUND_JOB_SEC = 3600  # to copy the inputs of a training job, and its outputs
 _LABEL_LENGTH = 63
-_MISTAKES = "mistakes"
-_S3_CACHE, _SPARE_MB = "/s3-cache", 256
+_S3_CACHE_FOLDER, _SPARE_MB = "/s3-cache", 256
 
 
 def give_resources(
@@ -46,8 +46,9 @@ def give_resources(
 
     needs = cluster.resources(step, name)
     everywhere = {**environment, **cluster.environment, TASK: name}
-    of_the_pod = {MISTAKES: f"{cluster.volume.path}/{_MISTAKES}"}
-    launcher = StepResources(timeout_sec=needs.timeout_sec + _QUEUED_SEC, retries=needs.retries, memory="2Gi")
+    launcher = StepResources(
+        timeout_sec=needs.timeout_sec + needs.queue_sec + _AROUND_JOB_SEC, retries=needs.retries, memory="2Gi"
+    )
     pod = needs if nodes == 1 else launcher
 
     # Not by KFP's setters: each walks the whole stack, at a tenth of a second where many modules are loaded.
@@ -64,12 +65,12 @@ def give_resources(
             task, taint.key or None, taint.operator, taint.value or None, taint.effect or None, taint.seconds
         )
     if pod.shared_memory:
-        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=pod.shared_memory)
+        kubernetes.empty_dir_mount(task, SHARED_MEMORY, "/dev/shm", medium="Memory", size_limit=pod.shared_memory)
     kubernetes.mount_pvc(task, pvc_name=cluster.volume.claim, mount_path=cluster.volume.path)
     if cluster.media.startswith(S3_SCHEME):
         spare = f"{cluster.s3_cache_mb + _SPARE_MB}M"
-        kubernetes.empty_dir_mount(task, "s3-cache", _S3_CACHE, size_limit=spare)
-        everywhere |= {"KINEFLOW_CACHE_DIR": _S3_CACHE, "KINEFLOW_CACHE_MB": str(cluster.s3_cache_mb)}
+        kubernetes.empty_dir_mount(task, S3_CACHE, _S3_CACHE_FOLDER, size_limit=spare)
+        everywhere |= {"KINEFLOW_CACHE_DIR": _S3_CACHE_FOLDER, "KINEFLOW_CACHE_MB": str(cluster.s3_cache_mb)}
     for secret, keys in cluster.secrets.by_name().items():
         kubernetes.use_secret_as_env(task, secret, {key: key for key in keys})
     if cluster.secrets.image_pull:
@@ -80,6 +81,8 @@ def give_resources(
     kubernetes.use_field_path_as_env(task, NAMESPACE, "metadata.namespace")
     kubernetes.use_field_path_as_env(task, NODE, f"metadata.annotations['{ARGO_NODE}']")
     kubernetes.add_pod_label(task, TASK_LABEL, name[:_LABEL_LENGTH])
+    if pod.queue:
+        kubernetes.add_pod_label(task, QUEUE, pod.queue)
     kubernetes.set_security_context(task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True)
     kubernetes.set_timeout(task, pod.timeout_sec)
     task.set_retry(
@@ -90,8 +93,9 @@ def give_resources(
         backoff_max_duration=f"{cluster.deadline_sec}s",
     )
     task.set_caching_options(cached and step not in WITH_SIDE_EFFECTS)
-    variables = everywhere | ({TRAINJOB: _training_job(cluster, needs, everywhere).to_json()} if nodes > 1 else {})
-    container.env = (container.env or {}) | of_the_pod | variables
+    variables = everywhere | {VOLUME: cluster.volume.path}
+    variables |= {TRAINJOB: _training_job(cluster, needs, everywhere).to_json()} if nodes > 1 else {}
+    container.env = (container.env or {}) | variables
 
 
 def run_environment(recipe: str, image: str, data_version: str) -> dict[str, str]:
@@ -108,10 +112,12 @@ def _training_job(cluster: ClusterParams, node: StepResources, environment: Mapp
         shared_memory=node.shared_memory,
         node_selector=node.node_selector,
         tolerations=node.tolerations,
+        queue=node.queue,
         environment=dict(environment),
         secrets=cluster.secrets.by_name(),
         image_pull_secrets=cluster.secrets.image_pull,
         service_account=cluster.service_account,
         user=cluster.user,
         timeout_sec=node.timeout_sec,
+        queue_sec=node.queue_sec,
     )

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.frontend.attempts import MISTAKES, NODE, forget_mistakes
+from components.frontend.attempts import NODE, forget_mistakes
 from components.frontend.kfp import component_of, run_in_kfp
 from components.kubernetes.labels import ARGO_NODE
+from components.launch.kept_work import VOLUME
 from kineflow.storage.errors import OUT_OF_SIGHT
 from tests.components.frontend import steep
 from tests.deploy.kubeflow.excerpts import excerpt
@@ -41,7 +42,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
             run_in_kfp(steep.__name__, given)
         return len(tries.read_text())
 
-    monkeypatch.setenv(MISTAKES, str(tmp_path / "volume" / "mistakes"))
+    monkeypatch.setenv(VOLUME, str(tmp_path / "volume"))
     return call
 
 
@@ -121,7 +122,7 @@ def test_the_command_of_the_package_itself_stops_at_its_second_run(tmp_path: Pat
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "KINEFLOW_RUN_ID": "5f0c",
-        MISTAKES: str(tmp_path / "mistakes"),
+        VOLUME: str(tmp_path),
     }
 
     def run(number: int) -> str:

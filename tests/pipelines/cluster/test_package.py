@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components.frontend.attempts import MISTAKES, NODE
+from components.frontend.attempts import NODE
 from components.kubernetes.labels import ARGO_NODE
+from components.launch.kept_work import VOLUME
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.package import compile_for_cluster
 from pipelines.cluster.resources import WITH_SIDE_EFFECTS
@@ -246,7 +247,7 @@ def test_every_step_knows_which_try_it_is_and_where_the_tries_before_have_left_w
     for name, executor in pipeline["deploymentSpec"]["executors"].items():
         told = platform["deploymentSpec"]["executors"][name]["fieldPathAsEnv"]
         assert {"name": NODE, "fieldPath": f"metadata.annotations['{ARGO_NODE}']"} in told
-        assert {"name": MISTAKES, "value": "/cache/mistakes"} in executor["container"]["env"]
+        assert {"name": VOLUME, "value": "/cache"} in executor["container"]["env"]
 
 
 def test_an_image_must_be_named() -> None:
