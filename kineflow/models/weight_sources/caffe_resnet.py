@@ -1,7 +1,8 @@
 """ResNet-50 of its authors, ``ResNet-50-model.caffemodel``.
 
 https://github.com/KaimingHe/deep-residual-networks. ``BatchNorm`` has three blobs: sums of means and of variances, and
-the factor that they were summed by; ``Scale`` after it has scale and shift. The first convolution has a bias.
+the factor that they were summed by; ``Scale`` after it has scale and shift. The first convolution has a bias. Its
+average image is a file of its own; Caffe's mean pixel stands for it.
 """
 
 from __future__ import annotations
