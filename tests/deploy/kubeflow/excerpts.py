@@ -62,6 +62,16 @@ EXCERPTS = {
     "max_duration": Excerpt(
         "argo", "workflow/controller/operator.go", "		// Process max duration limit", "		}"
     ),
+    "pod_deleted": Excerpt(
+        "argo", "workflow/controller/operator.go", "			woc.markNodeError(ctx, node.Name,", None
+    ),
+    "pod_failed": Excerpt(
+        "argo", "workflow/controller/operator.go", "		case tmpl.IsMainContainerName(ctr.Name):", "			ret"
+    ),
+    "pod_finalizer": Excerpt(
+        "argo", "workflow/controller/workflowpod.go", "	if os.Getenv(common.EnvVarPodStatusCapture", "	}"
+    ),
+    "pod_finalizer_name": Excerpt("argo", "workflow/common/common.go", "	EnvVarPodStatusCaptureFinalizer", None),
     "pod_annotations": Excerpt(
         "argo", "workflow/controller/workflowpod.go", "			Annotations: map", "			}"
     ),

@@ -103,6 +103,14 @@ def test_nothing_is_said_of_retries_so_that_a_failed_step_is_tried_again(objects
     assert no_policy.split()[:3] == ["{", "return", "RetryPolicyOnFailure"]
 
 
+def test_a_pod_that_is_deleted_counts_as_failed_and_is_tried_again(objects: tuple[Manifest, ...]) -> None:
+    assert 'markNodeError(ctx, node.Name, argoerrors.New("", "pod deleted"))' in excerpt("pod_deleted")
+    assert "wfv1.NodeFailed" in excerpt("pod_failed")
+    assert 'os.Getenv(common.EnvVarPodStatusCaptureFinalizer) == "true"' in excerpt("pod_finalizer")
+    (name,) = re.findall(r'"(\w+)"', excerpt("pod_finalizer_name"))
+    assert _variables(objects, "workflow-controller")[name] == "true"
+
+
 def test_the_agent_keeps_workflows_as_long_as_a_run_does_by_default(objects: tuple[Manifest, ...]) -> None:
     assert "s.ttlSecondsAfterWorkflowFinish" in excerpt("agent_ttl")
     kept = _variables(objects, "ml-pipeline-persistenceagent")["TTL_SECONDS_AFTER_WORKFLOW_FINISH"]
