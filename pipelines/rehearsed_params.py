@@ -19,9 +19,9 @@ from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.probe_settings import ProbeSettings
 from kineflow.evaluation.settings import EvaluateSettings
 from kineflow.storage.config import Params
-from kineflow.training.settings import DistillSettings, RunSettings, TrainSettings
+from kineflow.training.settings import RunSettings, TrainSettings
 from kineflow.training.teacher_settings import OwnTeacherSettings
-from kineflow.training.variant_settings import AuxiliarySettings, LearntFlowSettings
+from kineflow.training.variant_settings import LearntFlowSettings
 from pipelines.dag.graph import Task
 from pipelines.plan import Plan
 from pipelines.training_needs import TrainingNeed
@@ -73,7 +73,7 @@ def rehearsed(plan: Plan, shares: Mapping[str, float], *, on_gpu: bool, teachers
         values = plan.values[key]
         if isinstance(values, Mapping):
             own = _changed(kind, values, shares.get(key, 1.0), on_gpu=on_gpu)
-            if issubclass(kind, (DistillSettings, AuxiliarySettings)):
+            if "unlabelled_batch_size" in values:
                 own["unlabelled_batch_size"] = _unlabelled(key, plan, shares, on_gpu=on_gpu)
             if issubclass(kind, OwnTeacherSettings):
                 own["bundle"] = teachers[key]
