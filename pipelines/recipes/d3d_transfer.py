@@ -1,4 +1,4 @@
-"""Transfer (Stroud et al. 2020, table 3): a network that has learnt from much video is fine-tuned on a smaller set.
+"""Transfer (Stroud et al. 2020): a network that has learnt from much video is fine-tuned on a smaller set.
 
 ::
 
