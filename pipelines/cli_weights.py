@@ -57,7 +57,7 @@ def others() -> None:
         for row in ELSEWHERE:
             typer.echo(f"{row.file}\n  network  {row.network}, which has learnt {row.learnt}, {row.classes} classes")
             typer.echo(f"  licence  {row.licence}\n  input    {row.takes}\n  where    {row.url}")
-        typer.echo("\nNo publisher gives their SHA-256: note the one of what you get (sha256sum FILE). Then:")
+        typer.echo("\nNo publisher gives their SHA-256: note what `kineflow weights inspect FILE` says of yours. Then:")
         typer.echo("kineflow weights convert FILE --to NAME.safetensors")
 
     _guarded(work)
@@ -89,13 +89,14 @@ def inspect(
 
         from kineflow.models.inspection import inspect_weights
         from kineflow.models.named_weights import weights_file
+        from kineflow.models.weights import weights_size
         from kineflow.models.weights_table import is_named, weights_named
 
         path = weights_file(weights_named(source)) if is_named(source) else Path(source).expanduser()
         seen = inspect_weights(path)
         names = list(seen.tensors)
         shown = names if every or len(names) <= 2 * _SHOWN else [*names[:_SHOWN], "", *names[-_SHOWN:]]
-        typer.echo(f"file     {seen.path}, {seen.path.stat().st_size / 1e6:.1f} MB, {seen.form}")
+        typer.echo(f"file     {seen.path}, {weights_size(seen.path) / 1e6:.1f} MB, {seen.form}")
         typer.echo(f"sha256   {seen.sha256}")
         typer.echo(f"tensors  {len(names)}, of {seen.numbers:,} numbers")
         for name in shown:

@@ -12,9 +12,9 @@ from kineflow.models.normalisation import Normalisation
 from kineflow.models.published import input_of
 from kineflow.models.weight_formats.formats import format_of
 from kineflow.models.weight_sources import source_of
-from kineflow.models.weights import read_any, weights_within
+from kineflow.models.weights import read_any, weights_sha256, weights_within
+from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def inspect_weights(source: Path) -> InspectedWeights:
     path = weights_within(source)
     if not path.is_file():
         raise KineflowError("no such file", where=path, remedy="give the path of a file of weights")
-    state, sha256 = read_any(path), sha256_of(path)
+    state, sha256 = read_any(path), weights_sha256(path)
     fits = list(fitting(state))
     known = source_of(state)
     return InspectedWeights(
@@ -86,4 +86,6 @@ def _form(path: Path) -> str:
         return f"{form.title}'s"
     if path.suffix.lower() == ".safetensors":
         return "safetensors"
+    if path.suffix.lower() == TENSORFLOW:
+        return "TensorFlow's checkpoint"
     return "PyTorch's archive" if zipfile.is_zipfile(path) else "PyTorch's, of before 1.6"

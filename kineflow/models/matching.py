@@ -10,6 +10,7 @@ import torch
 from kineflow.models.adapted import Adapted, adapt, renamed
 from kineflow.models.network import COUNTER, shapes
 from kineflow.models.registry import create_backbone, create_model, list_backbones
+from kineflow.models.stage_names import S3D_NETWORKS
 from kineflow.storage.errors import KineflowError
 
 if TYPE_CHECKING:
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
 
     from kineflow.models.network import Network
 
-_FOR_CLIPS = ("s3d", "s3d_g")
-
 
 def fitting(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Network]]:
     """Networks and backbones of published width whose tensors these are, as they fit ``state``: on the meta device."""
     shown = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
-    for name in (*_FOR_CLIPS, *list_backbones(), "st_resnet", "alstm"):
+    for name in (*S3D_NETWORKS, *list_backbones(), "st_resnet", "alstm"):
         try:
             network = network_like(name, shown)
             adapted = adapt(network, shown)

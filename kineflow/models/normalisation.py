@@ -46,6 +46,9 @@ HALF_RANGE = Normalisation(mean=(127.5,) * 3, std=(127.5,) * 3)
 """−1..1, of weights that come from TensorFlow. Torchvision's GoogLeNet is one of them: it turns its library's usual
 input into this within the network (``transform_input``)."""
 
+UNIT_RANGE = Normalisation(mean=(0.0,) * 3, std=(255.0,) * 3)
+"""0..1, of the published D3D."""
+
 CAFFE = Normalisation(mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, channel_order="bgr")
 """BGR less the mean pixel, not scaled. (Cadene's library and tsn-pytorch write 128 for red, a slip.)"""
 

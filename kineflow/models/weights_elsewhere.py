@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kineflow.models.normalisation import CAFFE, CAFFE_VGG, HALF_RANGE
+from kineflow.models.normalisation import CAFFE, CAFFE_VGG, HALF_RANGE, UNIT_RANGE
 from kineflow.models.weights_table import TABLE
 
 _TSN = "https://yjxiong.blob.core.windows.net"
@@ -123,6 +123,15 @@ ELSEWHERE = (
         url="https://github.com/kylemin/S3D",
         licence="MIT",
         takes=str(HALF_RANGE),
+    ),
+    Elsewhere(
+        file="d3d_kinetics_400/model.ckpt.index",
+        network="s3d_g_tensorflow",
+        learnt="Kinetics-400",
+        classes=400,
+        url="https://github.com/princeton-vl/d3dhelper",
+        licence=_NOT_STATED,
+        takes=str(UNIT_RANGE),
     ),
 )
 

@@ -17,8 +17,10 @@ _TORCHVISION = "https://download.pytorch.org/models"
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 _MMACTION = "https://download.openmmlab.com/mmaction/recognition/tsn"
 _NOT_STATED = "of the weights not stated"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's."""
+TENSORFLOW = ".index"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", TENSORFLOW)
+"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's, ``.index`` the first file of a checkpoint of
+TensorFlow's."""
 
 TO_CONVERT = {".caffemodel": "Caffe", ".mat": "MatConvNet", ".npz": "Theano"}
 """Of files that ``kineflow weights convert`` reads, and whose they are. TSN's authors add ``.v5`` to Caffe's."""
@@ -225,36 +227,45 @@ def weights_named(name: str) -> NamedWeights:
     return _BY_NAME[name]
 
 
-def check_checkpoint(checkpoint: str, sha256: str, network: str) -> None:
+def check_checkpoint(
+    checkpoint: str, sha256: str, network: str, *, keys: tuple[str, str] = ("checkpoint", "sha256")
+) -> None:
     """Check the two keys that name published weights, as far as they alone can tell.
 
     Args:
         checkpoint: A name of this table, a path or a URL; empty for none.
         sha256: Hex, of the file; empty for none.
         network: That they are for.
+        keys: What the two are called.
 
     Raises:
         ValueError: They do not go together, or the weights are of another network.
     """
+    of_weights, of_hash = keys
     if is_named(checkpoint):
         fits = _BY_NAME[checkpoint].fits
         if network not in fits:
-            raise ValueError(f"checkpoint {checkpoint} is of {' and '.join(fits)}, and not of {network}")
+            raise ValueError(f"{of_weights} {checkpoint} is of {' and '.join(fits)}, and not of {network}")
     elif whose := converted_from(checkpoint):
-        raise ValueError(f"checkpoint {checkpoint} is a file of {whose}; {how_to_convert(checkpoint)}")
+        raise ValueError(f"{of_weights} {checkpoint} is a file of {whose}; {how_to_convert(checkpoint)}")
     elif checkpoint and not _may_be_weights(checkpoint):
         raise ValueError(
-            f"checkpoint {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
+            f"{of_weights} {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
             f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a / at its end"
+        )
+    elif "://" in checkpoint and checkpoint.lower().endswith(TENSORFLOW):
+        raise ValueError(
+            f"{of_weights} {checkpoint}: a checkpoint of TensorFlow's is several files; download them into one folder, "
+            "and give the path of the .index"
         )
     elif bool(checkpoint) != bool(sha256):
         raise ValueError(
-            "checkpoint and sha256 go together: give both, or a name alone, or neither to start from scratch"
+            f"{of_weights} and {of_hash} go together: give both, or a name alone, or neither to start from scratch"
         )
     elif not sha256.lower().startswith(digits := published_digits(checkpoint)):
         raise ValueError(
-            f"checkpoint {checkpoint} has the name of a published file, whose SHA-256 begins with {digits}, and sha256 "
-            f"with {sha256[: len(digits)]}: give the hash of that file, or another file a name of its own"
+            f"{of_weights} {checkpoint} has the name of a published file, whose SHA-256 begins with {digits}, and "
+            f"{of_hash} with {sha256[: len(digits)]}: give the hash of that file, or another file a name of its own"
         )
 
 

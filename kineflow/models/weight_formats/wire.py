@@ -33,14 +33,14 @@ class WireReader:
             self._left -= 1
             if self._left < 0:
                 raise ValueError(f"more than {self._most} fields")
-            key, position = _varint(message, position)
+            key, position = read_varint(message, position)
             number, kind = key >> 3, key & 7
             if kind == _VARINT:
-                value, position = _varint(message, position)
+                value, position = read_varint(message, position)
                 yield number, value
                 continue
             if kind == _LENGTH:
-                length, position = _varint(message, position)
+                length, position = read_varint(message, position)
             elif kind in _FIXED:
                 length = _FIXED[kind]
             else:
@@ -70,13 +70,17 @@ def varints(packed: memoryview) -> list[int]:
     """
     numbers, position = [], 0
     while position < len(packed):
-        number, position = _varint(packed, position)
+        number, position = read_varint(packed, position)
         numbers.append(number)
     return numbers
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """An integer, and where it ends."""
+def read_varint(message: bytes | memoryview, position: int) -> tuple[int, int]:
+    """An integer ≥ 0, and where it ends.
+
+    Raises:
+        ValueError: It does not end within ten bytes, or within ``message``.
+    """
     value = 0
     for index, byte in enumerate(message[position : position + _MOST_VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * index
