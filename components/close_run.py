@@ -19,10 +19,11 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
 
     Kubeflow's own word for how a run ended does not reach an exit task, so it is put together from what the steps
     have told the tracking store and from the pods that failed. The step is not part of the record that it closes.
+    Where ``KINEFLOW_WEBHOOK_SECRET`` holds the address of a webhook, people are told.
 
     Args:
         params: How much of a log is kept.
-        closed: JSON file to write: status, and the last words of each step that failed.
+        closed: JSON file to write: status, the last words of each step that failed, and what was registered.
 
     Raises:
         KineflowError: The step is not part of a run, or the tracking store cannot be used.
@@ -30,6 +31,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     from components.kubernetes.failed_pods import failed_pods
     from kineflow.storage.files import atomic_file
     from kineflow.tracking.closing import close_pipeline_run
+    from kineflow.tracking.message import message_of, tell
     from kineflow.tracking.parent import ParentRecord, record_parent
 
     run_id = os.environ.get(RUN_ID, "")
@@ -41,6 +43,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     ended = close_pipeline_run(run_id, failed_pods(run_id, lines=params.log_lines))
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
+    tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
 
 

@@ -63,6 +63,10 @@ class Secrets(Params):
     mlflow: ObjectName | Annotated[str, Field(pattern="^$")] = ""
     """With ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``."""
 
+    webhook: ObjectName | Annotated[str, Field(pattern="^$")] = ""
+    """With ``KINEFLOW_WEBHOOK_SECRET``, the address to which the end of a run is told as ``{"text": "…"}``, as chats
+    take it; the step ``close_run`` alone has it."""
+
     image_pull: tuple[ObjectName, ...] = ()
     """With which the image is fetched."""
 
