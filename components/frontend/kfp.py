@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ from components.frontend.lifeline import end_with_run
 from components.frontend.run import execute
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking.kubeflow_run import use_its_store
 
 METRICS, CLASSIFICATION = "metrics", "classification"
 """Outputs of a component for the figures of its result, and for its confusion matrix."""
@@ -142,6 +144,7 @@ def run_in_kfp(module: str, arguments: Mapping[str, Any]) -> None:
     say_progress()
 
     def work() -> None:
+        use_its_store(os.environ)
         step = load_step(module)
         signature = Signature.of(step)
         known = fold_slots(signature, arguments)

@@ -97,6 +97,10 @@ class ClusterParams(Params):
     environment: PlainVariables = Field(default_factory=dict)
     """Plain variables of every step, such as ``MLFLOW_TRACKING_URI`` and ``AWS_ENDPOINT_URL_S3``; no credentials."""
 
+    mlflow_experiment: str = Field(default="", max_length=250)
+    """Where Kubeflow's own MLflow plugin is on: the experiment in which it makes the run that steps join, such as the
+    recipe's name; empty: nothing is said of the plugin, so that servers without one take the run."""
+
     user: int = Field(default=10001, ge=1)
     """Numeric user and group that steps run as."""
 
