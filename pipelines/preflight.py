@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
+from pipelines.check_cluster import look_at_cluster
 from pipelines.check_library import look_at_library
 from pipelines.check_starts import look_at_starts
 from pipelines.check_trainings import look_at_layers, look_at_sizes, look_at_trainings
@@ -85,8 +86,7 @@ def check_run(
         _look_at_clips,
         _look_at_gate,
     ]
-    if where != "cluster":
-        looks.append(_look_at_records)
+    looks.append(look_at_cluster if where == "cluster" else _look_at_records)
     faults: list[KineflowError] = []
     for look in looks:
         try:

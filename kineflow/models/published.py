@@ -10,8 +10,9 @@ from kineflow.models.card import CARD_FILE, load_card
 from kineflow.models.download import display_name, require_hash
 from kineflow.models.named_weights import weights_file
 from kineflow.models.normalisation import Normalisation, normalisation_of
+from kineflow.models.stored_input import stored_input
 from kineflow.models.weights import fetch_weights, load_weights, read_weights, weights_within
-from kineflow.models.weights_table import is_named, weights_named
+from kineflow.models.weights_table import converted_from, is_named, weights_named
 from kineflow.storage.files import sha256_of
 
 if TYPE_CHECKING:
@@ -48,25 +49,31 @@ def from_scratch(seed: int) -> dict[str, str]:
 def input_of(checkpoint: str, sha256: str = "") -> Normalisation | None:
     """What the weights of a checkpoint take for RGB frames; None if that is unknown.
 
-    Published weights are known by their name, or their file's, or its hash. A bundle of one's own says it in its card.
+    Published weights are known by their name, or their file's, or its hash, or by their tensors' names. A bundle of
+    one's own says it in its card, and a file that was converted within itself.
 
     Args:
         checkpoint: A name of :data:`kineflow.models.weights_table.TABLE`, a path or a URL; empty for none.
         sha256: Hex, of the file; empty where it is not known.
 
     Raises:
-        KineflowError: The card of the bundle is damaged.
+        KineflowError: The card of the bundle is damaged, or the file is.
     """
     if is_named(checkpoint):
         return weights_named(checkpoint).normalisation
-    return _input_of_bundle(checkpoint) or normalisation_of(checkpoint, sha256)
-
-
-def _input_of_bundle(checkpoint: str) -> Normalisation | None:
-    """By the card that lies beside the weights."""
     if not checkpoint or "://" in checkpoint:
-        return None
+        return normalisation_of(checkpoint, sha256)
     weights = weights_within(Path(checkpoint).expanduser())
+    return (
+        _input_of_bundle(weights)
+        or stored_input(weights)
+        or normalisation_of(checkpoint, sha256)
+        or _input_of_source(weights)
+    )
+
+
+def _input_of_bundle(weights: Path) -> Normalisation | None:
+    """By the card that lies beside the weights."""
     if weights.name != WEIGHTS_FILE or not (weights.parent / CARD_FILE).is_file():
         return None
     takes = load_card(weights.parent).preprocessing
@@ -74,6 +81,17 @@ def _input_of_bundle(checkpoint: str) -> Normalisation | None:
         return None
     (red, green, blue), (of_red, of_green, of_blue) = takes.mean, takes.std
     return Normalisation((red, green, blue), (of_red, of_green, of_blue), takes.channel_order)
+
+
+def _input_of_source(weights: Path) -> Normalisation | None:
+    """By whose names the tensors have."""
+    from kineflow.models.weight_sources import source_of
+
+    if not weights.is_file() or converted_from(weights.name):
+        return None
+    state = read_weights(weights)
+    known = source_of(state)
+    return known.takes(state) if known else None
 
 
 def _file(checkpoint: str, sha256: str) -> Path:

@@ -14,8 +14,8 @@ from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.download import display_name, download, path_of, require_hash, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
-from kineflow.models.weights_table import SUFFIXES
-from kineflow.storage.errors import KineflowError
+from kineflow.models.weights_table import SUFFIXES, converted_from, how_to_convert
+from kineflow.storage.errors import KineflowError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
-_COUNTER = "num_batches_tracked"
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
 
@@ -122,9 +121,8 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
     try:
         content = _read_tensors(path, suffix)
     except Exception as error:  # a damaged file breaks torch's reader in any way: IndexError, KeyError, EOFError, …
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise KineflowError(
-            f"not readable as weights alone: {reason}",
+            f"not readable as weights alone: {first_line(error)}",
             where=path,
             remedy="give a file of plain tensors, a .safetensors best of all",
         ) from None
@@ -140,6 +138,18 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
     except ValueError as error:
         raise KineflowError(str(error), where=path, remedy="give a checkpoint's state dict") from None
     return tensors
+
+
+def read_any(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file of weights, or of one that is to be converted, by the names that it has.
+
+    Raises:
+        KineflowError: See :func:`read_weights`.
+    """
+    from kineflow.models.weight_formats.confined import read_confined
+    from kineflow.models.weight_formats.formats import format_of
+
+    return read_weights(path) if format_of(path.name) is None else read_confined(path)
 
 
 def _read_tensors(path: Path, suffix: str) -> Any:
@@ -167,12 +177,12 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
             finite.
     """
     from kineflow.models.adapted import adapt
-    from kineflow.models.network import require_finite, require_same_tensors, shapes
+    from kineflow.models.network import COUNTER, require_finite, require_same_tensors, shapes
 
     own, adapted = network.state_dict(), adapt(network, state)
     given = adapted.tensors
     for name, tensor in own.items():
-        if name.endswith(_COUNTER):  # checkpoints older than PyTorch 0.4.1 do not count
+        if name.endswith(COUNTER):
             given.setdefault(name, tensor)
     head = f"{network.classifier_name}."
     own_head, given_head = (
@@ -200,7 +210,7 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
         in_checkpoint=len(state),
         left_out=tuple(name for name in state if name not in used | of_head),
         missing=tuple(
-            name for name in own if not (adapted.origins.get(name) or name.startswith(head) or name.endswith(_COUNTER))
+            name for name in own if not (adapted.origins.get(name) or name.startswith(head) or name.endswith(COUNTER))
         ),
         classes_in_checkpoint=0 if scores is None else scores.shape[0],
         classes_in_network=network.num_classes,
@@ -215,6 +225,8 @@ def weights_cache() -> Path:
 
 def _suffix(name: str, *, where: str) -> str:
     suffix = Path(name).suffix.lower()
+    if whose := converted_from(name):
+        raise KineflowError(f"a file of {whose}", where=where, remedy=how_to_convert(name))
     if suffix not in SUFFIXES:
         raise KineflowError(
             f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(SUFFIXES)}"

@@ -30,6 +30,11 @@ class KineflowError(Exception):
         return f"{prefix}{self.problem}{remedy}"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def raise_together(faults: Sequence[KineflowError], *, where: str | Path, remedy: str) -> None:
     """Raise what was found, if anything was: one mistake as it is, several as one message with all of them.
 

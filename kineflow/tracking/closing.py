@@ -11,6 +11,7 @@ from kineflow.storage.credentials import redact
 from kineflow.tracking.registration_tags import GATE_TAG, MODEL_TAG, VERSION_TAG
 from kineflow.tracking.runs import (
     ERROR_TAG,
+    HOST_TAG,
     KIND_TAG,
     MAX_RUN_TAG_CHARS,
     PIPELINE_TAG,
@@ -20,6 +21,7 @@ from kineflow.tracking.runs import (
 )
 from kineflow.tracking.store import connect, experiment_ids, named_failures, tracking_uri
 
+_OUTPUTS_LOST = "its pod failed after the step had ended well, most likely as its outputs were stored: they may be lost"
 _WITHOUT_A_WORD = "it ended without a word: killed, out of memory, or its machine was lost"
 _MOST_CHILDREN = 5000
 
@@ -45,17 +47,23 @@ class Closed:
 
 
 def close_pipeline_run(
-    pipeline_run_id: str, last_words: Mapping[str, str] | None = None, *, root: Path | None = None
+    pipeline_run_id: str,
+    last_words: Mapping[str, str] | None = None,
+    *,
+    ended_well: Mapping[str, bool] | None = None,
+    root: Path | None = None,
 ) -> Closed:
     """Close the parent run of a pipeline run, once none of its steps runs any more.
 
     A step has failed if its latest attempt says so, if it says that it still runs, or if it is named in ``last_words``.
-    The parent then ends ``FAILED`` with the failures in its tag ``error``.
+    The parent then ends ``FAILED`` with the failures in its tag ``error``. An attempt that says that it still runs, or
+    that it finished where its pod did not end well, ends ``FAILED`` too.
 
     Args:
         pipeline_run_id: Names the run for all its steps.
         last_words: Last log lines of steps that failed, by the step's name, where somebody has seen them; they go
             before what the tracking store holds.
+        ended_well: Whether what an attempt ran in ended well, by its host name, where somebody has seen it.
         root: The project's folder; the working folder when None.
 
     Raises:
@@ -63,15 +71,19 @@ def close_pipeline_run(
     """
     uri = tracking_uri(root)
     client = connect(uri)
+    last_words, ended_well = last_words or {}, ended_well or {}
     with named_failures(uri):
         experiments = experiment_ids(client)
         parents = parents_of(client, experiments, pipeline_run_id)
-        steps = _latest_attempts(_steps(client, experiments, pipeline_run_id))
+        attempts = _steps(client, experiments, pipeline_run_id)
+        steps = _latest_attempts(attempts)
         failures = {run.info.run_name: _reason(run) for run in steps if run.info.status != "FINISHED"}
-        failures |= {step: redact(words) for step, words in (last_words or {}).items()}
-        for run in steps:
-            if run.info.status == "RUNNING":
-                client.set_tag(run.info.run_id, ERROR_TAG, _WITHOUT_A_WORD)
+        failures |= {step: redact(words) for step, words in last_words.items()}
+        for run in attempts:
+            well = ended_well.get(run.data.tags.get(HOST_TAG, ""), run.info.run_name not in last_words)
+            if run.info.status == "RUNNING" or (run.info.status == "FINISHED" and not well):
+                why = _WITHOUT_A_WORD if run.info.status == "RUNNING" else _OUTPUTS_LOST
+                client.set_tag(run.info.run_id, ERROR_TAG, why)
                 client.set_terminated(run.info.run_id, "FAILED")
         closed = Closed("FAILED" if failures else "FINISHED", failures, *_registered(steps))
         for parent in parents:

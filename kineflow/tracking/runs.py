@@ -42,6 +42,7 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 PIPELINE_TAG = "pipeline.run_id"
 ERROR_TAG = "error"  # why a run did not finish
+HOST_TAG = "host"  # of a step on a cluster: its pod's host name
 KIND_TAG = "kineflow.kind"  # "pipeline" for the parent, "step" for a child
 
 MAX_PARAM_CHARS = 6000

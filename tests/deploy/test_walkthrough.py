@@ -93,12 +93,12 @@ def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path)
     from pipelines.dag.graph import graph_of
     from pipelines.dag.params import load_cluster, load_params
 
-    ingestion, cluster, training = (yaml.safe_load(block) for block in YAML)
+    ingestion, cluster, training, placed = (yaml.safe_load(block) for block in YAML)
     inline = yaml.safe_load(next(text for text in IN_LINE if text.startswith("teacher: {")))
     params = yaml.safe_load((ROOT / "params" / "d3d_ucf101.yaml").read_text(encoding="utf-8"))
     params["ingestion"] |= ingestion["ingestion"]
     params["teacher"] |= training["teacher"]
-    cluster["cluster"]["steps"] |= inline
+    cluster["cluster"]["steps"] |= placed["cluster"]["steps"] | inline
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(params | cluster), encoding="utf-8")
     checked, resources = load_params(graph_of("d3d"), path), load_cluster(path)
@@ -109,6 +109,8 @@ def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path)
     package = compile_for_cluster("d3d", checked, resources, data=data)
     assert "/cache/data/0123456789abcdef0123456789abcdef/videos" in package
     assert "kineflow-data" in package
+    assert "kueue.x-k8s.io/queue-name: team-gpus" in package  # of the other trainings; the teacher's is its job's
+    assert "resourceType: nvidia.com/mig-1g.10gb" in package
 
 
 def test_the_section_cluster_names_what_the_overlays_make() -> None:

@@ -321,6 +321,31 @@ def test_an_input_that_weights_do_not_take_is_a_notice(
     assert any("by mean 1, 2, 3, std 58.1476, " in notice for notice in notices)
 
 
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ({"tracher": {"gpus": 1}}, "cluster.steps.tracher: no step or task is called so"),
+        ({"teacher": {"gpus": 1}}, "cluster.steps, teacher: 2 processes a node, but 1 of nvidia.com/gpu"),
+        (
+            {"train": {"gpu_type": "nvidia.com/mig-1g.10gb"}, "teacher": {"gpus": 2}},
+            "steps.teacher: gpus: 2 of nvidia.com/mig-1g.10gb: a process can use one share of a GPU only",
+        ),
+        ({"teacher": {"gpus": 2}}, ""),
+    ],
+)
+def test_what_a_cluster_is_asked_for_has_to_fit_the_recipe(check: Any, steps: Any, says: str) -> None:
+    def change(values: dict[str, Any]) -> None:
+        values["teacher"] |= {"devices": 2}
+        values["cluster"] = {"volume": {"claim": "c", "path": "/volume"}, "steps": steps}
+
+    if not says:
+        check(change, where="cluster")
+        return
+    with pytest.raises(KineflowError) as caught:
+        check(change, where="cluster")
+    assert says in str(caught.value)
+
+
 def test_a_place_on_s3_with_nothing_in_it_is_a_fault_here_and_unreachable_a_notice_for_a_cluster(
     check: Any, s3: str
 ) -> None:
