@@ -28,6 +28,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     Raises:
         KineflowError: The step is not part of a run, or the tracking store cannot be used.
     """
+    from components.frontend.attempts import forget_mistakes
     from components.kubernetes.ended_pods import ended_pods
     from components.launch.kept_work import remove_kept_work
     from components.launch.orphans import delete_orphans
@@ -50,6 +51,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
     tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
+    forget_mistakes()
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
 
 

@@ -30,6 +30,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from components.frontend.attempts import stopping_after_a_mistake
 from components.frontend.contract import Artifact, Between, Signature, Step, load_step, module_of
 from components.frontend.docstrings import documented
 from components.frontend.exits import exit_code, say_progress
@@ -164,7 +165,11 @@ def run_in_kfp(module: str, arguments: Mapping[str, Any]) -> None:
         if signature.shown.confusion and result.confusion:
             known[CLASSIFICATION].log_confusion_matrix(*result.confusion)
 
-    code = exit_code(work)
+    def attempt() -> None:
+        with stopping_after_a_mistake():
+            work()
+
+    code = exit_code(attempt)
     if code:
         sys.exit(code)
 

@@ -24,7 +24,7 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import find_project
-from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK, TASK_TAG
 from kineflow.tracking.tracker import NULL_TRACKER
 
 _MOST_SEED = 2**31 - 1  # what every generator takes, and a KFP number (a double) holds exactly
@@ -148,18 +148,26 @@ def _pod() -> dict[str, str]:
 def _recorded(
     step: Step, given: Mapping[str, Any], settings: Mapping[str, Any], by_dvc: RunByDvc | None, root: Path | None
 ) -> Iterator[Any]:
+    from kineflow.tracking.kept_log import log_kept
     from kineflow.tracking.runs import open_step_run
 
     recipe = by_dvc.recipe if by_dvc else os.environ.get(RECIPE, "kineflow")
+    task = os.environ.get(TASK, "")
     with (
         by_dvc.kept(given, root) if by_dvc and root else nullcontext(),
         open_step_run(
             str(given.get("name", step.__name__)),
             params=settings,
             experiment=recipe,
-            tags={"component": step.__name__, **({"recipe": recipe} if by_dvc else {}), **_pod()},
+            tags={
+                "component": step.__name__,
+                **({"recipe": recipe} if by_dvc else {}),
+                **({TASK_TAG: task} if task else {}),
+                **_pod(),
+            },
             pipeline_run_id=by_dvc.id if by_dvc else os.environ.get(RUN_ID),
             root=root,
         ) as run,
+        log_kept(run) if task else nullcontext(),
     ):
         yield run

@@ -61,7 +61,7 @@ from components.launch.trainjob_settings import TrainJobSettings, trainjob_setti
 from components.launch.trainjob_spec import JobRequest, job_name, label
 from components.launch.worker import LAUNCH, forget_mistake, raise_mistake
 from kineflow.storage.credentials import mask_uri
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 
 _HANDED_ON = (
@@ -217,6 +217,7 @@ class Launcher:
                 "a job of that name is in the way, and does not go away",
                 where=self._where,
                 remedy=f"look at it with: kubectl get trainjob -n {self._jobs.namespace} {self._request.name} -o yaml",
+                exit_code=OUT_OF_SIGHT,
             )
 
     def _wait(self) -> None:
@@ -239,7 +240,7 @@ class Launcher:
                         "the Kubernetes API does not answer; the job goes on, and is asked for again: %s", trouble
                     )
             if job is None and not failures:
-                raise KineflowError("it was deleted by someone else", where=self._where)
+                raise KineflowError("it was deleted by someone else", where=self._where, exit_code=_RESUMES)
             if job and self._has_ended(conditions(job)):
                 return
             now = time.monotonic()
@@ -296,6 +297,7 @@ class Launcher:
                 "\n".join(part for part in (f"the training job failed: {reason}: {message}", words) if part),
                 where=self._where,
                 remedy="mend what the nodes say above; a retry resumes from the last checkpoint",
+                exit_code=_RESUMES,
             )
         return "Complete" in stated
 
@@ -312,7 +314,9 @@ class Launcher:
             except ApiUnavailableError as trouble:
                 if time.monotonic() + pause > until:
                     raise KineflowError(
-                        f"the Kubernetes API has not answered for {patience_sec:.0f} s: {trouble}", where=self._where
+                        f"the Kubernetes API has not answered for {patience_sec:.0f} s: {trouble}",
+                        where=self._where,
+                        exit_code=OUT_OF_SIGHT,
                     ) from None
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SEC)

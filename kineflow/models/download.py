@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import SplitResult, urlsplit
 
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.progress import track
 
@@ -60,6 +60,7 @@ def download(url: str, target: Path, *, sha256: str, max_bytes: int) -> None:
                 f"the download broke off: {error}",
                 where=where,
                 remedy="try again: it goes on from there; or download the file otherwise and give its path",
+                exit_code=OUT_OF_SIGHT,
             ) from None
         except KineflowError:
             partial.unlink(missing_ok=True)  # not what is wanted: the next download begins anew

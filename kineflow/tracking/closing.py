@@ -9,6 +9,7 @@ from typing import Any
 
 from kineflow.storage.credentials import redact
 from kineflow.tracking.registration_tags import GATE_TAG, MODEL_TAG, VERSION_TAG
+from kineflow.tracking.run_variables import TASK_TAG
 from kineflow.tracking.runs import (
     ERROR_TAG,
     HOST_TAG,
@@ -77,10 +78,10 @@ def close_pipeline_run(
         parents = parents_of(client, experiments, pipeline_run_id)
         attempts = _steps(client, experiments, pipeline_run_id)
         steps = _latest_attempts(attempts)
-        failures = {run.info.run_name: _reason(run) for run in steps if run.info.status != "FINISHED"}
+        failures = {task_of(run): _reason(run) for run in steps if run.info.status != "FINISHED"}
         failures |= {step: redact(words) for step, words in last_words.items()}
         for run in attempts:
-            well = ended_well.get(run.data.tags.get(HOST_TAG, ""), run.info.run_name not in last_words)
+            well = ended_well.get(run.data.tags.get(HOST_TAG, ""), task_of(run) not in last_words)
             if run.info.status == "RUNNING" or (run.info.status == "FINISHED" and not well):
                 why = _WITHOUT_A_WORD if run.info.status == "RUNNING" else _OUTPUTS_LOST
                 client.set_tag(run.info.run_id, ERROR_TAG, why)
@@ -106,6 +107,23 @@ def status_of_steps(pipeline_run_id: str, *, root: Path | None = None) -> RunSta
     return "FAILED" if "FAILED" in ended else "KILLED" if "KILLED" in ended else "FINISHED"
 
 
+def latest_steps(pipeline_run_id: str, *, root: Path | None = None) -> list[Any]:
+    """MLflow's run of the latest attempt at each step of a pipeline run, and at each shard of one.
+
+    Raises:
+        KineflowError: The store cannot be used, or ``pipeline_run_id`` is malformed.
+    """
+    uri = tracking_uri(root)
+    client = connect(uri, must_exist=True)
+    with named_failures(uri):
+        return _latest_attempts(_steps(client, experiment_ids(client), pipeline_run_id))
+
+
+def task_of(run: Any) -> str:
+    """What the recipe calls the task that a step's run is of, as far as the run says so; else the run's name."""
+    return str(run.data.tags.get(TASK_TAG, run.info.run_name))
+
+
 def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
     query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'step'"
     return list(
@@ -115,7 +133,7 @@ def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[An
 
 def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
     """One run a step (a shard of it, where it has several), the one that started last."""
-    return list({(run.info.run_name, run.data.params.get("shard", "")): run for run in runs}.values())
+    return list({(task_of(run), run.data.params.get("shard", "")): run for run in runs}.values())
 
 
 def _registered(steps: Iterable[Any]) -> tuple[str, str]:

@@ -167,7 +167,11 @@ def _trace(
     # KFP reads the pipeline's parameters from the signature.
     whole.__signature__ = inspect.signature(stages)  # type: ignore[attr-defined]
     limits = dsl.PipelineConfig(
-        active_deadline_seconds=cluster.deadline_sec, ttl_seconds_after_finished=cluster.keep_finished_sec
+        active_deadline_seconds=cluster.deadline_sec,
+        # All three: Kubeflow's controller has an hour for each, which holds where the package says nothing.
+        ttl_seconds_after_finished=cluster.keep_finished_sec,
+        ttl_seconds_after_success=cluster.keep_finished_sec,
+        ttl_seconds_after_failure=cluster.keep_finished_sec,
     )
     return dsl.pipeline(name=graph.recipe, description=described, pipeline_config=limits)(whole)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.frontend.attempts import NODE
 from components.kubernetes.fields import S3_CACHE, SHARED_MEMORY, NodeResources
-from components.kubernetes.labels import KFP_RUN_LABEL, NAMESPACE, QUEUE, TASK_LABEL
+from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, QUEUE, TASK_LABEL
 from components.launch.kept_work import VOLUME
 from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
 from kineflow.tracking.message import WEBHOOK
-from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK
 from pipelines.dag.cluster_settings import ClusterParams, StepResources
 
 WITH_SIDE_EFFECTS = ("fetch_data", "list_source", "store_set", "evaluate", "register", "close_run")
@@ -46,7 +47,7 @@ def give_resources(
     from kfp.dsl.structures import ResourceSpec
 
     needs = cluster.resources(step, name)
-    everywhere = {**environment, **cluster.environment}
+    everywhere = {**environment, **cluster.environment, TASK: name}
     launcher = StepResources(
         timeout_sec=needs.timeout_sec + needs.queue_sec + _AROUND_JOB_SEC, retries=needs.retries, memory="2Gi"
     )
@@ -82,6 +83,7 @@ def give_resources(
     kubernetes.use_field_path_as_env(task, RUN_ID, run_label)
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", run_label)
     kubernetes.use_field_path_as_env(task, NAMESPACE, "metadata.namespace")
+    kubernetes.use_field_path_as_env(task, NODE, f"metadata.annotations['{ARGO_NODE}']")
     kubernetes.add_pod_label(task, TASK_LABEL, name[:_LABEL_LENGTH])
     if pod.queue:
         kubernetes.add_pod_label(task, QUEUE, pod.queue)
@@ -91,7 +93,8 @@ def give_resources(
         num_retries=pod.retries,
         backoff_duration=f"{pod.retry_after_sec}s",
         backoff_factor=2.0,
-        backoff_max_duration=f"{pod.retry_after_most_sec}s",
+        # Argo tries again until this long after the first attempt began, the time in its queue included.
+        backoff_max_duration=f"{cluster.deadline_sec}s",
     )
     task.set_caching_options(cached and step not in WITH_SIDE_EFFECTS)
     variables = everywhere | {VOLUME: cluster.volume.path}

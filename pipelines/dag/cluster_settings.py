@@ -25,6 +25,10 @@ MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _DEFAULT = "default"
+_REMOVED = {
+    "retry_after_most_sec": "for Kubeflow ends all tries after that time; leave it out, retry_after_sec and retries "
+    "say how long is waited"
+}
 
 
 def _is_by_digest(image: str) -> str:
@@ -49,19 +53,16 @@ class StepResources(NodeResources, PodSettings):
     """Most memory; a step that wants more is killed."""
 
     timeout_sec: int = Field(default=86_400, ge=1)
-    """After which the step is stopped and has failed; time in which its pods wait for machines does not count."""
+    """After which a try of the step is stopped, and has failed; time that its pods wait for machines is not counted."""
 
     queue_sec: int = Field(default=86_400, ge=1)
     """How long a training job of several nodes may wait for its machines."""
 
     retries: int = Field(default=2, ge=0, le=20)
-    """How often a failed step is tried again."""
+    """How often a failed step is tried again, but after a mistake, which would only be met again."""
 
     retry_after_sec: int = Field(default=30, ge=1, le=3600)
     """Wait before the first retry; each later one is twice as long."""
-
-    retry_after_most_sec: int = Field(default=600, ge=1, le=86_400)
-    """Longest wait before a retry."""
 
 
 class Secrets(Params):
@@ -133,13 +134,17 @@ class ClusterParams(Params):
     """After which a whole run is stopped."""
 
     keep_finished_sec: Annotated[int, AfterValidator(_is_not_none)] = 7 * 86_400
-    """How long the pods and logs of a finished run are kept; at least 1, for Kubeflow takes 0 for "not said"."""
+    """How long the pods and logs of a finished run are kept, where the server does not delete them sooner; at least 1,
+    for Kubeflow takes 0 for "not said"."""
 
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """:class:`StepResources` by step (``train``) or task (``teacher``), and of all others (``default``)."""
 
     @model_validator(mode="after")
     def _resources_are_valid(self) -> ClusterParams:
+        for name, given in self.steps.items():
+            if removed := sorted(_REMOVED.keys() & given):
+                raise ValueError(f"steps.{name}: {removed[0]} is a key no more, {_REMOVED[removed[0]]}")
         faults: list[str] = []
         for name in sorted(self.steps, key=lambda each: (each != _DEFAULT, each)):
             try:

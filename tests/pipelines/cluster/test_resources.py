@@ -29,6 +29,7 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
         ({"image": "registry/kineflow@sha256:12"}, "by its digest"),
         ({"steps": {"train": {"gpu": 1}}}, "steps.train.gpu: unknown key"),
         ({"steps": {"train": {"gpus": -1}}}, "gpus"),
+        ({"steps": {"train": {"retry_after_most_sec": 600}}}, "steps.train: retry_after_most_sec is a key no more"),
         ({"steps": {"train": {"memory": "lots"}}}, "steps.train.memory: an amount of Kubernetes is expected"),
         ({"steps": {"train": {"memory": "64"}}}, "steps.train.memory: a size of a megabyte or more is expected"),
         ({"steps": {"train": {"gpu_type": "gpu"}}}, "steps.train.gpu_type: the name of a resource is expected"),
