@@ -19,10 +19,11 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
 
     Kubeflow's own word for how a run ended does not reach an exit task, so it is put together from what the steps
     have told the tracking store and from the pods that failed. The step is not part of the record that it closes.
+    Where ``KINEFLOW_WEBHOOK_SECRET`` holds the address of a webhook, people are told.
 
     Args:
         params: How much of a log is kept.
-        closed: JSON file to write: status, and the last words of each step that failed.
+        closed: JSON file to write: status, the last words of each step that failed, and what was registered.
 
     Raises:
         KineflowError: The step is not part of a run, or the tracking store cannot be used.
@@ -33,6 +34,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
     from components.launch.orphans import delete_orphans
     from kineflow.storage.files import atomic_file
     from kineflow.tracking.closing import close_pipeline_run
+    from kineflow.tracking.message import message_of, tell
     from kineflow.tracking.parent import ParentRecord, record_parent
 
     run_id = os.environ.get(RUN_ID, "")
@@ -48,6 +50,7 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
         remove_kept_work(run_id)
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
+    tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
     forget_mistakes()
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
 

@@ -33,7 +33,8 @@ Host = Annotated[
 TokenFile = Annotated[
     Path | None,
     typer.Option(
-        help="File with the bearer token; by default KF_PIPELINES_TOKEN_PATH, or what KF_PIPELINES_TOKEN holds.",
+        help="File with the bearer token; by default KF_PIPELINES_TOKEN_PATH, what KF_PIPELINES_TOKEN holds, or a "
+        "notebook's own.",
         metavar="FILE",
     ),
 ]

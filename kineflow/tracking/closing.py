@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.storage.credentials import redact
+from kineflow.tracking.registration_tags import GATE_TAG, MODEL_TAG, VERSION_TAG
 from kineflow.tracking.run_variables import TASK_TAG
 from kineflow.tracking.runs import (
     ERROR_TAG,
@@ -33,10 +34,14 @@ class Closed:
     Attributes:
         status: ``FINISHED`` or ``FAILED``.
         failures: The last words of each step that failed, by its name.
+        registered: Model and version that it has registered; empty for none.
+        gate: What the gate said of that beside the champion.
     """
 
     status: RunStatus
     failures: Mapping[str, str]
+    registered: str = ""
+    gate: str = ""
 
     def __str__(self) -> str:
         return "\n".join([self.status.lower(), *(f"{step}:\n{words}" for step, words in self.failures.items())])
@@ -81,7 +86,7 @@ def close_pipeline_run(
                 why = _WITHOUT_A_WORD if run.info.status == "RUNNING" else _OUTPUTS_LOST
                 client.set_tag(run.info.run_id, ERROR_TAG, why)
                 client.set_terminated(run.info.run_id, "FAILED")
-        closed = Closed("FAILED" if failures else "FINISHED", failures)
+        closed = Closed("FAILED" if failures else "FINISHED", failures, *_registered(steps))
         for parent in parents:
             if failures:
                 client.set_tag(parent.info.run_id, ERROR_TAG, str(closed)[:MAX_RUN_TAG_CHARS])
@@ -129,6 +134,11 @@ def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[An
 def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
     """One run a step (a shard of it, where it has several), the one that started last."""
     return list({(task_of(run), run.data.params.get("shard", "")): run for run in runs}.values())
+
+
+def _registered(steps: Iterable[Any]) -> tuple[str, str]:
+    tags: Mapping[str, str] = next((run.data.tags for run in steps if MODEL_TAG in run.data.tags), {})
+    return (f"{tags[MODEL_TAG]} version {tags.get(VERSION_TAG, '?')}", tags.get(GATE_TAG, "")) if tags else ("", "")
 
 
 def _reason(run: Any) -> str:

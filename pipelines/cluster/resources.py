@@ -15,11 +15,13 @@ from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, QU
 from components.launch.kept_work import VOLUME
 from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
+from kineflow.tracking.message import WEBHOOK
 from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK
 from pipelines.dag.cluster_settings import ClusterParams, StepResources
 
-WITH_SIDE_EFFECTS = ("fetch_data", "store_set", "evaluate", "register", "close_run")
-"""Steps that are done again in every run: a result from the cache would leave the store, or the volume, untouched."""
+WITH_SIDE_EFFECTS = ("fetch_data", "list_source", "store_set", "evaluate", "register", "close_run")
+"""Steps that are done again in every run: a result from the cache would leave the store, or the volume, untouched, or
+not see what has come to the source since."""
 
 _AROUND_JOB_SEC = 3600  # to copy the inputs of a training job, and its outputs
 _LABEL_LENGTH = 63
@@ -73,6 +75,8 @@ def give_resources(
         everywhere |= {"KINEFLOW_CACHE_DIR": _S3_CACHE_FOLDER, "KINEFLOW_CACHE_MB": str(cluster.s3_cache_mb)}
     for secret, keys in cluster.secrets.by_name().items():
         kubernetes.use_secret_as_env(task, secret, {key: key for key in keys})
+    if step == "close_run" and cluster.secrets.webhook:
+        kubernetes.use_secret_as_env(task, cluster.secrets.webhook, {WEBHOOK: WEBHOOK})
     if cluster.secrets.image_pull:
         kubernetes.set_image_pull_secrets(task, list(cluster.secrets.image_pull))
     run_label = f"metadata.labels['{KFP_RUN_LABEL}']"

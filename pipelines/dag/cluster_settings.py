@@ -74,6 +74,10 @@ class Secrets(Params):
     mlflow: ObjectName | Annotated[str, Field(pattern="^$")] = ""
     """With ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``."""
 
+    webhook: ObjectName | Annotated[str, Field(pattern="^$")] = ""
+    """With ``KINEFLOW_WEBHOOK_SECRET``, the address to which the end of a run is told as ``{"text": "…"}``, as chats
+    take it; the step ``close_run`` alone has it."""
+
     image_pull: tuple[ObjectName, ...] = ()
     """With which the image is fetched."""
 
@@ -103,6 +107,10 @@ class ClusterParams(Params):
 
     environment: PlainVariables = Field(default_factory=dict)
     """Plain variables of every step, such as ``MLFLOW_TRACKING_URI`` and ``AWS_ENDPOINT_URL_S3``; no credentials."""
+
+    mlflow_experiment: str = Field(default="", max_length=250)
+    """Where Kubeflow's own MLflow plugin is on: the experiment in which it makes the run that steps join, such as the
+    recipe's name; empty: nothing is said of the plugin, so that servers without one take the run."""
 
     user: int = Field(default=10001, ge=1)
     """Numeric user and group that steps run as."""

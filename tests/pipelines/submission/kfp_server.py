@@ -79,6 +79,7 @@ class Request:
     query: dict[str, list[str]]
     body: Any
     authorization: str
+    cookie: str = ""
 
 
 @dataclass
@@ -343,6 +344,7 @@ class _Handler(BaseHTTPRequestHandler):
             query,
             body,
             self.headers.get("Authorization", ""),
+            self.headers.get("Cookie", ""),
         )
         with state.lock:
             state.requests.append(request)
