@@ -104,4 +104,12 @@ def test_optional_steps_come_with_the_sections_of_theirs() -> None:
     assert set(taught.parameters) - set(plain.parameters) == {"own_teacher"}
     student = next(task for task in taught.tasks if task.name == "student")
     assert student.paths("teachers") == (Produced("teacher", "model"), Produced("import-teacher", "model"))
-    assert {task.name for task in whole_graph("d3d").tasks} == names[1] | names[2]
+    peers = {"fixmatch", "flow_labels", "mean_teacher"}
+    with_peers = {task.name: task for task in graph_of("d3d", peers).tasks}
+    assert with_peers.keys() - names[0] == peers
+    assert {task.name for task in whole_graph("d3d").tasks} == names[1] | names[2] | peers
+    for name in peers:  # in the same steps, from the same weights
+        assert with_peers[name].sections["params"] == student.sections["params"] == "student"
+        assert with_peers[name].inputs["initial"] == student.inputs["initial"]
+    assert with_peers["flow_labels"].sections["distillation"] == "flow_labels"
+    assert with_peers["flow_labels"].constants["use_unlabelled"] is True
