@@ -1,11 +1,11 @@
 """What unlabelled clips teach without flow, or by flow's labels alone, against the demo's student.
 
-Run it as ``python benchmarks/semi_supervised.py [FOLDER] [--seeds 1 2 3] [--tune 11]``. All networks are the demo's,
-from the same weights, in the same steps, on the same clips. First every setting of :data:`SETTINGS` is trained for half
-of the steps, on videos and with weights of the seeds of ``--tune``, and judged on those videos' test clips. The best of
-each method is then trained on the demo's videos with the weights and batches of ``--seeds``. FOLDER keeps what is
-trained, so that a second call trains what is missing only; two calls with different seeds may run side by side once the
-settings are tried.
+Run it as ``python benchmarks/semi_supervised.py [FOLDER] [--seeds 1 2 3] [--tune 11] [--only METHOD …]``. All networks
+are the demo's, from the same weights, in the same steps, on the same clips. First every setting of :data:`SETTINGS` is
+trained for half of the steps, on videos and with weights of the seeds of ``--tune``, and judged on those videos' test
+clips. The best of each method is then trained on the demo's videos with the weights and batches of ``--seeds``. FOLDER
+keeps what is trained, so that a second call trains what is missing only; two calls with different seeds may run side by
+side once the settings are tried.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Place:
         return folder
 
 
-def tried(seeds: list[int], folder: Path) -> dict[str, list[tuple[Method, list[float]]]]:
+def tried(only: list[str], seeds: list[int], folder: Path) -> dict[str, list[tuple[Method, list[float]]]]:
     """Of each method every setting, and its accuracies."""
     half = {key: DEMO["student"][key] // 2 for key in ("steps", "validate_every_steps")}
     places = [Place(folder / f"tune{seed}", seed) for seed in seeds]
@@ -153,8 +153,8 @@ def tried(seeds: list[int], folder: Path) -> dict[str, list[tuple[Method, list[f
         place.prepare(videos(folder, place.seed))
         place.model(TEACHER)
     found: dict[str, list[tuple[Method, list[float]]]] = {}
-    for name, methods in SETTINGS.items():
-        for number, method in enumerate(methods):
+    for name in only:
+        for number, method in enumerate(SETTINGS[name]):
             called = f"{name}_{number}"
             values = [_of_one(place, place.model(name, method, called=called, **half)) for place in places]
             found.setdefault(name, []).append((method, values))
@@ -217,10 +217,11 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="that keeps all; a temporary one by default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="SEED")
     parser.add_argument("--tune", nargs="+", type=int, default=[11], metavar="SEED", help="of videos and of weights")
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="of the methods")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()
-        found = tried(given.tune, folder)
+        found = tried(given.only, given.tune, folder)
         rows = [[name, method.described(), _spread(values)] for name in found for method, values in found[name]]
         note = f"Half of the steps; videos and weights of {', '.join(map(str, given.tune))}."
         print(markdown("Settings", ["network", "setting", "top-1, %"], rows, note), flush=True)
