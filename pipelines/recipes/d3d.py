@@ -36,12 +36,11 @@ from components.frontend.kfp_components import (
     register,
     train,
     train_blend,
-    train_fixmatch,
-    train_mean_teacher,
     validate,
 )
 from pipelines.dag.fan_out import extract_flow, ingest
 from pipelines.dag.optional import Where, with_optional_sections
+from pipelines.dag.peers import train_peers
 
 
 def _has_unlabelled(values: Mapping[str, Any]) -> bool:
@@ -114,14 +113,10 @@ def d3d(
         for name, section, use_unlabelled in learnt
         if section is not None and (distilled or use_unlabelled)
     }
-    alone = {"clips": clips, "initial": initial["rgb"], "params": student, "seed": seed}
-    if fixmatch is not None:
-        by_itself = train_fixmatch(fixmatch=fixmatch, name="fixmatch", **alone).set_display_name("fixmatch")
-        students["fixmatch"] = by_itself.after(checked).outputs["model"]
-    if mean_teacher is not None:
-        averaged = train_mean_teacher(mean_teacher=mean_teacher, name="mean_teacher", **alone)
-        students["mean_teacher"] = averaged.set_display_name("mean_teacher").after(checked).outputs["model"]
-    models = [taught_by, plain, *students.values()]
+    peers = train_peers(
+        fixmatch, mean_teacher, clips=clips, initial=initial["rgb"], params=student, seed=seed, after=checked
+    )
+    models = [taught_by, plain, *students.values(), *peers.values()]
     if descriptor is not None:
         network = pretrain_descriptor(params=descriptor).outputs["descriptor"]
         described = describe(clips=clips, flow=flow_set, descriptor=network, params=description).outputs["descriptions"]

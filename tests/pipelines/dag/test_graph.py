@@ -113,3 +113,9 @@ def test_optional_steps_come_with_the_sections_of_theirs() -> None:
         assert with_peers[name].inputs["initial"] == student.inputs["initial"]
     assert with_peers["flow_labels"].sections["distillation"] == "flow_labels"
     assert with_peers["flow_labels"].constants["use_unlabelled"] is True
+    for recipe, beside in (("tsn", "rgb"), ("d3d_variants", "plain")):
+        tasks = {task.name: task for task in graph_of(recipe, {"fixmatch"}).tasks}
+        assert tasks.keys() - {task.name for task in graph_of(recipe).tasks} == {"fixmatch"}
+        assert tasks["fixmatch"].sections["params"] == tasks[beside].sections["params"]
+        assert tasks["fixmatch"].inputs["initial"] == tasks[beside].inputs["initial"]
+        assert Produced("fixmatch", "model") in tasks["evaluate"].paths("models")
