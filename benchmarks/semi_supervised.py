@@ -68,27 +68,25 @@ SETTINGS: Mapping[str, tuple[Method, ...]] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where all of one seed lies: what networks learn from, and the networks by name."""
+    """Where all of one seed lies: what networks learn from, which other seeds may share, and the networks by name."""
 
     folder: Path
     seed: int
+    data: Path
 
     @property
     def clips(self) -> Path:
-        return self.folder / "clips"
+        return self.data / "clips"
 
     @property
     def flow(self) -> Path:
-        return self.folder / "flow"
+        return self.data / "flow"
 
     def initial(self, modality: str) -> Path:
         return self.folder / f"initial_{modality}"
 
-    def prepare(self, videos: Path) -> None:
-        """Ingest, flow and initial weights; what is there already is left as it is."""
-        if not self.flow.is_dir():
-            ingest(params=IngestSettings(**{**DEMO["ingestion"], "source": str(videos)}), clips=self.clips)
-            extract_flow(clips=self.clips, params=FlowSettings(**DEMO["flow"]), flow=self.flow)
+    def prepare(self) -> None:
+        """Make the initial weights."""
         if not self.initial("flow").is_dir():
             outputs = {name: self.initial(name) for name in ("rgb", "flow")}
             pretrain(params=PretrainSettings(**DEMO["network"]), seed=self.seed, **outputs)
@@ -148,9 +146,9 @@ class Place:
 def tried(only: list[str], seeds: list[int], folder: Path) -> dict[str, list[tuple[Method, list[float]]]]:
     """Of each method every setting, and its accuracies."""
     half = {key: DEMO["student"][key] // 2 for key in ("steps", "validate_every_steps")}
-    places = [Place(folder / f"tune{seed}", seed) for seed in seeds]
+    places = [Place(folder / f"tune{seed}", seed, data_of(seed, folder)) for seed in seeds]
     for place in places:
-        place.prepare(videos(folder, place.seed))
+        place.prepare()
         place.model(TEACHER)
     found: dict[str, list[tuple[Method, list[float]]]] = {}
     for name in only:
@@ -163,9 +161,9 @@ def tried(only: list[str], seeds: list[int], folder: Path) -> dict[str, list[tup
 
 def judged(chosen: Mapping[str, Method], seeds: list[int], folder: Path) -> str:
     """Markdown: every method over the seeds, and paired differences from the student and the plain network."""
-    places = [Place(folder / f"seed{seed}", seed) for seed in seeds]
+    places = [Place(folder / f"seed{seed}", seed, data_of(VIDEOS_SEED, folder)) for seed in seeds]
     for place in places:
-        place.prepare(videos(folder, VIDEOS_SEED))
+        place.prepare()
     models: dict[int, list[Path]] = {seed: [] for seed in seeds}
     for name in (TEACHER, STUDENT, *chosen, PLAIN, DISTILLED):
         for place in places:
@@ -185,21 +183,26 @@ def judged(chosen: Mapping[str, Method], seeds: list[int], folder: Path) -> str:
 
 
 def _of_one(place: Place, model: Path) -> float:
-    alone = Place(place.folder / "tried" / model.name, place.seed)
+    folder = place.folder / "tried" / model.name
     params = EvaluateSettings(clips_per_video=1, batch_size=32, student=model.name)
-    if not alone.folder.is_dir():
-        outputs = {"evaluation": alone.folder, "report": place.folder / "tried" / f"{model.name}.html"}
+    if not folder.is_dir():
+        outputs = {"evaluation": folder, "report": place.folder / "tried" / f"{model.name}.html"}
         evaluate(clips=place.clips, models=[model], params=params, **outputs)
-    figures = json.loads((alone.folder / METRICS_FILE).read_text())
+    figures = json.loads((folder / METRICS_FILE).read_text())
     return float(figures[model.name]["top1"])
 
 
-def videos(folder: Path, seed: int) -> Path:
-    """The demo's clips, rendered from a seed."""
-    rendered = folder / f"videos{seed}"
-    if not rendered.is_dir():
-        make_dataset(rendered, SynthSpec(), seed=seed, workers=1)
-    return rendered
+def data_of(seed: int, folder: Path) -> Path:
+    """The demo's videos of a seed, as ``videos``, ``clips`` and ``flow``; what is there is not made again."""
+    data = folder / f"data{seed}"
+    videos, clips, flow = (data / name for name in ("videos", "clips", "flow"))
+    if not videos.is_dir():
+        make_dataset(videos, SynthSpec(), seed=seed, workers=1)
+    if not clips.is_dir():
+        ingest(params=IngestSettings(**{**DEMO["ingestion"], "source": str(videos)}), clips=clips)
+    if not flow.is_dir():
+        extract_flow(clips=clips, params=FlowSettings(**DEMO["flow"]), flow=flow)
+    return data
 
 
 def _spread(values: list[float] | tuple[float, ...]) -> str:
