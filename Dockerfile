@@ -77,7 +77,7 @@ ENV PATH=/opt/venv/bin:/opt/kineflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbi
     MLFLOW_DISABLE_TELEMETRY=true \
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false \
     GIT_PYTHON_REFRESH=quiet \
-    OMP_WAIT_POLICY=passive \
+    OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=4000 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /work
 USER 10001:10001
