@@ -10,14 +10,14 @@ from components.frontend.contract import Between, DatasetInput, ModelInput, Mode
 
 def choose_model(
     *,
-    models: Annotated[list[ModelInput], Between(1, 6)],
+    models: Annotated[list[ModelInput], Between(1, 8)],
     evaluation: DatasetInput,
     model: ModelOutput,
 ) -> StepResult:
     """Hand on the evaluation's student: the model that was named, or that ``val`` has chosen.
 
     Args:
-        models: Bundles, one to six; the student is among them.
+        models: Bundles, one to eight; the student is among them.
         evaluation: Folder of the step evaluate.
         model: Folder to write: the student's bundle as it is.
 

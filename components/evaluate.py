@@ -23,19 +23,19 @@ def evaluate(
     clips: DatasetInput,
     flow: DatasetInput | None = None,
     warped: DatasetInput | None = None,
-    models: Annotated[list[ModelInput], Between(1, 6)],
+    models: Annotated[list[ModelInput], Between(1, 8)],
     params: EvaluateSettings,
     tracker: Tracker = NULL_TRACKER,
     evaluation: DatasetOutput,
     report: HtmlOutput,
 ) -> ClassifiedResult:
-    """Score up to six models on the same clips, fuse and compare them.
+    """Score up to eight models on the same clips, fuse and compare them.
 
     Args:
         clips: Clip set.
         flow: Flow set; needed by models that take flow, and shown in the report.
         warped: Flow set without the camera's motion; needed by models that take warped flow.
-        models: Model bundles, one to six. Their names are those in their ``model.json``.
+        models: Model bundles, one to eight. Their names are those in their ``model.json``.
         params: See :class:`kineflow.evaluation.settings.EvaluateSettings`.
         tracker: Tells which run the report belongs to.
         evaluation: Folder to write: scores, ``metrics.json`` and tables, as in :mod:`kineflow.evaluation.results`.

@@ -12,6 +12,7 @@ from pipelines.plan import Plan
 
 _FLOW_STREAMS = ("flow", "warped")  # outputs of the steps that make initial weights
 _VECTORS = ("logits", "features")
+_UNMIXED = ("train_auxiliary", "train_fixmatch", "train_mean_teacher")
 
 
 def look_at_trainings(plan: Plan) -> Iterator[KineflowError]:
@@ -32,6 +33,26 @@ def look_at_trainings(plan: Plan) -> Iterator[KineflowError]:
                     where=f"{key}.colour_jitter",
                     remedy="set it to 0",
                 )
+
+
+def look_at_peers(plan: Plan) -> Iterator[KineflowError]:
+    """Ways to learn from unlabelled clips that do not fit their training, or are another's over again."""
+    from kineflow.training.semi_supervised.settings import ONE_AVERAGE, TWO_AVERAGES, MeanTeacherSettings
+    from kineflow.training.settings import DistillSettings
+
+    for task, _, _ in plan.sections(MeanTeacherSettings):
+        key = task.sections["params"]
+        if plan.values[key]["ema"]:
+            yield KineflowError(TWO_AVERAGES, where=f"{key}.ema", remedy=ONE_AVERAGE)
+    seen: dict[str, str] = {}
+    for task, key, _ in plan.sections(DistillSettings):
+        constants = {name: value for name, value in task.constants.items() if name != "name"}
+        training = repr((task.inputs, constants, plan.values[task.sections["params"]], plan.values[key]))
+        if (first := seen.setdefault(training, key)) != key:
+            yield KineflowError(
+                f"{' and '.join(sorted((first, key)))} say the same, and one student would be trained twice",
+                remedy="give one of them terms of its own, such as terms: [{loss: pseudo_label}]",
+            )
 
 
 def look_at_layers(plan: Plan) -> Iterator[KineflowError]:
@@ -68,24 +89,20 @@ def look_at_sizes(plan: Plan) -> Sequence[KineflowError]:
 
 
 def _unshared(task: Task, key: str, shares: int, plan: Plan) -> Iterator[KineflowError]:
-    if task.step == "distill" and not task.constants.get("use_unlabelled"):
-        return
-    for section in task.sections.values():
-        values = plan.values[section]
-        count = values.get("unlabelled_batch_size", 0) if isinstance(values, dict) else 0
-        if count % shares:
-            yield KineflowError(
-                f"{count} unlabelled clips a step cannot be shared evenly by {shares} (nodes × devices × accumulate of "
-                f"{key})",
-                where=f"{section}.unlabelled_batch_size",
-                remedy=f"make it a multiple of {shares}, as {-(-count // shares) * shares}",
-            )
+    section, count = plan.unlabelled_of(task)
+    if count % shares:
+        yield KineflowError(
+            f"{count} unlabelled clips a step cannot be shared evenly by {shares} (nodes × devices × accumulate of "
+            f"{key})",
+            where=f"{section}.unlabelled_batch_size",
+            remedy=f"make it a multiple of {shares}, as {-(-count // shares) * shares}",
+        )
 
 
 def _unmixed(task: Task, key: str, mixup: float, cutmix: float, plan: Plan) -> Iterator[KineflowError]:
     if not (mixup or cutmix):
         return
-    if task.step == "train_auxiliary" or _start(task, plan)[0] == "pretrain_st_resnet":
+    if task.step in _UNMIXED or _start(task, plan)[0] == "pretrain_st_resnet":
         yield KineflowError(
             f"{task.name} cannot learn from mixed clips",
             where=f"{key}.{'mixup' if mixup else 'cutmix'}",

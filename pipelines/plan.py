@@ -71,6 +71,16 @@ class Plan:
         terms = self.values[task.sections["distillation"]]["terms"]
         return not terms or any(term["teacher"] in ("", teacher) for term in terms)
 
+    def unlabelled_of(self, task: Task) -> tuple[str, int]:
+        """How many unlabelled clips a step of a training takes, and the section that says so; none: empty, and 0."""
+        if task.step == "distill" and not task.constants.get("use_unlabelled"):
+            return "", 0
+        for key in task.sections.values():
+            values = self.values[key]
+            if isinstance(values, Mapping) and "unlabelled_batch_size" in values:
+                return key, values["unlabelled_batch_size"]
+        return "", 0
+
     def note(self, words: str) -> None:
         """Add to the notices, once."""
         if words not in self.notices:

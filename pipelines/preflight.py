@@ -19,7 +19,7 @@ from pipelines.check_classes import look_at_classes
 from pipelines.check_cluster import look_at_cluster
 from pipelines.check_library import look_at_library
 from pipelines.check_starts import look_at_starts
-from pipelines.check_trainings import look_at_layers, look_at_sizes, look_at_trainings
+from pipelines.check_trainings import look_at_layers, look_at_peers, look_at_sizes, look_at_trainings
 from pipelines.check_weights import look_at_weights
 from pipelines.cluster.data import DATA_FOLDER
 from pipelines.dag.params import graph_for, load_cluster, load_params, schema_of
@@ -80,6 +80,7 @@ def check_run(
         look_at_library,
         _look_at_teachers,
         look_at_trainings,
+        look_at_peers,
         look_at_starts,
         look_at_layers,
         _look_at_sets,
@@ -324,7 +325,7 @@ def _splits_asked_for(plan: Plan) -> dict[str, list[str]]:
             asked.setdefault(values["split"], []).append(key)
         elif isinstance(split := values.get("split"), str):
             asked.setdefault(split, []).append(key)
-        if task.constants.get("use_unlabelled") and values.get("unlabelled_batch_size"):
+        if plan.unlabelled_of(task)[1]:
             asked.setdefault("unlabelled", []).append(task.name)
     return {split: list(dict.fromkeys(asking)) for split, asking in asked.items()}
 

@@ -90,11 +90,13 @@ def training_needs(plan: Plan) -> tuple[list[TrainingNeed], list[str]]:
                 operations += _cost(teacher, settings, costs).forward_operations
             else:
                 unknown.append(f"the teacher {name!r} of {task.name}")
-        unlabelled = plan.values.get(task.sections.get("distillation", ""), {}).get("unlabelled_batch_size", 0)
-        clips = settings.batch_size + (unlabelled if task.constants.get("use_unlabelled") else 0)
+        unlabelled = plan.unlabelled_of(task)[1]
+        clips = settings.batch_size + unlabelled
         of_a_process = clips / (settings.processes * settings.accumulate)
         memory = of_a_process * cost.kept_bytes + _COPIES * cost.weight_bytes
-        needs.append(TrainingNeed(task.name, settings.steps * clips * operations, memory, settings.refit))
+        asked = {"train_fixmatch": unlabelled, "train_mean_teacher": clips}.get(task.step, 0)  # of itself, in each step
+        of_a_step = clips * operations + asked * cost.forward_operations
+        needs.append(TrainingNeed(task.name, settings.steps * of_a_step, memory, settings.refit))
     return needs, unknown
 
 

@@ -181,4 +181,5 @@ class _Term(nn.Module):
         if self.settings.compares_maps and taught.shape[2:] != learnt.shape[2:]:
             _, _, time, height, width = learnt.shape
             taught = F.adaptive_avg_pool3d(taught, (time, height, width))
-        return distance(learnt, taught, self.settings.loss, temperature=self.settings.temperature)
+        settings = self.settings
+        return distance(learnt, taught, settings.loss, temperature=settings.temperature, threshold=settings.threshold)

@@ -7,7 +7,9 @@ from pydantic import Field, field_validator
 from kineflow.models.card import check_model_name
 from kineflow.storage.config import Params, faults_of_a_key
 
-_NAMES_OF_RECIPES = ("teacher", "student", "plain", "distilled", "blend")
+_NAMES_OF_RECIPES = (
+    "teacher", "student", "plain", "distilled", "blend", "fixmatch", "flow_labels", "mean_teacher",
+)  # fmt: skip
 
 
 class OwnTeacherSettings(Params):

@@ -10,7 +10,7 @@ from kineflow.models.stage_names import StageName
 from kineflow.storage.config import Params
 
 Layer = Literal["logits", "features", StageName]
-DistanceName = Literal["mse", "kl", "cosine"]
+DistanceName = Literal["mse", "kl", "cosine", "pseudo_label"]
 
 _VECTORS = ("logits", "features")
 
@@ -19,8 +19,9 @@ class TermSettings(Params):
     """How far the student is from a teacher at one layer.
 
     Attributes:
-        loss: ``mse`` (D3D; MARS for features), ``kl`` of softened probabilities (Hinton et al. 2015), for logits, or
-            ``cosine``; :mod:`kineflow.training.distances` has the equations.
+        loss: ``mse`` (D3D; MARS for features), ``kl`` of softened probabilities (Hinton et al. 2015), for logits,
+            ``cosine``, or ``pseudo_label``: the cross entropy with the class that the teacher gives; for logits, too.
+            :mod:`kineflow.training.distances` has the equations.
         weight: Of the term, beside the others; ``kd_weight`` multiplies them all.
         layer: Of the student: ``logits``, ``features`` (what the classifier sees, pooled), or a stage of S3D or S3D-G,
             ``Mixed4f``.
@@ -28,6 +29,7 @@ class TermSettings(Params):
         pooled: Average a stage's map over time and space first. Else maps are compared place by place, for which the
             teacher must see as long a piece of video as the student; its map is brought to the size of the student's.
         temperature: Of ``kl``: logits are divided by it.
+        threshold: Of ``pseudo_label``: clips count to whose class the teacher gives at least this probability; 0: all.
         teacher: Name of the one teacher that this is about, as in its ``model.json``; empty: each of them.
         schedule: The weight over the training: ``constant``, or falling to zero by a ``cosine``.
         warmup_ratio: Share of all steps over which the weight rises linearly from zero.
@@ -39,6 +41,7 @@ class TermSettings(Params):
     teacher_layer: Literal["", Layer] = ""
     pooled: bool = False
     temperature: float = Field(default=1.0, gt=0, le=1000)
+    threshold: float = Field(default=0.0, ge=0, le=1)
     teacher: str = Field(default="", max_length=150)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
@@ -64,6 +67,7 @@ class TermSettings(Params):
         words = [f"{self.weight:g} × {self.loss} of {'pooled ' if self.pooled else ''}{layers}"]
         words += [f"by {self.teacher}"] if self.teacher else []
         words += [f"temperature {self.temperature:g}"] if self.loss == "kl" else []
+        words += [f"above {self.threshold:g}"] if self.threshold else []
         words += [f"warm-up {self.warmup_ratio:g}"] if self.warmup_ratio else []
         words += [self.schedule] if self.schedule != "constant" else []
         return ", ".join(words)
@@ -71,10 +75,12 @@ class TermSettings(Params):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         layers = (self.layer, self.asked_layer)
-        if self.loss == "kl" and layers != ("logits", "logits"):
-            raise ValueError("kl compares probabilities: give it layer logits")
+        if self.loss in ("kl", "pseudo_label") and layers != ("logits", "logits"):
+            raise ValueError(f"{self.loss} compares probabilities: give it layer logits")
         if self.temperature != 1 and self.loss != "kl":
             raise ValueError("temperature is for kl")
+        if self.threshold and self.loss != "pseudo_label":
+            raise ValueError("threshold is for pseudo_label")
         if layers.count("logits") == 1:
             raise ValueError("logits are compared with logits: give both layers, or neither, so")
         if self.pooled and set(layers) <= set(_VECTORS):

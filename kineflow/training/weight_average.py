@@ -48,3 +48,17 @@ class WeightAverage:
         """Go on from what :meth:`state_dict` gave."""
         for name, tensor in state.items():
             self._averages[name].copy_(tensor)
+
+
+class AverageInto(WeightAverage):
+    """The same average, in the tensors of another network of its kind.
+
+    Args:
+        network: Whose weights.
+        average: That has the average, on the same device.
+        decay: In 0..1, below 1.
+    """
+
+    def __init__(self, network: nn.Module, average: nn.Module, decay: float) -> None:
+        self._network, self._decay = network, decay
+        self._averages = average.state_dict()

@@ -14,6 +14,10 @@ parameters have a section ``descriptor``, ``description`` or ``selection``: what
 ``distillation.terms`` say so, in its place. Which model is registered, ``val`` decides (``evaluation.choose_among``).
 Without unlabelled clips (``unlabelled_batch_size: 0``) ``distilled`` would be the student again, tensor by tensor, and
 is left out.
+
+Peers of the student, which learn from unlabelled clips in other ways, are trained beside it where they have a section,
+from the same weights and in the same steps: ``fixmatch`` and ``mean_teacher`` without a teacher, and ``flow_labels``,
+a distillation of its own, for pseudo-labels of the teacher.
 """
 
 from collections.abc import Mapping
@@ -36,6 +40,7 @@ from components.frontend.kfp_components import (
 )
 from pipelines.dag.fan_out import extract_flow, ingest
 from pipelines.dag.optional import Where, with_optional_sections
+from pipelines.dag.peers import train_peers
 
 
 def _has_unlabelled(values: Mapping[str, Any]) -> bool:
@@ -44,7 +49,9 @@ def _has_unlabelled(values: Mapping[str, Any]) -> bool:
 
 
 @dsl.pipeline(name="d3d", description="Distil a flow teacher into RGB students, and register the best.")
-@with_optional_sections(["descriptor", "description", "selection"], ["own_teacher"])
+@with_optional_sections(
+    ["descriptor", "description", "selection"], ["own_teacher"], ["fixmatch"], ["flow_labels"], ["mean_teacher"]
+)
 def d3d(
     seed: int,
     ingestion: dict,
@@ -60,6 +67,9 @@ def d3d(
     description: dict | None = None,
     selection: dict | None = None,
     own_teacher: dict | None = None,
+    fixmatch: dict | None = None,
+    flow_labels: dict | None = None,
+    mean_teacher: dict | None = None,
     *,
     distilled: Annotated[
         bool, Where(_has_unlabelled, "with distillation.unlabelled_batch_size: 0 it would be the student again")
@@ -85,6 +95,7 @@ def d3d(
     teachers = [taught_by]
     if own_teacher is not None:
         teachers.append(import_teacher(params=own_teacher).outputs["model"])
+    learnt = [("distilled", distillation, False), ("student", distillation, True), ("flow_labels", flow_labels, True)]
     students = {
         name: distill(
             clips=clips,
@@ -92,17 +103,20 @@ def d3d(
             initial=initial["rgb"],
             teachers=teachers,
             params=student,
-            distillation=distillation,
+            distillation=section,
             name=name,
             use_unlabelled=use_unlabelled,
             seed=seed,
         )
         .set_display_name(name)
         .outputs["model"]
-        for name, use_unlabelled in (("distilled", False), ("student", True))
-        if distilled or use_unlabelled
+        for name, section, use_unlabelled in learnt
+        if section is not None and (distilled or use_unlabelled)
     }
-    models = [taught_by, plain, *students.values()]
+    peers = train_peers(
+        fixmatch, mean_teacher, clips=clips, initial=initial["rgb"], params=student, seed=seed, after=checked
+    )
+    models = [taught_by, plain, *students.values(), *peers.values()]
     if descriptor is not None:
         network = pretrain_descriptor(params=descriptor).outputs["descriptor"]
         described = describe(clips=clips, flow=flow_set, descriptor=network, params=description).outputs["descriptions"]

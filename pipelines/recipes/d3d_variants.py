@@ -18,7 +18,8 @@ reverse       flow    the plain RGB network teaches a flow network
 learnt_flow   RGB     the teacher behind a flow estimator, and both learn from the labels
 ============  ======  ================================================================================================
 
-All take the same steps on the same clips, unlabelled ones where they can. Only the student is registered.
+All take the same steps on the same clips, unlabelled ones where they can. Only the student is registered. A section
+``fixmatch`` or ``mean_teacher`` trains a network that learns from unlabelled clips by itself.
 """
 
 from kfp import dsl
@@ -35,9 +36,12 @@ from components.frontend.kfp_components import (
     validate,
 )
 from pipelines.dag.fan_out import extract_flow, ingest
+from pipelines.dag.optional import with_optional_sections
+from pipelines.dag.peers import train_peers
 
 
 @dsl.pipeline(name="d3d-variants", description="Train D3D's variants, probe their features for motion, compare them.")
+@with_optional_sections(["fixmatch"], ["mean_teacher"])
 def d3d_variants(
     seed: int,
     ingestion: dict,
@@ -57,6 +61,8 @@ def d3d_variants(
     evaluation: dict,
     flow_evaluation: dict,
     registration: dict,
+    fixmatch: dict | None = None,
+    mean_teacher: dict | None = None,
 ) -> None:
     """One parameter a section of ``params/d3d_variants.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
@@ -118,10 +124,14 @@ def d3d_variants(
         .outputs["model"]
     )
 
+    peers = train_peers(
+        fixmatch, mean_teacher, clips=clips, initial=initial["rgb"], params=student, seed=seed, after=checked
+    )
+    judged = [plain, models["student"], models["mars"], models["distil_only"], models["auxiliary"], taught_by]
     scored = evaluate(
         clips=clips,
         flow=flow_set,
-        models=[plain, models["student"], models["mars"], models["distil_only"], models["auxiliary"], taught_by],
+        models=[*judged, *peers.values()],
         params=evaluation,
     )
     evaluate(

@@ -9,16 +9,20 @@
 
 All streams start from one RGB network, by the cross-modality rule where the parameters say so. ``warped`` flow is what
 is left of the motion without the camera's. The stream of RGB differences is the one that is registered: it sees motion,
-and takes nothing but the video.
+and takes nothing but the video. A section ``fixmatch`` or ``mean_teacher`` trains the RGB stream once more, on
+unlabelled clips too.
 """
 
 from kfp import dsl
 
 from components.frontend.kfp_components import evaluate, pretrain_tsn, register, train, validate
 from pipelines.dag.fan_out import extract_flow, ingest
+from pipelines.dag.optional import with_optional_sections
+from pipelines.dag.peers import train_peers
 
 
 @dsl.pipeline(name="tsn", description="Train the streams of a TSN, fuse them, and register the one of RGB differences.")
+@with_optional_sections(["fixmatch"], ["mean_teacher"])
 def tsn(
     seed: int,
     ingestion: dict,
@@ -31,6 +35,8 @@ def tsn(
     temporal: dict,
     evaluation: dict,
     registration: dict,
+    fixmatch: dict | None = None,
+    mean_teacher: dict | None = None,
 ) -> None:
     """One parameter a section of ``params/tsn.yaml``."""
     clips = ingest(params=ingestion, seed=seed).outputs["clips"]
@@ -55,11 +61,14 @@ def tsn(
         .outputs["model"]
         for name, read in (("flow", flow_set), ("warped", warped_set))
     }
+    peers = train_peers(
+        fixmatch, mean_teacher, clips=clips, initial=initial["rgb"], params=spatial, seed=seed, after=checked
+    )
     scored = evaluate(
         clips=clips,
         flow=flow_set,
         warped=warped_set,
-        models=[streams["rgb"], streams["difference"], streams["flow"], streams["warped"]],
+        models=[streams["rgb"], streams["difference"], streams["flow"], streams["warped"], *peers.values()],
         params=evaluation,
     )
     register(model=streams["difference"], evaluation=scored.outputs["evaluation"], params=registration)

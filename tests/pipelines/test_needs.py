@@ -107,6 +107,19 @@ def test_a_refit_and_a_teacher_of_unknown_size_are_named(plan: Plan) -> None:
     assert "the teacher 'own' of student" in said
 
 
+def test_peers_of_the_student_look_at_clips_once_more(plan: Plan) -> None:
+    values = yaml.safe_load(plan.params_file.read_text())
+    values |= {
+        name: {"unlabelled_batch_size": values["distillation"]["unlabelled_batch_size"]}
+        for name in ("fixmatch", "mean_teacher")
+    }
+    plan.params_file.write_text(yaml.safe_dump(values))
+    counted, unknown = training_needs(plan_of("d3d", plan.params_file, plan.project))
+    assert not unknown
+    took = {need.task: need.operations for need in counted}
+    assert took["plain"] < took["fixmatch"] < took["mean_teacher"] < 3 * took["plain"]
+
+
 def test_what_a_paper_s_file_says_of_its_memory_is_what_is_counted() -> None:
     """ST-ResNet's file: 27 and 30 GiB are kept for the backward pass in float32."""
     counted, unknown = training_needs(plan_of("st_resnet", ROOT / "params" / "st_resnet_ucf101.yaml", ROOT))

@@ -131,6 +131,18 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         ),
         (lambda v: v["teacher"].update(colour_jitter=0.4), "teacher.colour_jitter: teacher sees flow"),
         (
+            lambda v: v.update(mean_teacher={}) or v["student"].update(ema=0.9),
+            "student.ema: ema averages weights, and the mean teacher, which is kept, is an average already",
+        ),
+        (lambda v: v.update(fixmatch={}) or v["student"].update(cutmix=0.2), "fixmatch cannot learn from mixed clips"),
+        (
+            lambda v: (
+                v.update(fixmatch={"unlabelled_batch_size": 3}) or v["student"].update(batch_size=4, accumulate=2)
+            ),
+            "fixmatch.unlabelled_batch_size: 3 unlabelled clips a step cannot be shared evenly by 2",
+        ),
+        (lambda v: v.update(flow_labels=v["distillation"]), "distillation and flow_labels say the same"),
+        (
             lambda v: v["distillation"].update(layer="Mixed4f"),
             "distillation.layer: the network of student has no stage",
         ),

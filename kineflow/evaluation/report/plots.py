@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID = "#1f2430", "#667085", "#d9dde5"
 STUDENT, BASELINE, FUSION, TRIVIAL = "#2f6fde", "#8a93a3", "#0f9d8a", "#b9a27a"
-OTHERS = ("#e07a1f", "#8e5bd0", "#c2417c", "#5b8c2a", "#b08900")
+OTHERS = ("#e07a1f", "#8e5bd0", "#c2417c", "#5b8c2a", "#b08900", "#9c5a3c", "#45a9cf")
 GAIN, LOSS = STUDENT, "#d9662b"
 # Only inks and grid change on a dark page; the colours of data are legible on both.
 _DARK = {INK: "#e6e9ef", MUTED: "#98a2b3", GRID: "#343a46"}

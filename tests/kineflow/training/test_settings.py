@@ -88,6 +88,8 @@ def test_impossible_distillation():
         ({"layer": "Mixed3c", "terms": [{}]}, "layer is for a distillation without terms"),
         ({"terms": [{"loss": "kl", "layer": "features"}]}, "kl compares probabilities: give it layer logits"),
         ({"terms": [{"temperature": 2}]}, "temperature is for kl"),
+        ({"terms": [{"threshold": 0.5}]}, "threshold is for pseudo_label"),
+        ({"terms": [{"loss": "pseudo_label", "layer": "features"}]}, "pseudo_label compares probabilities"),
         ({"terms": [{"teacher_layer": "features"}]}, "logits are compared with logits"),
         ({"terms": [{"layer": "features", "pooled": True}]}, "features are a vector already"),
         ({"terms": [{"layer": "features", "teacher_layer": "Mixed3c"}]}, "a stage gives a map: set pooled to true"),

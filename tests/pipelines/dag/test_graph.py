@@ -104,4 +104,18 @@ def test_optional_steps_come_with_the_sections_of_theirs() -> None:
     assert set(taught.parameters) - set(plain.parameters) == {"own_teacher"}
     student = next(task for task in taught.tasks if task.name == "student")
     assert student.paths("teachers") == (Produced("teacher", "model"), Produced("import-teacher", "model"))
-    assert {task.name for task in whole_graph("d3d").tasks} == names[1] | names[2]
+    peers = {"fixmatch", "flow_labels", "mean_teacher"}
+    with_peers = {task.name: task for task in graph_of("d3d", peers).tasks}
+    assert with_peers.keys() - names[0] == peers
+    assert {task.name for task in whole_graph("d3d").tasks} == names[1] | names[2] | peers
+    for name in peers:  # in the same steps, from the same weights
+        assert with_peers[name].sections["params"] == student.sections["params"] == "student"
+        assert with_peers[name].inputs["initial"] == student.inputs["initial"]
+    assert with_peers["flow_labels"].sections["distillation"] == "flow_labels"
+    assert with_peers["flow_labels"].constants["use_unlabelled"] is True
+    for recipe, beside in (("tsn", "rgb"), ("d3d_variants", "plain")):
+        tasks = {task.name: task for task in graph_of(recipe, {"fixmatch"}).tasks}
+        assert tasks.keys() - {task.name for task in graph_of(recipe).tasks} == {"fixmatch"}
+        assert tasks["fixmatch"].sections["params"] == tasks[beside].sections["params"]
+        assert tasks["fixmatch"].inputs["initial"] == tasks[beside].inputs["initial"]
+        assert Produced("fixmatch", "model") in tasks["evaluate"].paths("models")

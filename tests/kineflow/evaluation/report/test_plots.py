@@ -60,6 +60,7 @@ def test_long_names_are_cut_and_control_characters_shown():
 
 
 def test_every_model_has_its_own_colour_and_roles_keep_theirs():
-    colours = plots.palette(["t", "plain", "s1", "s2"], "s2", "plain")
+    names = ["t", "plain", "s2", *(f"s{number}" for number in range(3, 8))]  # as many as are evaluated together
+    colours = plots.palette(names, "s2", "plain")
     assert (colours["s2"], colours["plain"]) == (plots.STUDENT, plots.BASELINE)
-    assert len(set(colours.values())) == 4
+    assert len(set(colours.values())) == len(set(plots.palette(names, "s2", None).values())) == len(names)
