@@ -86,7 +86,7 @@ def register(
 
 
 def _said_by_the_gate(params: RegistrationSettings, version: str) -> str:
-    from kineflow.registry.promotion import preview
+    from kineflow.registry.by_figures import preview
 
     try:
         decision = preview(params.name, version, params.gate)

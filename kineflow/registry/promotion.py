@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.registry.aliases import (
-    CANDIDATE,
     CHAMPION,
-    NOT_THERE,
     POLICY_TAG,
     PREVIOUS,
     aliased,
     check_name,
     store_errors,
 )
+from kineflow.registry.by_figures import AgainstChampion, champion_number, numbered, version_of
 from kineflow.registry.history import Event, record
 from kineflow.registry.outcomes import OUTCOMES_FILE
-from kineflow.registry.paired import Paired, paired_gain
-from kineflow.registry.policy import Decision, Gate, decide
-from kineflow.registry.standing import Standing, champion_of, outcomes_of_version, standing_of
+from kineflow.registry.policy import Decision, Gate
+from kineflow.registry.standing import Standing, standing_of
 from kineflow.registry.stated_policy import GIVEN, Policy, policy_of, policy_text
-from kineflow.registry.turns import FROM_TAG, NONE, ROLLED_BACK_TAG, Turn, cut_short, mend, turn
+from kineflow.registry.turns import FROM_TAG, NONE, Turn, cut_short, mend, turn
 from kineflow.serving.served_files import check_served_files
 from kineflow.serving.stored_files import checked_bundle
 from kineflow.storage.credentials import mask_uri, redact
@@ -121,20 +119,20 @@ def promote(
     uri, project = tracking_uri(root), current_project() if root is None else root
     client = connect(uri, must_exist=True)
     with store_errors(uri):
-        candidate = _version(client, name, version, uri)
+        candidate = version_of(client, name, version, uri)
         with store_lock(uri):
             mended = tuple(cut_short(client, uri, name)) if dry_run else mend(client, uri, name)
         policy = (
             policy_of(name, client.get_registered_model(name).tags, project) if gate is None else Policy(gate, GIVEN)
         )
-        promoting = _Promoting(client, uri, name, policy, other_data_allowed=other_data_allowed, first=first)
-        champion = promoting.champion()
-        number, before = str(candidate.version), _number(champion)
+        against = AgainstChampion(client, uri, name, policy, other_data_allowed=other_data_allowed, first=first)
+        champion = against.champion()
+        number, before = str(candidate.version), champion_number(champion)
         notes = (*mended, *filter(None, (policy.note,)))
         if number == before:
             decision = Decision(False, (f"version {number} is the champion already",))
             return Promotion(name, number, before, decision, applied=False, policy=policy, notes=notes)
-        decision = promoting.decide(candidate, champion, asked_by_name=version is not None)
+        decision = _decide(against, candidate, champion, asked_by_name=version is not None)
         event = Event(
             "promotion", name, number, before, by=redact(by or _user()), why=why, reasons=decision.reasons,
             policy=policy.plain(), shown=standing_of(client, candidate, uri).plain(),
@@ -145,13 +143,13 @@ def promote(
                     record(client, uri, replace(event, action="refusal"))
             return Promotion(name, number, before, decision, applied=False, policy=policy, notes=notes)
         with store_lock(uri), turn(client, uri, event) as mine:
-            now = promoting.champion()
-            if _number(now) != before:  # while this one was looked at, another was promoted
-                before = _number(now)
+            now = against.champion()
+            if champion_number(now) != before:  # while this one was looked at, another was promoted
+                before = champion_number(now)
                 decision = (
                     Decision(False, (f"version {number} has become the champion meanwhile",))
                     if before == number
-                    else promoting.decide(candidate, now, asked_by_name=version is not None)
+                    else _decide(against, candidate, now, asked_by_name=version is not None)
                 )
             _apply(mine, decision, before)
             if decision.allowed and policy.is_news:
@@ -159,28 +157,6 @@ def promote(
         return Promotion(
             name, number, before, decision, applied=decision.allowed, policy=policy, notes=notes + mine.mended
         )
-
-
-def preview(name: str, version: str, gate: Gate, *, root: Path | None = None) -> Decision:
-    """What a gate says of a version beside the present champion, by figures alone; nothing is written.
-
-    Args:
-        name: Of the registered model.
-        version: Its number.
-        gate: What is asked for.
-        root: The project's folder; the one around when None.
-
-    Raises:
-        KineflowError: There is no such version, or the store cannot be used.
-    """
-    uri = tracking_uri(root)
-    client = connect(uri, must_exist=True)
-    with store_errors(uri):
-        promoting = _Promoting(client, uri, name, Policy(gate, GIVEN), other_data_allowed=False, first=False)
-        champion = promoting.champion()
-        if _number(champion) == version:
-            return Decision(False, (f"version {version} is the champion already",))
-        return promoting.by_figures(_version(client, name, version, uri), champion, asked_by_name=False)
 
 
 def rollback(name: str, *, by: str | None = None, why: str = "", root: Path | None = None) -> Rollback:
@@ -229,64 +205,11 @@ def rollback(name: str, *, by: str | None = None, why: str = "", root: Path | No
     return Rollback(name, event.version, str(event.champion), mended + mine.mended)
 
 
-@dataclass(frozen=True)
-class _Promoting:
-    """What stays the same while candidates are held against champions."""
-
-    client: Any
-    uri: str
-    name: str
-    policy: Policy
-    other_data_allowed: bool
-    first: bool
-
-    def champion(self) -> Standing | None:
-        """The one to compare with, as it is now."""
-        found = champion_of(self.client, self.name, self.uri)
-        return None if found is not None and self.first and not found.holds_alias else found
-
-    def decide(self, version: Any, champion: Standing | None, *, asked_by_name: bool) -> Decision:
-        """By the figures first; when these allow it, by the files."""
-        decision = self.by_figures(version, champion, asked_by_name=asked_by_name)
-        candidate = standing_of(self.client, version, self.uri)
-        return _looked_at(candidate) or decision if decision.allowed else decision
-
-    def by_figures(self, version: Any, champion: Standing | None, *, asked_by_name: bool) -> Decision:
-        """By what both have shown."""
-        candidate, gate = standing_of(self.client, version, self.uri), self.policy.gate
-        faults = [f"version {version.version} has no tag {tag!r}" for tag in gate.lineage if not version.tags.get(tag)]
-        if ROLLED_BACK_TAG in version.tags and not asked_by_name:
-            faults.append(
-                f"version {version.version} was rolled back at {version.tags[ROLLED_BACK_TAG]}: "
-                f"to promote it all the same, ask for it with --version {version.version}"
-            )
-        paired, unpaired = self._paired(candidate, champion)
-        decision = decide(
-            candidate.measured,
-            None if champion is None else champion.measured,
-            gate,
-            paired=paired,
-            unpaired=unpaired,
-            other_data_allowed=self.other_data_allowed,
-        )
-        if champion is not None and not champion.holds_alias:
-            words = (
-                f"compared with version {champion.version.number}, the last champion, which is not there any more; "
-                "--first does without"
-            )
-            decision = replace(decision, reasons=(*decision.reasons, words))
-        if faults:
-            decision = Decision(False, (*faults, *(() if decision.allowed else decision.reasons)))
-        return decision
-
-    def _paired(self, candidate: Standing, champion: Standing | None) -> tuple[Paired | None, str]:
-        if champion is None or self.policy.gate.test == "none":
-            return None, ""
-        ours, theirs = outcomes_of_version(candidate), outcomes_of_version(champion)
-        if isinstance(ours, str) or isinstance(theirs, str):
-            return None, ours if isinstance(ours, str) else str(theirs)
-        found = paired_gain(ours, theirs, self.policy.gate.primary_metric, self.policy.gate.level)
-        return (None, found) if isinstance(found, str) else (found, "")
+def _decide(against: AgainstChampion, version: Any, champion: Standing | None, *, asked_by_name: bool) -> Decision:
+    """By the figures first; when these allow it, by the files."""
+    decision = against.decide(version, champion, asked_by_name=asked_by_name)
+    candidate = standing_of(against.client, version, against.uri)
+    return _looked_at(candidate) or decision if decision.allowed else decision
 
 
 def _looked_at(candidate: Standing) -> Decision | None:
@@ -320,33 +243,8 @@ def _pair(client: Any, name: str, uri: str) -> tuple[Any, Any]:
     return champion, previous
 
 
-def _version(client: Any, name: str, version: str | None, uri: str) -> Any:
-    registered = aliased(client, name, CANDIDATE) if version is None else _numbered(client, name, version)
-    if registered is None:
-        which = f"version {version!r}" if version else f"alias {CANDIDATE!r}"
-        raise KineflowError(
-            f"no registered model {name!r} with {which}", where=mask_uri(uri), remedy="run the register step first"
-        )
-    return registered
-
-
-def _numbered(client: Any, name: str, version: str) -> Any | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version(name, str(version))
-    except MlflowException as error:
-        if error.error_code not in NOT_THERE:
-            raise
-    return None
-
-
 def _is_there(client: Any, name: str, version: str) -> bool:
-    return version.isdecimal() and _numbered(client, name, version) is not None
-
-
-def _number(standing: Standing | None) -> str | None:
-    return standing.version.number if standing is not None and standing.holds_alias else None
+    return version.isdecimal() and numbered(client, name, version) is not None
 
 
 def _user() -> str:
