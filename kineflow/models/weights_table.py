@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from kineflow.models.normalisation import Normalisation, normalisation_of, published_digits
 from kineflow.storage.errors import KineflowError
@@ -18,10 +19,11 @@ _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 _MMACTION = "https://download.openmmlab.com/mmaction/recognition/tsn"
 _NOT_STATED = "of the weights not stated"
 TENSORFLOW = ".index"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", TENSORFLOW)
-"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's, ``.index`` the first file of a checkpoint of
-TensorFlow's."""
+SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", TENSORFLOW)
+"""Of files of weights. ``.pth.tar`` is what tsn-pytorch calls PyTorch's, ``.bin`` what Hugging Face does; ``.index`` is
+the first file of a checkpoint of TensorFlow's."""
 
+_CAFFE_HDF5 = ".caffemodel.h5"
 TO_CONVERT = {".caffemodel": "Caffe", ".mat": "MatConvNet", ".npz": "Theano"}
 """Of files that ``kineflow weights convert`` reads, and whose they are. TSN's authors add ``.v5`` to Caffe's."""
 
@@ -252,6 +254,7 @@ def check_checkpoint(
         raise ValueError(
             f"{of_weights} {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
             f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a / at its end"
+            f"{'; ' + how_to_save(checkpoint) if how_to_save(checkpoint) else ''}"
         )
     elif "://" in checkpoint and checkpoint.lower().endswith(TENSORFLOW):
         raise ValueError(
@@ -280,6 +283,29 @@ def how_to_convert(name: str) -> str:
     file = PurePosixPath(name).name
     stem = file.removesuffix(".v5").rpartition(".")[0]
     return f"convert it once: kineflow weights convert {file} --to {stem}.safetensors"
+
+
+def how_to_save(name: str) -> str:
+    """What makes a file that is read of one of Caffe's in HDF5; empty for any other."""
+    if not name.lower().endswith(_CAFFE_HDF5):
+        return ""
+    file = PurePosixPath(name).name
+    return (
+        f"Caffe's HDF5 is not read: in Caffe, caffe.Net('NET.prototxt', '{file}', caffe.TEST)"
+        f".save('{file[: -len('.h5')]}') writes a file that is converted"
+    )
+
+
+def published_network(checkpoint: str, sha256: str) -> str:
+    """The network that a published file is of, told by its name here, its file's, or its bytes; empty of others.
+
+    Args:
+        checkpoint: A name of this table, a path or a URL.
+        sha256: Hex, of the file; empty where it is not known.
+    """
+    file, digest = PurePosixPath(urlsplit(checkpoint).path).name, sha256.lower()
+    rows = (row for row in TABLE if checkpoint == row.name or file == row.file or digest.startswith(row.sha256))
+    return next((row.fits[0] for row in rows), "")
 
 
 def _may_be_weights(checkpoint: str) -> bool:
