@@ -105,6 +105,7 @@ def fit(
         work.mkdir(parents=True, exist_ok=True)
     batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size(), micro_batches=settings.accumulate)
     own_device = processes.device_of(device)
+    keep_freed_memory()
     with deterministic_algorithms(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
         processes.require_shared(work)
