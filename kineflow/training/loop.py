@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
 from kineflow.data.collate import collate
+from kineflow.models.freed_memory import keep_freed_memory
 from kineflow.spec.output_files import CURVES_FILE
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
