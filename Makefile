@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARAMS ?= params.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo image tools test quick test-long test-containers test-kube-api lint types audit format reference clean
+.PHONY: help install demo image tools test quick test-long test-containers test-kube-api test-kubernetes lint types audit format reference clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,7 +28,7 @@ test: tools  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: install  ## run the tests that take less than half a second each
-	$(BIN)/python -m pytest -q -m 'not slow and not long and not containers and not kube_api' -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -m 'not slow and not long and not containers and not kube_api and not kubernetes' -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: tools  ## run what takes minutes: whole runs by KFP, the other recipes, full size, lost nodes, real clips, properties at length, kills (DISTURBANCES=20)
 	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder
@@ -40,6 +40,9 @@ test-containers: install  ## build the image and run the D3D recipe in container
 test-kube-api: install  ## send a training job to a real Kubernetes API server, built from Debian's packages in minutes
 	tests/kube_api/build.sh
 	$(BIN)/python -m pytest -m kube_api tests/kube_api
+
+test-kubernetes: install  ## install on the cluster of your kubeconfig and run recipes there (skipped, aloud, without one)
+	@PYTHON=$(BIN)/python tests/kubernetes/run.sh
 
 lint: install  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -1,10 +1,10 @@
-"""Peak memory of the papers' tests, by length of the videos: ``python benchmarks/evaluation_memory.py [--quick]``.
+"""Peak memory of the papers' tests, by length of the videos: ``python benchmarks/evaluation_memory.py``.
 
 The tests of ``params/*_ucf101.yaml``, with their windows, crops, batches and decoding processes, on videos of 340x256.
 It is reading that is measured, so networks are tiny ones of the same inputs. They wait at first, until all processes
 have read as far ahead as they may. A batch's input lies in host memory, as on a CPU. Of all processes together, sampled
 every 50 ms: host memory counts what they share once, and has shared memory in it. A folder that is given keeps the
-videos; ``--only TEST …`` measures some of ``TESTS``.
+videos; ``--only TEST …`` measures some of ``TESTS``, ``--lengths 100 400`` on shorter videos.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Mean(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a temporary one by default")
-    parser.add_argument("--quick", action="store_true", help="videos of 100 and 400 frames alone")
+    parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS, metavar="FRAMES", help="of the videos")
     parser.add_argument("--only", nargs="+", choices=TESTS, default=list(TESTS), metavar="TEST", help="of all tests")
     parser.add_argument("--test", help=argparse.SUPPRESS)
     parser.add_argument("--frames", type=int, help=argparse.SUPPRESS)
@@ -104,17 +104,22 @@ def main() -> None:
     if given.test:
         score(TESTS[given.test], given.frames, given.folder)
         return
-    lengths = LENGTHS[:2] if given.quick else LENGTHS
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
-        for frames in lengths:
+        for frames in given.lengths:
             write_media(folder, frames)
         rows = [
-            [name, *(f"{host:.0f} ({shared:.0f})" for host, shared in (peaks(name, each, folder) for each in lengths))]
+            [
+                name,
+                *(
+                    f"{host:.0f} ({shared:.0f})"
+                    for host, shared in (peaks(name, each, folder) for each in given.lengths)
+                ),
+            ]
             for name in given.only
         ]
     title = "Peak host memory of all processes (of it shared), MiB, by frames of each video"
-    print(markdown(title, ["test", *map(str, lengths)], rows, f"Videos of {WIDTH}x{HEIGHT}; networks are tiny."))
+    print(markdown(title, ["test", *map(str, given.lengths)], rows, f"Videos of {WIDTH}x{HEIGHT}; networks are tiny."))
 
 
 def peaks(name: str, frames: int, folder: Path) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def main() -> None:
 
 def rows_of(path: Path) -> Iterator[list[str]]:
     """A row for each training of a parameter file."""
-    for training in trainings(re.sub("_ucf101$", "", path.stem), path):
+    for training in trainings(re.sub("_[a-z]+[0-9]+$", "", path.stem), path):
         print(path.stem, training.name, file=sys.stderr, flush=True)
         counts = [held_by(training.build, training.batch, training.settings, bf16=bf16) for bf16 in (False, True)]
         sizes = [counts[0].weights, *(size for each in counts for size in (each.kept, each.total))]

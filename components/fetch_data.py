@@ -9,10 +9,10 @@ from pathlib import Path
 
 from components.dvc.settings import FetchDataSettings
 from components.frontend.command import command
-from components.frontend.contract import FileOutput, StepResult, UntrackedResult
+from components.frontend.contract import FileOutput, StepResult
 
 
-def fetch_data(*, params: FetchDataSettings, data: FileOutput) -> UntrackedResult:
+def fetch_data(*, params: FetchDataSettings, data: FileOutput) -> StepResult:
     """Fetch a version of DVC-tracked data to a shared volume, once.
 
     Its folder there is named by its hash; where that is there, nothing is done.

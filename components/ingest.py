@@ -72,7 +72,8 @@ def ingest(
             paths = [clip.path for clip in ingested if clip.path]
             stored_bytes, media_root = media.bytes_of(paths), media.settle(paths, partial)
             whole = described(part, rows, params, seed)
-            clip_set = ClipSet(listing.classes, ingested, media_root, params.fps, params.exact_size, whole)
+            form_of_set = (params.fps, params.exact_size, whole, listing.multi_label)
+            clip_set = ClipSet(listing.classes, ingested, media_root, *form_of_set)
             save_ingested(clip_set, partial)
     if part.is_all:
         require_usable(clip_set, clips, source=source.root)

@@ -10,7 +10,7 @@ from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 if TYPE_CHECKING:
-    from kineflow.models.card import Scalar
+    from kineflow.models.card import ModelCard, Scalar
     from kineflow.models.network import VideoNetwork
     from kineflow.models.normalisation import Normalisation
     from kineflow.models.transformers_checkpoint import Checkpoint
@@ -39,7 +39,7 @@ def pretrain(
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
     from kineflow.models.normalisation import mismatch
-    from kineflow.models.published import from_scratch, input_of, load_published
+    from kineflow.models.published import flow_card_of, from_scratch, input_of, load_published
     from kineflow.models.transformers_checkpoint import load_checkpoint
 
     library = _library_checkpoint(params)
@@ -49,6 +49,7 @@ def pretrain(
         if library
         else _rgb_input(params.rgb_input(known))
     )
+    flow_input = _flow_input(params, flow_card_of(params.flow_checkpoint))
     hyperparameters: dict[str, Scalar] = {"config": library.shape.text} if library else hyperparameters_of(params)
     rgb_network = _fresh_network(params, hyperparameters, in_channels=3, seed=seed)
     origin, source = from_scratch(seed), "from scratch"
@@ -59,15 +60,17 @@ def pretrain(
     summary = f"{params.architecture} {source}"
 
     flow_network = _fresh_network(params, hyperparameters, in_channels=2, seed=seed + 1)
-    flow_origin = from_scratch(seed + 1)
-    crosses = params.flow_from_rgb and bool(params.checkpoint)
-    if crosses:
+    flow_origin, flow_source = from_scratch(seed + 1), "from scratch"
+    if params.flow_checkpoint:
+        flow_origin, flow_source = load_published(flow_network, params.flow_checkpoint, params.flow_sha256)
+    elif params.flow_from_rgb and params.checkpoint:
         initialise_across_modality(flow_network, rgb_network)
         flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}
+        flow_source = "by the cross-modality rule"
 
     for folder, network, preprocessing, lineage in (
         (rgb, rgb_network, rgb_input, origin),
-        (flow, flow_network, _flow_input(params), flow_origin),
+        (flow, flow_network, flow_input, flow_origin),
     ):
         card = ModelCard(
             name=f"initial-{preprocessing.modality}",
@@ -79,15 +82,16 @@ def pretrain(
         )
         save_bundle(folder, network, card)
 
-    tracker.set_tags(origin)
+    tags = origin | ({f"flow_{key}": value for key, value in flow_origin.items()} if params.flow_checkpoint else {})
+    tracker.set_tags(tags)
     parameters = sum(parameter.numel() for parameter in rgb_network.parameters())
-    summary += f"; flow {'by the cross-modality rule' if crosses else 'from scratch'}"
+    summary += f"; flow {flow_source}"
     if known and (differs := mismatch(params.rgb_input(known), known)):
         summary += f"; {differs}"
     return StepResult(
         metrics={"parameters": float(parameters)},
         summary=summary,
-        tags=origin,
+        tags=tags,
     )
 
 
@@ -129,10 +133,10 @@ def _rgb_input(takes: Normalisation) -> Preprocessing:
     return Preprocessing("rgb", 64, 1, 256, 224, mean=takes.mean, std=takes.std, channel_order=takes.channel_order)
 
 
-def _flow_input(params: PretrainSettings) -> Preprocessing:
+def _flow_input(params: PretrainSettings, learnt: ModelCard | None) -> Preprocessing:
     from kineflow.spec.preprocessing import Preprocessing
 
-    mean, std = (params.flow_mean,) * 2, (params.flow_std,) * 2
+    mean, std = params.flow_input((learnt.preprocessing.mean, learnt.preprocessing.std) if learnt else None)
     return Preprocessing("flow", 64, 1, 256, 224, mean=mean, std=std)
 
 

@@ -78,6 +78,8 @@ def _joined(
     moving, moving_card = _stream(motion, "flow")
     _require_the_same(seeing_card, moving_card)
     hyperparameters = {key: seeing_card.hyperparameters[key] for key in ("width", "output_stride")}
+    if seeing.caffe:
+        hyperparameters["caffe"] = True
     card = replace(
         seeing_card,
         name="initial-st_resnet",
@@ -132,7 +134,7 @@ def _stream(bundle: Path, modality: str) -> tuple[ResNet50, ModelCard]:
         raise KineflowError(
             f"a stream is a TSN on resnet50 that sees {modality}; {card.name!r} is {kind} that sees {seen_modality}",
             where=bundle,
-            remedy="pretrain it with backbone resnet50, and give each stream its own",
+            remedy="pretrain it with backbone resnet50 or resnet50_caffe, and give each stream its own",
         )
     if network.snippet_frames > 1 and modality == "rgb":
         raise KineflowError(

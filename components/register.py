@@ -8,6 +8,8 @@ import json
 from components.frontend.command import command
 from components.frontend.contract import DatasetInput, FileOutput, ModelInput, StepResult
 from kineflow.registry.registration_settings import RegistrationSettings
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.registration_tags import GATE_TAG, MODEL_TAG, VERSION_TAG
 from kineflow.tracking.tracker import NULL_TRACKER, Tracker
 
 
@@ -21,9 +23,10 @@ def register(
 ) -> StepResult:
     """Register a model with its evaluation and its lineage.
 
-    It becomes the new candidate. The same weights with the same evaluation data give the same version. Nothing is
-    promoted: that is ``kineflow promote NAME``. What is set here is kept with the registered model, for all of its
-    versions, and is what promoting asks for outside of the project.
+    It becomes the new candidate. The same weights with the same evaluation data give the same version. It is held
+    against the champion by the gate, which is said, but nothing is promoted: that is ``kineflow promote NAME``. What is
+    set here is kept with the registered model, for all of its versions, and is what promoting asks for outside of the
+    project.
 
     Args:
         model: Bundle of the student.
@@ -74,11 +77,23 @@ def register(
     with atomic_file(registration) as partial:
         partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     age = "new" if registered.created else "registered before"
+    gate = _said_by_the_gate(params, registered.version)
     return StepResult(
         metrics=registered.metrics,
-        summary=f"{params.name} version {registered.version} ({age}) is the candidate",
-        tags={"registered.model": params.name, "registered.version": registered.version},
+        summary=f"{params.name} version {registered.version} ({age}) is the candidate; {gate}",
+        tags={MODEL_TAG: params.name, VERSION_TAG: registered.version, GATE_TAG: gate},
     )
+
+
+def _said_by_the_gate(params: RegistrationSettings, version: str) -> str:
+    from kineflow.registry.promotion import preview
+
+    try:
+        decision = preview(params.name, version, params.gate)
+    except KineflowError as error:  # of the champion: the candidate is registered all the same
+        return f"the gate cannot compare it: {error.problem}"
+    word = "the gate holds" if decision.allowed else "the gate refuses it"
+    return "\n".join([f"{word}:", *(f"  {reason}" for reason in decision.reasons)])
 
 
 if __name__ == "__main__":

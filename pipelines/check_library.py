@@ -27,7 +27,7 @@ def look_at_library(plan: Plan) -> Iterator[KineflowError]:
             require_transformers()
         checkpoint, sha256 = network.checkpoint, network.sha256
         if is_placeholder(sha256):
-            yield placeholder(key, sha256, SAFE_FILE)
+            yield placeholder(f"{key}.sha256", sha256, f"sha256sum {SAFE_FILE}")
             sha256 = ""
         if plan.where == "cluster" and is_hub_id(checkpoint):
             plan.note(f"{key} names {checkpoint} of a hub, to which a cluster may have no way: give a folder it sees")

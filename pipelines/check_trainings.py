@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kineflow.models.pretrain_settings import PretrainSettings
+from kineflow.models.stage_names import S3D_NETWORKS
 from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import Produced, Task
 from pipelines.plan import Plan
 
 _FLOW_STREAMS = ("flow", "warped")  # outputs of the steps that make initial weights
-_S3D = ("s3d", "s3d_g")
 _VECTORS = ("logits", "features")
 _UNMIXED = ("train_auxiliary", "train_fixmatch", "train_mean_teacher")
 
@@ -140,7 +140,7 @@ def _stages(task: Task, plan: Plan) -> tuple[str, ...] | None:
     if made_by is None or made_by.step != "pretrain":
         return None
     network = PretrainSettings.model_validate(plan.values[made_by.sections["params"]])
-    if network.architecture in _S3D:
+    if network.architecture in S3D_NETWORKS:
         names = get_args(StageName)
         return tuple(names[: names.index(network.keywords()["last_stage"]) + 1])
     return None if "." in network.architecture else ()  # one of their own may be made of S3D

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.descriptor_settings import DescriptorSettings
-from kineflow.models.pretrain_settings import PretrainSettings
+from kineflow.models.pretrain_settings import FlowInput, PretrainSettings
 from kineflow.models.pretrain_tsn_settings import PretrainTsnSettings
 from kineflow.models.transformers_names import ARCHITECTURE
+from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
 from pipelines.plan import Plan
+
+_KEYS = (("checkpoint", "sha256"), ("flow_checkpoint", "flow_sha256"))
 
 
 def look_at_weights(plan: Plan) -> Iterator[KineflowError]:
@@ -24,12 +28,20 @@ def look_at_weights(plan: Plan) -> Iterator[KineflowError]:
             yield from _named(backbone, plan)
     for _, key, kind in plan.sections():
         values = plan.values[key]
-        checkpoint = values.get("checkpoint") if "sha256" in kind.model_fields else None
-        if not checkpoint or values.get("architecture") == ARCHITECTURE:
-            continue
-        yield from _named(checkpoint, plan) if is_named(checkpoint) else _of_a_hash(key, values, plan)
-        if issubclass(kind, PretrainSettings | PretrainTsnSettings):
-            yield from _input(key, kind, values, plan)
+        for of_weights, of_hash in _KEYS:
+            checkpoint = values.get(of_weights) if of_hash in kind.model_fields else None
+            if not checkpoint or (of_weights == "checkpoint" and values.get("architecture") == ARCHITECTURE):
+                continue
+            where = f"{key}.{of_hash}"
+            yield from (
+                _named(checkpoint, plan)
+                if is_named(checkpoint)
+                else _of_a_hash(checkpoint, values[of_hash], where, plan)
+            )
+            if of_weights == "flow_checkpoint":
+                yield from _flow_input(key, values, plan)
+            elif issubclass(kind, PretrainSettings | PretrainTsnSettings):
+                yield from _input(key, kind, values, plan)
 
 
 def _named(name: str, plan: Plan) -> Iterator[KineflowError]:
@@ -51,14 +63,13 @@ def _named(name: str, plan: Plan) -> Iterator[KineflowError]:
         plan.note(f"the weights {name} ({row.size_mb:g} MB) are not here yet, and will be downloaded from {row.url}")
 
 
-def _of_a_hash(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:
+def _of_a_hash(checkpoint: str, sha256: str, where: str, plan: Plan) -> Iterator[KineflowError]:
     """A hash that is none, or a file of other bytes; that it is missing is told with all missing files."""
     from kineflow.models.weights import fetch_weights
 
-    checkpoint, sha256 = values["checkpoint"], values["sha256"]
     path = plan.project / checkpoint
     if is_placeholder(sha256):
-        yield placeholder(key, sha256, Path(checkpoint).name)
+        yield placeholder(where, sha256, _command_for(checkpoint))
     elif "://" not in checkpoint and path.exists():
         try:
             fetch_weights(str(path), sha256=sha256)
@@ -71,13 +82,55 @@ def is_placeholder(sha256: str) -> bool:
     return len(set(sha256)) == 1
 
 
-def placeholder(key: str, sha256: str, file: str) -> KineflowError:
-    """The fault of a section with such a hash for a file."""
+def placeholder(where: str, sha256: str, command: str) -> KineflowError:
+    """The fault of a key with such a hash, where a command prints the right one."""
     return KineflowError(
         f"a placeholder, {sha256[:8]}…, and no hash",
-        where=f"{key}.sha256",
-        remedy=f"put the hash of your file there, which `sha256sum {file}` prints",
+        where=where,
+        remedy=f"put the hash of your file there, which `{command}` prints",
     )
+
+
+def _command_for(checkpoint: str) -> str:
+    """A command that prints the hash of a checkpoint."""
+    if checkpoint.endswith(TENSORFLOW):
+        return f"kineflow weights inspect {checkpoint}"
+    is_folder = "://" not in checkpoint and not Path(checkpoint).suffix
+    return f"sha256sum {Path(checkpoint, WEIGHTS_FILE) if is_folder else Path(checkpoint).name}"
+
+
+def _flow_input(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:
+    """Flow that is made or normalised otherwise than the weights take it, or nobody knows how."""
+    from kineflow.flow.settings import FlowSettings
+    from kineflow.models.published import flow_card_of
+
+    settings = PretrainSettings.model_validate(values)
+    checkpoint = settings.flow_checkpoint
+    is_local = "://" not in checkpoint
+    if is_local and not (plan.project / checkpoint).exists() and not Path(checkpoint).suffix:
+        return  # a model's folder, whose card says it
+    try:
+        card = flow_card_of(str(plan.project / checkpoint) if is_local else checkpoint)
+        known = (card.preprocessing.mean, card.preprocessing.std) if card else None
+        chosen = settings.flow_input(known)
+    except KineflowError as error:
+        yield KineflowError(error.problem, where=f"{key}.flow_checkpoint", remedy=error.remedy)
+        return
+    if known and chosen != known:
+        plan.note(f"{key}: flow is normalised by {_in_words(chosen)}, and these weights take {_in_words(known)}")
+    if not card or not card.flow:
+        return
+    theirs = card.flow.bound_px
+    for _, section, _ in plan.sections(FlowSettings):
+        if (ours := plan.values[section]["bound_px"]) != theirs:
+            plan.note(
+                f"{section}.bound_px is {ours:g}, and {key}.flow_checkpoint has learnt from flow of ±{theirs:g} px"
+            )
+
+
+def _in_words(flow_input: FlowInput) -> str:
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in flow_input)
+    return f"mean {mean}, std {std}"
 
 
 def _input(key: str, kind: type[Params], values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:

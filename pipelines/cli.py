@@ -19,6 +19,7 @@ from pipelines.cli_flow import flow_app
 from pipelines.cli_label import label
 from pipelines.cli_models import history, lineage, predict, promote, rollback, serve
 from pipelines.cli_project import clean, init
+from pipelines.cli_rehearse import rehearse
 from pipelines.cli_run import run
 from pipelines.cli_shared import guarded, require_records
 from pipelines.cli_suggest import suggest
@@ -84,6 +85,7 @@ def main_options(
 
 
 app.command()(run)
+app.command()(rehearse)
 
 
 @app.command()

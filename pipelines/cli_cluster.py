@@ -33,7 +33,8 @@ Host = Annotated[
 TokenFile = Annotated[
     Path | None,
     typer.Option(
-        help="File with the bearer token; by default KF_PIPELINES_TOKEN_PATH, or what KF_PIPELINES_TOKEN holds.",
+        help="File with the bearer token; by default KF_PIPELINES_TOKEN_PATH, what KF_PIPELINES_TOKEN holds, or a "
+        "notebook's own.",
         metavar="FILE",
     ),
 ]
@@ -108,6 +109,7 @@ def submit(
         from pipelines.submission.cron import six_fields
         from pipelines.submission.part_sizes import check_parts_of_local
         from pipelines.submission.repeats import submit_each
+        from pipelines.submission.retry_policy import retry_notices
         from pipelines.submission.submit import RunOptions
         from pipelines.submission.submit import submit as submitted
 
@@ -152,6 +154,8 @@ def submit(
                 say(f"note: {notice}")
             return package, server
 
+        for notice in retry_notices(namespace or ""):
+            say(f"note: {notice}")
         if axes:
             each = submit_each(recipe, chosen, project, axes, check, options, say)
             say("next     kineflow runs list")
@@ -261,12 +265,13 @@ def cancel(
 
     def work() -> int:
         from pipelines.submission.runs import cancel_run, get_run
+        from pipelines.submission.states import RunState
 
         console = _console(as_json)
         server = _server(host, token_file, ca_file, namespace, console)
         asked = cancel_run(server, run)
         after = _brief(server, get_run(server, run))
-        _say(console, f"{run}: {'asked to stop' if asked else 'has ended already'}, {after['state'].lower()}")
+        _say(console, f"{run}: {'asked to stop' if asked else 'has ended already'}, {RunState(after['state']).word}")
         _answer(as_json, after | {"cancel_requested": asked})
         return 0
 
@@ -295,11 +300,13 @@ def logs(
     """Show the state of every step, why the failed ones failed, and the logs of their pods.
 
     The states come from Kubeflow Pipelines. Its API has no logs: they are read from Kubernetes, which needs a
-    kubeconfig, and the pods to be there still.
+    kubeconfig, and the pods to be there still. Where it has none, what the steps have kept in MLflow is shown
+    (MLFLOW_TRACKING_URI), of the latest try.
     """
 
     def work() -> int:
-        from pipelines.submission.pod_logs import RunPods, matching, step_of_pod
+        from pipelines.submission.kept_logs import kept_or
+        from pipelines.submission.pod_logs import RunPods, matching, step_of_pod, words_for
         from pipelines.submission.runs import get_run, steps_of_run
         from pipelines.submission.steps import failures, step_states
 
@@ -333,8 +340,15 @@ def logs(
                 answer["logs"].append({"step": step_name, "pod": pod.name, "phase": pod.phase, "text": log})
                 _say(console, f"\n── {step_name} ({pod.name}, {pod.phase.lower()})\n{log.rstrip()}")
         except KineflowError as error:
-            _answer(as_json, answer | {"logs_missing": error.problem})
-            raise
+            words = {word for name in wanted for word in words_for(name, names)}
+            try:
+                kept = kept_or(error, run, words, lines, current_project())
+            except KineflowError as missing:
+                _answer(as_json, answer | {"logs_missing": missing.problem})
+                raise
+            for each in kept:
+                answer["logs"].append(each.as_json())
+                _say(console, f"\n── {each.step} (kept in MLflow, {each.status.lower()})\n{each.text.rstrip()}")
         _answer(as_json, answer)
         return 0
 

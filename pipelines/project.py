@@ -61,13 +61,13 @@ from folders below:
 """
 
 
-def make_project(folder: Path, recipe: str, *, paper: bool = False, params: str = "") -> Path:
+def make_project(folder: Path, recipe: str, *, paper: str = "", params: str = "") -> Path:
     """Make a project of a folder, with what is in it.
 
     Args:
         folder: Of the project.
         recipe: Whose parameters it starts from.
-        paper: Start from those at the paper's scale, not from the demo's.
+        paper: Data set, to start from the parameters at the paper's scale on it; empty: from the demo's.
         params: Text of its parameter file, in place of the recipe's own.
 
     Raises:
@@ -104,13 +104,13 @@ def check_no_project(folder: Path) -> None:
         )
 
 
-def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
+def add_recipe(project: Path, recipe: str, *, paper: str = "") -> Path:
     """Give a project a parameter file for one more recipe, ``params/<recipe>.yaml``.
 
     Args:
         project: Its folder.
         recipe: Whose parameters.
-        paper: Those at the paper's scale, not the demo's.
+        paper: Data set, for those at the paper's scale on it; empty: the demo's.
 
     Returns:
         Path of the file.
@@ -131,18 +131,19 @@ def add_recipe(project: Path, recipe: str, *, paper: bool = False) -> Path:
     return path
 
 
-def recipe_params(recipe: str, *, paper: bool = False) -> str:
+def recipe_params(recipe: str, *, paper: str = "") -> str:
     """Text of a recipe's own parameter file, under a heading of the project's own.
 
     Args:
         recipe: Its name.
-        paper: At the paper's scale, not the demo's.
+        paper: Data set, for the parameters at the paper's scale on it; empty: the demo's.
 
     Raises:
         KineflowError: The checkout has none.
     """
-    own = ROOT / "params" / (f"{recipe}_ucf101.yaml" if paper else f"{recipe}.yaml")
-    path = own if paper or own.is_file() else ROOT / PARAMS_FILE
+    path = _paper_file(recipe, paper) if paper else ROOT / "params" / f"{recipe}.yaml"
+    if not paper and not path.is_file():
+        path = ROOT / PARAMS_FILE
     if not path.is_file():
         raise KineflowError(
             "no such file of parameters",
@@ -152,9 +153,31 @@ def recipe_params(recipe: str, *, paper: bool = False) -> str:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     while lines and lines[0].startswith("#"):
         lines.pop(0)
-    scale = "at its paper's scale" if paper else "from its demo"
+    scale = f"at its paper's scale on {paper}" if paper else "from its demo"
     heading = f"# Parameters of {recipe}, {scale}; `kineflow check {recipe}` says if they are valid.\n"
     return heading + "".join(lines)
+
+
+def paper_files(recipe: str) -> dict[str, Path]:
+    """Parameter files of a recipe at its paper's scale, ``params/<recipe>_<data set>.yaml``, by data set."""
+    longer = tuple(name for name in recipe_names() if name.startswith(f"{recipe}_"))
+    return {
+        path.stem.removeprefix(f"{recipe}_"): path
+        for path in sorted((ROOT / "params").glob(f"{recipe}_*.yaml"))
+        if not path.stem.startswith(longer)
+    }
+
+
+def _paper_file(recipe: str, data_set: str) -> Path:
+    files = paper_files(recipe)
+    if data_set not in files:
+        known = f"there are {', '.join(files)}" if files else "it has none"
+        raise KineflowError(
+            f"{recipe} has no parameters at a paper's scale on {data_set!r}; {known}",
+            where=ROOT / "params",
+            remedy="name one of them with --dataset" if files else "leave --paper out",
+        )
+    return files[data_set]
 
 
 def output_folders(project: Path) -> dict[Path, int]:

@@ -72,6 +72,9 @@ def result_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
         del columns["top5"]
     if metrics["data"].get("classes") != 2:
         del columns["auc"]
+    if metrics["data"].get("multi_label"):
+        del columns["mean_class_accuracy"]
+        columns["average_precision"] = "mAP"
     models = {name: figures for name, figures in metrics.items() if name not in RESERVED_METRICS}
     trivial = {f"{name} (trivial)": figures for name, figures in metrics.get("baselines", {}).items()}
     rows = []

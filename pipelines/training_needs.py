@@ -115,7 +115,9 @@ def map_bytes_of(task: Task, plan: Plan) -> float:
         return 0.0
     network, crop = PretrainTsnSettings.model_validate(plan.values[section]), plan.values[key]["crop"]
     with torch.device("meta"):
-        backbone = create_backbone(network.backbone, num_classes=0, width=network.width)
+        backbone = create_backbone(
+            network.backbone, num_classes=0, width=network.width, output_stride=network.output_stride
+        ).eval()
         return 2.0 * backbone.forward_features(torch.zeros(1, 3, crop, crop)).numel()
 
 

@@ -25,7 +25,7 @@ from components.dvc.lease import lease
 from components.dvc.settings import FetchDataSettings
 from kineflow.storage.client import ADDRESSING_STYLE
 from kineflow.storage.disk import translate_full_disk
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError
 from kineflow.storage.safe_json import parse_json, read_json
 
 COMPLETE_FILE = "_COMPLETE"
@@ -164,6 +164,7 @@ def _pull(params: FetchDataSettings, repository: Path, cache: Path, environment:
             where=params.remote,
             remedy=f"make sure that version {params.version} is pushed (dvc push) and that this machine may read it "
             "(AWS_… variables, ~/.aws); what was fetched is kept, the same step again goes on",
+            exit_code=OUT_OF_SIGHT if error.exit_code == MISTAKE else error.exit_code,
         ) from None
     digest = params.version.removesuffix(_FOLDER)
     kept = cache / "files" / "md5" / digest[:2] / params.version[2:]

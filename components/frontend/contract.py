@@ -40,11 +40,12 @@ class Artifact:
     """A path that a step reads or writes.
 
     Attributes:
-        kind: What lies there, in KFP's words: ``Dataset``, ``Model``, ``HTML``, or ``Artifact`` for anything else.
+        kind: What lies there, in KFP's words: ``Dataset``, ``Model``, ``HTML``, or ``Artifact`` for anything else;
+            ``Section`` for a section of a parameter file, as JSON, which KFP hands over by value.
         direction: Whether it is read or written.
     """
 
-    kind: Literal["Dataset", "Model", "HTML", "Artifact"]
+    kind: Literal["Dataset", "Model", "HTML", "Artifact", "Section"]
     direction: Literal["input", "output"]
 
 
@@ -68,6 +69,7 @@ DatasetOutput: TypeAlias = Annotated[Path, Artifact("Dataset", "output")]
 ModelOutput: TypeAlias = Annotated[Path, Artifact("Model", "output")]
 HtmlOutput: TypeAlias = Annotated[Path, Artifact("HTML", "output")]
 FileOutput: TypeAlias = Annotated[Path, Artifact("Artifact", "output")]
+SectionOutput: TypeAlias = Annotated[Path, Artifact("Section", "output")]
 
 
 @dataclass(frozen=True)

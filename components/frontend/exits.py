@@ -31,8 +31,8 @@ def exit_code(work: Callable[[], None]) -> int:
     SIGTERM and SIGHUP end it as Ctrl-C does.
 
     Returns:
-        0, or 2 for a mistake, 28 for a full disk, 130 after Ctrl-C (said in the words of the ``KeyboardInterrupt``
-        where it has any), 143 after SIGTERM.
+        0, or 2 for a mistake, 4 for a server out of sight, 28 for a full disk, 130 after Ctrl-C (said in the words of
+        the ``KeyboardInterrupt`` where it has any), 143 after SIGTERM.
     """
     try:
         with signals_stop():

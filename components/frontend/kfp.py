@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from components.frontend.attempts import stopping_after_a_mistake
 from components.frontend.contract import Artifact, Between, Signature, Step, load_step, module_of
 from components.frontend.docstrings import documented
 from components.frontend.exits import exit_code, say_progress
@@ -38,9 +40,13 @@ from components.frontend.run import execute
 from components.launch.freed_memory import keep_freed_memory
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
+from kineflow.tracking.kubeflow_run import use_its_store
 
 METRICS, CLASSIFICATION = "metrics", "classification"
 """Outputs of a component for the figures of its result, and for its confusion matrix."""
+
+SOURCE_VERSION = "source_version"
+"""A key beside those of a section, which KFP's cache reads and no step: in what state the source was listed."""
 
 _CALL = re.compile(r'^ +run_in_kfp\("([\w.]+)", locals\(\)\)$', re.MULTILINE)
 
@@ -141,15 +147,17 @@ def run_in_kfp(module: str, arguments: Mapping[str, Any]) -> None:
     say_progress()
 
     def work() -> None:
+        use_its_store(os.environ)
         step = load_step(module)
         signature = Signature.of(step)
         known = fold_slots(signature, arguments)
         paths = {
-            name: [Path(each.path) for each in known[name]] if name in signature.lists else Path(known[name].path)
+            name: [Path(each.path) for each in known[name]] if name in signature.lists else _path_of(known[name])
             for name in (*signature.inputs, *signature.outputs)
             if known.get(name) is not None
         }
-        given = {name: known[name] for name in (*signature.sections, *signature.values)}
+        given = {name: known[name] for name in signature.values}
+        given |= {name: _without_version(known[name]) for name in signature.sections}
         result = execute(step, {**paths, **given})
         if signature.shown.metrics:
             for figure, value in result.metrics.items():
@@ -157,7 +165,11 @@ def run_in_kfp(module: str, arguments: Mapping[str, Any]) -> None:
         if signature.shown.confusion and result.confusion:
             known[CLASSIFICATION].log_confusion_matrix(*result.confusion)
 
-    code = exit_code(work)
+    def attempt() -> None:
+        with stopping_after_a_mistake():
+            work()
+
+    code = exit_code(attempt)
     if code:
         sys.exit(code)
 
@@ -196,7 +208,18 @@ def _outputs(signature: Signature) -> Iterator[tuple[str, str, str]]:
 
 
 def _annotation(artifact: Artifact) -> str:
+    if artifact.kind == "Section":
+        return "dsl.OutputPath(dict)"
     return f"dsl.{artifact.direction.capitalize()}[dsl.{artifact.kind}]"
+
+
+def _path_of(given: Any) -> Path:
+    """Where an artifact lies, or an output that is handed over by value."""
+    return Path(given if isinstance(given, str) else given.path)
+
+
+def _without_version(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != SOURCE_VERSION}
 
 
 def _slots(name: str, between: Between) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from components.dvc.experiment_copy import share_with_project
 from components.frontend.by_dvc import STAGE, RunByDvc, run_by_dvc
 from components.frontend.contract import Signature, Step, StepResult, module_of
 from components.frontend.cost import Meter
+from components.kubernetes.labels import NAMESPACE
+from components.launch.kept_work import keep_work
 from components.launch.launcher import requested_processes, run_on_processes
 from components.launch.worker import check_worker, is_main_process, is_worker
 from kineflow.sets.clip_set import MANIFEST_FILE, ClipSet, clips_digest
@@ -21,7 +24,7 @@ from kineflow.storage.config import parse_params
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import find_project
-from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK, TASK_TAG
 from kineflow.tracking.tracker import NULL_TRACKER
 
 _MOST_SEED = 2**31 - 1  # what every generator takes, and a KFP number (a double) holds exactly
@@ -52,7 +55,9 @@ def execute(step: Step, given: Mapping[str, Any]) -> StepResult:
     requested = requested_processes(checked.values())
     if is_worker():
         check_worker(module_of(step), is_training=requested is not None)
-    elif requested and requested != (1, 1):
+    elif requested and requested[0] == 1:
+        keep_work(module_of(step), plain, tuple(signature.outputs))
+    if requested and requested != (1, 1) and not is_worker():
         known = plain | {key: given[key] for key in signature.sections if key in given}
         nodes, devices = requested
         figures = run_on_processes(
@@ -132,22 +137,37 @@ def _tracked(step: Step, given: Mapping[str, Any], signature: Signature, written
     return _recorded(step, given, settings, by_dvc, root)
 
 
+def _pod() -> dict[str, str]:
+    """By which the run's last step knows the pod of this one, on a cluster."""
+    from kineflow.tracking.runs import HOST_TAG
+
+    return {HOST_TAG: socket.gethostname()} if os.environ.get(NAMESPACE) else {}
+
+
 @contextmanager
 def _recorded(
     step: Step, given: Mapping[str, Any], settings: Mapping[str, Any], by_dvc: RunByDvc | None, root: Path | None
 ) -> Iterator[Any]:
+    from kineflow.tracking.kept_log import log_kept
     from kineflow.tracking.runs import open_step_run
 
     recipe = by_dvc.recipe if by_dvc else os.environ.get(RECIPE, "kineflow")
+    task = os.environ.get(TASK, "")
     with (
         by_dvc.kept(given, root) if by_dvc and root else nullcontext(),
         open_step_run(
             str(given.get("name", step.__name__)),
             params=settings,
             experiment=recipe,
-            tags={"component": step.__name__, **({"recipe": recipe} if by_dvc else {})},
+            tags={
+                "component": step.__name__,
+                **({"recipe": recipe} if by_dvc else {}),
+                **({TASK_TAG: task} if task else {}),
+                **_pod(),
+            },
             pipeline_run_id=by_dvc.id if by_dvc else os.environ.get(RUN_ID),
             root=root,
         ) as run,
+        log_kept(run) if task else nullcontext(),
     ):
         yield run

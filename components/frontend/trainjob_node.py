@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from components.frontend.exits import exit_code
+from components.launch.abandonment import end_when_abandoned, is_abandoned
+from components.launch.worker import LAUNCH
 from kineflow.storage.errors import KineflowError
 
 NODES_GATHER_SEC = 1800
@@ -43,17 +46,26 @@ def rendezvous_arguments() -> list[str]:
 
 
 def main() -> None:
-    """Become the elastic launcher of this node."""
+    """Become the elastic launcher of this node; end well where nobody looks after the training any more."""
+    folder = Path(os.environ[LAUNCH]) if LAUNCH in os.environ else None
 
     def launch() -> None:
+        if folder and is_abandoned(folder):
+            return
         from torch.distributed.run import main as torchrun
 
         where = rendezvous_arguments()
+        if folder:
+            end_when_abandoned(folder)
         # A store of its own for each start: in one that is shared, processes would meet what the last ones left, and no
         # number of a start is the same on all nodes, by which they could tell.
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         del os.environ["PET_NODE_RANK"]  # of a static rendezvous; torchrun warns that it is ignored in this one
-        torchrun([*where, *sys.argv[1:]])
+        try:
+            torchrun([*where, *sys.argv[1:]])
+        except BaseException:
+            if not (folder and is_abandoned(folder)):
+                raise
 
     sys.exit(exit_code(launch))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from components.kubernetes.quantities import cores, size
 from kineflow.storage.config import Params
 from kineflow.storage.credentials import has_credentials, is_secret_name
 
+_MOST_LABEL = 63
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+_EXTENDED = re.compile(rf"{_LABEL}(\.{_LABEL})*/[A-Za-z0-9]([A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?")
+_OBJECT = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_MIG = re.compile(r"nvidia\.com/mig-.+")
 
 ObjectName = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
 """Name of a Kubernetes object: lower-case letters, digits, ``-`` and ``.``."""
@@ -20,8 +25,61 @@ ObjectName = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$
 VariableName = Annotated[str, StringConstraints(pattern=_VARIABLE, max_length=256)]
 """Name of an environment variable."""
 
-Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
-"""An amount as Kubernetes writes it: ``"500m"``, ``"32"``, ``"16Gi"``."""
+
+def _as_text(amount: object) -> object:
+    """A number that YAML has read, as Kubernetes takes it in a manifest too."""
+    return str(amount) if isinstance(amount, int | float) and not isinstance(amount, bool) else amount
+
+
+Cores = Annotated[str, BeforeValidator(_as_text), AfterValidator(cores)]
+"""Processor cores as Kubernetes writes them: ``"500m"``, ``"32"``, ``"1.5"``."""
+
+Size = Annotated[str, BeforeValidator(_as_text), AfterValidator(size)]
+"""Bytes as Kubernetes writes them: ``"16Gi"``, ``"1.5Gi"``, ``"64G"``."""
+
+OptionalCores = Annotated[str, BeforeValidator(_as_text), AfterValidator(lambda text: text and cores(text))]
+"""As :data:`Cores`, or empty."""
+
+OptionalSize = Annotated[str, BeforeValidator(_as_text), AfterValidator(lambda text: text and size(text))]
+"""As :data:`Size`, or empty."""
+
+SHARED_MEMORY, S3_CACHE = "shared-memory", "s3-cache"
+"""Volumes of a step's pod, beside the one that is named as its claim."""
+
+
+def _names_a_volume(claim: str) -> str:
+    if "." in claim or len(claim) > _MOST_LABEL:
+        raise ValueError(
+            f"a name without '.' and of at most {_MOST_LABEL} characters is expected, for Kubeflow names the pods' "
+            "volume as the claim"
+        )
+    if claim in (SHARED_MEMORY, S3_CACHE):
+        raise ValueError("a name that no other volume of the pods has is expected")
+    return claim
+
+
+ClaimName = Annotated[ObjectName, AfterValidator(_names_a_volume)]
+"""Name of a PersistentVolumeClaim that pods of Kubeflow Pipelines can mount."""
+
+
+def _is_extended(name: str) -> str:
+    if not _EXTENDED.fullmatch(name):
+        raise ValueError("the name of a resource is expected, as 'nvidia.com/gpu' or 'nvidia.com/mig-1g.10gb'")
+    return name
+
+
+ResourceName = Annotated[str, AfterValidator(_is_extended)]
+"""Name of a resource that a device plugin offers: ``nvidia.com/gpu``, ``nvidia.com/mig-1g.10gb``."""
+
+
+def _is_queue(name: str) -> str:
+    if name and (len(name) > _MOST_LABEL or not _OBJECT.fullmatch(name)):
+        raise ValueError("the name of a LocalQueue is expected: lower-case letters, digits, '-' and '.', at most 63")
+    return name
+
+
+QueueName = Annotated[str, AfterValidator(_is_queue)]
+"""Name of a LocalQueue of Kueue, which travels in a label; empty for none."""
 
 
 def _holds_no_secret(values: dict[str, str]) -> dict[str, str]:
@@ -49,7 +107,7 @@ class VolumeSettings(Params):
         path: Where it is mounted, in the launcher and on every node.
     """
 
-    claim: ObjectName
+    claim: ClaimName
     path: Annotated[str, AfterValidator(_is_absolute)]
 
 
@@ -60,13 +118,23 @@ class NodeResources(Params):
         cpu: Cores, such as ``"8"`` or ``"500m"``; empty leaves it to the runtime.
         memory: Bytes, such as ``"64Gi"``; empty leaves it to the runtime.
         gpus: Accelerators; 0 for work on CPUs. A training section's ``devices`` must be the same otherwise.
-        gpu_type: Resource name of the accelerators.
+        gpu_type: Resource name of the accelerators; of a share of a GPU as ``nvidia.com/mig-1g.10gb``, of which a
+            process can use one.
     """
 
-    cpu: Quantity | Literal[""] = ""
-    memory: Quantity | Literal[""] = ""
+    cpu: OptionalCores = ""
+    memory: OptionalSize = ""
     gpus: int = Field(default=0, ge=0, le=64)
-    gpu_type: Annotated[str, StringConstraints(min_length=1, max_length=253)] = "nvidia.com/gpu"
+    gpu_type: ResourceName = "nvidia.com/gpu"
+
+    @model_validator(mode="after")
+    def _has_one_share_of_a_gpu(self) -> Self:
+        if self.gpus > 1 and _MIG.fullmatch(self.gpu_type):
+            raise ValueError(
+                f"gpus: {self.gpus} of {self.gpu_type}: a process can use one share of a GPU only; take 1 of a larger "
+                "share, or whole GPUs"
+            )
+        return self
 
 
 class Toleration(Params):
@@ -109,8 +177,10 @@ class PodSettings(Params):
             64 MiB.
         node_selector: Labels of the nodes that will do.
         tolerations: Taints of nodes that will do all the same.
+        queue: LocalQueue of Kueue, which lets the pod, or the training job of several nodes, start; empty for none.
     """
 
-    shared_memory: Quantity | Literal[""] = ""
+    shared_memory: OptionalSize = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
+    queue: QueueName = ""

@@ -8,6 +8,9 @@ TASK_LABEL = "kineflow.io/task"
 DIGEST = "kineflow.io/digest"
 """Of all that a TrainJob is asked to do."""
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""Which LocalQueue of Kueue a pod, or a training job, starts by."""
+
 KFP_RUN_LABEL = "pipeline/runid"
 """Kubeflow Pipelines gives it to every pod of a run."""
 

@@ -16,6 +16,7 @@ from kineflow.storage.safe_json import parse_json
 STEP_CONTAINER = "main"
 """The container of a step that Kubeflow Pipelines runs."""
 
+_MOST_HOST = 63  # characters that Kubernetes takes of the pod's name
 _MOST_LISTED = 16 << 20  # bytes; a pod is some ten kilobytes
 
 
@@ -33,6 +34,11 @@ class Pod:
     def name(self) -> str:
         """Its name."""
         return str(self.raw["metadata"]["name"])
+
+    @property
+    def host(self) -> str:
+        """What programs in it know as their host name."""
+        return self.name[:_MOST_HOST].rstrip("-.")
 
     @property
     def marks(self) -> Mapping[str, str]:
@@ -54,6 +60,11 @@ class Pod:
     def phase(self) -> str:
         """``Pending``, ``Running``, ``Succeeded``, ``Failed``; empty where Kubernetes does not say."""
         return str(self.status.get("phase") or "")
+
+    @property
+    def owners(self) -> list[dict[str, Any]]:
+        """What it belongs to, and is deleted with: of a step's pod, the workflow that is its run."""
+        return list(self.raw["metadata"].get("ownerReferences") or [])
 
     @property
     def task(self) -> str:

@@ -4,6 +4,7 @@
 
     <volume>/jobs/<run>/<job>/inputs/<name>     copies of the step's small inputs: manifests, bundles of weights
                               outputs/<name>    what the step writes, and beside it what it resumes from
+                              work              checkpoints of a training on one node
                               metrics.json      final figures
                               mistake.json      a user's mistake that some node has found, to be said by the launcher
 
@@ -56,8 +57,6 @@ class JobFolder:
         Raises:
             KineflowError: The volume is not mounted or cannot be written to, or an input is missing.
         """
-        if not self._volume.is_dir():
-            raise KineflowError("the shared volume is not mounted here", where=self._volume)
         self._make()
         self._remove_abandoned()
         placed = dict(given)
@@ -93,6 +92,16 @@ class JobFolder:
                 raise KineflowError(f"the training job ended well, but wrote no {name}", where=made)
         return metrics
 
+    def work(self) -> Path:
+        """A folder for the checkpoints of a training on one node.
+
+        Raises:
+            KineflowError: The volume is not mounted or cannot be written to.
+        """
+        self._make()
+        self._remove_abandoned()
+        return self.path / "work"
+
     def keep_alive(self) -> None:
         """Say that a launcher looks after the folder; once missed is no harm."""
         with suppress(OSError):
@@ -104,6 +113,8 @@ class JobFolder:
         self._remove_if_empty(self.path.parent)
 
     def _make(self) -> None:
+        if not self._volume.is_dir():
+            raise KineflowError("the shared volume is not mounted here", where=self._volume)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             os.utime(self.path)
@@ -144,7 +155,7 @@ class JobFolder:
     def _remove_abandoned(self) -> None:
         for folder in self._jobs.glob("*/*"):
             try:
-                is_abandoned = time.time() - folder.stat().st_mtime > _ABANDONED_SEC
+                is_abandoned = _is_old(folder) and all(map(_is_old, folder.rglob("*")))
             except OSError:  # another launcher has just removed it
                 continue
             if is_abandoned and not folder.is_symlink():
@@ -156,3 +167,12 @@ class JobFolder:
     def _remove_if_empty(folder: Path) -> None:
         with suppress(OSError):  # another task of the run has its folder in it
             folder.rmdir()
+
+
+def remove_run(volume: Path, run: str) -> None:
+    """Remove the folders of all jobs of a run, which has ended."""
+    shutil.rmtree(inside(volume / "jobs", run), ignore_errors=True)
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > _ABANDONED_SEC

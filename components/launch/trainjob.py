@@ -9,10 +9,15 @@ a training process dies                 torch's elastic launcher starts all of t
                                         checkpoint, ``max_restarts`` times
 a node dies                             the job fails, is deleted, and the step fails; the engine's retry of the step
                                         creates the job anew, which resumes from the last checkpoint
-the launcher is stopped (SIGTERM)       the job is deleted
+the machine of a node is taken away     as above, be it by a cloud that wants it back or by Kueue for another job; Kueue
+                                        starts the same job again when there is room, which resumes as well
+nodes wait for machines                 that is no time of the training's; it has a limit of its own
+the launcher is stopped (SIGTERM)       the job is deleted, before anything else: the container is gone within a second
 … while it copies the outputs           the finished job is kept: the retried launcher only copies
 the launcher dies (SIGKILL)             the retried launcher takes over the job, which has gone on meanwhile
-the launcher is never retried           the job ends by itself, or at its deadline
+the launcher is never retried           the run's last step deletes the job (:mod:`components.launch.orphans`), and so
+                                        does Kubernetes with the run's workflow; where neither can, the nodes end by
+                                        themselves within minutes (:mod:`components.launch.abandonment`)
 the API server is away                  the launcher asks again until the deadline
 ======================================  ================================================================================
 
@@ -21,10 +26,10 @@ launcher's own log are what it leaves, and finished jobs would pile up otherwise
 
 Rights that the launcher's service account needs in the namespace of the job::
 
-    apiGroups: [trainer.kubeflow.org]  resources: [trainjobs]          verbs: [create, get, delete]
+    apiGroups: [trainer.kubeflow.org]  resources: [trainjobs]          verbs: [create, get, list, delete]
     apiGroups: [trainer.kubeflow.org]  resources: [trainingruntimes]   verbs: [get]
-    apiGroups: [""]                    resources: [pods]               verbs: [list]    # to show states and logs;
-    apiGroups: [""]                    resources: [pods/log]           verbs: [get]     # it works without
+    apiGroups: [""]                    resources: [pods]               verbs: [list]    # to show states and logs,
+    apiGroups: [""]                    resources: [pods/log]           verbs: [get]     # to find an owner; optional
 
 and in the cluster (a ClusterRole)::
 
@@ -47,15 +52,16 @@ from typing import Any
 
 from components.kubernetes.failures import AlreadyThereError, ApiUnavailableError
 from components.kubernetes.labels import DIGEST
+from components.launch.abandonment import ABANDONED_SEC, forget_abandonment, is_abandoned
 from components.launch.job_folder import JobFolder
 from components.launch.step_command import step_command
-from components.launch.trainjob_api import TrainJobs, conditions
+from components.launch.trainjob_api import TrainJobs, all_nodes_run, conditions
 from components.launch.trainjob_pods import PodWatcher
 from components.launch.trainjob_settings import TrainJobSettings, trainjob_settings
 from components.launch.trainjob_spec import JobRequest, job_name, label
 from components.launch.worker import LAUNCH, forget_mistake, raise_mistake
 from kineflow.storage.credentials import mask_uri
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.tracking.run_variables import RECIPE, RUN_ID
 
 _HANDED_ON = (
@@ -70,8 +76,8 @@ _HANDED_ON = (
 )
 _SET_UP_SEC = 600  # for the server to answer, and for a predecessor's job to be gone
 _CLEAN_UP_SEC = 20  # Kubernetes kills a pod 30 s after it has told it to stop
-_BEYOND_DEADLINE_SEC = 120  # for the cluster to say itself that the deadline has passed
 _LONGEST_PAUSE_SEC = 60.0
+_RESUMES = 1  # exit code: another try goes on from the last checkpoint
 _LOG = logging.getLogger("kineflow")
 
 
@@ -160,9 +166,9 @@ class Launcher:
                     _LOG.info("%s: deleted", self._where)
             except (KineflowError, AlreadyThereError) as trouble:
                 _LOG.warning(
-                    "%s was not deleted, and ends by itself after %d s at the latest: %s",
+                    "%s was not deleted; the last step of the run does it, or it ends by itself in %.0f minutes: %s",
                     self._where,
-                    self._request.settings.timeout_sec,
+                    ABANDONED_SEC / 60,
                     trouble,
                 )
 
@@ -191,11 +197,19 @@ class Launcher:
     def _create(self) -> None:
         request = self._request
         forget_mistake(self._folder.path)
-        self._jobs.create(request.settings.runtime, request.trainer(), request.options(), request.settings.secrets)
+        forget_abandonment(self._folder.path)
+        self._jobs.create(
+            request.settings.runtime,
+            request.trainer(),
+            request.options(),
+            request.settings.secrets,
+            self._jobs.owners(request.run),
+        )
 
     def _fits(self, job: Mapping[str, Any]) -> bool:
         digest = (job["metadata"].get("annotations") or {}).get(DIGEST)
-        return digest == self._request.digest and "Failed" not in conditions(job)
+        is_whole = "Failed" not in conditions(job) and not is_abandoned(self._folder.path)
+        return digest == self._request.digest and is_whole
 
     def _check_patience(self, until: float) -> None:
         if time.monotonic() > until:
@@ -203,12 +217,14 @@ class Launcher:
                 "a job of that name is in the way, and does not go away",
                 where=self._where,
                 remedy=f"look at it with: kubectl get trainjob -n {self._jobs.namespace} {self._request.name} -o yaml",
+                exit_code=OUT_OF_SIGHT,
             )
 
     def _wait(self) -> None:
-        """Return when the job is complete; time in which it is suspended does not count towards its deadline."""
+        """Return when the job is complete; time in which not all nodes run does not count towards its deadline."""
         settings = self._request.settings
-        active_sec, looked_at, failures = 0.0, time.monotonic(), 0
+        running_sec = waiting_sec = 0.0
+        looked_at, failures, all_run = time.monotonic(), 0, False
         while True:
             self._folder.keep_alive()
             try:
@@ -224,20 +240,35 @@ class Launcher:
                         "the Kubernetes API does not answer; the job goes on, and is asked for again: %s", trouble
                     )
             if job is None and not failures:
-                raise KineflowError("it was deleted by someone else", where=self._where)
-            stated = conditions(job) if job else {}
-            if job and self._has_ended(stated):
+                raise KineflowError("it was deleted by someone else", where=self._where, exit_code=_RESUMES)
+            if job and self._has_ended(conditions(job)):
                 return
             now = time.monotonic()
-            active_sec += 0.0 if "Suspended" in stated else now - looked_at
+            if all_run:
+                running_sec += now - looked_at
+            else:
+                waiting_sec += now - looked_at
             looked_at = now
-            if active_sec > settings.timeout_sec + _BEYOND_DEADLINE_SEC:
-                raise KineflowError(
-                    f"it took longer than {settings.timeout_sec} s",
-                    where=self._where,
-                    remedy="raise timeout_sec of the step in the cluster section; a retry resumes the training",
-                )
+            all_run = all_nodes_run(job) if job else all_run
+            self._check_deadlines(running_sec, waiting_sec)
             time.sleep(min(settings.poll_sec * 2 ** min(failures, 10), max(_LONGEST_PAUSE_SEC, settings.poll_sec)))
+
+    def _check_deadlines(self, running_sec: float, waiting_sec: float) -> None:
+        settings = self._request.settings
+        if running_sec > settings.timeout_sec:
+            raise KineflowError(
+                f"it took longer than {settings.timeout_sec} s",
+                where=self._where,
+                remedy="raise timeout_sec of the step in the cluster section; a retry resumes the training",
+                exit_code=_RESUMES,
+            )
+        if waiting_sec > settings.queue_sec:
+            words = self._pods.last_words()
+            raise KineflowError(
+                "\n".join(filter(None, [f"its nodes have waited for machines for {settings.queue_sec} s", words])),
+                where=self._where,
+                remedy="ask for fewer nodes or GPUs, or raise queue_sec of the step in the cluster section",
+            )
 
     def _has_ended(self, stated: Mapping[str, Mapping[str, str]]) -> bool:
         """Tell what changed; whether the job is complete.
@@ -252,6 +283,13 @@ class Launcher:
         self._pods.look()
         if "Failed" in stated or "Complete" in stated:  # nodes that found a mistake end well: it is said here
             raise_mistake(self._folder.path)
+        if ("Failed" in stated or "Complete" in stated) and is_abandoned(self._folder.path):
+            raise KineflowError(
+                "its nodes ended, for no step had looked after them",
+                where=self._where,
+                remedy="a retry resumes from the last checkpoint",
+                exit_code=_RESUMES,
+            )
         if "Failed" in stated:
             reason, message = (stated["Failed"].get(key, "") for key in ("reason", "message"))
             words = self._pods.last_words()
@@ -259,6 +297,7 @@ class Launcher:
                 "\n".join(part for part in (f"the training job failed: {reason}: {message}", words) if part),
                 where=self._where,
                 remedy="mend what the nodes say above; a retry resumes from the last checkpoint",
+                exit_code=_RESUMES,
             )
         return "Complete" in stated
 
@@ -275,7 +314,9 @@ class Launcher:
             except ApiUnavailableError as trouble:
                 if time.monotonic() + pause > until:
                     raise KineflowError(
-                        f"the Kubernetes API has not answered for {patience_sec:.0f} s: {trouble}", where=self._where
+                        f"the Kubernetes API has not answered for {patience_sec:.0f} s: {trouble}",
+                        where=self._where,
+                        exit_code=OUT_OF_SIGHT,
                     ) from None
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SEC)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.kubernetes.access import NoAccessError, pod_account, user_account
-from components.kubernetes.failures import translated_api_errors
-from components.kubernetes.labels import NAMESPACE
+from components.kubernetes.failures import AlreadyThereError, ApiUnavailableError, translated_api_errors
+from components.kubernetes.labels import KFP_RUN_LABEL, NAMESPACE, RUN_LABEL
 from components.kubernetes.pods import Pods
+from components.launch.trainjob_spec import NODE, label
 from kineflow.storage.errors import KineflowError
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 
 _REQUEST_SEC = (10, 60)  # to connect; between two bytes of the answer
+_MOST_JOBS = 500
 _POD_REQUEST_SEC = (5, 20)  # the job is not left alone for long for what its pods say
+_LOG = logging.getLogger("kineflow")
 
 
 class TrainJobs:
@@ -31,12 +34,11 @@ class TrainJobs:
     """
 
     def __init__(self, namespace: str = "") -> None:
-        from kubeflow.common.utils import get_default_target_namespace
         from kubernetes import client
 
         self._configuration = _configuration()
         self._api = client.CustomObjectsApi(client.ApiClient(self._configuration))
-        self.namespace = namespace or os.environ.get(NAMESPACE) or get_default_target_namespace().strip()
+        self.namespace = namespace or os.environ.get(NAMESPACE) or _own_namespace()
         self.pods = Pods(self._configuration, self.namespace, timeout_sec=_POD_REQUEST_SEC)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -54,6 +56,38 @@ class TrainJobs:
                 raise
         return job
 
+    def names_of_run(self, run: str) -> list[str]:
+        """Names of a run's jobs; none where Kubeflow Trainer is not installed."""
+        from kubernetes.client import ApiException
+
+        with translated_api_errors("list the TrainJobs of the run"):
+            try:
+                listed = self._api.list_namespaced_custom_object(
+                    GROUP,
+                    VERSION,
+                    self.namespace,
+                    PLURAL,
+                    label_selector=f"{RUN_LABEL}={label(run)}",
+                    limit=_MOST_JOBS,
+                    _request_timeout=_REQUEST_SEC,
+                )
+            except ApiException as error:
+                if error.status == 404:
+                    return []
+                raise
+        return [str(job["metadata"]["name"]) for job in listed.get("items") or []]
+
+    def owners(self, run: str) -> list[dict[str, str]]:
+        """References to what the run's pods belong to, the run's workflow; none where no pod can be read."""
+        try:
+            with translated_api_errors("read the pods of the run"):
+                pods = self.pods.labelled(f"{KFP_RUN_LABEL}={run}")
+        except (KineflowError, ApiUnavailableError, AlreadyThereError) as trouble:
+            _LOG.debug("the job belongs to nothing: %s", trouble)
+            return []
+        known = next((pod.owners for pod in pods if pod.owners), [])
+        return [{key: str(owner[key]) for key in ("apiVersion", "kind", "name", "uid")} for owner in known[:1]]
+
     def delete(self, name: str) -> bool:
         """Have the job deleted, with all its pods; whether there was one."""
         from kubernetes.client import ApiException
@@ -69,7 +103,14 @@ class TrainJobs:
                 raise
         return True
 
-    def create(self, runtime: str, trainer: Any, options: list[Any], secrets: Mapping[str, tuple[str, ...]]) -> None:
+    def create(
+        self,
+        runtime: str,
+        trainer: Any,
+        options: list[Any],
+        secrets: Mapping[str, tuple[str, ...]],
+        owners: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         """Create a job with Kubeflow's SDK.
 
         Args:
@@ -77,6 +118,7 @@ class TrainJobs:
             trainer: The SDK's ``CustomTrainerContainer``.
             options: Of the SDK.
             secrets: Keys by secret, which become variables of the training container.
+            owners: References to what the job belongs to: Kubernetes deletes it when that is gone.
 
         Raises:
             AlreadyThereError: There is one of that name.
@@ -91,7 +133,7 @@ class TrainJobs:
             sdk = TrainerClient(
                 KubernetesBackendConfig(namespace=self.namespace, client_configuration=self._configuration)
             )
-            sdk.backend.custom_api = _with_secrets(self._configuration, secrets)
+            sdk.backend.custom_api = _with_secrets_and_owners(self._configuration, secrets, owners)
             sdk.train(runtime=runtime, trainer=trainer, options=options)
 
 
@@ -99,6 +141,18 @@ def conditions(job: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """The conditions of a job that hold, by type (``Suspended``, ``Complete``, ``Failed``)."""
     stated = (job.get("status") or {}).get("conditions") or []
     return {condition["type"]: condition for condition in stated if condition.get("status") == "True"}
+
+
+def all_nodes_run(job: Mapping[str, Any]) -> bool:
+    """Whether every node of a job has started: its pods wait for no machine, and no queue holds it back."""
+    states = (job.get("status") or {}).get("jobsStatus") or []
+    return any(state.get("ready") for state in states if state.get("name") == NODE)
+
+
+def _own_namespace() -> str:
+    from kubeflow.common.utils import get_default_target_namespace
+
+    return str(get_default_target_namespace()).strip()
 
 
 def _configuration() -> Any:
@@ -117,17 +171,21 @@ def _configuration() -> Any:
     return configuration
 
 
-def _with_secrets(configuration: Any, secrets: Mapping[str, tuple[str, ...]]) -> Any:
-    """The API for custom objects that adds variables from secrets to the TrainJob that the SDK has made.
+def _with_secrets_and_owners(
+    configuration: Any, secrets: Mapping[str, tuple[str, ...]], owners: Sequence[Mapping[str, str]]
+) -> Any:
+    """The API for custom objects that adds what the SDK cannot say to the TrainJob that it has made.
 
-    The SDK's trainer takes plain values only, and variables of the training container may be set nowhere else in a
-    TrainJob: its admission webhook refuses them in runtime patches.
+    The SDK knows no owners. Its trainer takes plain values only, and variables of the training container may be set
+    nowhere else in a TrainJob: its admission webhook refuses them in runtime patches.
     """
     from kubernetes import client
 
-    class SecretsApi(client.CustomObjectsApi):  # type: ignore[misc]  # the client is untyped
+    class CompletingApi(client.CustomObjectsApi):  # type: ignore[misc]  # the client is untyped
         def create_namespaced_custom_object(self, *args: Any, **options: Any) -> Any:
             body = args[-1]
+            if owners:
+                body["metadata"]["ownerReferences"] = [dict(owner) for owner in owners]
             body["spec"]["trainer"].setdefault("env", []).extend(
                 {"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
                 for name, keys in sorted(secrets.items())
@@ -135,4 +193,4 @@ def _with_secrets(configuration: Any, secrets: Mapping[str, tuple[str, ...]]) ->
             )
             return super().create_namespaced_custom_object(*args, _request_timeout=_REQUEST_SEC, **options)
 
-    return SecretsApi(client.ApiClient(configuration))
+    return CompletingApi(client.ApiClient(configuration))

@@ -42,7 +42,9 @@ class TrainJobSettings(PodSettings):
         service_account: Of the nodes' pods; empty for the namespace's default.
         user: Numeric user and group of the nodes' processes, who must be able to write to the volume; the image's own
             when absent.
-        timeout_sec: After which the job is stopped and has failed; time in which it is suspended does not count.
+        timeout_sec: After which the job is stopped and has failed; time in which nodes wait for machines, or a queue
+            holds the job back, does not count.
+        queue_sec: How long they may wait.
         max_restarts: How often torch's elastic launcher starts the processes again after one of them died.
         poll_sec: Between two looks at the job.
     """
@@ -58,6 +60,7 @@ class TrainJobSettings(PodSettings):
     service_account: ObjectName | Literal[""] = ""
     user: int | None = Field(default=None, ge=1)
     timeout_sec: int = Field(default=86_400, ge=1)
+    queue_sec: int = Field(default=86_400, ge=1)
     max_restarts: int = Field(default=3, ge=0, le=100)
     poll_sec: float = Field(default=5.0, gt=0, le=300)
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.kubernetes.labels import DIGEST, MANAGED_BY, RUN_LABEL, TASK_LABEL
+from components.kubernetes.labels import DIGEST, MANAGED_BY, QUEUE, RUN_LABEL, TASK_LABEL
 from components.launch.trainjob_settings import TrainJobSettings
 
 NODE = "node"
 """The training container of Kubeflow's runtimes, and the replicated job that it is in."""
 
+_BEYOND_SEC = 600
 _COMMAND = ("python", "-m", "components.frontend.trainjob_node")
 _NO_SIDECAR = {"sidecar.istio.io/inject": "false"}  # it would outlive the training, and the job never end
 _NO_PRIVILEGES = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -79,6 +80,15 @@ class JobRequest:
             env=dict(self.environment),
         )
 
+    @property
+    def cluster_deadline_sec(self) -> int:
+        """After which the cluster ends the job, should its launcher not have done so.
+
+        The cluster counts from the job's creation, or from when a queue let it go on, and with it the time in which
+        pods wait for machines; the launcher counts apart how long they wait and how long they run.
+        """
+        return self.settings.timeout_sec + self.settings.queue_sec + _BEYOND_SEC
+
     def options(self) -> list[Any]:
         """The SDK's options: name, labels, command, deadline, and what the pods have beside the runtime's own."""
         from kubeflow.trainer import options as sdk
@@ -90,11 +100,11 @@ class JobRequest:
         }
         return [
             sdk.Name(self.name),
-            sdk.Labels(labels),
+            sdk.Labels(labels | ({QUEUE: self.settings.queue} if self.settings.queue else {})),
             sdk.Annotations({DIGEST: self.digest}),
             sdk.TrainerCommand(list(_COMMAND)),
             sdk.TrainerArgs(self.arguments),
-            sdk.ActiveDeadlineSeconds(self.settings.timeout_sec),
+            sdk.ActiveDeadlineSeconds(self.cluster_deadline_sec),
             _on_every_pod(sdk.PodTemplatePatch({"labels": labels, "annotations": _NO_SIDECAR}, self._pod())),
         ]
 

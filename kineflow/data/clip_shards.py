@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ def described(
     """
     if shard.is_all:
         return None
-    digest = _digest((clip_id, clip.source, clip.label, clip.split, clip.group) for clip_id, clip in rows)
+    digest = _digest((clip_id, clip.source, _label_of(clip), clip.split, clip.group) for clip_id, clip in rows)
     common = settings.model_dump(mode="json", include=set(_IN_COMMON))
     return ClipShard(
         index=shard.index, count=shard.count, of_clips=digest, made_from=common, val_share=settings.val_share, seed=seed
@@ -101,7 +102,7 @@ def merge_shards(folders: Sequence[Path]) -> tuple[ClipSet, ClipShard]:
     clips = [media.row(clip, clip_set.media_root) for clip_set in sets.values() for clip in clip_set.clips]
     clips.sort(key=lambda clip: clip.clip_id)
     _check_complete(clips, shards[first], first)
-    return ClipSet(sets[first].classes, tuple(clips), media.root, sets[first].fps, sets[first].size), shards[first]
+    return dataclasses.replace(sets[first], clips=tuple(clips), media_root=media.root, shard=None), shards[first]
 
 
 def _shard_of(folder: Path, clip_set: ClipSet) -> ClipShard:
@@ -120,13 +121,15 @@ def _origin(clip_set: ClipSet, shard: ClipShard) -> dict[str, Any]:
         "seed": shard.seed,
         "val_share": shard.val_share,
         "list of classes": clip_set.classes,
+        "multi_label": clip_set.multi_label,
         "list of clips": shard.of_clips,
     }
 
 
 def _check_complete(clips: Sequence[Clip], shard: ClipShard, where: Path) -> None:
     """That each listed clip is in one shard; files that came or grew between two of them can have moved it."""
-    if _digest((clip.clip_id, clip.source, clip.label, clip.split, clip.group) for clip in clips) != shard.of_clips:
+    rows = ((clip.clip_id, clip.source, _label_of(clip), clip.split, clip.group) for clip in clips)
+    if _digest(rows) != shard.of_clips:
         raise KineflowError(
             f"together the {shard.count} shards do not have each listed clip once ({len(clips)} clips)",
             where=where,
@@ -134,6 +137,10 @@ def _check_complete(clips: Sequence[Clip], shard: ClipShard, where: Path) -> Non
             "already are not stored again (parts of a source: kineflow submit RECIPE --parts "
             f"{shard.count} --no-cache)",
         )
+
+
+def _label_of(clip: Clip | ListedClip) -> str | list[str] | None:
+    return [*clip.labels] if clip.also else clip.label
 
 
 def _digest(rows: Iterable[tuple[Any, ...]]) -> str:

@@ -34,9 +34,10 @@ class IngestSettings(Params):
 
     layout: str = "csv"
     """How the videos are listed: ``csv``; ``folder`` (folders called as the classes, no list); ``ucf101``, ``hmdb51``,
-    ``kinetics``, ``something`` (Something-Something v2); ``label_studio``, ``cvat`` (what these tools export); or a
-    layout of your own by its dotted path, ``my_package.my_layout``. ``clip_sets``: ``source`` holds clip sets of other
-    runs, a folder each, which are joined as they are."""
+    ``kinetics``, ``something`` (Something-Something v2), ``ucf11`` (no list), ``hollywood2`` (several classes a clip);
+    ``label_studio``, ``cvat`` (what these tools export); or a layout of your own by its dotted path,
+    ``my_package.my_layout``. ``clip_sets``: ``source`` holds clip sets of other runs, a folder each, which are joined
+    as they are."""
 
     annotations: RootFolder = Field("", json_schema_extra={"is_input": True})
     """Folder with the lists, or one list (``.csv``, ``.json``, ``.xml``); empty: below ``source`` (``clips.csv`` for

@@ -204,6 +204,7 @@ def _ingest_clip(reader: PartReader, index: VideoIndex, clip_id: str, listed: Li
         source=listed.source,
         video_sha256="" if whole else index.sha256,
         first_frame=span.first if stored_path else part.first,
+        also=listed.also,
     )
 
 
@@ -300,6 +301,7 @@ def _missing(
             status=Status.UNREADABLE,
             reason=reason,
             source=listed.source,
+            also=listed.also,
         )
         for clip_id, listed in rows
     ]

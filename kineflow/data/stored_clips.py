@@ -66,7 +66,9 @@ def _side_by_side(sets: Mapping[str, ClipSet], place: Path) -> ClipSet:
         for name, clip_set in sets.items()
         for clip in clip_set.clips
     ]
-    return ClipSet(classes, tuple(clips), media.root, next(iter(rates.values())), next(iter(sizes)))
+    multi_label = any(clip_set.multi_label for clip_set in sets.values())
+    form = (next(iter(rates.values())), next(iter(sizes)))
+    return ClipSet(classes, tuple(clips), media.root, *form, multi_label=multi_label)
 
 
 def _shown(size: tuple[int, int] | None) -> str:

@@ -34,9 +34,9 @@ class Reliability:
 def reliability(scores: Scores) -> Reliability:
     """Sort the clips into :data:`BINS` bins by the probability of their answer; scores are of labelled clips."""
     sure = _of_best(scores)
-    right = (scores.predictions() == scores.labels).astype(np.float64)
-    # Of K classes the best has 1 / K or more: bins below would be empty.
-    least = 1 / len(scores.classes)
+    right = (scores.predictions() == scores.nearest_labels).astype(np.float64)
+    # Of K classes the best has 1 / K or more, if they exclude each other: bins below would be empty.
+    least = 1 / len(scores.classes) if scores.truth is None else 0.0
     width = max((1 - least) / BINS, 1e-12)
     bins = np.clip(((sure - least) / width).astype(np.int64), 0, BINS - 1)
     clips = np.bincount(bins, minlength=BINS)
@@ -55,13 +55,18 @@ def brier_score(scores: Scores) -> float:
     """Mean over clips of the squared error of all classes' probabilities; 0 is perfect.
 
     In [0, 2] (Brier 1950); of two classes half of that, in [0, 1], as is usual: .25 is to say one half of each clip.
+    Of clips of several classes, the mean over classes, in [0, 1].
     """
     total = 0.0
     for rows in scores.parts():
         errors = scores.probabilities(rows)
-        errors[np.arange(len(errors)), scores.labels[rows]] -= 1
+        if scores.truth is None:
+            errors[np.arange(len(errors)), scores.labels[rows]] -= 1
+        else:
+            errors -= scores.truth[rows]
         total += float((errors**2).sum())
-    return total / len(scores) / (2 if len(scores.classes) == 2 else 1)
+    shares = 2 if len(scores.classes) == 2 else 1
+    return total / len(scores) / (shares if scores.truth is None else len(scores.classes))
 
 
 def _of_best(scores: Scores) -> NDArray[np.float64]:

@@ -86,7 +86,11 @@ def choose_by_cards(cards: Sequence[ModelCard], *, clips: int) -> ModelChoice:
 
 
 def _cross_entropy(scores: Scores) -> NDArray[np.float64]:
-    """Of each clip, [N], in nats."""
+    """Of each clip, [N], in nats; of several classes the sum of binary ones."""
+    if scores.truth is not None:
+        right = np.where(scores.truth, scores.probabilities(), 1 - scores.probabilities())
+        summed: NDArray[np.float64] = -np.log(np.maximum(right, _LEAST_PROBABILITY)).sum(axis=1)
+        return summed
     of_truth = scores.probabilities()[np.arange(len(scores)), scores.labels].astype(np.float64)
     loss: NDArray[np.float64] = -np.log(np.maximum(of_truth, _LEAST_PROBABILITY))
     return loss

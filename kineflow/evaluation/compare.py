@@ -139,7 +139,7 @@ def _check_unseen(models: set[str]) -> None:
 def _both_classes_in_val(clip_set: ClipSet, card: ModelCard, split: Split) -> bool:
     """Whether ``val`` can choose a threshold between two classes for the clips of ``split``."""
     seen = {clip.label for clip in clip_set.usable(Split.VAL)}
-    return len(card.classes) == 2 and split is Split.TEST and seen == set(card.classes)
+    return len(card.classes) == 2 and not card.multi_label and split is Split.TEST and seen == set(card.classes)
 
 
 def _scores(
@@ -190,4 +190,9 @@ def _check(cards: list[ModelCard], settings: EvaluateSettings) -> None:
             raise KineflowError(
                 f"models {cards[0].name!r} and {card.name!r} were trained for different classes",
                 remedy="compare models that were trained on the same clip set",
+            )
+        if card.multi_label != cards[0].multi_label:
+            raise KineflowError(
+                f"{cards[0].name!r} and {card.name!r} differ in whether a clip may be of several classes",
+                remedy="give the networks of both multi_label: true, or neither",
             )

@@ -35,12 +35,12 @@ def pick_examples(student: Scores, baseline: Scores | None, count: int) -> list[
     Raises:
         KineflowError: The two scores are not of the same clips.
     """
-    right = student.predictions() == student.labels
+    right = student.predictions() == student.nearest_labels
     if baseline is None:
         kinds = {f"{student.model} wrong": ~right, f"{student.model} right": right}
     else:
         align([student, baseline])
-        other = baseline.predictions() == baseline.labels
+        other = baseline.predictions() == baseline.nearest_labels
         kinds = {
             f"{student.model} wrong, {baseline.model} right": ~right & other,
             "both wrong": ~right & ~other,
@@ -57,11 +57,12 @@ def _in_turn(student: Scores, mask: np.ndarray) -> list[int]:
     """Places where ``mask`` holds: the clip of each true class to look at first, then the second of each, and so on."""
     sure = np.concatenate([student.probabilities(rows).max(axis=1) for rows in student.parts()] or [np.zeros(0)])
     # Wrong answers count against the model by how sure it was; right ones are the closer the less it was.
-    looks_bad = np.where(student.predictions() == student.labels, -sure, sure)
+    looks_bad = np.where(student.predictions() == student.nearest_labels, -sure, sure)
     places = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-looks_bad[row], row))
+    labels = student.nearest_labels
     last_round: dict[int, int] = {}
     rounds = {}
     for row in places:
-        label = int(student.labels[row])
+        label = int(labels[row])
         rounds[row] = last_round[label] = last_round.get(label, -1) + 1
     return sorted(places, key=lambda row: rounds[row])

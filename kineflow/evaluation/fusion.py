@@ -6,6 +6,7 @@ softmax, which lets a confident model outvote the others.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
@@ -28,7 +29,7 @@ def fuse(scores: Sequence[Scores], weights: Sequence[float] | None = None, *, on
         on: What is averaged.
 
     Returns:
-        Scores named ``a + b``, whose softmax is the fused probability.
+        Scores named ``a + b``, whose softmax (sigmoid, of clips of several classes) is the fused probability.
 
     Raises:
         KineflowError: The scores are not of the same clips, or the weights cannot be used.
@@ -41,15 +42,10 @@ def fuse(scores: Sequence[Scores], weights: Sequence[float] | None = None, *, on
     logits = np.empty_like(first.logits)
     for rows in first.parts():
         fused = np.tensordot(shares, _addends(scores, on, rows), axes=1)  # [M] · [M, n, K] → [n, K]
-        logits[rows] = _log(fused) if on == "softmax" else fused
-    return Scores(
-        model=" + ".join(member.model for member in scores),
-        clip_ids=first.clip_ids,
-        labels=first.labels,
-        classes=first.classes,
-        logits=logits,
-        split=first.split,
-    )
+        if on == "softmax":
+            fused = _log(fused) if first.truth is None else _log(fused) - _log(1 - fused)
+        logits[rows] = fused
+    return dataclasses.replace(first, model=" + ".join(member.model for member in scores), logits=logits)
 
 
 def sweep_weights(scores: Sequence[Scores], *, steps: int = 10, on: FuseOn = "softmax") -> tuple[float, ...]:
@@ -71,8 +67,7 @@ def sweep_weights(scores: Sequence[Scores], *, steps: int = 10, on: FuseOn = "so
         raise KineflowError(
             "fusion weights must not be chosen on the test split", remedy="give the scores of the validation split"
         )
-    labels = scores[0].labels
-    if not len(labels) or (labels < 0).any():
+    if not len(scores[0]) or (scores[0].labels < 0).any():
         raise KineflowError("fusion weights need labelled clips", remedy="give the scores of the validation split")
     grid = list(_grid(len(scores), steps))
     right = [0] * len(grid)
@@ -80,9 +75,16 @@ def sweep_weights(scores: Sequence[Scores], *, steps: int = 10, on: FuseOn = "so
         addends = _addends(scores, on, rows)
         for number, parts in enumerate(grid):
             fused = np.tensordot(np.array(parts) / steps, addends, axes=1)
-            right[number] += int((ranks_of_truth(fused, labels[rows]) == 0).sum())
+            right[number] += _hits(fused, scores[0], rows)
     best = max(range(len(grid)), key=lambda number: (right[number], -sum(part**2 for part in grid[number])))
     return tuple(part / steps for part in grid[best])
+
+
+def _hits(fused: NDArray[np.float64], scores: Scores, rows: slice) -> int:
+    """How many of some clips have their class, or one of their classes, first."""
+    if scores.truth is None:
+        return int((ranks_of_truth(fused, scores.labels[rows]) == 0).sum())
+    return int(scores.truth[rows][np.arange(len(fused)), fused.argmax(axis=1)].sum())
 
 
 def _addends(scores: Sequence[Scores], on: FuseOn, rows: slice) -> NDArray[np.float64]:

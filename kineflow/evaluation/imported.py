@@ -12,6 +12,7 @@ one row a clip, named by its clip id or by its file name without suffix, and one
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -69,7 +70,7 @@ def read_imported(path: Path, *, model: str, like: Scores, normalise: Normalise 
             where=path,
             remedy="name each row by the clip id of the manifest, or by the file name without suffix",
         )
-    return Scores(model, like.clip_ids, like.labels, like.classes, values, like.split)
+    return dataclasses.replace(like, model=model, logits=values)
 
 
 def _names(like: Scores) -> dict[str, str]:

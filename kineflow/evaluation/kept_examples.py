@@ -53,7 +53,7 @@ def keep_examples(folder: Path, evaluation: Evaluation, examples: Sequence[Examp
     described = []
     for example in examples:
         probabilities = student.probabilities(slice(example.index, example.index + 1))[0]
-        best, truth = int(probabilities.argmax()), int(student.labels[example.index])
+        best, truth = int(probabilities.argmax()), int(student.nearest_labels[example.index])
         probability = float(probabilities[best])
         # Of wrong answers the surest first, and of right ones the least sure.
         order = (0, -probability) if best != truth else (1, probability)

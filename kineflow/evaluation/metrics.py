@@ -28,13 +28,15 @@ class Summary:
 
     Attributes:
         clips: How many clips were scored.
-        top1, top5: Share of clips whose true class is the best one, or among the best five.
-        mean_class_accuracy: Mean over classes of the share of their clips that are right.
+        top1, top5: Share of clips whose true class is the best one, or among the best five; of a clip of several
+            classes, any of them.
+        mean_class_accuracy: Mean over classes of the share of their clips that are right; NaN where clips may have
+            several classes.
         top1_low, top1_high: 95 % interval of ``top1``.
         auc: Area under the ROC curve: of two classes; of more, the mean over classes of each against the rest. NaN
             where no class has clips of its own and others.
         auc_low, auc_high: 95 % interval of ``auc`` for two classes; NaN for more.
-        average_precision: Mean over classes of their average precision.
+        average_precision: Mean over classes of their average precision (mAP).
         ece: Expected calibration error, see :mod:`kineflow.evaluation.calibration`.
         brier: Brier score, in [0, 1] for two classes and [0, 2] for more.
     """
@@ -73,14 +75,14 @@ def summarise(scores: Scores, groups: Groups = None) -> Summary:
         KineflowError: There is no clip, or one has no label.
     """
     _require_labels(scores)
-    ranks = ranks_of_truth(scores.logits, scores.labels)
+    ranks = ranks_of_truth(scores.logits, scores.nearest_labels)
     low, high = share_interval(ranks == 0, groups)
     auc, auc_low, auc_high, precision = _ranking(scores, groups)
     return Summary(
         clips=len(ranks),
         top1=float((ranks < 1).mean()),
         top5=float((ranks < 5).mean()),
-        mean_class_accuracy=mean_class_accuracy(confusion_of(scores)),
+        mean_class_accuracy=mean_class_accuracy(confusion_of(scores)) if scores.truth is None else math.nan,
         top1_low=low,
         top1_high=high,
         auc=auc,
@@ -95,19 +97,24 @@ def summarise(scores: Scores, groups: Groups = None) -> Summary:
 def _ranking(scores: Scores, groups: Groups) -> tuple[float, float, float, float]:
     """Area under the ROC curve with its interval, and mean average precision."""
     ranked = class_evidence(scores)
-    kinds = [(ranked[:, number], scores.labels == number) for number in range(len(scores.classes))]
+    kinds = [(ranked[:, number], scores.is_of(number)) for number in range(len(scores.classes))]
     told_apart = [(evidence, truth) for evidence, truth in kinds if truth.any() and not truth.all()]
     if not told_apart:
         return (math.nan,) * 4
     precision = float(np.mean([mean_precision(*each) for each in told_apart]))
-    if len(kinds) == 2:
+    if len(kinds) == 2 and scores.truth is None:
         return *auc_interval(*told_apart[1], groups), precision
     return float(np.mean([area_under_roc(*each) for each in told_apart])), math.nan, math.nan, precision
 
 
 def class_evidence(scores: Scores) -> Figures:
-    """What ranks clips by how much speaks for a class, float64 ``[N, K]``: log odds of two, else log probabilities."""
+    """What ranks clips by how much speaks for a class, float64 ``[N, K]``: log odds of two, else log probabilities.
+
+    Of clips of several classes, log odds of each class.
+    """
     logits = scores.logits.astype(np.float64)
+    if scores.truth is not None:
+        return logits
     if len(scores.classes) == 2:
         return logits - logits[:, ::-1]
     most = logits.max(axis=1, keepdims=True)
@@ -140,8 +147,8 @@ def confusion_matrix(predicted: Labels, labels: Labels, num_classes: int) -> Lab
 
 
 def confusion_of(scores: Scores) -> Labels:
-    """:func:`confusion_matrix` of the scores' predictions."""
-    return confusion_matrix(scores.predictions(), scores.labels, len(scores.classes))
+    """:func:`confusion_matrix` of the predictions; of several classes of a clip the one scored highest counts."""
+    return confusion_matrix(scores.predictions(), scores.nearest_labels, len(scores.classes))
 
 
 def per_class_accuracy(confusion: Labels) -> Figures:
@@ -151,19 +158,28 @@ def per_class_accuracy(confusion: Labels) -> Figures:
     return shares
 
 
+def per_class_figures(scores: Scores) -> Figures:
+    """:func:`per_class_accuracy`; of clips of several classes, the average precision of each class. float64 ``[K]``."""
+    if scores.truth is None:
+        return per_class_accuracy(confusion_of(scores))
+    evidence = class_evidence(scores)
+    of_classes = [(evidence[:, number], scores.is_of(number)) for number in range(len(scores.classes))]
+    return np.array([mean_precision(*each) if each[1].any() else math.nan for each in of_classes])
+
+
 def mean_class_accuracy(confusion: Labels) -> float:
     """Mean of :func:`per_class_accuracy` over the classes that have clips."""
     return float(np.nanmean(per_class_accuracy(confusion)))
 
 
 def per_class_change(student: Scores, baseline: Scores) -> Figures:
-    """Accuracy of the student less that of the baseline for each class, float64 ``[K]``; NaN without clips.
+    """:func:`per_class_figures` of the student less those of the baseline, float64 ``[K]``; NaN without clips.
 
     Raises:
         KineflowError: The two were not scored on the same clips.
     """
     align([student, baseline])
-    return per_class_accuracy(confusion_of(student)) - per_class_accuracy(confusion_of(baseline))
+    return per_class_figures(student) - per_class_figures(baseline)
 
 
 def paired_gain(student: Scores, baseline: Scores, groups: Groups = None) -> Gain:
@@ -181,7 +197,7 @@ def paired_gain(student: Scores, baseline: Scores, groups: Groups = None) -> Gai
     """
     align([student, baseline])
     _require_labels(student)
-    right = [(scores.predictions() == scores.labels).astype(np.float64) for scores in (student, baseline)]
+    right = [(scores.predictions() == scores.nearest_labels).astype(np.float64) for scores in (student, baseline)]
     differences = right[0] - right[1]
     return Gain(float(differences.mean()), *difference_interval(differences, groups))
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kineflow.data.crops import Crops
@@ -44,6 +45,7 @@ from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.indexed import MissingMediaError
 from kineflow.sets.rows import distinct
 from kineflow.spec.arrays import Indices
+from kineflow.spec.classes import several_classes
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.sampling import ClipSpec, WindowLayout, clips_laid_out, covering_clips
 from kineflow.spec.split import Split
@@ -117,7 +119,11 @@ def score_clips(
         per_video = logits_frame_by_frame(network, clips, distinct, read, **asked)
     else:
         per_video = logits_window_by_window(network, clips, distinct, read, **asked)
-    before_softmax = card.preprocessing.segments > 0
+    aggregation: dict[str, Any] = {
+        "how": view_aggregation,
+        "before_softmax": card.preprocessing.segments > 0,
+        "multi_label": card.multi_label,
+    }
     rows: list[Tensor] = []
     with torch.inference_mode():
         tracked = track(per_video, total=len(clips), what=f"score {card.name}")
@@ -125,7 +131,7 @@ def score_clips(
             _, places = np.unique(laid_out(clip), axis=0, return_inverse=True)
             places = places.reshape(-1)
             every = logits.view(places.max() + 1, -1, logits.shape[1])[places].flatten(0, 1)  # [V·crops, K]
-            rows.append(aggregate_views(every[None], how=view_aggregation, before_softmax=before_softmax)[0])
+            rows.append(aggregate_views(every[None], **aggregation)[0])
     return dataclasses.replace(unscored(card, clips, split), logits=torch.stack(rows).numpy().astype(np.float32))
 
 
@@ -188,7 +194,15 @@ def unscored(card: ModelCard, clips: Sequence[Clip], split: Split) -> Scores:
         classes=card.classes,
         logits=np.zeros((len(clips), len(card.classes)), dtype=np.float32),
         split=split.value,
+        truth=_truth(card, clips),
     )
+
+
+def _truth(card: ModelCard, clips: Sequence[Clip]) -> NDArray[np.bool_] | None:
+    """The classes of each clip, bool [N,K], for a model that tells several."""
+    if not card.multi_label:
+        return None
+    return np.array([[name in clip.labels for name in card.classes] for clip in clips], dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -210,13 +224,16 @@ def check_clips(card: ModelCard, clips: Sequence[Clip], split: Split) -> None:
     """Check that there are clips, of classes that the model knows.
 
     Raises:
-        KineflowError: There are none, or a label is no class of the model.
+        KineflowError: There are none, a label is no class of the model, or clips have several and it tells one.
     """
     if not clips:
         raise KineflowError(
             f"the clip set has no usable clip in the split {split.value!r}", remedy="choose another split to evaluate"
         )
-    unknown = sorted(distinct(clips, "label") - {None, *card.classes})
+    further = {name for text in distinct(clips, "also") for name in text.splitlines()}
+    if further and not card.multi_label:
+        raise several_classes(f"model {card.name!r}")
+    unknown = sorted((distinct(clips, "label") | further) - {None, *card.classes})
     if unknown:
         raise KineflowError(
             f"{len(unknown)} labels of the clips are no classes of the model, the first of them {unknown[0]!r}",

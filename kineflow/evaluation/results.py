@@ -4,7 +4,8 @@
 
     scores/<model>.parquet    class scores of every clip (kineflow.evaluation.scores)
     metrics.json              headline figures of every model and fusion, and what they were measured on
-    per_class.csv             model, class, clips, accuracy, change_from_baseline
+    per_class.csv             model, class, clips, accuracy (of clips of several classes, the average precision of each
+                              class), change_from_baseline
     confusion.csv             model, true, predicted, clips (pairs that occur)
     groups.parquet            group of every clip, where groups are known
 """
@@ -31,8 +32,8 @@ from kineflow.evaluation.metrics import (
     Summary,
     confusion_of,
     paired_gain,
-    per_class_accuracy,
     per_class_change,
+    per_class_figures,
     ranks_of_truth,
     summarise,
 )
@@ -205,7 +206,7 @@ def headline(summary: Summary) -> dict[str, float]:
 def _figures_of_model(evaluation: Evaluation, model: Evaluated) -> dict[str, float]:
     figures = headline(evaluation.summary_of(model.scores))
     if model.by_one_view is not None:
-        ranks = ranks_of_truth(model.by_one_view.logits, model.by_one_view.labels)
+        ranks = ranks_of_truth(model.by_one_view.logits, model.by_one_view.nearest_labels)
         figures[ONE_VIEW_TOP1] = float((ranks == 0).mean())
     return figures
 
@@ -271,6 +272,8 @@ def write_evaluation(
         "protocol_sha256": protocol.digest,
         "clip_set": clip_set,
     }
+    if student.truth is not None:
+        metrics["data"]["multi_label"] = True
     if views:
         metrics["data"]["views"] = views.plain()
     if other_views:
@@ -302,9 +305,10 @@ def _class_rows(scores: Scores, evaluation: Evaluation) -> Iterable[tuple[str | 
     change = np.full(len(scores.classes), np.nan)
     if evaluation.baseline is not None:
         change = per_class_change(scores, evaluation.scores_of(evaluation.baseline))
-    columns = zip(scores.classes, confusion.sum(axis=1), per_class_accuracy(confusion), change, strict=True)
-    for name, clips, accuracy, difference in columns:
-        yield scores.model, name, int(clips), _figure(accuracy), _figure(difference)
+    clips = confusion.sum(axis=1) if scores.truth is None else scores.truth.sum(axis=0)
+    columns = zip(scores.classes, clips, per_class_figures(scores), change, strict=True)
+    for name, of_class, figure, difference in columns:
+        yield scores.model, name, int(of_class), _figure(figure), _figure(difference)
 
 
 def _confusion_rows(scores: Scores) -> Iterable[tuple[str | int, ...]]:

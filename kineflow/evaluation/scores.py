@@ -1,7 +1,8 @@
 """Class scores of one model for a set of clips: saved once, so that fusion and comparison never need the model again.
 
 On disk a parquet file: columns ``clip_id`` (string), ``label`` (int64 index, -1 for none), ``logits`` (list of float32,
-one for each class); the model's name, the split and the class names are in the file's metadata.
+one for each class); the model's name, the split and the class names are in the file's metadata. Of clips of several
+classes also ``truth`` (list of float32, 1 for each class of the clip, else 0).
 """
 
 from __future__ import annotations
@@ -40,8 +41,11 @@ class Scores:
         clip_ids: ``N`` distinct clips.
         labels: int64 ``[N]``, index of the true class in ``classes``; -1 for an unlabelled clip.
         classes: ``K`` distinct class names.
-        logits: float32 ``[N, K]``, finite; their softmax is the model's probability of each class.
+        logits: float32 ``[N, K]``, finite; their softmax is the model's probability of each class; their sigmoid, of
+            clips of several classes.
         split: Which split the clips come from; empty when unknown.
+        truth: bool ``[N, K]``, the classes of each clip, where it may have several; then ``labels`` is the first of
+            them. None where each has one.
 
     Raises:
         KineflowError: The parts do not fit together, or a score is not finite.
@@ -53,6 +57,7 @@ class Scores:
     classes: tuple[str, ...]
     logits: NDArray[np.float32]
     split: str = ""
+    truth: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         problem = _problem(self)
@@ -63,16 +68,28 @@ class Scores:
         return len(self.clip_ids)
 
     def probabilities(self, rows: slice = slice(None)) -> NDArray[np.float64]:
-        """Softmax of the logits of some clips (all by default), float64 ``[rows, K]``.
+        """Softmax (sigmoid) of the logits of some clips (all by default), float64 ``[rows, K]``.
 
         Of many clips it is asked for part by part (:meth:`parts`): it takes several times the memory of the logits.
         """
-        return softmax(self.logits[rows])
+        return softmax(self.logits[rows]) if self.truth is None else sigmoid(self.logits[rows])
 
     def parts(self) -> Iterator[slice]:
         """The clips in successive parts of some millions of scores."""
         step = max(1, _VALUES_A_PART // len(self.classes))
         return (slice(start, start + step) for start in range(0, len(self), step))
+
+    @property
+    def nearest_labels(self) -> NDArray[np.int64]:
+        """``labels``; of a clip of several classes the one that is scored highest, so that to name any is right."""
+        if self.truth is None:
+            return self.labels
+        nearest: NDArray[np.int64] = np.where(self.truth, self.logits, -np.inf).argmax(axis=1)
+        return np.where(self.labels < 0, -1, nearest)
+
+    def is_of(self, number: int) -> NDArray[np.bool_]:
+        """Which clips are of a class, bool ``[N]``."""
+        return self.labels == number if self.truth is None else self.truth[:, number]
 
     def predictions(self) -> NDArray[np.int64]:
         """Index of the best class for each clip, int64 ``[N]``; the lower index where scores are equal."""
@@ -91,6 +108,9 @@ class Scores:
             "label": pa.array(self.labels),
             "logits": pa.ListArray.from_arrays(pa.array(ends), pa.array(self.logits.reshape(-1))),
         }
+        if self.truth is not None:
+            truth = pa.array(self.truth.reshape(-1).astype(np.float32))
+            columns["truth"] = pa.ListArray.from_arrays(pa.array(ends), truth)
         table = pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(described)})
         with atomic_file(path) as partial:
             pq.write_table(table, partial, row_group_size=max(1, _VALUES_A_GROUP // len(self.classes)))
@@ -113,6 +133,7 @@ class Scores:
                     classes=classes,
                     logits=table.matrix("logits", len(classes)),
                     split=str(described["split"]),
+                    truth=table.matrix("truth", len(classes)) > 0.5 if "truth" in table.names else None,
                 )
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise KineflowError(
@@ -146,6 +167,12 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     return probabilities
 
 
+def sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """1 / (1 + e^-x) of each, in float64."""
+    probabilities: NDArray[np.float64] = np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
+    return probabilities
+
+
 def _problem(scores: Scores) -> str | None:
     clips, classes = len(scores.clip_ids), len(scores.classes)
     if not classes:
@@ -155,6 +182,8 @@ def _problem(scores: Scores) -> str | None:
             f"{clips} clips and {classes} classes do not fit logits of shape {scores.logits.shape} "
             f"and labels of shape {scores.labels.shape}"
         )
+    if scores.truth is not None and (scores.truth.shape != (clips, classes) or scores.truth.dtype != np.bool_):
+        return f"truth must be bool {[clips, classes]}, not {scores.truth.dtype} {[*scores.truth.shape]}"
     if scores.logits.dtype != np.float32 or scores.labels.dtype != np.int64:
         return f"logits must be float32 and labels int64, not {scores.logits.dtype} and {scores.labels.dtype}"
     for what, names in (("clip", scores.clip_ids), ("class", scores.classes)):
@@ -179,6 +208,10 @@ def _difference(first: Scores, other: Scores) -> str | None:
     if first.clip_ids != other.clip_ids:
         return _names_differ("clips", first.clip_ids, other.clip_ids)
     differ = first.labels != other.labels
+    if (first.truth is None) != (other.truth is None):
+        return "clips have one class in one, and several in the other"
+    if first.truth is not None and other.truth is not None:
+        differ = differ | (first.truth != other.truth).any(axis=1)
     if differ.any():
         return f"{differ.sum()} clips have another label, the first of them {_at(first, differ)}"
     return None

@@ -1,4 +1,4 @@
-"""What is exported: a network together with its normalisation and softmax, from frames as they are decoded."""
+"""What is exported: a network together with its normalisation and probabilities, from frames as they are decoded."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ class ClipClassifier(nn.Module):
     Args:
         network: Takes float32 [B,C,T,H,W], gives logits [B,K].
         preprocessing: How the network's input is normalised, and the order of its colours.
+        multi_label: Whether clips may be of several classes: probabilities are sigmoids, and not a softmax.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, *, multi_label: bool = False) -> None:
         super().__init__()
-        self.network, self.preprocessing = network, preprocessing
+        self.network, self.preprocessing, self.multi_label = network, preprocessing, multi_label
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Give logits and probabilities, float32 [B,K] each, of clips [B,T,H,W,C] of the type :func:`input_dtype`."""
         logits: Tensor = self.network(normalise(clips.permute(0, 4, 1, 2, 3), self.preprocessing))
-        return logits, logits.softmax(dim=1)
+        return logits, self.probabilities(logits)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits [B,K], [B,K]."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
 
 def input_dtype(modality: Modality) -> torch.dtype:

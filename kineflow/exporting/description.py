@@ -58,7 +58,7 @@ def described(
         },
         "outputs": [{"name": name, "dtype": "float32", "shape": [batch, scores]} for name in OUTPUT_NAMES],
         "preprocessing": wanted.plain(),
-        "done_inside": ["channel_order", "mean", "std", "softmax"],
+        "done_inside": ["channel_order", "mean", "std", "sigmoid" if card.multi_label else "softmax"],
         "video_score": {
             **views.plain(),
             "mean_of": "logits" if wanted.segments or views.view_aggregation == "logits" else "probabilities",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kineflow.data.transforms import normalise, to_tensor
 from kineflow.exporting.clip_classifier import ClipClassifier, random_clips
@@ -24,7 +24,6 @@ from kineflow.exporting.tracing import traced
 from kineflow.models.bundle import load_bundle
 from kineflow.serving.predict import require_classes
 from kineflow.serving.tested import TESTED_FILE, AsTested, read_tested
-from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_folder
 
@@ -49,7 +48,7 @@ class Export:
 
 
 def export_model(bundle: Path, folder: Path, to: ExportFormat, tested: AsTested | None = None) -> Export:
-    """Export a model, with normalisation before it and softmax behind it; the folder is whole or absent.
+    """Export a model, with normalisation before it and probabilities behind it; the folder is whole or absent.
 
     Args:
         bundle: Of the model, see :mod:`kineflow.models.bundle`.
@@ -66,7 +65,8 @@ def export_model(bundle: Path, folder: Path, to: ExportFormat, tested: AsTested 
         require_onnx()
     network, card = load_bundle(bundle)
     require_classes(card)
-    classifier = ClipClassifier(network, card.preprocessing).requires_grad_(False).eval()
+    classifier = ClipClassifier(network, card.preprocessing, multi_label=card.multi_label)
+    classifier.requires_grad_(False).eval()
     try:
         with _quiet(), atomic_folder(folder) as partial:
             _LOG.info("%s: trace", card.name)
@@ -75,7 +75,7 @@ def export_model(bundle: Path, folder: Path, to: ExportFormat, tested: AsTested 
             _LOG.info("%s: write %s", card.name, file.name)
             (write_onnx if to == "onnx" else write_program)(program, file)
             _LOG.info("%s: compare with the bundle", card.name)
-            difference = _checked(network, card.preprocessing, file, to)
+            difference = _checked(classifier, file, to)
             opset = OPSET if to == "onnx" else None
             tested = tested or read_tested(bundle / TESTED_FILE)
             description = described(card, bundle, file, to, opset=opset, difference=difference, tested=tested)
@@ -103,7 +103,7 @@ def _require_own(folder: Path) -> None:
         )
 
 
-def _checked(network: nn.Module, preprocessing: Preprocessing, file: Path, to: ExportFormat) -> float:
+def _checked(classifier: ClipClassifier, file: Path, to: ExportFormat) -> float:
     """The greatest difference between a file's outputs and those of the network that it is of.
 
     Raises:
@@ -111,9 +111,9 @@ def _checked(network: nn.Module, preprocessing: Preprocessing, file: Path, to: E
     """
     greatest = 0.0
     for count in _CHECKED_CLIPS:
-        clips = random_clips(preprocessing, count)
+        clips = random_clips(classifier.preprocessing, count)
         outputs = (run_onnx if to == "onnx" else run_program)(file, clips)
-        for output, wanted in zip(outputs, _eager(network, preprocessing, clips), strict=True):
+        for output, wanted in zip(outputs, _eager(classifier, clips), strict=True):
             difference = float((output - wanted).abs().max())
             if not torch.allclose(output, wanted, rtol=TOLERANCE, atol=TOLERANCE):
                 raise KineflowError(
@@ -124,12 +124,12 @@ def _checked(network: nn.Module, preprocessing: Preprocessing, file: Path, to: E
     return greatest
 
 
-def _eager(network: nn.Module, preprocessing: Preprocessing, clips: Tensor) -> tuple[Tensor, Tensor]:
+def _eager(classifier: ClipClassifier, clips: Tensor) -> tuple[Tensor, Tensor]:
     """Logits and probabilities as kineflow predict computes them: clip by clip, from arrays as they are read."""
-    prepared = [normalise(to_tensor(clip), preprocessing) for clip in clips.numpy()]
+    prepared = [normalise(to_tensor(clip), classifier.preprocessing) for clip in clips.numpy()]
     with torch.inference_mode():
-        logits: Tensor = network(torch.stack(prepared))
-    return logits, logits.softmax(dim=1)
+        logits: Tensor = classifier.network(torch.stack(prepared))
+    return logits, classifier.probabilities(logits)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What became of each tensor of a checkpoint, when a network made its own weights of it.
 
-``adapt_checkpoint`` may rename tensors, cut them and compute with them. What it computes from a checkpoint's tensor
+Files of others are first brought to the network's names (:mod:`kineflow.models.weight_sources`). Then
+``adapt_checkpoint`` may rename tensors, cut them and compute with them. What either computes from a checkpoint's tensor
 knows the names that it comes from.
 """
 
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._pytree import tree_iter
+
+from kineflow.models.weight_sources import source_of
+from kineflow.storage.errors import KineflowError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,13 +37,35 @@ class Adapted:
 
 
 def adapt(network: Network, state: Mapping[str, Tensor]) -> Adapted:
-    """What ``network`` makes of ``state``, and of which tensor each is made; neither is changed."""
+    """What ``network`` makes of ``state``, and of which tensor each is made; neither is changed.
+
+    Raises:
+        KineflowError: A file of others lacks a tensor, or has one of another shape.
+    """
     marked = {name: _marked(tensor, [name]) for name, tensor in state.items()}
-    given = network.adapt_checkpoint(marked)
+    given = network.adapt_checkpoint(renamed(marked))
     return Adapted(
         {name: tensor.detach().as_subclass(torch.Tensor) for name, tensor in given.items()},
         {name: frozenset(_names_of(tensor)) for name, tensor in given.items()},
     )
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of somebody's file by our names; those of nobody that is known as they are.
+
+    Raises:
+        KineflowError: A tensor is missing, or of another shape.
+    """
+    source = source_of(state)
+    if source is None:
+        return dict(state)
+    try:
+        return source.renamed(state)
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise KineflowError(
+            f"has the names of {source.title}, and a tensor is missing or of another shape: {first_line(error)}",
+            remedy="give the whole file, as it was published",
+        ) from None
 
 
 class _FromCheckpoint(torch.Tensor):

@@ -66,6 +66,11 @@ class ModelCard:
     metrics: dict[str, float] = field(default_factory=dict)
     flow: FlowSource | None = None
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether clips may be of several classes: the sigmoid of a score is the probability of its class."""
+        return self.hyperparameters.get("multi_label") is True
+
     def __post_init__(self) -> None:
         try:
             checked_classes(self.classes)

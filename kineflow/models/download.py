@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import SplitResult, urlsplit
 
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.storage.files import sha256_of
 from kineflow.storage.progress import track
 
@@ -60,6 +60,7 @@ def download(url: str, target: Path, *, sha256: str, max_bytes: int) -> None:
                 f"the download broke off: {error}",
                 where=where,
                 remedy="try again: it goes on from there; or download the file otherwise and give its path",
+                exit_code=OUT_OF_SIGHT,
             ) from None
         except KineflowError:
             partial.unlink(missing_ok=True)  # not what is wanted: the next download begins anew
@@ -74,7 +75,16 @@ def require_hash(path: Path, sha256: str, *, where: str) -> None:
     Raises:
         KineflowError: Its SHA-256 does not begin with ``sha256``.
     """
-    if not (actual := sha256_of(path)).startswith(sha256):
+    require_digest(sha256_of(path), sha256, where=where)
+
+
+def require_digest(actual: str, sha256: str, *, where: str) -> None:
+    """Check the SHA-256 of a file.
+
+    Raises:
+        KineflowError: It does not begin with ``sha256``.
+    """
+    if not actual.startswith(sha256):
         raise KineflowError(
             f"sha256 is {actual}, not {sha256}{'' if len(sha256) == 64 else '…'}",
             where=where,

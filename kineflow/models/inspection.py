@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kineflow.models.adapted import adapt
-from kineflow.models.network import shapes
+from kineflow.models.matching import fitting
 from kineflow.models.normalisation import Normalisation
 from kineflow.models.published import input_of
-from kineflow.models.registry import create_backbone, create_model, list_backbones
-from kineflow.models.weights import read_weights, weights_within
+from kineflow.models.weight_formats.formats import format_of
+from kineflow.models.weight_sources import source_of
+from kineflow.models.weights import read_any, weights_sha256, weights_within
+from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.errors import KineflowError
-from kineflow.storage.files import sha256_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from kineflow.models.network import Network
-
-_FOR_CLIPS = ("s3d", "s3d_g")
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,9 @@ class InspectedWeights:
         sha256: Hex, of the file.
         form: How it is written, in words.
         tensors: Type and shape by name, in the order of the file.
-        fits: Networks and backbones of Kineflow's own, at their published width, that it loads into.
+        title: Whose names they are, where others have given them; empty where they are a network's own.
+        fits: Networks and backbones of Kineflow's own, at their published width and with the file's input
+            channels, that it loads into.
         classes: Scores of its classifier where it fits one; 0 where it has none, or that is not known.
         takes: How RGB frames become its input, where that is known.
     """
@@ -43,6 +37,7 @@ class InspectedWeights:
     sha256: str
     form: str
     tensors: Mapping[str, tuple[str, tuple[int, ...]]]
+    title: str
     fits: tuple[str, ...]
     classes: int
     takes: Normalisation | None
@@ -71,60 +66,26 @@ def inspect_weights(source: Path) -> InspectedWeights:
     path = weights_within(source)
     if not path.is_file():
         raise KineflowError("no such file", where=path, remedy="give the path of a file of weights")
-    state, sha256 = read_weights(path), sha256_of(path)
-    fits, classes = _fitting(state)
+    state, sha256 = read_any(path), weights_sha256(path)
+    fits = list(fitting(state))
+    known = source_of(state)
     return InspectedWeights(
         path,
         sha256,
         _form(path),
         {name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for name, tensor in state.items()},
-        fits,
-        classes,
-        input_of(str(path), sha256),
+        known.title if known else "",
+        tuple(name for name, _ in fits),
+        next((network.num_classes for _, network in fits if network.num_classes), 0),
+        input_of(str(path), sha256) or (known.takes(state) if known else None),
     )
 
 
 def _form(path: Path) -> str:
+    if form := format_of(path.name):
+        return f"{form.title}'s"
     if path.suffix.lower() == ".safetensors":
         return "safetensors"
+    if path.suffix.lower() == TENSORFLOW:
+        return "TensorFlow's checkpoint"
     return "PyTorch's archive" if zipfile.is_zipfile(path) else "PyTorch's, of before 1.6"
-
-
-def _fitting(state: Mapping[str, Tensor]) -> tuple[tuple[str, ...], int]:
-    """Networks whose tensors these are, but for the classifier; and the classes of that."""
-    import torch
-
-    fits, classes = [], 0
-    known: dict[str, Callable[[], Network]] = {name: _model(name) for name in _FOR_CLIPS}
-    known |= {name: _backbone(name) for name in list_backbones()}
-    shown = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
-    for name, build in known.items():
-        with torch.device("meta"):
-            network = build()
-            try:
-                adapted = adapt(network, shown).tensors
-            except (
-                LookupError,
-                ValueError,
-                TypeError,
-                RuntimeError,
-            ):  # of other names or shapes than the network's relatives have
-                continue
-        head = f"{network.classifier_name}."
-        own, theirs = (
-            {key: shape for key, shape in table.items() if not key.startswith(head) and not key.endswith("_tracked")}
-            for table in (shapes(network.state_dict()), shapes(adapted))
-        )
-        if own == theirs:
-            fits.append(name)
-            scores = adapted.get(f"{head}weight")
-            classes = classes if scores is None else int(scores.shape[0])
-    return tuple(fits), classes
-
-
-def _model(name: str) -> Callable[[], Network]:
-    return lambda: create_model(name, num_classes=0)
-
-
-def _backbone(name: str) -> Callable[[], Network]:
-    return lambda: create_backbone(name)

@@ -13,6 +13,7 @@ from torch import Tensor
 from kineflow.models.network import VideoNetwork
 from kineflow.models.pwc_net import PWCNet
 from kineflow.models.registry import create_model, register_model
+from kineflow.models.stage_names import S3D_NETWORKS
 from kineflow.spec.quantise import DEFAULT_BOUND_PX, px_to_scale
 from kineflow.storage.errors import KineflowError
 
@@ -40,8 +41,10 @@ def learnt_flow(
         raise KineflowError(
             f"flow is learnt from RGB frames, not from {in_channels} channels", remedy="give it the modality rgb"
         )
-    if stream not in ("s3d", "s3d_g"):
-        raise KineflowError(f"no stream of learnt flow is called {stream!r}", remedy="choose s3d or s3d_g")
+    if stream not in S3D_NETWORKS:
+        raise KineflowError(
+            f"no stream of learnt flow is called {stream!r}", remedy=f"choose one of: {', '.join(S3D_NETWORKS)}"
+        )
     network = create_model(
         stream,
         num_classes=num_classes,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COUNTER = "num_batches_tracked"
+"""End of the name of a normalisation's counter, which checkpoints older than PyTorch 0.4.1 do not have."""
+
 _NAMES_SHOWN = 5
 
 

@@ -46,8 +46,17 @@ HALF_RANGE = Normalisation(mean=(127.5,) * 3, std=(127.5,) * 3)
 """−1..1, of weights that come from TensorFlow. Torchvision's GoogLeNet is one of them: it turns its library's usual
 input into this within the network (``transform_input``)."""
 
+UNIT_RANGE = Normalisation(mean=(0.0,) * 3, std=(255.0,) * 3)
+"""0..1, of the published D3D."""
+
 CAFFE = Normalisation(mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, channel_order="bgr")
 """BGR less the mean pixel, not scaled. (Cadene's library and tsn-pytorch write 128 for red, a slip.)"""
+
+CAFFE_VGG = Normalisation(mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, channel_order="bgr")
+"""The same, with the mean pixel that VGG-16's authors give."""
+
+TSN_PYTORCH = Normalisation(mean=(104.0, 117.0, 128.0), std=(1.0,) * 3, channel_order="bgr")
+"""Of networks on BN-Inception that tsn-pytorch has trained, with its slip."""
 
 CAFFE_TURNED = Normalisation(mean=(122.99925, 116.9991, 103.9992), std=(1.0,) * 3)
 """Caffe's range for colours as RGB: torchvision's other VGG-16, whose first kernels were turned round. Its fully
@@ -63,11 +72,15 @@ _BY_CHECKPOINT = MappingProxyType(
     {
         "efficientnet-lite0-57934424": LITE,
         "vgg16-397923af": TORCHVISION,
+        "vgg16-00b39a1b": CAFFE_VGG,  # jcjohnson's
         "vgg16_features-amdegroot-88682ab5": CAFFE_TURNED,
         "googlenet-1378be20": HALF_RANGE,
         "resnet50-19c8e357": TORCHVISION,
         "resnet50-0676ba61": TORCHVISION,
         "resnet50-11ad3fa6": TORCHVISION,
+        "resnet50_a1_0-14fe96d1": TORCHVISION,  # timm's
+        "tsn_r50_320p_1x1x8_100e_kinetics400_rgb_20200702-ef80e3d7": TORCHVISION,  # mmaction2's
+        "tsn_r50_1x1x3_75e_ucf101_rgb_20201023-d85ab600": TORCHVISION,
         "bn_inception-52deb4733": CAFFE,  # Cadene's
         "bn_inception-9f5701afb96c8044": CAFFE,  # tsn-pytorch's
         "s3d-d76dad2f": KINETICS,

@@ -16,7 +16,9 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 class PretrainTsnSettings(Params):
     """The network of all streams of a TSN, and the weights they start from."""
 
-    backbone: Literal["bn_inception", "efficientnet_lite0", "googlenet", "resnet50", "vgg16"] = "bn_inception"
+    backbone: Literal[
+        "bn_inception", "efficientnet_lite0", "googlenet", "googlenet_caffe", "resnet50", "resnet50_caffe", "vgg16"
+    ] = "bn_inception"
     """Network that looks at a snippet."""
 
     width: float = Field(1.0, gt=0, le=16)

@@ -42,6 +42,21 @@ def resnet50(
     )
 
 
+@register_backbone
+def resnet50_caffe(
+    *, num_classes: int, in_channels: int = 3, width: float = 1.0, dropout: float = 0.0, output_stride: int = 32
+) -> ResNet50:
+    """ResNet-50 as its authors' checkpoints want it; for the keywords see :class:`ResNet50`."""
+    return ResNet50(
+        num_classes=num_classes,
+        in_channels=in_channels,
+        width=width,
+        dropout=dropout,
+        output_stride=output_stride,
+        caffe=True,
+    )
+
+
 class ResNet50(ImageNetwork):
     """ResNet-50.
 
@@ -52,6 +67,9 @@ class ResNet50(ImageNetwork):
         dropout: Probability that a pooled feature is dropped; the paper has none.
         output_stride: See :func:`late_strides`; 16 lets ``layer4`` keep the map, 8 ``layer3`` as well.
         caffe: Lay the network out as the authors' checkpoints want it, else as torchvision's.
+
+    Attributes:
+        caffe: As above.
 
     Raises:
         KineflowError: A value is out of its range.
@@ -73,6 +91,7 @@ class ResNet50(ImageNetwork):
         caffe: bool,
     ) -> None:
         super().__init__()
+        self.caffe = caffe
         c = channels_at(width)
         stride3, stride4 = late_strides(output_stride)
         require_probability("dropout", dropout)

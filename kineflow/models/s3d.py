@@ -5,13 +5,15 @@ Classification", ECCV 2018 (arXiv 1712.04851): §4.3 splits each k×k×k convolu
 adds self-gating (S3D-G). D3D (Stroud et al., WACV 2020) takes S3D-G for its teacher and its student.
 
 The layout, and with it the keys of the weights, is the public PyTorch S3D's (8,320,048 parameters for 400 classes):
-both halves of a split convolution carry batch normalisation and no bias, where the authors' TensorFlow release has
-it after the first half only. Clips may have any length and size, and every width of layer scales with ``width``.
+both halves of a split convolution carry batch normalisation and no bias. That of the authors' TensorFlow release is in
+:mod:`kineflow.models.s3d_tensorflow`. Clips may have any length and size, and every width of layer scales with
+``width``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +30,29 @@ _CHANNEL_MULTIPLE = 8
 _WIDEST = 16.0
 _HEAD_WINDOW = (2, 7, 7)
 # Where each Mixed block stands among the stages, and so in the keys of the weights.
-_MIXED_STAGES = {
+MIXED_STAGES = {
     "Mixed3b": 5, "Mixed3c": 6, "Mixed4b": 8, "Mixed4c": 9, "Mixed4d": 10, "Mixed4e": 11, "Mixed4f": 12,
     "Mixed5b": 14, "Mixed5c": 15,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the network is made of, where its two releases differ.
+
+    Attributes:
+        stem: Conv1a: channels in and out, stride.
+        separable: A 3×3×3 convolution: channels in and out, and whether its output is gated.
+        pointwise: A 1×1×1 convolution with normalisation: channels in and out.
+        pool: A max pool that keeps ⌈side / stride⌉: kernel and stride.
+        halve: A 2×2×2 max pool of stride 2.
+    """
+
+    stem: Callable[[int, int, Triple], nn.Module]
+    separable: Callable[[int, int, bool], nn.Module]
+    pointwise: Callable[[int, int], nn.Module]
+    pool: Callable[[Triple, Triple], nn.Module]
+    halve: Callable[[], nn.Module]
 
 
 @register_model
@@ -129,7 +150,7 @@ class S3D(VideoNetwork):
         _require("dropout", dropout, 0 <= dropout < 1, "a probability below 1")
         _require("stem_temporal_stride", stem_temporal_stride, stem_temporal_stride in (1, 2), "1 or 2")
         _require("stem_spatial_stride", stem_spatial_stride, stem_spatial_stride in (1, 2), "1 or 2")
-        _require("last_stage", last_stage, last_stage in _MIXED_STAGES, f"one of {', '.join(_MIXED_STAGES)}")
+        _require("last_stage", last_stage, last_stage in MIXED_STAGES, f"one of {', '.join(MIXED_STAGES)}")
         _require("bn_momentum", bn_momentum, 0 < bn_momentum <= 1, "a number above 0, up to 1")
 
         def c(channels: int) -> int:
@@ -138,8 +159,9 @@ class S3D(VideoNetwork):
 
         def mixed(before: int, b0: int, b1: tuple[int, int], b2: tuple[int, int], b3: int) -> Mixed:
             """Branch widths as in the paper; ``before`` is the channels that come in, already at this width."""
-            return Mixed(before, c(b0), (c(b1[0]), c(b1[1])), (c(b2[0]), c(b2[1])), c(b3), gating=gating)
+            return Mixed(before, c(b0), (c(b1[0]), c(b1[1])), (c(b2[0]), c(b2[1])), c(b3), gating=gating, layers=layers)
 
+        layers = self.layers()
         conv1a_stride = (stem_temporal_stride, stem_spatial_stride, stem_spatial_stride)
         mixed3b = mixed(c(192), 64, (96, 128), (16, 32), 32)
         mixed3c = mixed(mixed3b.channels, 128, (128, 192), (32, 96), 64)
@@ -153,32 +175,36 @@ class S3D(VideoNetwork):
 
         # Channels @ time × height × width, for the paper's clip and width.                      3 @ 64×224×224
         stages: tuple[nn.Module, ...] = (
-            SeparableConv(in_channels, c(64), 7, stride=conv1a_stride),  # Conv1a               64 @ 32×112×112
-            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),  # MaxPool2a          64 @ 32×56×56
-            conv_norm_relu(c(64), c(64), (1, 1, 1)),  # Conv2b                                  64 @ 32×56×56
-            SeparableConv(c(64), c(192), 3, gating=gating),  # Conv2c                          192 @ 32×56×56
-            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),  # MaxPool3a         192 @ 32×28×28
+            layers.stem(in_channels, c(64), conv1a_stride),  # Conv1a                           64 @ 32×112×112
+            layers.pool((1, 3, 3), (1, 2, 2)),  # MaxPool2a                                     64 @ 32×56×56
+            layers.pointwise(c(64), c(64)),  # Conv2b                                           64 @ 32×56×56
+            layers.separable(c(64), c(192), gating),  # Conv2c                                 192 @ 32×56×56
+            layers.pool((1, 3, 3), (1, 2, 2)),  # MaxPool3a                                    192 @ 32×28×28
             mixed3b,  #                                                                        256 @ 32×28×28
             mixed3c,  #                                                                        480 @ 32×28×28
-            nn.MaxPool3d((3, 3, 3), stride=(2, 2, 2), padding=(1, 1, 1)),  # MaxPool4a         480 @ 16×14×14
+            layers.pool((3, 3, 3), (2, 2, 2)),  # MaxPool4a                                    480 @ 16×14×14
             mixed4b,  #                                                                        512 @ 16×14×14
             mixed4c,  #                                                                        512 @ 16×14×14
             mixed4d,  #                                                                        512 @ 16×14×14
             mixed4e,  #                                                                        528 @ 16×14×14
             mixed4f,  #                                                                        832 @ 16×14×14
-            Halve(),  # MaxPool5a                                                              832 @ 8×7×7
+            layers.halve(),  # MaxPool5a                                                       832 @ 8×7×7
             mixed5b,  #                                                                        832 @ 8×7×7
             mixed5c,  #                                                                       1024 @ 8×7×7
         )
-        last = stages[_MIXED_STAGES[last_stage]]
+        last = stages[MIXED_STAGES[last_stage]]
         assert isinstance(last, Mixed)
-        self.features = nn.Sequential(*stages[: _MIXED_STAGES[last_stage] + 1])
+        self.features = nn.Sequential(*stages[: MIXED_STAGES[last_stage] + 1])
         self.num_features = last.channels
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Identity())
         self.reset_classifier(num_classes)
         for layer in self.modules():
             if isinstance(layer, nn.BatchNorm3d):
                 layer.momentum = bn_momentum
+
+    def layers(self) -> Layers:
+        """What it is made of."""
+        return Layers(_stem, _separable, _pointwise, _pool, Halve)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B,C,T,H,W] → [B,F,T',H',W'], with T' about T/8 and H', W' about H/32, W/32, and never less than 1."""
@@ -279,17 +305,26 @@ class Mixed(nn.Module):
         b1, b2: 1×1×1 to the first width, then separable 3×3×3 to the second.
         b3: 3×3×3 max pool, then 1×1×1.
         gating: Gate each branch's output.
+        layers: What it is made of.
     """
 
     def __init__(
-        self, before: int, b0: int, b1: tuple[int, int], b2: tuple[int, int], b3: int, *, gating: bool
+        self,
+        before: int,
+        b0: int,
+        b1: tuple[int, int],
+        b2: tuple[int, int],
+        b3: int,
+        *,
+        gating: bool,
+        layers: Layers,
     ) -> None:
         super().__init__()
         self.channels = b0 + b1[1] + b2[1] + b3
-        self.branch0 = conv_norm_relu(before, b0, (1, 1, 1))
-        self.branch1 = nn.Sequential(conv_norm_relu(before, b1[0], (1, 1, 1)), SeparableConv(*b1, 3))
-        self.branch2 = nn.Sequential(conv_norm_relu(before, b2[0], (1, 1, 1)), SeparableConv(*b2, 3))
-        self.branch3 = nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), conv_norm_relu(before, b3, (1, 1, 1)))
+        self.branch0 = layers.pointwise(before, b0)
+        self.branch1 = nn.Sequential(layers.pointwise(before, b1[0]), layers.separable(*b1, False))
+        self.branch2 = nn.Sequential(layers.pointwise(before, b2[0]), layers.separable(*b2, False))
+        self.branch3 = nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), layers.pointwise(before, b3))
         gate: Callable[[int], nn.Module] = SelfGate if gating else nn.Identity
         self.gate0, self.gate1, self.gate2, self.gate3 = gate(b0), gate(b1[1]), gate(b2[1]), gate(b3)
 
@@ -310,6 +345,23 @@ class Halve(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,T,H,W] → [B,C,⌊T/2⌋,⌊H/2⌋,⌊W/2⌋], no side less than 1."""
         return F.max_pool3d(x, [min(2, side) for side in x.shape[2:]], stride=2)
+
+
+def _stem(channels_in: int, channels_out: int, stride: Triple) -> nn.Module:
+    return SeparableConv(channels_in, channels_out, 7, stride=stride)
+
+
+def _separable(channels_in: int, channels_out: int, gating: bool) -> nn.Module:
+    return SeparableConv(channels_in, channels_out, 3, gating=gating)
+
+
+def _pointwise(channels_in: int, channels_out: int) -> nn.Module:
+    return conv_norm_relu(channels_in, channels_out, (1, 1, 1))
+
+
+def _pool(kernel: Triple, stride: Triple) -> nn.Module:
+    over_time, over_height, over_width = (side // 2 for side in kernel)
+    return nn.MaxPool3d(kernel, stride=stride, padding=(over_time, over_height, over_width))
 
 
 # The last normalisation before a gate: within the split convolution of Conv2c, or of the Mixed branch of its number.

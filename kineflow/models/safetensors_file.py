@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kineflow.storage.safe_json import parse_json
 
@@ -41,13 +42,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         OSError: It cannot be read.
         ValueError: It is no safetensors file, or its header is larger than 8 MiB.
     """
+    header, start = _header(path)
     size = path.stat().st_size
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        if not 2 <= length <= min(_MAX_HEADER_BYTES, size - _LENGTH_BYTES):
-            raise ValueError(f"a header of {length} bytes in a file of {size}")
-        header = parse_json(stream.read(length))
-    start = _LENGTH_BYTES + length
     try:
         tensors = {
             str(name): StoredTensor(
@@ -63,6 +59,28 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     if any(not start <= tensor.first <= tensor.end <= size for tensor in tensors.values()):
         raise ValueError("a tensor lies outside of the file")
     return tensors
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What whoever wrote a file has said beside its tensors.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no safetensors file, or its header is larger than 8 MiB.
+    """
+    header, _ = _header(path)
+    said = header.get(_METADATA, {}) if isinstance(header, dict) else {}
+    return {str(key): value for key, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
+
+
+def _header(path: Path) -> tuple[Any, int]:
+    """The header, and where the tensors' bytes begin."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if not 2 <= length <= min(_MAX_HEADER_BYTES, size - _LENGTH_BYTES):
+            raise ValueError(f"a header of {length} bytes in a file of {size}")
+        return parse_json(stream.read(length)), _LENGTH_BYTES + length
 
 
 def parts_of(path: Path, tensor: StoredTensor) -> Iterator[bytes]:

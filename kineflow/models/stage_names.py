@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+S3D_NETWORKS = ("s3d", "s3d_g", "s3d_g_tensorflow")
+"""Names of the networks that have these stages."""
+
 # Of S3D, by the names of its paper, in the order in which a clip passes them.
 StageName = Literal[
     "Conv1a", "MaxPool2a", "Conv2b", "Conv2c", "MaxPool3a",

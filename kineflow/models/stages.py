@@ -12,7 +12,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from kineflow.models.s3d import S3D, Mixed
-from kineflow.models.stage_names import StageName
+from kineflow.models.stage_names import S3D_NETWORKS, StageName
 from kineflow.storage.errors import KineflowError
 
 STAGES: tuple[StageName, ...] = get_args(StageName)  # in the order in which a clip passes them
@@ -85,6 +85,7 @@ def _depth(network: nn.Module, stage: str) -> int:
 def _s3d(network: Any) -> S3D:
     if not isinstance(network, S3D):
         raise KineflowError(
-            f"{type(network).__name__} has no named stages", remedy="take features of S3D or S3D-G (s3d, s3d_g)"
+            f"{type(network).__name__} has no named stages",
+            remedy=f"take features of S3D or S3D-G ({', '.join(S3D_NETWORKS)})",
         )
     return network

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kineflow.models.bundle import WEIGHTS_FILE
-from kineflow.models.download import display_name, download, path_of, require_hash, require_safe_url, require_size
+from kineflow.models.download import display_name, download, path_of, require_digest, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
-from kineflow.models.weights_table import SUFFIXES
-from kineflow.storage.errors import KineflowError
+from kineflow.models.weights_table import SUFFIXES, TENSORFLOW, converted_from, how_to_convert
+from kineflow.storage.errors import KineflowError, first_line
+from kineflow.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 << 30
 
-_COUNTER = "num_batches_tracked"
+_PLAIN_FILE = "give a file of plain tensors, a .safetensors best of all"
+_ALL_FILES = "have all files of the checkpoint in one folder, as they were published"
 _TIMES_NEEDED, _SPARE_BYTES = 16, 2**30  # a narrow network may take over from a wide one's checkpoint what it shares
 
 
@@ -74,7 +76,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
 
     Args:
         source: A path, of a bundle's folder too, or an ``https://`` URL (``http://`` only to this machine).
-        sha256: Hex, of the whole file.
+        sha256: Hex, of the whole file; of a checkpoint of TensorFlow, of all its files (:func:`weights_sha256`).
         cache: Where downloads are kept, by their hash; by default below the user's cache folder.
         max_bytes: Larger files are refused.
 
@@ -88,8 +90,8 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
         path = weights_within(Path(source).expanduser())
         if not path.is_file():
             raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
-        require_size(path.stat().st_size, max_bytes, where=str(path))
-        require_hash(path, sha256, where=str(path))
+        require_size(weights_size(path), max_bytes, where=str(path))
+        require_digest(weights_sha256(path), sha256, where=str(path))
         return path
     require_safe_url(source)
     kept = (cache or weights_cache()) / f"{sha256}{_suffix(path_of(source), where=display_name(source))}"
@@ -102,10 +104,43 @@ def weights_within(path: Path) -> Path:
     return path / WEIGHTS_FILE if path.is_dir() else path
 
 
+def weights_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file of weights; of a checkpoint of TensorFlow, of its files one behind the other.
+
+    Raises:
+        KineflowError: A file of such a checkpoint is missing, or its index damaged.
+    """
+    if path.suffix.lower() != TENSORFLOW:
+        return sha256_of(path)
+    from kineflow.models.weight_formats.tensorflow import sha256_of_all
+
+    try:
+        return sha256_of_all(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, path) from None
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of a file of weights; of a checkpoint of TensorFlow, of all its files.
+
+    Raises:
+        KineflowError: A file of such a checkpoint is missing, or its index damaged.
+    """
+    if path.suffix.lower() != TENSORFLOW:
+        return path.stat().st_size
+    from kineflow.models.weight_formats.tensorflow import files_of
+
+    try:
+        return sum(file.stat().st_size for file in files_of(path))
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, path) from None
+
+
 def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file to the CPU; no code in it is run.
 
-    A ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
+    Of TensorFlow's checkpoints, ``.index``, the variables keep their names and the order of their dimensions. A
+    ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
     is read takes no more memory than the file has bytes.
 
     Args:
@@ -118,16 +153,12 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
             what is needed.
     """
     suffix = _suffix(path.name, where=str(path))
-    require_size(path.stat().st_size, min(LARGEST_BYTES, _TIMES_NEEDED * needed_bytes + _SPARE_BYTES), where=str(path))
+    size = weights_size(path)
+    require_size(size, min(LARGEST_BYTES, _TIMES_NEEDED * needed_bytes + _SPARE_BYTES), where=str(path))
     try:
         content = _read_tensors(path, suffix)
     except Exception as error:  # a damaged file breaks torch's reader in any way: IndexError, KeyError, EOFError, …
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise KineflowError(
-            f"not readable as weights alone: {reason}",
-            where=path,
-            remedy="give a file of plain tensors, a .safetensors best of all",
-        ) from None
+        raise _unreadable(error, path) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     import torch
@@ -136,10 +167,22 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
         raise KineflowError("holds no plain table of tensors", where=path, remedy="give a checkpoint's state dict")
     tensors = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
     try:
-        require_plain(tensors, file_bytes=path.stat().st_size)
+        require_plain(tensors, file_bytes=size)
     except ValueError as error:
         raise KineflowError(str(error), where=path, remedy="give a checkpoint's state dict") from None
     return tensors
+
+
+def read_any(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file of weights, or of one that is to be converted, by the names that it has.
+
+    Raises:
+        KineflowError: See :func:`read_weights`.
+    """
+    from kineflow.models.weight_formats.confined import read_confined
+    from kineflow.models.weight_formats.formats import format_of
+
+    return read_weights(path) if format_of(path.name) is None else read_confined(path)
 
 
 def _read_tensors(path: Path, suffix: str) -> Any:
@@ -149,6 +192,10 @@ def _read_tensors(path: Path, suffix: str) -> Any:
     if suffix == ".safetensors":
         read_header(path)
         return load_file(path)
+    if suffix == TENSORFLOW:
+        from kineflow.models.weight_formats.tensorflow import read_tensorflow
+
+        return {name: torch.from_numpy(values) for name, values in read_tensorflow(path).items()}
     check_torch_file(path)
     # Of an archive, tensors are mapped: what nobody looks at is not read.
     return torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -167,12 +214,12 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
             finite.
     """
     from kineflow.models.adapted import adapt
-    from kineflow.models.network import require_finite, require_same_tensors, shapes
+    from kineflow.models.network import COUNTER, require_finite, require_same_tensors, shapes
 
     own, adapted = network.state_dict(), adapt(network, state)
     given = adapted.tensors
     for name, tensor in own.items():
-        if name.endswith(_COUNTER):  # checkpoints older than PyTorch 0.4.1 do not count
+        if name.endswith(COUNTER):
             given.setdefault(name, tensor)
     head = f"{network.classifier_name}."
     own_head, given_head = (
@@ -200,7 +247,7 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
         in_checkpoint=len(state),
         left_out=tuple(name for name in state if name not in used | of_head),
         missing=tuple(
-            name for name in own if not (adapted.origins.get(name) or name.startswith(head) or name.endswith(_COUNTER))
+            name for name in own if not (adapted.origins.get(name) or name.startswith(head) or name.endswith(COUNTER))
         ),
         classes_in_checkpoint=0 if scores is None else scores.shape[0],
         classes_in_network=network.num_classes,
@@ -213,8 +260,18 @@ def weights_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kineflow" / "weights"
 
 
+def _unreadable(error: Exception, path: Path) -> KineflowError:
+    return KineflowError(
+        f"not readable as weights alone: {first_line(error)}",
+        where=path,
+        remedy=_ALL_FILES if path.suffix.lower() == TENSORFLOW else _PLAIN_FILE,
+    )
+
+
 def _suffix(name: str, *, where: str) -> str:
     suffix = Path(name).suffix.lower()
+    if whose := converted_from(name):
+        raise KineflowError(f"a file of {whose}", where=where, remedy=how_to_convert(name))
     if suffix not in SUFFIXES:
         raise KineflowError(
             f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(SUFFIXES)}"

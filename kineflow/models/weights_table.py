@@ -15,8 +15,15 @@ from kineflow.storage.errors import KineflowError
 
 _TORCHVISION = "https://download.pytorch.org/models"
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's."""
+_MMACTION = "https://download.openmmlab.com/mmaction/recognition/tsn"
+_NOT_STATED = "of the weights not stated"
+TENSORFLOW = ".index"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", TENSORFLOW)
+"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's, ``.index`` the first file of a checkpoint of
+TensorFlow's."""
+
+TO_CONVERT = {".caffemodel": "Caffe", ".mat": "MatConvNet", ".npz": "Theano"}
+"""Of files that ``kineflow weights convert`` reads, and whose they are. TSN's authors add ``.v5`` to Caffe's."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,74 @@ TABLE = (
         used_in=("tsn",),
     ),
     NamedWeights(
+        name="bn_inception-imagenet-tsn",
+        fits=("bn_inception",),
+        file="bn_inception-9f5701afb96c8044.pth",
+        url="https://yjxiong.blob.core.windows.net/models/bn_inception-9f5701afb96c8044.pth",
+        sha256="9f5701afb96c8044",
+        size_mb=45.4,
+        licence=f"{_NOT_STATED} (tsn-pytorch, its code BSD-2-Clause)",
+        learnt="ImageNet",
+        classes=1000,
+    ),
+    NamedWeights(
+        name="vgg16-imagenet-caffe",
+        fits=("vgg16",),
+        file="vgg16-00b39a1b.pth",
+        url="https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth",
+        sha256="00b39a1b",
+        size_mb=553.4,
+        licence=f"{_NOT_STATED} (pytorch-vgg; the original: VGG's page)",
+        learnt="ImageNet",
+        classes=1000,
+    ),
+    NamedWeights(
+        name="resnet50-imagenet-v2",
+        fits=("resnet50",),
+        file="resnet50-11ad3fa6.pth",
+        url=f"{_TORCHVISION}/resnet50-11ad3fa6.pth",
+        sha256="11ad3fa6",
+        size_mb=102.5,
+        licence=_TORCHVISION_LICENCE,
+        learnt="ImageNet",
+        classes=1000,
+    ),
+    NamedWeights(
+        name="resnet50-imagenet-timm",
+        fits=("resnet50",),
+        file="resnet50_a1_0-14fe96d1.pth",
+        url="https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-rsb-weights/"
+        "resnet50_a1_0-14fe96d1.pth",
+        sha256="14fe96d1f9fb311a60490082d2077e6e60427dcfe21839ddf934cce948f72b0f",
+        size_mb=102.5,
+        licence="Apache-2.0 (timm)",
+        learnt="ImageNet",
+        classes=1000,
+    ),
+    NamedWeights(
+        name="resnet50-kinetics400-tsn",
+        fits=("resnet50",),
+        file="tsn_r50_320p_1x1x8_100e_kinetics400_rgb_20200702-ef80e3d7.pth",
+        url=f"{_MMACTION}/tsn_r50_320p_1x1x8_100e_kinetics400_rgb/"
+        "tsn_r50_320p_1x1x8_100e_kinetics400_rgb_20200702-ef80e3d7.pth",
+        sha256="ef80e3d7",
+        size_mb=97.6,
+        licence="Apache-2.0 (mmaction2)",
+        learnt="Kinetics-400",
+        classes=400,
+    ),
+    NamedWeights(
+        name="resnet50-ucf101-tsn",
+        fits=("resnet50",),
+        file="tsn_r50_1x1x3_75e_ucf101_rgb_20201023-d85ab600.pth",
+        url=f"{_MMACTION}/tsn_r50_1x1x3_75e_ucf101_rgb/tsn_r50_1x1x3_75e_ucf101_rgb_20201023-d85ab600.pth",
+        sha256="d85ab600",
+        size_mb=95.1,
+        licence="Apache-2.0 (mmaction2)",
+        learnt="UCF101, split 1",
+        classes=101,
+    ),
+    NamedWeights(
         name="efficientnet_lite0-imagenet",
         fits=("efficientnet_lite0",),
         file="efficientnet-lite0-57934424.pth",
@@ -152,35 +227,59 @@ def weights_named(name: str) -> NamedWeights:
     return _BY_NAME[name]
 
 
-def check_checkpoint(checkpoint: str, sha256: str, network: str) -> None:
+def check_checkpoint(
+    checkpoint: str, sha256: str, network: str, *, keys: tuple[str, str] = ("checkpoint", "sha256")
+) -> None:
     """Check the two keys that name published weights, as far as they alone can tell.
 
     Args:
         checkpoint: A name of this table, a path or a URL; empty for none.
         sha256: Hex, of the file; empty for none.
         network: That they are for.
+        keys: What the two are called.
 
     Raises:
         ValueError: They do not go together, or the weights are of another network.
     """
+    of_weights, of_hash = keys
     if is_named(checkpoint):
         fits = _BY_NAME[checkpoint].fits
         if network not in fits:
-            raise ValueError(f"checkpoint {checkpoint} is of {' and '.join(fits)}, and not of {network}")
+            raise ValueError(f"{of_weights} {checkpoint} is of {' and '.join(fits)}, and not of {network}")
+    elif whose := converted_from(checkpoint):
+        raise ValueError(f"{of_weights} {checkpoint} is a file of {whose}; {how_to_convert(checkpoint)}")
     elif checkpoint and not _may_be_weights(checkpoint):
         raise ValueError(
-            f"checkpoint {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
+            f"{of_weights} {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
             f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a / at its end"
+        )
+    elif "://" in checkpoint and checkpoint.lower().endswith(TENSORFLOW):
+        raise ValueError(
+            f"{of_weights} {checkpoint}: a checkpoint of TensorFlow's is several files; download them into one folder, "
+            "and give the path of the .index"
         )
     elif bool(checkpoint) != bool(sha256):
         raise ValueError(
-            "checkpoint and sha256 go together: give both, or a name alone, or neither to start from scratch"
+            f"{of_weights} and {of_hash} go together: give both, or a name alone, or neither to start from scratch"
         )
     elif not sha256.lower().startswith(digits := published_digits(checkpoint)):
         raise ValueError(
-            f"checkpoint {checkpoint} has the name of a published file, whose SHA-256 begins with {digits}, and sha256 "
-            f"with {sha256[: len(digits)]}: give the hash of that file, or another file a name of its own"
+            f"{of_weights} {checkpoint} has the name of a published file, whose SHA-256 begins with {digits}, and "
+            f"{of_hash} with {sha256[: len(digits)]}: give the hash of that file, or another file a name of its own"
         )
+
+
+def converted_from(name: str) -> str:
+    """Whose file this is, by its name, where it has to be converted first; empty where not."""
+    lowered = name.lower().removesuffix(".v5")
+    return next((whose for suffix, whose in TO_CONVERT.items() if lowered.endswith(suffix)), "")
+
+
+def how_to_convert(name: str) -> str:
+    """What to do with such a file."""
+    file = PurePosixPath(name).name
+    stem = file.removesuffix(".v5").rpartition(".")[0]
+    return f"convert it once: kineflow weights convert {file} --to {stem}.safetensors"
 
 
 def _may_be_weights(checkpoint: str) -> bool:

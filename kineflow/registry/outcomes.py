@@ -97,7 +97,7 @@ def outcomes_of(evaluation: Path, model: str) -> Outcomes | None:
         scores.clip_ids,
         tuple(scores.classes[label] for label in scores.labels),
         tuple(groups.get(clip_id, "") for clip_id in scores.clip_ids),
-        ranks_of_truth(scores.logits, scores.labels),
+        ranks_of_truth(scores.logits, scores.nearest_labels),
     )
 
 

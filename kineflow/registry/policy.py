@@ -35,6 +35,11 @@ class Gate(Params):
     min_gain: float = Field(default=0.0, ge=0, le=1)
     """Least gain over the champion, whatever its interval; ``not_worse`` does not ask for it."""
 
+    data: Literal["same", "common"] = "same"
+    """On which clips a candidate is compared: ``same`` wants the champion evaluated on the same test clips; ``common``
+    puts up with test clips that have come since, and compares on the champion's, all of which the candidate must have
+    been asked about. Wants a ``test``."""
+
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """Lowest value allowed by figure, for the first champion too, e.g. ``{top1: 0.5}``."""
 
@@ -63,6 +68,8 @@ class Gate(Params):
             raise ValueError(
                 f"test: {self.test} is of {', '.join(FIGURES)}; for {self.primary_metric!r} set test: none"
             )
+        if self.data == "common" and self.test == "none":
+            raise ValueError("data: common compares answers to single clips, as a test does: set test: better")
         return self
 
 
@@ -97,11 +104,12 @@ def decide(
         A refusal with all its reasons, or a permission with those that speak for it.
     """
     against = _beyond_bounds(candidate, gate)
-    gain, faults = _gain(candidate, champion, gate)
+    grown = _on_all_of_the_champions(paired, candidate, champion, gate)
+    gain, faults = _gain_on(grown, gate) if grown else _gain(candidate, champion, gate)
     against += faults
     tested = ""
     if champion is not None:
-        others = _other_data(candidate, champion)
+        others = [] if grown else _other_data(candidate, champion)
         if others and not other_data_allowed:
             against += others
         elif not faults:
@@ -116,7 +124,8 @@ def _other_data(candidate: Measured, champion: Measured) -> list[str]:
         different.append(
             "the two were evaluated on different data "
             f"({candidate.clips_digest[:12]} and, the champion, {champion.clips_digest[:12]}): "
-            "evaluate both on the same test clips"
+            "evaluate both on the same test clips; where clips were only added, registration.data: common compares on "
+            "the champion's"
         )
     if not candidate.is_scored_as(champion):
         different.append(
@@ -124,6 +133,23 @@ def _other_data(candidate: Measured, champion: Measured) -> list[str]:
             f"{_protocol(champion)}): evaluate both by the same"
         )
     return different
+
+
+def _on_all_of_the_champions(
+    paired: Paired | None, candidate: Measured, champion: Measured | None, gate: Gate
+) -> Paired | None:
+    """The gain, where test clips were only added since and the gate puts up with that."""
+    if paired is None or champion is None or gate.data == "same" or champion.clips_digest == candidate.clips_digest:
+        return None
+    return paired if paired.clips == champion.clips and candidate.is_scored_as(champion) else None
+
+
+def _gain_on(paired: Paired, gate: Gate) -> tuple[str, list[str]]:
+    words = f"{gate.primary_metric} gains {paired.value:+.4g} on the champion's {paired.clips} clips"
+    least = -gate.margin if gate.test == "not_worse" else gate.min_gain
+    if paired.value < least - _ROUNDING:
+        return "", [f"{words}, and {least:+.4g} is asked for"]
+    return words, []
 
 
 def _protocol(measured: Measured) -> str:

@@ -161,6 +161,28 @@ def promote(
         )
 
 
+def preview(name: str, version: str, gate: Gate, *, root: Path | None = None) -> Decision:
+    """What a gate says of a version beside the present champion, by figures alone; nothing is written.
+
+    Args:
+        name: Of the registered model.
+        version: Its number.
+        gate: What is asked for.
+        root: The project's folder; the one around when None.
+
+    Raises:
+        KineflowError: There is no such version, or the store cannot be used.
+    """
+    uri = tracking_uri(root)
+    client = connect(uri, must_exist=True)
+    with store_errors(uri):
+        promoting = _Promoting(client, uri, name, Policy(gate, GIVEN), other_data_allowed=False, first=False)
+        champion = promoting.champion()
+        if _number(champion) == version:
+            return Decision(False, (f"version {version} is the champion already",))
+        return promoting.by_figures(_version(client, name, version, uri), champion, asked_by_name=False)
+
+
 def rollback(name: str, *, by: str | None = None, why: str = "", root: Path | None = None) -> Rollback:
     """Return to the champion before the present one; again, to the one before that.
 
@@ -225,6 +247,12 @@ class _Promoting:
 
     def decide(self, version: Any, champion: Standing | None, *, asked_by_name: bool) -> Decision:
         """By the figures first; when these allow it, by the files."""
+        decision = self.by_figures(version, champion, asked_by_name=asked_by_name)
+        candidate = standing_of(self.client, version, self.uri)
+        return _looked_at(candidate) or decision if decision.allowed else decision
+
+    def by_figures(self, version: Any, champion: Standing | None, *, asked_by_name: bool) -> Decision:
+        """By what both have shown."""
         candidate, gate = standing_of(self.client, version, self.uri), self.policy.gate
         faults = [f"version {version.version} has no tag {tag!r}" for tag in gate.lineage if not version.tags.get(tag)]
         if ROLLED_BACK_TAG in version.tags and not asked_by_name:
@@ -249,7 +277,7 @@ class _Promoting:
             decision = replace(decision, reasons=(*decision.reasons, words))
         if faults:
             decision = Decision(False, (*faults, *(() if decision.allowed else decision.reasons)))
-        return _looked_at(candidate) or decision if decision.allowed else decision
+        return decision
 
     def _paired(self, candidate: Standing, champion: Standing | None) -> tuple[Paired | None, str]:
         if champion is None or self.policy.gate.test == "none":

@@ -78,7 +78,7 @@ def predict_video(
         max_flow_pixels: Most flow computed, pixels of all frames together; None for any amount.
 
     Returns:
-        float32 ``[K]``, in the order of ``card.classes``; they add up to 1.
+        float32 ``[K]``, in the order of ``card.classes``; they add up to 1, but where a clip may be of several classes.
 
     Raises:
         KineflowError: The model has no classes; the video cannot be read whole or is past a bound; the network takes
@@ -120,8 +120,11 @@ def predict_video(
                 )
                 logits.append(ask(window, new, seen.to(device)))
         every = torch.stack(logits).repeat_interleave(torch.from_numpy(times), dim=0).flatten(0, 1)  # [V·crops, K]
-        scores = aggregate_views(every[None], how=views.view_aggregation, before_softmax=wanted.segments > 0)[0]
-    probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
+        scores = aggregate_views(
+            every[None], how=views.view_aggregation, before_softmax=wanted.segments > 0, multi_label=card.multi_label
+        )[0]
+    shares = scores.sigmoid() if card.multi_label else scores.softmax(dim=0)
+    probabilities: NDArray[np.float32] = shares.numpy().astype(np.float32)
     require_numbers(probabilities, card)
     return probabilities
 

@@ -109,8 +109,11 @@ def scored(window: Window, network: nn.Module, card: ModelCard, views: ViewProto
     with torch.inference_mode():
         logits = window_logits(network, window.views.to(device), card)[None]  # [1, crops, K]
         is_of_snippets = card.preprocessing.segments > 0
-        [scores] = aggregate_views(logits, how=views.view_aggregation, before_softmax=is_of_snippets)
-        probabilities: NDArray[np.float32] = scores.softmax(dim=0).numpy().astype(np.float32)
+        [scores] = aggregate_views(
+            logits, how=views.view_aggregation, before_softmax=is_of_snippets, multi_label=card.multi_label
+        )
+        shares = scores.sigmoid() if card.multi_label else scores.softmax(dim=0)
+        probabilities: NDArray[np.float32] = shares.numpy().astype(np.float32)
     require_numbers(probabilities, card)
     return Scored(window.start_sec, window.end_sec, probabilities)
 

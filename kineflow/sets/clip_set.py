@@ -7,17 +7,21 @@ root (:mod:`kineflow.sets.media`), so that what passes between steps is small.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kineflow.sets.clip_shard import ClipShard
 from kineflow.sets.indexed import SetFiles
 from kineflow.sets.list_digest import digest_of_list
 from kineflow.sets.rows import blocks_of, in_order, is_one_of, select
-from kineflow.spec.classes import checked_classes
+from kineflow.spec.classes import checked_classes, labels_of, several_classes
 from kineflow.spec.modality import reads_flow
 from kineflow.spec.preprocessing import Preprocessing
 from kineflow.spec.split import Split
@@ -27,7 +31,7 @@ from kineflow.storage.media import Media
 
 MANIFEST_FILE = "manifest.parquet"
 CLIPSET_FILE = "clipset.json"
-_SHARD = "shard"  # its key in clipset.json
+_SHARD, _SEVERAL = "shard", "multi_label"  # their keys in clipset.json
 _MOST_UNKNOWN = 1000
 
 
@@ -53,6 +57,7 @@ class Clip:
             is that itself, and in sets of versions before 3.
         first_frame: Number of the source's frame that the clip begins with, from 0; in a set with a rate of its own,
             of the source at that rate.
+        also: Further class names, one a line, of a clip of several classes; only in sets of such.
     """
 
     clip_id: str
@@ -71,6 +76,12 @@ class Clip:
     source: str
     video_sha256: str = ""
     first_frame: int = 0
+    also: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All class names of the clip; none of an unlabelled one."""
+        return labels_of(self.label, self.also)
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class ClipSet:
         fps: Frames per second that every clip was brought to; 0.0: each has those of its source.
         size: Width and height that every clip was brought to, whatever its aspect; None: each has that of its source.
         shard: Of what it is a part; None for a whole clip set.
+        multi_label: Whether clips may be of several classes at once.
     """
 
     classes: tuple[str, ...]
@@ -93,6 +105,7 @@ class ClipSet:
     fps: float = 0.0
     size: tuple[int, int] | None = None
     shard: ClipShard | None = None
+    multi_label: bool = False
 
     def usable(self, *splits: Split) -> Sequence[Clip]:
         """Clips with status ``ok``, of the given splits (of all, when none is given)."""
@@ -100,9 +113,22 @@ class ClipSet:
         return select(self.clips, wanted & is_one_of(self.clips, "split", splits) if splits else wanted)
 
     def label_index(self, clip: Clip) -> int:
-        """Index of the clip's class, or -1 for an unlabelled clip, whatever its row says of a label."""
+        """Index of the clip's class, or -1 for an unlabelled clip, whatever its row says of a label.
+
+        Raises:
+            KineflowError: Clips of this set may be of several classes.
+        """
+        if self.multi_label:
+            raise several_classes("this step")
         unlabelled = clip.label is None or clip.split is Split.UNLABELLED
         return -1 if unlabelled else self.classes.index(clip.label)
+
+    def targets(self, clip: Clip) -> NDArray[np.float32]:
+        """1 for each class of the clip and 0 for the others, float32 [K]; all 0 for an unlabelled one."""
+        targets = np.zeros(len(self.classes), np.float32)
+        if clip.split is not Split.UNLABELLED:
+            targets[[self.classes.index(label) for label in clip.labels]] = 1
+        return targets
 
     def locate(self, clip: Clip) -> Media:
         """Where a clip's bytes are, to be given to any function that reads videos.
@@ -162,7 +188,10 @@ class ClipSet:
         rate = {"fps": self.fps} if self.fps else {}
         size = {"size": self.size} if self.size else {}
         part = {_SHARD: self.shard.model_dump()} if self.shard else {}
-        CLIP_FILES.save(folder, self.clips, self.media_root, {"classes": self.classes, **rate, **size, **part})
+        several = {_SEVERAL: True} if self.multi_label else {}
+        facts = {"classes": self.classes, **rate, **size, **part, **several}
+        without = () if self.multi_label else ("also",)
+        CLIP_FILES.save(folder, self.clips, self.media_root, facts, without=without)
 
     @classmethod
     def load(cls, folder: Path, *, with_unknown_labels: bool = False, may_be_shard: bool = False) -> ClipSet:
@@ -177,7 +206,7 @@ class ClipSet:
             KineflowError: A file is missing or damaged, its columns are not those of :class:`Clip`, a label is none of
                 its classes, it is of a later version, or a shard where a whole set is needed.
         """
-        clips, root, (classes, fps, size, shard) = CLIP_FILES.load(folder, _facts)
+        clips, root, (classes, fps, size, shard, multi_label) = CLIP_FILES.load(folder, _facts)
         if shard and not may_be_shard:
             raise KineflowError(
                 f"shard {shard.place} of a clip set, where a whole one is needed",
@@ -191,17 +220,23 @@ class ClipSet:
                 where=folder,
                 remedy="use manifest and clipset.json of one run together, or run the ingest step again",
             )
-        return cls(classes, clips, root, fps, size, shard)
+        return cls(classes, clips, root, fps, size, shard, multi_label)
 
 
 def _facts(
     described: Mapping[str, Any],
-) -> tuple[tuple[str, ...], float, tuple[int, int] | None, ClipShard | None]:
+) -> tuple[tuple[str, ...], float, tuple[int, int] | None, ClipShard | None, bool]:
     fps = float(described.get("fps", 0.0))
     if not 0 <= fps < math.inf:
         raise ValueError(f"clips at {fps} frames a second")
     shard = ClipShard.model_validate(described[_SHARD]) if _SHARD in described else None
-    return checked_classes(described["classes"]), fps, _size(described.get("size")), shard
+    return (
+        checked_classes(described["classes"]),
+        fps,
+        _size(described.get("size")),
+        shard,
+        described.get(_SEVERAL) is True,
+    )
 
 
 def _size(described: Any) -> tuple[int, int] | None:
@@ -216,8 +251,9 @@ def _size(described: Any) -> tuple[int, int] | None:
 def _labels_besides(classes: Sequence[str], clips: Sequence[Clip]) -> list[str]:
     """Labels that are no classes, in their order; not many more of them than are worth counting."""
     unknown: set[str] = set()
-    for (labels,) in blocks_of(clips, "label"):
+    for labels, also in blocks_of(clips, "label", "also"):
         unknown |= {label for label in labels if label is not None}.difference(classes)
+        unknown |= {label for text in set(also) for label in text.splitlines()}.difference(classes)
         if len(unknown) > _MOST_UNKNOWN:
             break
     return sorted(unknown)
@@ -225,7 +261,10 @@ def _labels_besides(classes: Sequence[str], clips: Sequence[Clip]) -> list[str]:
 
 def clips_digest(clips: Iterable[Clip]) -> str:
     """Hex SHA-256 of the clips' content hashes and labels: equal for two evaluations on the same data."""
-    return digest_of_list(in_order(clips, "sha256", "label"))
+    rows = clips if isinstance(clips, Sequence) else tuple(clips)
+    several = select(rows, ~is_one_of(rows, "also", {""}))
+    further = [pair for block in in_order(several, "sha256", "also") for pair in block]
+    return digest_of_list(in_order(rows, "sha256", "label"), after=json.dumps(further) if further else "")
 
 
 def digest_of_set(clip_set: ClipSet) -> str:

@@ -65,11 +65,26 @@ class SetFiles(Generic[R]):
     described: str
     version: int
 
-    def save(self, folder: Path, rows: Iterable[R], media_root: str, facts: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        folder: Path,
+        rows: Iterable[R],
+        media_root: str,
+        facts: Mapping[str, Any],
+        *,
+        without: Collection[str] = (),
+    ) -> None:
         """Write a set; its media root is kept relative to ``folder`` where both move together.
 
         A project keeps a copy of the index of every set whose media lie in its store (``sets/<sha256>.parquet``
         there), so that what a registered model was made from can be told when the set is gone.
+
+        Args:
+            folder: Of the set.
+            rows: Of the index.
+            media_root: Where their paths begin.
+            facts: What holds for all rows.
+            without: Fields with a default that no row differs from, which are not written.
 
         Raises:
             KineflowError: The media root is none (:func:`kineflow.storage.media.check_root`).
@@ -77,7 +92,7 @@ class SetFiles(Generic[R]):
         root = recorded_root(media_root, folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / self.index) as partial:
-            self._write(rows, partial)
+            self._write(rows, partial, without)
         described = {_VERSION: self.version, **facts, _ROOT: root}
         with atomic_file(folder / self.described) as partial:
             partial.write_text(json.dumps(described, indent=1) + "\n")
@@ -163,11 +178,12 @@ class SetFiles(Generic[R]):
                 remedy=f"install the Kineflow that wrote it, or run the {self.step} step again",
             )
 
-    def _write(self, rows: Iterable[R], path: Path) -> None:
+    def _write(self, rows: Iterable[R], path: Path, without: Collection[str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema, names = self._schema(), [field.name for field in dataclasses.fields(self.row)]
+        names = [field.name for field in dataclasses.fields(self.row) if field.name not in without]
+        schema = self._schema(names)
         in_order = ordered(rows) if isinstance(rows, Rows) else sorted(rows, key=lambda row: row.clip_id)
         groups = (in_order[first : first + _ROWS_A_GROUP] for first in range(0, len(in_order) or 1, _ROWS_A_GROUP))
         with pq.ParquetWriter(path, schema) as writer:
@@ -175,7 +191,7 @@ class SetFiles(Generic[R]):
                 blocks = [pa.table([*columns], schema) for columns in blocks_of(group, *names)]
                 writer.write_table(pa.concat_tables(blocks) if blocks else schema.empty_table(), _ROWS_A_GROUP)
 
-    def _schema(self) -> Any:  # pyarrow ships no types
+    def _schema(self, names: Iterable[str]) -> Any:  # pyarrow ships no types
         import pyarrow as pa
 
         numbers = {int: pa.int32(), float: pa.float64()}
@@ -183,7 +199,7 @@ class SetFiles(Generic[R]):
         return pa.schema(
             [
                 pa.field(name, numbers.get(hints[name], pa.string()), nullable=_is_optional(hints[name]))
-                for name in (field.name for field in dataclasses.fields(self.row))
+                for name in names
             ]
         )
 

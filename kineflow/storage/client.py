@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kineflow.storage.credentials import has_credentials
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError
 
 S3_SCHEME = "s3://"
 ADDRESSING_STYLE = "KINEFLOW_S3_ADDRESSING_STYLE"
@@ -26,6 +26,8 @@ _STYLES = ("auto", "path", "virtual")
 _ATTEMPTS = 5
 _TIMEOUT_SEC = 60
 _CONNECTIONS = 32
+_SERVER_ERROR, _TOO_MANY_REQUESTS = 500, 429
+_PASSING = ("SlowDown", "RequestTimeout", "ExpiredToken", "RequestTimeTooSkewed")
 _ABSENT = {
     "404": "no such object or bucket",
     "NoSuchKey": "no such object",
@@ -139,6 +141,7 @@ def translate_s3_failures(where: str) -> Iterator[None]:
             f"S3 failed: {type(cause).__name__}",
             where=where,
             remedy="check endpoint_url, the network and the credentials (environment or ~/.aws), and run again",
+            exit_code=OUT_OF_SIGHT,
         ) from None
 
 
@@ -149,4 +152,12 @@ def _refusal(error: Any, where: str) -> KineflowError:
         f"the S3 server refused: {code}{explanation}",
         where=where,
         remedy="check the bucket, the key and your access to it",
+        exit_code=OUT_OF_SIGHT if _may_pass(error) else MISTAKE,
     )
+
+
+def _may_pass(error: Any) -> bool:
+    """Whether the server could not, or not now; a token that has run out is made anew."""
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS or code in _PASSING

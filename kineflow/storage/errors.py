@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+MISTAKE = 2
+"""Exit code of what the same work would only meet again."""
+
+OUT_OF_SIGHT = 4
+"""Exit code where a server did not answer, or could not: the same work may do later."""
+
 _FAULTS_SHOWN = 20
 
 
@@ -15,7 +21,8 @@ class KineflowError(Exception):
         problem: What is wrong, with the offending value.
         where: The file, row or key it was found in.
         remedy: What to do about it, as an imperative sentence.
-        exit_code: Of the command that it ends; 28 (ENOSPC) tells a full disk from other mistakes.
+        exit_code: Of the command that it ends: ``MISTAKE``; or what may pass, ``OUT_OF_SIGHT`` or 28 (ENOSPC), which
+            tells a full disk.
     """
 
     def __init__(
@@ -28,6 +35,11 @@ class KineflowError(Exception):
         prefix = f"{self.where}: " if self.where is not None else ""
         remedy = f"\n  → {self.remedy}" if self.remedy else ""
         return f"{prefix}{self.problem}{remedy}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def raise_together(faults: Sequence[KineflowError], *, where: str | Path, remedy: str) -> None:

@@ -150,6 +150,15 @@ def discard_work(output: Path) -> None:
     _remove_whole(_work_parent(output))
 
 
+def keep_work_in(folder: Path, output: Path) -> None:
+    """Have :func:`work_folder` keep the work for ``output`` in another folder: one that outlives the output's place."""
+    place, parent = folder / output.name, _work_parent(output)
+    place.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not (parent.exists() or parent.is_symlink()):
+        parent.symlink_to(place.resolve(), target_is_directory=True)
+
+
 def _remove_whole(folder: Path) -> None:
     aside = folder.parent / f".{folder.name.lstrip('.')}-{os.getpid()}{_REMOVED}"
     shutil.rmtree(aside, ignore_errors=True)

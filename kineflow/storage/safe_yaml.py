@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import KineflowError, first_line
 
 _MAX_BYTES = 4 * 2**20
 _MAX_VALUES = 300_000  # with each alias counted as what it stands for
@@ -53,8 +53,9 @@ def read_safe_yaml(path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         raise _fault(path, mark, f"not readable as YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # characters that are none; 900 brackets
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise KineflowError(f"not readable as YAML: {reason}", where=path, remedy="correct the syntax") from None
+        raise KineflowError(
+            f"not readable as YAML: {first_line(error)}", where=path, remedy="correct the syntax"
+        ) from None
 
 
 def _check_depth(text: str, path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from kineflow.data.layouts import Listing, Lists, list_clips
 from kineflow.data.layouts.checks import settled
+from kineflow.data.layouts.ucf11 import VIDEO as UCF11_VIDEO
 from kineflow.data.layouts.videos import VIDEO_SUFFIXES, Videos
 from kineflow.data.names import shown
 from kineflow.data.source import S3_SCHEME, Source, open_source
@@ -30,6 +31,7 @@ from kineflow.survey.loose_csv import columns_of, common_folder, read_loose, sha
 
 LIST_SUFFIXES = (".csv", ".tsv", ".json", ".xml", ".txt")
 _HEAD_BYTES = 4096
+_HOLLYWOOD2 = re.compile(r"(.*/)?actionclip\w+\.\w+")
 _MOST_HEADS = 20  # list files looked into, of each kind
 _FAIR_SHARE = 0.5
 
@@ -128,8 +130,9 @@ class _Some:
 
 
 _Names = tuple[str, ...]  # of the list files; none where a layout finds its own
-_GROUPED = ("ucf101", "hmdb51", "kinetics")  # their lists say which clips were cut from one original
-_UNMISTAKABLE = ("ucf101", "hmdb51", "kinetics")  # what is wrong with their lists is to be mended, and not passed over
+_GROUPED = ("ucf101", "hmdb51", "kinetics", "ucf11")  # their lists say which clips were cut from one original
+# What is wrong with their lists is to be mended, and not passed over.
+_UNMISTAKABLE = ("ucf101", "hmdb51", "kinetics", "hollywood2")
 
 
 def _kinetics(head: str) -> bool:
@@ -167,11 +170,16 @@ def _each(names: Iterator[str]) -> Iterator[_Names]:
 _SIGNS: tuple[tuple[str, Callable[[_Seen], Iterator[_Names]]], ...] = (
     ("ucf101", lambda seen: _once(seen.matching(r"classInd\.txt") and seen.matching(r"trainlist0\d\.txt"))),
     ("hmdb51", lambda seen: _once(seen.matching(r".+_test_split\d\.txt"))),
+    (
+        "hollywood2",
+        lambda seen: _once(any(map(_HOLLYWOOD2.fullmatch, seen.videos)) and seen.matching(r".+_train\.txt")),
+    ),
     ("kinetics", lambda seen: _all(seen.headed(".csv", _kinetics))),
     ("something", lambda seen: _once(any(seen.headed("train.json", _something)))),
     ("label_studio", lambda seen: _each(seen.headed(".json", _label_studio))),
     ("cvat", lambda seen: _all(seen.headed(".xml", _cvat))),
     ("csv", lambda seen: _each(seen.headed((".csv", ".tsv"), _loose))),
+    ("ucf11", lambda seen: _once(not seen.only and any(map(UCF11_VIDEO.fullmatch, seen.videos)))),
     ("folder", lambda seen: _once(not seen.only and any("/" in name for name in seen.videos))),
 )
 """Layouts in the order in which they are tried: the plainer a sign, the later."""
@@ -209,6 +217,7 @@ def find_clips(place: str, *, linked: Sequence[str] = ()) -> FoundClips:
         for names in candidates(seen):
             found = _tried(seen, layout, names)
             if not isinstance(found, str):
+                _require_one_class(found, place)
                 return dataclasses.replace(found, notes=(*passed_over, *_left_out(seen, found)))
             passed_over.append(f"not of layout {layout}{_in_brackets(names)}: {found}")
     raise NoLayoutError(
@@ -216,6 +225,21 @@ def find_clips(place: str, *, linked: Sequence[str] = ()) -> FoundClips:
         where=place,
         remedy="put them into a folder a class, or write a CSV with the columns path,label, and name that",
     )
+
+
+def _require_one_class(found: FoundClips, place: str) -> None:
+    """See that the clips can be listed anew, in a list that has one class a clip.
+
+    Raises:
+        KineflowError: They cannot.
+    """
+    if found.listing.multi_label:
+        raise KineflowError(
+            f"clips of several classes (layout {found.layout}), of which clips.csv has one",
+            where=place,
+            remedy=f"kineflow init --recipe alstm --paper --dataset {found.layout}, and name this place there in "
+            "ingestion.source",
+        )
 
 
 def _tried(seen: _Seen, layout: str, names: _Names) -> FoundClips | str:

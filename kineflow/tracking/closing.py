@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kineflow.storage.credentials import redact
+from kineflow.tracking.registration_tags import GATE_TAG, MODEL_TAG, VERSION_TAG
+from kineflow.tracking.run_variables import TASK_TAG
 from kineflow.tracking.runs import (
     ERROR_TAG,
+    HOST_TAG,
     KIND_TAG,
     MAX_RUN_TAG_CHARS,
     PIPELINE_TAG,
@@ -19,6 +22,7 @@ from kineflow.tracking.runs import (
 )
 from kineflow.tracking.store import connect, experiment_ids, named_failures, tracking_uri
 
+_OUTPUTS_LOST = "its pod failed after the step had ended well, most likely as its outputs were stored: they may be lost"
 _WITHOUT_A_WORD = "it ended without a word: killed, out of memory, or its machine was lost"
 _MOST_CHILDREN = 5000
 
@@ -30,27 +34,37 @@ class Closed:
     Attributes:
         status: ``FINISHED`` or ``FAILED``.
         failures: The last words of each step that failed, by its name.
+        registered: Model and version that it has registered; empty for none.
+        gate: What the gate said of that beside the champion.
     """
 
     status: RunStatus
     failures: Mapping[str, str]
+    registered: str = ""
+    gate: str = ""
 
     def __str__(self) -> str:
         return "\n".join([self.status.lower(), *(f"{step}:\n{words}" for step, words in self.failures.items())])
 
 
 def close_pipeline_run(
-    pipeline_run_id: str, last_words: Mapping[str, str] | None = None, *, root: Path | None = None
+    pipeline_run_id: str,
+    last_words: Mapping[str, str] | None = None,
+    *,
+    ended_well: Mapping[str, bool] | None = None,
+    root: Path | None = None,
 ) -> Closed:
     """Close the parent run of a pipeline run, once none of its steps runs any more.
 
     A step has failed if its latest attempt says so, if it says that it still runs, or if it is named in ``last_words``.
-    The parent then ends ``FAILED`` with the failures in its tag ``error``.
+    The parent then ends ``FAILED`` with the failures in its tag ``error``. An attempt that says that it still runs, or
+    that it finished where its pod did not end well, ends ``FAILED`` too.
 
     Args:
         pipeline_run_id: Names the run for all its steps.
         last_words: Last log lines of steps that failed, by the step's name, where somebody has seen them; they go
             before what the tracking store holds.
+        ended_well: Whether what an attempt ran in ended well, by its host name, where somebody has seen it.
         root: The project's folder; the working folder when None.
 
     Raises:
@@ -58,17 +72,21 @@ def close_pipeline_run(
     """
     uri = tracking_uri(root)
     client = connect(uri)
+    last_words, ended_well = last_words or {}, ended_well or {}
     with named_failures(uri):
         experiments = experiment_ids(client)
         parents = parents_of(client, experiments, pipeline_run_id)
-        steps = _latest_attempts(_steps(client, experiments, pipeline_run_id))
-        failures = {run.info.run_name: _reason(run) for run in steps if run.info.status != "FINISHED"}
-        failures |= {step: redact(words) for step, words in (last_words or {}).items()}
-        for run in steps:
-            if run.info.status == "RUNNING":
-                client.set_tag(run.info.run_id, ERROR_TAG, _WITHOUT_A_WORD)
+        attempts = _steps(client, experiments, pipeline_run_id)
+        steps = _latest_attempts(attempts)
+        failures = {task_of(run): _reason(run) for run in steps if run.info.status != "FINISHED"}
+        failures |= {step: redact(words) for step, words in last_words.items()}
+        for run in attempts:
+            well = ended_well.get(run.data.tags.get(HOST_TAG, ""), task_of(run) not in last_words)
+            if run.info.status == "RUNNING" or (run.info.status == "FINISHED" and not well):
+                why = _WITHOUT_A_WORD if run.info.status == "RUNNING" else _OUTPUTS_LOST
+                client.set_tag(run.info.run_id, ERROR_TAG, why)
                 client.set_terminated(run.info.run_id, "FAILED")
-        closed = Closed("FAILED" if failures else "FINISHED", failures)
+        closed = Closed("FAILED" if failures else "FINISHED", failures, *_registered(steps))
         for parent in parents:
             if failures:
                 client.set_tag(parent.info.run_id, ERROR_TAG, str(closed)[:MAX_RUN_TAG_CHARS])
@@ -89,6 +107,23 @@ def status_of_steps(pipeline_run_id: str, *, root: Path | None = None) -> RunSta
     return "FAILED" if "FAILED" in ended else "KILLED" if "KILLED" in ended else "FINISHED"
 
 
+def latest_steps(pipeline_run_id: str, *, root: Path | None = None) -> list[Any]:
+    """MLflow's run of the latest attempt at each step of a pipeline run, and at each shard of one.
+
+    Raises:
+        KineflowError: The store cannot be used, or ``pipeline_run_id`` is malformed.
+    """
+    uri = tracking_uri(root)
+    client = connect(uri, must_exist=True)
+    with named_failures(uri):
+        return _latest_attempts(_steps(client, experiment_ids(client), pipeline_run_id))
+
+
+def task_of(run: Any) -> str:
+    """What the recipe calls the task that a step's run is of, as far as the run says so; else the run's name."""
+    return str(run.data.tags.get(TASK_TAG, run.info.run_name))
+
+
 def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[Any]:
     query = f"tags.`{PIPELINE_TAG}` = '{pipeline_run_id}' AND tags.`{KIND_TAG}` = 'step'"
     return list(
@@ -98,7 +133,12 @@ def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[An
 
 def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
     """One run a step (a shard of it, where it has several), the one that started last."""
-    return list({(run.info.run_name, run.data.params.get("shard", "")): run for run in runs}.values())
+    return list({(task_of(run), run.data.params.get("shard", "")): run for run in runs}.values())
+
+
+def _registered(steps: Iterable[Any]) -> tuple[str, str]:
+    tags: Mapping[str, str] = next((run.data.tags for run in steps if MODEL_TAG in run.data.tags), {})
+    return (f"{tags[MODEL_TAG]} version {tags.get(VERSION_TAG, '?')}", tags.get(GATE_TAG, "")) if tags else ("", "")
 
 
 def _reason(run: Any) -> str:

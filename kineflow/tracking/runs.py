@@ -23,6 +23,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from kineflow.storage.stopping import signals_held
 from kineflow.tracking.buffer import Figure, FigureBuffer
+from kineflow.tracking.kubeflow_run import KubeflowRun, kubeflow_run
 from kineflow.tracking.lineage import lineage_tags
 from kineflow.tracking.marks import Mark, marked
 from kineflow.tracking.run_variables import GROUP
@@ -41,6 +42,7 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 PIPELINE_TAG = "pipeline.run_id"
 ERROR_TAG = "error"  # why a run did not finish
+HOST_TAG = "host"  # of a step on a cluster: its pod's host name
 KIND_TAG = "kineflow.kind"  # "pipeline" for the parent, "step" for a child
 
 MAX_PARAM_CHARS = 6000
@@ -265,6 +267,12 @@ def _prepare_step_run(
     """Do all that takes its time before a run can begin; the arguments are those of :func:`open_step_run`."""
     client = connect(uri)
     facts = {**lineage_tags(root), **(tags or {}), "step": step, KIND_TAG: "step"}
+    joined = kubeflow_run() if pipeline_run_id is not None else None
+    if joined is not None and pipeline_run_id is not None:
+        facts |= {PIPELINE_TAG: pipeline_run_id, "mlflow.parentRunId": joined.parent_id}
+        with named_failures(uri):
+            _join_parent(client, joined.parent_id, experiment, pipeline_run_id, facts)
+        return lambda: _begin_joined(client, uri, step, joined, facts)
     with named_failures(uri):
         with store_lock(uri):
             experiment_id = find_or_create_experiment(client, uri, experiment)
@@ -280,6 +288,32 @@ def _prepare_step_run(
         return StepRun(client, uri, step, run_id, experiment_id, parent)
 
     return begin
+
+
+def _join_parent(client: Any, parent_id: str, experiment: str, pipeline_run_id: str, facts: Mapping[str, str]) -> None:
+    """Tell of Kubeflow's run what a parent run says, so that it is found and compared like any other."""
+    from mlflow.entities import RunTag
+
+    tags = _inherited(facts) | {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
+    tags |= {"recipe": tags.get("recipe", experiment)}
+    client.log_batch(parent_id, tags=[RunTag(_key(name), value) for name, value in tags.items()])
+
+
+def _begin_joined(client: Any, uri: str, step: str, joined: KubeflowRun, facts: Mapping[str, str]) -> StepRun:
+    """Kubeflow's run of this task, running again if an attempt before had ended it; or one below the same parent."""
+    from mlflow.entities import RunTag
+
+    stored = {_key(name): _tag(value) for name, value in facts.items()}
+    run_id = joined.task_id
+    with named_failures(uri):
+        if run_id:
+            client.update_run(run_id, status="RUNNING", name=step)
+            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in stored.items()])
+            if ERROR_TAG in client.get_run(run_id).data.tags:
+                client.delete_tag(run_id, ERROR_TAG)
+        else:
+            run_id = client.create_run(joined.experiment_id, run_name=step, tags=stored).info.run_id
+    return StepRun(client, uri, step, run_id, joined.experiment_id, joined.parent_id)
 
 
 def end_pipeline_run(pipeline_run_id: str, status: RunStatus, *, root: Path | None = None) -> None:
@@ -336,9 +370,7 @@ def _find_or_create_parent(
 ) -> str:
     """Run id of the pipeline run's parent, which is running again if it had ended."""
     if not (parents := parents_of(client, [experiment_id], pipeline_run_id)):
-        inherited = ("git.commit", "git.dirty", "mlflow.source.git.commit", "dvc.data.md5", "source.digest", "recipe")
-        tags = {name: _tag(facts[name]) for name in inherited if name in facts}
-        tags |= {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
+        tags = _inherited(facts) | {PIPELINE_TAG: pipeline_run_id, KIND_TAG: "pipeline"}
         tags |= {"mlflow.parentRunId": os.environ[GROUP]} if os.environ.get(GROUP) else {}
         name = f"{facts.get('recipe', experiment)}-{pipeline_run_id[:8]}"
         client.create_run(experiment_id, run_name=name, tags=tags)
@@ -350,6 +382,11 @@ def _find_or_create_parent(
     if parent.info.status != "RUNNING":
         client.update_run(parent.info.run_id, status="RUNNING")
     return str(parent.info.run_id)
+
+
+def _inherited(facts: Mapping[str, str]) -> dict[str, str]:
+    names = ("git.commit", "git.dirty", "mlflow.source.git.commit", "dvc.data.md5", "source.digest", "recipe")
+    return {name: _tag(facts[name]) for name in names if name in facts}
 
 
 def parents_of(client: Any, experiment_ids: list[str], pipeline_run_id: str) -> list[Any]:

@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from kineflow.storage.credentials import mask_uri, redact
 from kineflow.storage.disk import full_disk
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.locks import is_held
 from kineflow.storage.project import current_project
@@ -43,6 +43,7 @@ _REVISION = re.compile(
     re.MULTILINE,
 )
 _LOCK_TIMEOUT_SEC = 300.0
+_SERVER_ERROR = 500
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -241,7 +242,18 @@ def unreachable(uri: str, error: Exception) -> KineflowError:
         remedy="see that nothing else writes to the file and that you may; or move it away, and a new one is made"
         if is_file
         else "start the server and check MLFLOW_TRACKING_URI, or unset it to track in the project's mlflow.db",
+        exit_code=OUT_OF_SIGHT if not is_file and _may_pass(error) else MISTAKE,
     )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a server did not answer, or said that it cannot now; one that said no would say it again."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return True
+    status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+    return status >= _SERVER_ERROR
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:

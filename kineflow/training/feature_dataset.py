@@ -19,16 +19,17 @@ from kineflow.spec.arrays import Indices
 from kineflow.spec.sampling import ClipSpec, centre_clip, last_start, random_clip, windows_at
 from kineflow.storage.errors import KineflowError
 
-LABEL = "label"
+LABEL, TARGETS = "label", "targets"
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):
     """Windows of the given clips' features, T time steps each.
 
     A sample holds a tensor for each input of the network, float32 [T, F, h, w] or [T, D], under the input's name, and
-    the ``label``, int64. All of them are of the same time steps. An integer key gives the centre window of a clip
-    (validation). A :class:`SampleRef` gives a random window of the clip that it names, from its seed alone; with
-    ``every_window``, it names one of all windows of all clips (:attr:`items`).
+    the ``label``, int64; of a set whose clips may be of several classes, ``targets``, float32 [K]. All of them are of
+    the same time steps. An integer key gives the centre window of a clip (validation). A :class:`SampleRef` gives a
+    random window of the clip that it names, from its seed alone; with ``every_window``, it names one of all windows of
+    all clips (:attr:`items`).
 
     Args:
         clip_set: What the labels mean.
@@ -71,6 +72,8 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         number, window = self._window(key)
         clip = self.clips[number]
         read = {name: self._read(name, clip, window) for name in self.feature_sets}
+        if self.clip_set.multi_label:
+            return {**read, TARGETS: torch.from_numpy(self.clip_set.targets(clip))}
         return {**read, LABEL: torch.tensor(self.clip_set.label_index(clip))}
 
     def _window(self, key: int | SampleRef) -> tuple[int, Indices]:

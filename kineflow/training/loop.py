@@ -186,7 +186,7 @@ def _train(
         for batch in device_batches(train_batches, trainer.device):
             monitor.batch_came()
             trainer.step(batch)
-            monitor.step_done(trainer.steps_done, clips=len(batch["label"]) * world_size)
+            monitor.step_done(trainer.steps_done, clips=len(trainer.task.truth(batch)) * world_size)
         losses = trainer.take_losses()  # before anything is kept of the round: all of them were finite
         figures = validation.of_network(trainer)
         monitor.round_done(trainer.steps_done, losses, figures, learning_rate=trainer.learning_rate)

@@ -14,6 +14,7 @@ from typing import Any
 from kineflow.data.batch_sampler import Pool
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.rows import joined
+from kineflow.spec.classes import several_classes
 from kineflow.spec.sampling import ClipSpec
 from kineflow.spec.split import Split
 from kineflow.tracking.tracker import Tracker
@@ -60,6 +61,8 @@ def train_sequence_network(
     network, card = network_over(streams, settings, clip_set.classes, name=name, seed=seed)
     if parents:
         card = start_from(parents, network, card)
+    if clip_set.multi_label and not card.multi_label:
+        raise several_classes(f"{name!r} without network.multi_label")
     check_val_unseen(card, settings)
     common: dict[str, Any] = {
         "feature_sets": dict(zip(network.sequence.inputs, (stream.features for stream in streams), strict=True)),

@@ -16,7 +16,7 @@ from kineflow.training.attention_losses import (
     step_cross_entropy,
     step_multi_label_loss,
 )
-from kineflow.training.feature_dataset import LABEL
+from kineflow.training.feature_dataset import LABEL, TARGETS
 from kineflow.training.recurrent_settings import RecurrentSettings
 from kineflow.training.tasks import Classification, Losses
 
@@ -45,8 +45,7 @@ class StepwiseClassification(Classification):
         network, settings = self._sequence, self.settings
         logits, attention = network.forward_steps(*self._features(batch))
         if network.multi_label:
-            targets = F.one_hot(batch[LABEL], logits.shape[2])
-            loss = step_multi_label_loss(logits, targets, reduction=settings.reduction)
+            loss = step_multi_label_loss(logits, self.truth(batch), reduction=settings.reduction)
         else:
             loss = step_cross_entropy(logits, batch[LABEL], reduction=settings.reduction)
         loss = self._over_parts(loss)
@@ -64,6 +63,21 @@ class StepwiseClassification(Classification):
         """Logits [B, K] of whole clips, from their features."""
         logits: Tensor = self._sequence(*self._features(batch))
         return logits
+
+    def truth(self, batch: Any) -> Tensor:
+        """See :meth:`Classification.truth`; with ``multi_label`` 1 for each class of a clip, else 0, float [B,K]."""
+        if not self._sequence.multi_label:
+            return super().truth(batch)
+        targets: Tensor = batch[TARGETS] if TARGETS in batch else F.one_hot(batch[LABEL], self._sequence.num_classes)
+        return targets.float()
+
+    def figures(self, logits: Tensor, truth: Tensor) -> dict[str, float]:
+        """See :meth:`Classification.figures`; with ``multi_label`` a best class is right that is one of the clip's."""
+        if not self._sequence.multi_label:
+            return super().figures(logits, truth)
+        right = truth.gather(1, logits.argmax(dim=1, keepdim=True)).mean()
+        loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(dim=1).mean()
+        return {"val/top1": float(right), "val/loss": float(loss)}
 
     def _over_parts(self, of_part: Tensor) -> Tensor:
         """Of the losses of a batch's parts the mean is taken: what is to be a sum over clips weighs so much more."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Self, cast
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from kineflow.data.dataset import Sample
@@ -96,6 +97,15 @@ class Classification(nn.Module):
         """Logits [B, K] that validation judges."""
         logits: torch.Tensor = self.network(self.inputs(batch))
         return logits
+
+    def truth(self, batch: Batch) -> torch.Tensor:
+        """What validation holds the logits against: the labels, int64 [B]."""
+        return batch["label"]
+
+    def figures(self, logits: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+        """``val/top1`` and ``val/loss`` of all logits [N, K] and what :meth:`truth` has of them."""
+        top1 = (logits.argmax(dim=1) == truth).float().mean()
+        return {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, truth))}
 
     def loss(self, batch: Batch) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms."""

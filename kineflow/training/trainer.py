@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -155,10 +154,9 @@ class Trainer:
         """
         with self.judged_weights():
             self.task.eval()
-            logits, labels = (processes.all_gather(rows, total) for rows in self._logits(batches))
+            logits, truth = (processes.all_gather(rows, total) for rows in self._logits(batches))
             self.task.train()
-        top1 = (logits.argmax(dim=1) == labels).float().mean()
-        return {"val/top1": float(top1), "val/loss": float(F.cross_entropy(logits, labels))}
+        return self.task.figures(logits, truth)
 
     @contextmanager
     def judged_weights(self) -> Iterator[None]:
@@ -172,13 +170,13 @@ class Trainer:
                 self._average.swap()
 
     def _logits(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-        logits, labels = [], []
+        logits, truth = [], []
         for batch in batches:
             moved = on_device(batch, self.device)
             with self.autocast:
                 logits.append(self.task.logits(moved).float())
-            labels.append(moved["label"])
-        return torch.cat(logits), torch.cat(labels)
+            truth.append(self.task.truth(moved))
+        return torch.cat(logits), torch.cat(truth)
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides the steps that follow, as :func:`torch.load` reads it with ``weights_only``."""

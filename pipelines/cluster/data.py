@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
 from components.frontend.inputs import is_input
+from kineflow.data.ingest_settings import IngestSettings
 from kineflow.storage.config import Params, RootFolder
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.data_version import DataVersion
@@ -16,7 +19,7 @@ from pipelines.dag.graph import Graph
 from pipelines.dag.params import schema_of
 
 DATA_FOLDER = "data"  # what data.dvc tracks
-_FETCHED, _MEDIA = "data", "media"
+_FETCHED, _MEDIA, _ACCEPTED = "data", "media", "accepted"
 _MEDIA_ROOT = "media_root"  # of a section: where its step keeps stored clips, flow or features
 
 
@@ -68,6 +71,37 @@ def place_data(
         else value
         for key, value in moved.items()
     }
+
+
+def accepted_folder(graph: Graph, params: Mapping[str, Any], cluster: ClusterParams) -> str:
+    """Folder on the volume that holds what is kept of the last accepted clip set of a recipe and a source.
+
+    Args:
+        graph: The recipe's.
+        params: As the user wrote them.
+        cluster: Whose volume it is.
+    """
+    sections = [params[key] for key, kind in schema_of(graph).items() if kind is IngestSettings and key in params]
+    named = [[section.get(key, "") for key in ("source", "annotations", "layout")] for section in sections]
+    digest = hashlib.sha256(json.dumps([graph.recipe, named]).encode()).hexdigest()[:16]
+    return f"{cluster.volume.path}/{_ACCEPTED}/{digest}"
+
+
+def growing_source(graph: Graph, params: Mapping[str, Any], data: DataVersion | None) -> str:
+    """The parameter that says what is ingested, where no version of it is known; empty for none.
+
+    Args:
+        graph: The recipe's.
+        params: As the user wrote them.
+        data: Version of the tracked folder; a source within it does not change.
+    """
+    sections = (key for key, kind in schema_of(graph).items() if kind is IngestSettings and key in params)
+    return next((key for key in sections if not (data and _is_tracked(params[key]))), "")
+
+
+def _is_tracked(section: Mapping[str, Any]) -> bool:
+    places = filter(None, (section["source"], section.get("annotations", "")))
+    return all(PurePosixPath(place).is_relative_to(DATA_FOLDER) for place in places)
 
 
 def _on_cluster(path: str, cluster: ClusterParams, data: DataVersion | None) -> str | None:

@@ -3,6 +3,10 @@
 ::
 
     fetch_data ─ [the recipe; its clips and flow in shards, where that is asked for] ─ close_run (whatever happens)
+    list_source ┘
+
+The one for data that DVC tracks, which have a version; the other for a source elsewhere, which may have grown since the
+last run: its listing becomes part of what the cache asks of ``ingest``.
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ from typing import Any
 import yaml
 
 from components.frontend.contract import step_names
+from kineflow.data.validation.settings import ACCEPTED
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import current_project
 from kineflow.tracking.run_variables import PARAMS
-from pipelines.cluster.data import fetched_folder, place_data
+from pipelines.cluster.data import accepted_folder, fetched_folder, growing_source, place_data
 from pipelines.cluster.data_version import DataVersion
 from pipelines.cluster.resources import give_resources, run_environment
 from pipelines.dag.cluster_settings import ClusterParams
@@ -124,28 +129,37 @@ def _trace(
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
-    from components.frontend.kfp_components import close_run, fetch_data
+    from components.frontend.kfp_components import close_run, fetch_data, list_source
+
+    listed = growing_source(graph, recorded, data)
+    names = list(inspect.signature(stages).parameters)
 
     environment = run_environment(graph.recipe, cluster.image, data.md5 if data else "")
-    of_the_whole = {PARAMS: json.dumps(recorded, sort_keys=True)}
+    of_steps = {
+        "close_run": {PARAMS: json.dumps(recorded, sort_keys=True)},
+        "validate": {ACCEPTED: accepted_folder(graph, recorded, cluster)},
+    }
     known = {task.name: task for task in graph.tasks}
 
     def whole(*sections: Any) -> None:
         with dsl.ExitHandler(close_run(params={}), name="recipe"):
             fetched = fetch_data(params=_fetching(cluster, data)) if data else None
+            given = dict(zip(names, sections, strict=True))
+            if listed:
+                given[listed] = list_source(params=given[listed]).outputs["listed"]
             with fanned_out(_fan_outs(cluster)):
-                stages(*sections)
+                stages(*given.values())
         for task in Pipeline.get_default_pipeline().tasks.values():
             name, step = _shown_as(task), str(task.component_spec.name).replace("-", "_")
             in_recipe = known.get(name)
-            if fetched and step == "ingest":
+            if fetched and step == ("list_source" if listed else "ingest"):
                 task.after(fetched)
             give_resources(
                 task,
                 step=step,
                 name=name,
                 cluster=cluster,
-                environment=environment | (of_the_whole if step == "close_run" else {}),
+                environment=environment | of_steps.get(step, {}),
                 nodes=_nodes(params, in_recipe.sections.values() if in_recipe else ()),
                 cached=caching,
             )
@@ -153,7 +167,11 @@ def _trace(
     # KFP reads the pipeline's parameters from the signature.
     whole.__signature__ = inspect.signature(stages)  # type: ignore[attr-defined]
     limits = dsl.PipelineConfig(
-        active_deadline_seconds=cluster.deadline_sec, ttl_seconds_after_finished=cluster.keep_finished_sec
+        active_deadline_seconds=cluster.deadline_sec,
+        # All three: Kubeflow's controller has an hour for each, which holds where the package says nothing.
+        ttl_seconds_after_finished=cluster.keep_finished_sec,
+        ttl_seconds_after_success=cluster.keep_finished_sec,
+        ttl_seconds_after_failure=cluster.keep_finished_sec,
     )
     return dsl.pipeline(name=graph.recipe, description=described, pipeline_config=limits)(whole)
 

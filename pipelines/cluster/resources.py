@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.kubernetes.fields import NodeResources
-from components.kubernetes.labels import KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
+from components.frontend.attempts import NODE
+from components.kubernetes.fields import S3_CACHE, SHARED_MEMORY, NodeResources
+from components.kubernetes.labels import ARGO_NODE, KFP_RUN_LABEL, NAMESPACE, QUEUE, TASK_LABEL
+from components.launch.kept_work import VOLUME
 from components.launch.trainjob_settings import TRAINJOB, TrainJobSettings
 from kineflow.storage.client import S3_SCHEME
-from kineflow.tracking.run_variables import RECIPE, RUN_ID
+from kineflow.tracking.message import WEBHOOK
+from kineflow.tracking.run_variables import RECIPE, RUN_ID, TASK
 from pipelines.dag.cluster_settings import ClusterParams, StepResources
 
-WITH_SIDE_EFFECTS = ("fetch_data", "store_set", "evaluate", "register", "close_run")
-"""Steps that are done again in every run: a result from the cache would leave the store, or the volume, untouched."""
+WITH_SIDE_EFFECTS = ("fetch_data", "list_source", "store_set", "evaluate", "register", "close_run")
+"""Steps that are done again in every run: a result from the cache would leave the store, or the volume, untouched, or
+not see what has come to the source since."""
 
-_QUEUED_SEC = 86_400  # a training job may wait as long for its nodes before its own time runs
+_AROUND_JOB_SEC = 3600  # to copy the inputs of a training job, and its outputs
 _LABEL_LENGTH = 63
-_S3_CACHE, _SPARE_MB = "/s3-cache", 256
+_S3_CACHE_FOLDER, _SPARE_MB = "/s3-cache", 256
 
 
 def give_resources(
@@ -43,8 +47,10 @@ def give_resources(
     from kfp.dsl.structures import ResourceSpec
 
     needs = cluster.resources(step, name)
-    everywhere = {**environment, **cluster.environment}
-    launcher = StepResources(timeout_sec=needs.timeout_sec + _QUEUED_SEC, retries=needs.retries, memory="2Gi")
+    everywhere = {**environment, **cluster.environment, TASK: name}
+    launcher = StepResources(
+        timeout_sec=needs.timeout_sec + needs.queue_sec + _AROUND_JOB_SEC, retries=needs.retries, memory="2Gi"
+    )
     pod = needs if nodes == 1 else launcher
 
     # Not by KFP's setters: each walks the whole stack, at a tenth of a second where many modules are loaded.
@@ -61,31 +67,38 @@ def give_resources(
             task, taint.key or None, taint.operator, taint.value or None, taint.effect or None, taint.seconds
         )
     if pod.shared_memory:
-        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=pod.shared_memory)
+        kubernetes.empty_dir_mount(task, SHARED_MEMORY, "/dev/shm", medium="Memory", size_limit=pod.shared_memory)
     kubernetes.mount_pvc(task, pvc_name=cluster.volume.claim, mount_path=cluster.volume.path)
     if cluster.media.startswith(S3_SCHEME):
         spare = f"{cluster.s3_cache_mb + _SPARE_MB}M"
-        kubernetes.empty_dir_mount(task, "s3-cache", _S3_CACHE, size_limit=spare)
-        everywhere |= {"KINEFLOW_CACHE_DIR": _S3_CACHE, "KINEFLOW_CACHE_MB": str(cluster.s3_cache_mb)}
+        kubernetes.empty_dir_mount(task, S3_CACHE, _S3_CACHE_FOLDER, size_limit=spare)
+        everywhere |= {"KINEFLOW_CACHE_DIR": _S3_CACHE_FOLDER, "KINEFLOW_CACHE_MB": str(cluster.s3_cache_mb)}
     for secret, keys in cluster.secrets.by_name().items():
         kubernetes.use_secret_as_env(task, secret, {key: key for key in keys})
+    if step == "close_run" and cluster.secrets.webhook:
+        kubernetes.use_secret_as_env(task, cluster.secrets.webhook, {WEBHOOK: WEBHOOK})
     if cluster.secrets.image_pull:
         kubernetes.set_image_pull_secrets(task, list(cluster.secrets.image_pull))
     run_label = f"metadata.labels['{KFP_RUN_LABEL}']"
     kubernetes.use_field_path_as_env(task, RUN_ID, run_label)
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", run_label)
     kubernetes.use_field_path_as_env(task, NAMESPACE, "metadata.namespace")
+    kubernetes.use_field_path_as_env(task, NODE, f"metadata.annotations['{ARGO_NODE}']")
     kubernetes.add_pod_label(task, TASK_LABEL, name[:_LABEL_LENGTH])
+    if pod.queue:
+        kubernetes.add_pod_label(task, QUEUE, pod.queue)
     kubernetes.set_security_context(task, run_as_user=cluster.user, run_as_group=cluster.user, run_as_non_root=True)
     kubernetes.set_timeout(task, pod.timeout_sec)
     task.set_retry(
         num_retries=pod.retries,
         backoff_duration=f"{pod.retry_after_sec}s",
         backoff_factor=2.0,
-        backoff_max_duration=f"{pod.retry_after_most_sec}s",
+        # Argo tries again until this long after the first attempt began, the time in its queue included.
+        backoff_max_duration=f"{cluster.deadline_sec}s",
     )
     task.set_caching_options(cached and step not in WITH_SIDE_EFFECTS)
-    variables = everywhere | ({TRAINJOB: _training_job(cluster, needs, everywhere).to_json()} if nodes > 1 else {})
+    variables = everywhere | {VOLUME: cluster.volume.path}
+    variables |= {TRAINJOB: _training_job(cluster, needs, everywhere).to_json()} if nodes > 1 else {}
     container.env = (container.env or {}) | variables
 
 
@@ -103,10 +116,12 @@ def _training_job(cluster: ClusterParams, node: StepResources, environment: Mapp
         shared_memory=node.shared_memory,
         node_selector=node.node_selector,
         tolerations=node.tolerations,
+        queue=node.queue,
         environment=dict(environment),
         secrets=cluster.secrets.by_name(),
         image_pull_secrets=cluster.secrets.image_pull,
         service_account=cluster.service_account,
         user=cluster.user,
         timeout_sec=node.timeout_sec,
+        queue_sec=node.queue_sec,
     )

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from components.kubernetes.fields import (
+    Cores,
     NodeResources,
     ObjectName,
     PlainVariables,
     PodSettings,
-    Quantity,
+    Size,
     VolumeSettings,
 )
-from kineflow.storage.config import Params
+from kineflow.storage.config import Params, parse_params
 from kineflow.storage.errors import KineflowError
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -24,6 +25,10 @@ MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _DEFAULT = "default"
+_REMOVED = {
+    "retry_after_most_sec": "for Kubeflow ends all tries after that time; leave it out, retry_after_sec and retries "
+    "say how long is waited"
+}
 
 
 def _is_by_digest(image: str) -> str:
@@ -32,26 +37,32 @@ def _is_by_digest(image: str) -> str:
     return image
 
 
+def _is_not_none(seconds: int) -> int:
+    if seconds < 1:
+        raise ValueError("must be 1 or more: 1 removes pods and logs at once, and Kubeflow takes 0 for 'not said'")
+    return seconds
+
+
 class StepResources(NodeResources, PodSettings):
     """What one pod of a step gets."""
 
-    cpu: Quantity = "1"
+    cpu: Cores = "1"
     """Cores."""
 
-    memory: Quantity = "4Gi"
+    memory: Size = "4Gi"
     """Most memory; a step that wants more is killed."""
 
     timeout_sec: int = Field(default=86_400, ge=1)
-    """After which the step is stopped and has failed."""
+    """After which a try of the step is stopped, and has failed; time that its pods wait for machines is not counted."""
+
+    queue_sec: int = Field(default=86_400, ge=1)
+    """How long a training job of several nodes may wait for its machines."""
 
     retries: int = Field(default=2, ge=0, le=20)
-    """How often a failed step is tried again."""
+    """How often a failed step is tried again, but after a mistake, which would only be met again."""
 
     retry_after_sec: int = Field(default=30, ge=1, le=3600)
     """Wait before the first retry; each later one is twice as long."""
-
-    retry_after_most_sec: int = Field(default=600, ge=1, le=86_400)
-    """Longest wait before a retry."""
 
 
 class Secrets(Params):
@@ -62,6 +73,10 @@ class Secrets(Params):
 
     mlflow: ObjectName | Annotated[str, Field(pattern="^$")] = ""
     """With ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``."""
+
+    webhook: ObjectName | Annotated[str, Field(pattern="^$")] = ""
+    """With ``KINEFLOW_WEBHOOK_SECRET``, the address to which the end of a run is told as ``{"text": "…"}``, as chats
+    take it; the step ``close_run`` alone has it."""
 
     image_pull: tuple[ObjectName, ...] = ()
     """With which the image is fetched."""
@@ -93,6 +108,10 @@ class ClusterParams(Params):
     environment: PlainVariables = Field(default_factory=dict)
     """Plain variables of every step, such as ``MLFLOW_TRACKING_URI`` and ``AWS_ENDPOINT_URL_S3``; no credentials."""
 
+    mlflow_experiment: str = Field(default="", max_length=250)
+    """Where Kubeflow's own MLflow plugin is on: the experiment in which it makes the run that steps join, such as the
+    recipe's name; empty: nothing is said of the plugin, so that servers without one take the run."""
+
     user: int = Field(default=10001, ge=1)
     """Numeric user and group that steps run as."""
 
@@ -114,8 +133,9 @@ class ClusterParams(Params):
     deadline_sec: int = Field(default=7 * 86_400, ge=1)
     """After which a whole run is stopped."""
 
-    keep_finished_sec: int = Field(default=7 * 86_400, ge=0)
-    """How long the pods and logs of a finished run are kept."""
+    keep_finished_sec: Annotated[int, AfterValidator(_is_not_none)] = 7 * 86_400
+    """How long the pods and logs of a finished run are kept, where the server does not delete them sooner; at least 1,
+    for Kubeflow takes 0 for "not said"."""
 
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """:class:`StepResources` by step (``train``) or task (``teacher``), and of all others (``default``)."""
@@ -123,18 +143,37 @@ class ClusterParams(Params):
     @model_validator(mode="after")
     def _resources_are_valid(self) -> ClusterParams:
         for name, given in self.steps.items():
-            unknown = sorted(set(given) - set(StepResources.model_fields))
-            if unknown:
-                raise ValueError(f"steps.{name}: unknown key {unknown[0]!r}; known: {', '.join(known_resources())}")
-            StepResources.model_validate(given)
+            if removed := sorted(_REMOVED.keys() & given):
+                raise ValueError(f"steps.{name}: {removed[0]} is a key no more, {_REMOVED[removed[0]]}")
+        faults: list[str] = []
+        for name in sorted(self.steps, key=lambda each: (each != _DEFAULT, each)):
+            try:
+                self.resources(name)
+            except KineflowError as error:
+                faults += [fault.strip() for fault in error.problem.splitlines()[1:]]
+            if faults and name == _DEFAULT:
+                break  # each of the others has them too
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
-    def resources(self, step: str, task: str) -> StepResources:
-        """What a task gets: the keys given for itself, else for its step, else by ``default``."""
+    @model_validator(mode="after")
+    def _sets_each_variable_once(self) -> ClusterParams:
+        of_secrets = {key for keys in self.secrets.by_name().values() for key in keys}
+        if twice := sorted(of_secrets & set(self.environment)):
+            raise ValueError(f"set by environment, and by secrets: {', '.join(twice)}")
+        return self
+
+    def resources(self, step: str, task: str = "") -> StepResources:
+        """What a task gets: the keys given for itself, else for its step, else by ``default``.
+
+        Raises:
+            KineflowError: A value is not valid, or does not go with the others.
+        """
         together: dict[str, Any] = {}
         for name in (_DEFAULT, step, task):
             together |= self.steps.get(name, {})
-        return StepResources.model_validate(together)
+        return parse_params(StepResources, together, where=f"steps.{task or step}")
 
     def check_names(self, known: Collection[str]) -> None:
         """See that resources are given to steps and tasks that there are.
@@ -148,8 +187,3 @@ class ClusterParams(Params):
                 f"cluster.steps.{unknown[0]}: no step or task is called so; there are {', '.join(sorted(known))}",
                 remedy="correct the name",
             )
-
-
-def known_resources() -> list[str]:
-    """Keys of :class:`StepResources`, sorted."""
-    return sorted(StepResources.model_fields)

@@ -6,6 +6,7 @@ sets, models and the tracking store mean the same in both.
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kineflow.models.named_weights import MIRROR
+from kineflow.models.weights_table import TENSORFLOW
 from kineflow.tracking.locations import ARTIFACT_FOLDER
 
 IMAGE_USER = 10001  # the Dockerfile's
@@ -63,13 +65,13 @@ def step_mounts(inputs: Iterable[Path], store: Path | None, media: Path | None =
     """What a step's container sees beside its outputs.
 
     Args:
-        inputs: Files and folders that steps read.
+        inputs: Files and folders that steps read; beside the index of a checkpoint of TensorFlow's, its data files too.
         store: SQLite file of the tracking store, None for a server. SQLite must be able to make files beside it, so its
             folder can be written to; what else lies there now is protected.
         media: The project's store of media, which steps add to; None where there is no project.
     """
     mounts = [] if media is None else [Mount(media.resolve(), media, read_only=False)]
-    mounts += [Mount(path.resolve(), path.absolute()) for path in inputs]
+    mounts += [Mount(path.resolve(), path.absolute()) for each in inputs for path in (each, *_data_files(each))]
     if store is not None:
         own = {store.name + suffix for suffix in _STORE_SUFFIXES} | {ARTIFACT_FOLDER}
         mounts.append(Mount(store.parent, store.parent, read_only=False))
@@ -79,6 +81,10 @@ def step_mounts(inputs: Iterable[Path], store: Path | None, media: Path | None =
             if entry.name not in own and not entry.is_symlink() and (entry.is_dir() or entry.is_file())
         ]
     return list({mount.target: mount for mount in reversed(mounts)}.values())[::-1]
+
+
+def _data_files(index: Path) -> list[Path]:
+    return sorted(index.parent.glob(f"{glob.escape(index.stem)}.data-*")) if index.suffix == TENSORFLOW else []
 
 
 def store_files(store: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +14,10 @@ HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 UI_VARIABLE = "KF_PIPELINES_UI_ENDPOINT"
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
 TOKEN_PATH_VARIABLE = "KF_PIPELINES_TOKEN_PATH"
+POD_TOKEN_PATH_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"
+POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
+"""Where Kubeflow puts a notebook's token for its API, unless the variable before names another file."""
+COOKIE_VARIABLE = "KF_PIPELINES_COOKIE"
 CA_VARIABLE = "SSL_CERT_FILE"
 
 _MOST_TOKEN_BYTES = 1 << 16
@@ -21,36 +25,45 @@ _MOST_TOKEN_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Token:
-    """A bearer token and where it can be read again; it is in no representation of this object.
+    """A bearer token and where it can be read again, or a session's cookie; no representation of this object has them.
 
     Attributes:
         path: File that holds it; None where it was given in the environment.
         value: The token; empty for none.
+        cookie: Of a session that a browser has opened with a proxy, as ``name=value``; empty for none.
     """
 
     path: Path | None = None
     value: str = field(default="", repr=False)
+    cookie: str = field(default="", repr=False)
 
     @classmethod
     def find(cls, token_file: Path | None, environment: Mapping[str, str]) -> Token:
-        """The token of ``--token-file``, of ``KF_PIPELINES_TOKEN_PATH`` or of ``KF_PIPELINES_TOKEN``, in this order.
+        """The first that there is: ``--token-file``, ``KF_PIPELINES_TOKEN_PATH``, ``KF_PIPELINES_TOKEN``, a notebook's.
 
         Raises:
-            KineflowError: The file cannot be read, or holds no token.
+            KineflowError: The file cannot be read, or holds no token; or the cookie is none.
         """
-        if token_file is not None:
-            return cls(token_file, _read_token(token_file))
-        if path := environment.get(TOKEN_PATH_VARIABLE):
-            return cls(Path(path), _read_token(Path(path)))
-        return cls(None, _clean(environment.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE))
+        cookie = _cookie(environment.get(COOKIE_VARIABLE, ""))
+        named = environment.get(TOKEN_PATH_VARIABLE)
+        path = token_file or (Path(named) if named else None)
+        if path is None and (value := _clean(environment.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE)):
+            return cls(None, value, cookie)
+        if path is None and (of_the_pod := environment.get(POD_TOKEN_PATH_VARIABLE)):
+            path = Path(of_the_pod)
+        if path is None and not cookie and POD_TOKEN.is_file():
+            path = POD_TOKEN
+        return cls(path, _read_token(path) if path else "", cookie)
 
     def read_again(self) -> Token:
         """The token as its file has it now: tokens of a few minutes are renewed there while a run is followed."""
-        return Token(self.path, _read_token(self.path)) if self.path is not None else self
+        return replace(self, value=_read_token(self.path)) if self.path is not None else self
 
     def hidden_in(self, text: str) -> str:
-        """``text`` without the token, for what a server sends back."""
-        return text.replace(self.value, "***") if self.value else text
+        """``text`` without token and cookie, for what a server sends back."""
+        for secret in filter(None, (self.value, self.cookie, self.cookie.partition("=")[2])):
+            text = text.replace(secret, "***")
+        return text
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,14 @@ def _read_token(path: Path) -> str:
     if not token:
         raise KineflowError("holds no token", where=path, remedy="correct --token-file")
     return token
+
+
+def _cookie(text: str) -> str:
+    cookie = text.strip()
+    name, _, value = cookie.partition("=")
+    if cookie and not (name and value and cookie.isascii() and cookie.isprintable()):
+        raise KineflowError("holds no cookie", where=COOKIE_VARIABLE, remedy="give it as name=value")
+    return cookie
 
 
 def _clean(token: str, where: str) -> str:

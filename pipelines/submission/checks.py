@@ -33,6 +33,7 @@ class Package:
         commit: Of the source; None outside a git repository.
         dirty: Whether the source differs from it.
         notices: What may be meant so, in words.
+        mlflow_experiment: See :class:`pipelines.dag.cluster_settings.ClusterParams`.
     """
 
     recipe: str
@@ -42,6 +43,7 @@ class Package:
     commit: str | None
     dirty: bool
     notices: tuple[str, ...] = ()
+    mlflow_experiment: str = ""
 
 
 def check_all(
@@ -95,7 +97,8 @@ def check_all(
     reached = attempt(lambda: _healthy(server()))
     if faults or cluster is None:
         raise _all_in_one(faults)
-    return Package(f"{recipe}_parts" if parts else recipe, text, cluster.image, data, commit, dirty, notices), reached
+    name = f"{recipe}_parts" if parts else recipe
+    return Package(name, text, cluster.image, data, commit, dirty, notices, cluster.mlflow_experiment), reached
 
 
 def compiled_for_cluster(recipe: str, params_file: Path, root: Path, *, image: str = "") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.storage.safe_json import parse_json
 from pipelines.submission.access import TOKEN_PATH_VARIABLE, TOKEN_VARIABLE, Token
 
@@ -46,7 +46,7 @@ class CutOffError(KineflowError):
             reason,
             where=where,
             remedy="see whether the host is right and up, then run the same command again",
-            exit_code=4,
+            exit_code=OUT_OF_SIGHT,
         )
         self.wait_sec = wait_sec
 

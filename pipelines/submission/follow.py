@@ -45,7 +45,7 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], view: Progress
         view: Told of every look.
 
     Returns:
-        The run as it ended.
+        The run as it ended; cancelled too where only these looks saw that it was being cancelled.
 
     Raises:
         KineflowError: The server stayed out of reach, or refuses; the run goes on.
@@ -53,10 +53,14 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], view: Progress
     """
     interval = FIRST_INTERVAL_SEC
     before: object = None
+    cancelled = False
     try:
         while True:
             run = get_run(server, run_id)
             state, steps = state_of(run), step_states(run, names)
+            cancelled = cancelled or state is RunState.CANCELING
+            if cancelled and state is RunState.FAILED:  # ended before the server had noted that in its history
+                run, state = run | {"state": RunState.CANCELED}, RunState.CANCELED
             view.show(state, steps)
             if state.is_final:
                 return run

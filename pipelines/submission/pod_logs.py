@@ -24,8 +24,8 @@ DEFAULT_NAMESPACE = "kubeflow"
 _PART = re.compile(r"\([^)]*\)$")
 _MOST_BYTES = 16 << 20
 _NO_KUBERNETES = (
-    "give --kubeconfig or set KUBECONFIG; without it, the step's log is on its page, and after the pod is gone in the "
-    "artifact store if the cluster keeps logs"
+    "give --kubeconfig or set KUBECONFIG, or MLFLOW_TRACKING_URI for the logs that MLflow keeps; without them, the "
+    "step's log is on its page"
 )
 
 
@@ -75,8 +75,12 @@ def step_of_pod(pod: Pod) -> str:
 
 def matching(pods: list[Pod], step: str, names: Mapping[str, str]) -> Iterator[Pod]:
     """The pods of a step, by KFP's key or the recipe's name."""
-    wanted = {step, names.get(step, step), *(key for key, name in names.items() if name == step)}
-    return (pod for pod in pods if step_of_pod(pod) in wanted)
+    return (pod for pod in pods if step_of_pod(pod) in words_for(step, names))
+
+
+def words_for(step: str, names: Mapping[str, str]) -> set[str]:
+    """What a step is called: by KFP, and by the recipe."""
+    return {step, names.get(step, step), *(key for key, name in names.items() if name == step)}
 
 
 def _configuration(kubeconfig: str) -> tuple[Any, str]:

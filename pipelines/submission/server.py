@@ -61,7 +61,7 @@ class Server:
         self._token, self._on_retry = access.token, on_retry or _LOG.warning
         self._configuration, self._answered = configuration, False
         self._use_token()
-        client = kfp_server_api.ApiClient(configuration)
+        client = kfp_server_api.ApiClient(configuration, cookie=access.token.cookie or None)
         self.health = kfp_server_api.HealthzServiceApi(client)
         self.pipelines = kfp_server_api.PipelineServiceApi(client)
         self.uploads = kfp_server_api.PipelineUploadServiceApi(client)

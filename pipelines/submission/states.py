@@ -38,7 +38,23 @@ _WORDS = {RunState.CANCELING: "being cancelled", RunState.CANCELED: "cancelled",
 
 
 def state_of(item: Mapping[str, Any]) -> RunState:
-    """The state of a run or task as the API gives it."""
+    """The state of a run or task as the API gives it, but for one that was cancelled.
+
+    No part of Kubeflow Pipelines 2.17 ever sets ``CANCELED``: what is cancelled goes by ``CANCELING`` to ``FAILED``.
+    """
+    state = _known(item)
+    if state is RunState.FAILED and _before_the_end(item) is RunState.CANCELING:
+        return RunState.CANCELED
+    return state
+
+
+def _before_the_end(item: Mapping[str, Any]) -> RunState | None:
+    """The last state of its history that is not the one it ended in; a run may be tried again, and go on."""
+    past = (_known(status) for status in reversed(item.get("state_history") or []))
+    return next((state for state in past if state is not RunState.FAILED), None)
+
+
+def _known(item: Mapping[str, Any]) -> RunState:
     try:
         return RunState(item.get("state") or RunState.UNKNOWN)
     except ValueError:

@@ -99,6 +99,7 @@ def submit(server: Server, package: Package, options: RunOptions) -> Submission:
         marker=f"{MARKER} {secrets.token_hex(8)}",
         parameters={**_parameters_of(spec), **options.parameters},
         service_account=options.service_account,
+        mlflow_experiment=package.mlflow_experiment,
     )
     made: dict[str, Any] = {
         "recipe": package.recipe,

@@ -18,10 +18,13 @@ from kineflow.models.named_weights import MIRROR
 from kineflow.models.normalisation import KINETICS
 from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.registry import create_model
+from kineflow.models.s3d_tensorflow import released_names
+from kineflow.models.weights import weights_sha256
 from kineflow.models.weights_table import weights_named
 from kineflow.storage.config import parse_params
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import sha256_of
+from tests.tensorflow_checkpoint import write_checkpoint
 
 SAID = {"rgb_mean": (110.2, 100.6, 96.0), "rgb_std": (58.1, 56.5, 55.3)}
 SMALL = {"width": 0.125, "stem_temporal_stride": 1, "bn_momentum": 0.1}
@@ -163,6 +166,42 @@ def test_a_model_of_ones_own_keeps_its_input_and_another_is_named(tmp_path: Path
     assert "by mean 9, 9, 9, std 4, 5, 6, bgr, and these weights take mean 1, 2, 3, " in other.summary
 
 
+def test_the_flow_stream_may_have_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    own_rgb, own = run(tmp_path / "own", flow_mean=128.0, flow_std=20.0)
+    given = {"flow_checkpoint": str(own), "flow_sha256": sha256_of(own / WEIGHTS_FILE)}
+    rgb = {**checkpoint(tmp_path / "s3d.pth", "s3d"), **SAID}
+    _, flow = run(tmp_path, **rgb, **given)
+    card = load_card(flow)
+    assert weights_digest(flow) == weights_digest(own)
+    assert (card.preprocessing.mean, card.preprocessing.std) == ((128.0, 128.0), (20.0, 20.0))
+    assert card.lineage["checkpoint_sha256"] == given["flow_sha256"]
+    assert load_card(run(tmp_path, **given, flow_mean=100.0)[1]).preprocessing.mean == (100.0, 100.0)
+    with pytest.raises(KineflowError, match="takes rgb, not flow"):
+        run(tmp_path, flow_checkpoint=str(own_rgb), flow_sha256=sha256_of(own_rgb / WEIGHTS_FILE))
+    file = checkpoint(tmp_path / "flow.pth", "s3d_g", in_channels=2)
+    given = {f"flow_{key}": value for key, value in file.items()}
+    with pytest.raises(KineflowError, match=r"flow\.pth takes"):
+        run(tmp_path, **given)
+    assert load_card(run(tmp_path, **given, flow_mean=127.5, flow_std=64.0)[1]).preprocessing.std == (64.0, 64.0)
+
+
+def test_the_release_of_d3d_loads_into_its_layout(tmp_path: Path) -> None:
+    small = {"width": 0.125, "bn_momentum": 0.1, "architecture": "s3d_g_tensorflow"}
+    state = create_model("s3d_g_tensorflow", num_classes=400, width=0.125).state_dict()
+    variables = {
+        released: (tensor.permute(2, 3, 4, 1, 0) if tensor.ndim == 5 else tensor).contiguous().numpy()
+        for name, released in released_names()
+        if (tensor := state[name]) is not None
+    }
+    index = write_checkpoint(tmp_path / "model.ckpt", variables)
+    given = {"checkpoint": str(index), "sha256": weights_sha256(index), "rgb_mean": (0,) * 3, "rgb_std": (255,) * 3}
+    rgb, flow = run(tmp_path, **small, **given)
+    network, card = load_bundle(rgb)
+    assert card.preprocessing.std == (255.0,) * 3
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    assert torch.equal(load_bundle(flow)[0].stem.weight[:, 0], state["features.0.0.weight"].mean(dim=1))
+
+
 def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
     params = {"rgb_mean": (110.2, 100.6, 96.0), "rgb_std": (58.1, 56.5, 55.3), "flow_mean": 128.0, "flow_std": 20.0}
     rgb, flow = (load_card(folder).preprocessing for folder in run(tmp_path, **params))
@@ -177,6 +216,10 @@ def test_normalisation_reaches_the_cards(tmp_path: Path) -> None:
         ({"sha256": "0" * 64}, "checkpoint and sha256 go together"),
         ({"checkpoint": "a.pth", "sha256": "12"}, "pretrain.sha256"),
         ({"checkpoint": "s3d-d76dad2f.pth", "sha256": "0" * 64}, "begins with d76dad2f, and sha256 with 00000000"),
+        ({"checkpoint": "a.index", "sha256": "0" * 64}, "its layout is that of architecture s3d_g_tensorflow"),
+        ({"checkpoint": "https://a.org/a.index", "sha256": "0" * 64}, "is several files"),
+        ({"flow_checkpoint": "a.pth"}, "flow_checkpoint and flow_sha256 go together"),
+        ({"flow_checkpoint": "s3d-kinetics400"}, "has learnt from RGB"),
         ({"architecture": "s4d"}, "pretrain.architecture"),
         ({"architecture": "tsn"}, "pretrain_tsn"),
         ({"architecture": "alstm"}, "train_recurrent"),
@@ -195,7 +238,7 @@ def test_impossible_params_are_named(values: dict[str, Any], named: str) -> None
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize("architecture", ["s3d", "s3d_g"])
+@pytest.mark.parametrize("architecture", ["s3d", "s3d_g", "s3d_g_tensorflow"])
 def test_params_and_networks_agree(architecture: str, tmp_path: Path) -> None:
     """Every network can be pretrained, and takes every value that its parameters allow."""
     for values in ({}, {"stem_temporal_stride": 1, "stem_spatial_stride": 1, "bn_momentum": 1.0}):

@@ -95,8 +95,10 @@ def test_what_a_stream_has_learnt_is_handed_on(
     assert splits_learnt(load_card(run(parents={"before": before})).lineage) == ("train", "val")
 
 
-def test_its_streams_answer_as_they_did_by_themselves(streams: dict[str, Path], run: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet50_caffe"])
+def test_its_streams_answer_as_they_did_by_themselves(tmp_path: Path, run: Callable[..., Path], backbone: str) -> None:
     """Without injection, and at a single step, the centre tap alone is heard."""
+    streams = make_streams(tmp_path / "streams", backbone=backbone)
     network = load_bundle(run(parents=streams, direction="none", temporal_init="centre"))[0]
     assert isinstance(network, STResNet)
     clips = torch.randn(2, 3 + 2 * FIELDS, 1, 32, 32, generator=torch.Generator().manual_seed(5))

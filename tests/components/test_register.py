@@ -67,7 +67,11 @@ def test_registers_once_and_says_so(model: Path, evaluation: Path, tmp_path: Pat
         "store": f"sqlite:///{tmp_path}/mlflow.db",
     }
     assert result.metrics == content["metrics"]
-    assert result.tags == {"registered.model": "demo", "registered.version": "1"}
+    assert result.tags == {
+        "registered.model": "demo",
+        "registered.version": "1",
+        "registered.gate": "the gate holds:\n  first champion: top1 0.75",
+    }
     assert "demo version 1 (new) is the candidate" in result.summary
 
     version = connect().get_model_version("demo", "1")

@@ -31,12 +31,17 @@ _NOT_HERE = (
 
 @cache
 def built(overlay: str) -> tuple[Manifest, ...]:
-    """Objects of an overlay as kustomize builds them; skips the test, aloud, where there is no kustomize."""
+    """Objects of an overlay of ours, as :func:`kustomized` gives them."""
+    return kustomized(DEPLOY / "overlays" / overlay)
+
+
+def kustomized(folder: Path) -> tuple[Manifest, ...]:
+    """Objects of a folder as kustomize builds them; skips the test, aloud, where there is no kustomize."""
     command = _kustomize()
     if command is None:
         warnings.warn(_NOT_HERE, stacklevel=1)
         pytest.skip(_NOT_HERE)
-    done = subprocess.run([*command, str(DEPLOY / "overlays" / overlay)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, f"kustomize warns: {done.stderr}"
     return tuple(yaml.safe_load_all(done.stdout))

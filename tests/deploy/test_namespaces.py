@@ -63,6 +63,7 @@ def test_no_secret_in_reach_of_the_runner_is_mlflows_or_the_databases(objects: t
 def test_the_runner_finds_the_secrets_of_the_steps_and_no_other(objects: tuple[Manifest, ...]) -> None:
     in_reach = {one["metadata"]["name"] for one in secrets() if one["metadata"]["namespace"] == NAMESPACE}
     asked_for = {"kineflow-mlflow-reader"}  # of a served model; it may do less than the steps' own account
+    asked_for |= {"kineflow-webhook"}  # of a team that wants to be told
     for path in _parameter_files():
         asked_for |= set(_cluster(path).get("secrets", {}).values())
     assert in_reach == asked_for

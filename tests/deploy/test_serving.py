@@ -45,6 +45,21 @@ def test_both_ways_are_valid_by_kserves_schema(service: Manifest) -> None:
     assert by_mlflow["spec"]["predictor"]["model"]["modelFormat"] == {"name": "mlflow"}
 
 
+def test_a_candidate_gets_a_share_of_what_the_champion_got(service: Manifest) -> None:
+    beside = built("../serving-canary")
+    assert sorted(one["kind"] for one in beside) == ["HTTPRoute", "InferenceService"], "policies are the champion's"
+    [candidate], [route] = of_kind(beside, "InferenceService"), of_kind(beside, "HTTPRoute")
+    jsonschema.validate(candidate, SCHEMA)
+    [ours], [theirs] = (one["spec"]["predictor"]["containers"] for one in (candidate, service))
+    assert (theirs["args"][0], ours["args"][0]) == ("models:/d3d-ucf101@champion", "models:/d3d-ucf101@candidate")
+    assert (ours["image"], ours["args"][1:]) == (theirs["image"], theirs["args"][1:])
+    [rule] = route["spec"]["rules"]
+    shares = {each["name"]: each["weight"] for each in rule["backendRefs"]}
+    named = [f"{one['metadata']['name']}-predictor" for one in (service, candidate)]
+    assert list(shares) == named, "as KServe calls the service of a predictor"
+    assert sum(shares.values()) == 100
+
+
 def test_its_pod_is_one_and_is_confined(objects: tuple[Manifest, ...], service: Manifest) -> None:
     kserves = ("minReplicas", "maxReplicas", "timeout", "deploymentStrategy")
     spec = {key: value for key, value in service["spec"]["predictor"].items() if key not in kserves}

@@ -31,7 +31,7 @@ IN_LINE = re.findall(r"`([^`\n]+)`", PROSE)
 
 THEIRS = {
     "deployment/ml-pipeline", "service/ml-pipeline-ui", "deployment/kubeflow-trainer-controller-manager",
-    "deployment/kineflow-predictor",  # which KServe makes of the InferenceService
+    "deployment/kineflow-predictor", "deployment/kineflow-candidate-predictor",  # KServe's, of InferenceServices
 }  # fmt: skip
 IMAGE = f"registry.internal:5000/vision/kineflow-python@sha256:{'a1' * 32}"
 
@@ -93,12 +93,15 @@ def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path)
     from pipelines.dag.graph import graph_of
     from pipelines.dag.params import load_cluster, load_params
 
-    ingestion, cluster, training = (yaml.safe_load(block) for block in YAML)
+    ingestion, cluster, plugin, training, placed, growing = (yaml.safe_load(block) for block in YAML)
     inline = yaml.safe_load(next(text for text in IN_LINE if text.startswith("teacher: {")))
     params = yaml.safe_load((ROOT / "params" / "d3d_ucf101.yaml").read_text(encoding="utf-8"))
     params["ingestion"] |= ingestion["ingestion"]
     params["teacher"] |= training["teacher"]
-    cluster["cluster"]["steps"] |= inline
+    params["registration"] |= growing["registration"]
+    cluster["cluster"] |= plugin["cluster"]
+    cluster["cluster"]["secrets"] |= growing["cluster"]["secrets"]
+    cluster["cluster"]["steps"] |= placed["cluster"]["steps"] | inline
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(params | cluster), encoding="utf-8")
     checked, resources = load_params(graph_of("d3d"), path), load_cluster(path)
@@ -109,6 +112,8 @@ def test_the_parameters_on_the_page_make_a_package_for_a_cluster(tmp_path: Path)
     package = compile_for_cluster("d3d", checked, resources, data=data)
     assert "/cache/data/0123456789abcdef0123456789abcdef/videos" in package
     assert "kineflow-data" in package
+    assert "kueue.x-k8s.io/queue-name: team-gpus" in package  # of the other trainings; the teacher's is its job's
+    assert "resourceType: nvidia.com/mig-1g.10gb" in package
 
 
 def test_the_section_cluster_names_what_the_overlays_make() -> None:
@@ -131,6 +136,7 @@ def test_the_commands_make_secrets_where_they_are_read_with_the_keys_that_are_re
         pytest.skip("kubectl is not installed")
     (command,) = [line for block in SHELL for line in block.splitlines() if f" secret generic {name} " in line]
     given = "export AWS_ACCESS_KEY_ID='an id' AWS_SECRET_ACCESS_KEY='a \"secret\" $key'\n"
+    given += "address='https://chat.example.com/hook'\n"
     given += "mlflow_key='an id' mlflow_secret='a \"secret\" $key'\n"
     done = subprocess.run(
         ["bash", "-c", f"{given}{command} --dry-run=client --output=yaml"], capture_output=True, text=True, timeout=60

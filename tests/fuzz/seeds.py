@@ -105,6 +105,22 @@ def good_checkpoints() -> list[Files]:
     return files
 
 
+def good_foreign(folder: Path) -> list[Files]:
+    """A file of Caffe, of MatConvNet (plain and compressed) and of Theano."""
+    from tests.kineflow.models.weight_files import caffemodel, dag, matlab
+
+    kernel, bias = np.ones((2, 3, 1, 1), np.float32), np.zeros(2, np.float32)
+    folder.mkdir()
+    for name, is_compressed in (("plain.mat", False), ("packed.mat", True)):
+        net = dag({"conv1_filter": kernel.T, "conv1_bias": bias[:, None]}, np.ones((1, 1, 3)))
+        matlab(folder / name, {"net": net}, compressed=is_compressed)
+    for save, name in ((np.savez, "plain.npz"), (np.savez_compressed, "packed.npz")):
+        save(folder / name, decoder_W=kernel, history_errs=np.arange(5))
+    layers = {"conv1": [kernel, bias]}
+    models: list[Files] = [{"a.caffemodel": caffemodel(layers, form=form)} for form in (0, 1, 2)]
+    return models + [{name: content} for name, content in read_all(folder).items()]
+
+
 def good_videos() -> list[Files]:
     kinds = [("mp4", "libx264", "yuv420p"), ("avi", "mpeg4", "yuv420p"), ("mpegts", "mpeg2video", "yuv420p"),
              ("matroska", "libx264", "yuv444p"), ("flv", "flv", "yuv420p"), ("avi", "mjpeg", "yuvj420p")]  # fmt: skip

@@ -47,6 +47,20 @@ def read_checkpoint(folder: Path) -> None:
         read_weights(path)
 
 
+def read_foreign(folder: Path) -> None:
+    """Weights of other frameworks, by the readers themselves: no second process, whose limits would help them."""
+    from kineflow.models.weight_formats.formats import format_of
+    from kineflow.storage.errors import KineflowError
+
+    for path in folder.iterdir():
+        form = format_of(path.name)
+        assert form is not None
+        try:
+            form.read(path)
+        except (OSError, ValueError, OverflowError) as error:
+            raise KineflowError(str(error)) from None
+
+
 def read_params(folder: Path) -> None:
     from pipelines.dag.graph import graph_of
     from pipelines.dag.params import load_params
@@ -85,6 +99,7 @@ def read_layout(folder: Path) -> None:
 
     told_by = {
         "clips.csv": "csv", "classInd.txt": "ucf101", "run_test_split1.txt": "hmdb51",
+        "Run_train.txt": "hollywood2",
         "train.json": "something", "export.json": "label_studio", "annotations.xml": "cvat",
     }  # fmt: skip
     layout = next((layout for name, layout in told_by.items() if (folder / name).exists()), "kinetics")
@@ -130,6 +145,7 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
     "scores": read_scores,
     "bundle": read_bundle,
     "checkpoint": read_checkpoint,
+    "foreign": read_foreign,
     "params": read_params,
     "lists": read_lists,
     "layouts": read_layout,

@@ -98,6 +98,11 @@ def test_checkpoints(run: Run) -> None:
     run("checkpoint", goods[0], st.one_of([one_changed(good, bytes_changed) for good in goods]))
 
 
+def test_weights_of_other_frameworks(run: Run, tmp_path: Path) -> None:
+    goods = seeds.good_foreign(tmp_path / "good")
+    run("foreign", goods[0], st.one_of([one_changed(good, bytes_changed) for good in goods]))
+
+
 def test_params(run: Run) -> None:
     import yaml
 

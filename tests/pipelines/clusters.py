@@ -25,9 +25,10 @@ def cluster(**changes: Any) -> ClusterParams:
         "steps": {
             "default": {"cpu": "2", "memory": "8Gi"},
             "train": {
-                "gpus": 1, "shared_memory": "16Gi", "node_selector": {"gpu": "h200"},
+                "gpus": 1, "shared_memory": "16Gi", "queue": "team-gpus", "node_selector": {"gpu": "h200"},
                 "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
             },
+            "evaluate": {"gpus": 1, "gpu_type": "nvidia.com/mig-1g.10gb", "memory": "1.5Gi"},
             "teacher": {"memory": "64Gi", "timeout_sec": 3600},
         },
     }  # fmt: skip

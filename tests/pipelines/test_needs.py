@@ -19,8 +19,9 @@ from kineflow.video.encode import write_video
 from pipelines import needs
 from pipelines.dag.params import graph_for, load_params, schema_of
 from pipelines.plan import Listed, Plan, Where
-from pipelines.training_needs import training_needs
+from pipelines.training_needs import map_bytes_of, training_needs
 from tests.pipelines.conftest import TINY_PARAMS
+from tests.pipelines.test_alstm_run import PARAMS as TINY_ALSTM
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,3 +141,13 @@ def test_bytes_a_pixel_are_those_of_the_page_on_scale() -> None:
     for which, (kind, size) in enumerate(pixels.items()):
         assert measured[kind]["stored_bytes_a_frame"] / size == pytest.approx(needs.CLIP_BYTES[which], rel=0.02)
         assert measured[kind]["flow_bytes_a_field"] / size == pytest.approx(needs.FLOW_BYTES[which], rel=0.02)
+
+
+def test_maps_of_small_frames_are_counted_as_they_are_stored(tmp_path: Path) -> None:
+    params = tmp_path / "alstm.yaml"
+    params.write_text(yaml.safe_dump(TINY_ALSTM))
+    plan = plan_of("alstm", params, tmp_path)
+    extract = next(task for task in plan.graph.tasks if task.step == "extract_features")
+    assert map_bytes_of(extract, plan) == 2 * 128 * 4 * 4, (
+        "an eighth of 1024 channels, one cell for each 8x8 of 32x32 px"
+    )

@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from kineflow.models.bundle import save_bundle
+from kineflow.models.card import ModelCard
 from kineflow.models.named_weights import MIRROR
+from kineflow.models.registry import create_model
+from kineflow.spec.flow_source import FlowSource
+from kineflow.spec.preprocessing import Preprocessing
 from kineflow.storage.client import s3_client
 from kineflow.storage.errors import KineflowError
 from pipelines.check_trainings import look_at_trainings
@@ -21,6 +27,12 @@ from pipelines.preflight import check_run
 from tests.pipelines.conftest import TINY_PARAMS
 from tests.pipelines.test_needs import plan_of
 
+TENSORFLOW = {
+    "architecture": "s3d_g_tensorflow",
+    "checkpoint": "empty.ckpt.index",
+    "rgb_mean": [0, 0, 0],
+    "rgb_std": [255, 255, 255],
+}
 CLIPS = [("a", "train"), ("b", "train"), ("a", "val"), ("b", "val"), ("a", "test"), ("b", "test"), ("", "unlabelled")]
 
 
@@ -34,6 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KINEFLOW_PROJECT", str(project))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (project / "empty.pth").touch()
+    (project / "empty.ckpt.index").touch()
     rows = [f"{n}.mp4,{label},{split}" for n, (label, split) in enumerate(CLIPS)]
     (project / "data" / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
     for number in range(len(CLIPS)):
@@ -89,6 +102,20 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
         (lambda v: v["network"].update(checkpoint="empty.pth", sha256="1234" * 16), "sha256 is e3b0c4"),
         (lambda v: v["network"].update(checkpoint="/volume/a.pth", sha256="0" * 64), "a placeholder, 00000000…"),
         (lambda v: v["network"].update(checkpoint="a.pth", sha256="1234" * 16), "network names 'a.pth'"),
+        (
+            lambda v: v["network"].update(flow_checkpoint="empty.pth", flow_sha256="1234" * 16, flow_mean=1),
+            "sha256 is e3b0c4",
+        ),
+        (
+            lambda v: v["network"].update(flow_checkpoint="empty.pth", flow_sha256="1" * 64),
+            "network.flow_checkpoint: nothing is known of the input that empty.pth takes",
+        ),
+        (lambda v: v["network"].update(flow_checkpoint="model/", flow_sha256="1" * 64), "`sha256sum model/model.saf"),
+        (
+            lambda v: v["network"].update(TENSORFLOW, sha256="0" * 64),
+            "which `kineflow weights inspect empty.ckpt.index` prints",
+        ),
+        (lambda v: v["network"].update(TENSORFLOW, sha256="1234" * 16), "the last bytes are not those"),
         (
             lambda v: v["network"].update(checkpoint="https://a.org/a.pth", sha256="12" * 32),
             "give rgb_mean and rgb_std",
@@ -318,8 +345,8 @@ def test_a_class_of_one_group_is_named_before_few_clips_runs(project: Path) -> N
 
 
 def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:
-    (project / "w.pth").write_bytes(b"weights")
-    digest = hashlib.sha256(b"weights").hexdigest()
+    torch.save({"w": torch.ones(1)}, project / "w.pth")
+    digest = hashlib.sha256((project / "w.pth").read_bytes()).hexdigest()
     given = {"checkpoint": "w.pth", "sha256": digest, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]}
     assert check(lambda v: v["network"].update(given)).notices == ()
 
@@ -331,6 +358,45 @@ def test_an_input_that_weights_do_not_take_is_a_notice(
     monkeypatch.delenv(MIRROR, raising=False)
     notices = check(lambda v: v["network"].update(checkpoint="s3d-kinetics400", rgb_mean=[1, 2, 3])).notices
     assert any("by mean 1, 2, 3, std 58.1476, " in notice for notice in notices)
+
+
+def test_flow_that_weights_have_not_learnt_from_is_a_notice(check: Any, project: Path) -> None:
+    seen = Preprocessing("flow", 8, 1, 32, 32, mean=(128.0, 128.0), std=(20.0, 20.0))
+    card = ModelCard("teacher", "s3d_g", {"width": 0.125}, (), seen, flow=FlowSource(bound_px=20.0))
+    save_bundle(project / "teacher", create_model("s3d_g", num_classes=0, in_channels=2, width=0.125), card)
+    digest = hashlib.sha256((project / "teacher" / "model.safetensors").read_bytes()).hexdigest()
+    given = {"flow_checkpoint": "teacher/", "flow_sha256": digest}
+    said = ["flow.bound_px is 5, and network.flow_checkpoint has learnt from flow of ±20 px"]
+    assert list(check(lambda v: v["network"].update(given)).notices) == said
+    normalised = (
+        "network: flow is normalised by mean 1, 1, std 20, 20, and these weights take mean 128, 128, std 20, 20"
+    )
+    assert list(check(lambda v: v["network"].update(given, flow_mean=1)).notices) == [normalised, *said]
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ({"tracher": {"gpus": 1}}, "cluster.steps.tracher: no step or task is called so"),
+        ({"teacher": {"gpus": 1}}, "cluster.steps, teacher: 2 processes a node, but 1 of nvidia.com/gpu"),
+        (
+            {"train": {"gpu_type": "nvidia.com/mig-1g.10gb"}, "teacher": {"gpus": 2}},
+            "steps.teacher: gpus: 2 of nvidia.com/mig-1g.10gb: a process can use one share of a GPU only",
+        ),
+        ({"teacher": {"gpus": 2}}, ""),
+    ],
+)
+def test_what_a_cluster_is_asked_for_has_to_fit_the_recipe(check: Any, steps: Any, says: str) -> None:
+    def change(values: dict[str, Any]) -> None:
+        values["teacher"] |= {"devices": 2}
+        values["cluster"] = {"volume": {"claim": "c", "path": "/volume"}, "steps": steps}
+
+    if not says:
+        check(change, where="cluster")
+        return
+    with pytest.raises(KineflowError) as caught:
+        check(change, where="cluster")
+    assert says in str(caught.value)
 
 
 def test_a_place_on_s3_with_nothing_in_it_is_a_fault_here_and_unreachable_a_notice_for_a_cluster(

@@ -42,7 +42,7 @@ def list_clips(layout: str, lists: Lists, names: Iterable[str], *, split_number:
     listing = find_layout(layout)(lists, videos, split_number=split_number)
     if not listing.clips:
         raise KineflowError("the lists name no clip", where=lists.source.root, remedy="add clips to the lists")
-    return Listing(listing.classes, settled(listing.clips, videos))
+    return Listing(listing.classes, settled(listing.clips, videos), listing.multi_label)
 
 
 def open_lists(source: Source, annotations: str, *, endpoint_url: str = "", linked: Sequence[str] = ()) -> Lists:

@@ -115,7 +115,8 @@ def settled(clips: Sequence[ListedClip], videos: Videos) -> tuple[ListedClip, ..
     """
     placed = [_placed(clip, videos) for clip in clips]
     for clip in placed:
-        _check_label(clip.label, clip.listed_at)
+        for label in clip.labels:
+            _check_label(label, clip.listed_at)
         _check_length(clip.group, "group", _MOST_PATH_LETTERS, clip.listed_at)
         _check_times(clip)
     return checked_once(_uncontested(placed))
@@ -135,9 +136,7 @@ def _placed(clip: ListedClip, videos: Videos) -> ListedClip:
     return dataclasses.replace(clip, source=video.source, missing=clip.missing or video.missing)
 
 
-def _check_label(label: str | None, where: str) -> None:
-    if label is None:
-        return
+def _check_label(label: str, where: str) -> None:
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in label):
         raise KineflowError(
             f"label {shown(label)} holds a control character or a line end", where=where, remedy="remove it"

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from kineflow.data.layouts.videos import Videos as Videos
 from kineflow.data.names import shown
 from kineflow.data.source import Source, read_text
+from kineflow.spec.classes import labels_of
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 
@@ -39,6 +40,7 @@ class ListedClip:
         missing: Why there is no file, where more is known than that; else empty.
         start_frame, end_frame: The part of the video to take, as numbers of its frames, from 0, the end exclusive; None
             where it is told in seconds, or is all.
+        also: Further class names, one a line, of a clip of several classes.
     """
 
     source: str
@@ -54,6 +56,12 @@ class ListedClip:
     missing: str = ""
     start_frame: int | None = None
     end_frame: int | None = None
+    also: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All class names of the clip; none of an unlabelled one."""
+        return labels_of(self.label, self.also)
 
     @property
     def part(self) -> tuple[float | None, ...]:
@@ -63,10 +71,11 @@ class ListedClip:
 
 @dataclass(frozen=True)
 class Listing:
-    """All clips that the lists name, and the classes in the order of their index."""
+    """All clips that the lists name, the classes in the order of their index, and whether a clip may have several."""
 
     classes: tuple[str, ...]
     clips: tuple[ListedClip, ...]
+    multi_label: bool = False
 
 
 @dataclass(frozen=True)

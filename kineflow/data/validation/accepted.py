@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from kineflow.data.validation.drift import QUANTITIES
+from kineflow.data.validation.settings import ACCEPTED
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
 from kineflow.storage.safe_json import read_json
@@ -44,7 +46,12 @@ class Accepted:
 
 
 def accepted_file(report: Path) -> Path:
-    """Where it lies: an engine removes the outputs of a step before it runs again, but not this."""
+    """Where it lies: an engine removes the outputs of a step before it runs again, but not this.
+
+    On a cluster every run has outputs of its own, so the file lies in a folder that they share.
+    """
+    if shared := os.environ.get(ACCEPTED):
+        return Path(shared) / "accepted.json"
     return report.with_name(f"{report.stem}.accepted.json")
 
 
@@ -61,6 +68,7 @@ def read_accepted(path: Path) -> list[Accepted]:
 
 def write_accepted(path: Path, sets: list[Accepted]) -> None:
     """Keep a set and the one before it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         partial.write_text(json.dumps({"sets": [asdict(each) for each in sets]}), encoding="utf-8")
 

@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from kineflow.data.validation.drift import by_group, shifts
-from kineflow.data.validation.findings import Finding, enumerated, ids_of, naming_sources, used_for, video_key
+from kineflow.data.validation.findings import (
+    Finding,
+    a_row_a_class,
+    enumerated,
+    ids_of,
+    naming_sources,
+    used_for,
+    video_key,
+)
 from kineflow.spec.split import Split
 
 _NORMAL_MADS = 4.5 * 1.4826  # of a normal distribution, 4.5 standard deviations
@@ -50,7 +58,7 @@ def copies_twice(clips: pd.DataFrame) -> Finding:
 
 def classes_without_motion(clips: pd.DataFrame, *, classes: Sequence[str], least: float) -> Finding:
     """Classes of which no clip changes by ``least`` grey levels."""
-    known = clips[clips["change"].notna()]
+    known = a_row_a_class(clips[clips["change"].notna()]).reset_index(drop=True)
     dead = known["change"].astype(float) < least
     of_class = known["label"].isin(classes)
     without = dead.groupby(known["label"]).transform("all") & of_class

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kineflow.data.names import printable
+from kineflow.spec.classes import labels_of
 
 _COPIES_NAMED = 3
 _NAMED = 5  # classes, groups or contents that a phrase names before it only counts
@@ -119,13 +120,22 @@ def rejected(clips: pd.DataFrame, *, max_share: float) -> Finding:
 def clips_per_class(clips: pd.DataFrame, *, classes: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
     """Count of clips by class and split."""
     counts: dict[str, dict[str, int]] = {name: {} for name in classes}
-    for (name, split), count in clips.groupby(["label", "split"]).size().items():
+    for (name, split), count in a_row_a_class(clips).groupby(["label", "split"]).size().items():
         counts.setdefault(str(name), {})[str(split)] = int(count)
     return counts
 
 
 def _class_sizes(clips: pd.DataFrame, classes: Sequence[str], split: str) -> pd.Series:
-    return clips[(clips["split"] == split) & clips["label"].isin(classes)]["label"].value_counts().sort_index()
+    of_split = a_row_a_class(clips[clips["split"] == split])
+    return of_split[of_split["label"].isin(classes)]["label"].value_counts().sort_index()
+
+
+def a_row_a_class(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips with a row for each of their classes, in ``label``."""
+    if "also" not in clips or not clips["also"].astype(bool).any():
+        return clips
+    every = [labels_of(*pair) or (None,) for pair in zip(clips["label"], clips["also"], strict=True)]
+    return clips.assign(label=every).explode("label")
 
 
 def used_for(clips: pd.DataFrame) -> pd.Series:

@@ -146,7 +146,7 @@ def _shown_pairs(clip_set: ClipSet, contents: Contents) -> tuple[tuple[ShownPair
 
 
 def _shown(clip_set: ClipSet, clip: Clip) -> ShownClip:
-    return ShownClip(clip.clip_id, str(clip.split), clip.label or "", _picture(clip_set, clip))
+    return ShownClip(clip.clip_id, str(clip.split), ", ".join(clip.labels), _picture(clip_set, clip))
 
 
 def _distribution(
@@ -164,8 +164,11 @@ def _distribution(
         edges = np.linspace(low, max(high, low + 1e-9), _BINS + 1)
         counts = np.histogram(np.clip(numbers, edges[0], edges[-1]), edges)[0].tolist()
         names = [f"{start:.3g} to {end:.3g}" for start, end in itertools.pairwise(edges)]
-    labels = np.array([clip.label or "" for clip in clips], dtype=object)
-    medians = [(label, float(np.median(numbers[labels == label]))) for label in classes if (labels == label).any()]
+    of_class: dict[str, list[int]] = {}
+    for place, clip in enumerate(clips):
+        for label in clip.labels:
+            of_class.setdefault(label, []).append(place)
+    medians = [(label, float(np.median(numbers[of_class[label]]))) for label in classes if label in of_class]
     most = max(counts)
     bars = tuple((what, count, count / most) for what, count in zip(names, counts, strict=True))
     return Distribution(name, unit, bars, float(np.median(numbers)), tuple(medians))
@@ -176,7 +179,7 @@ def _thumbnails(clip_set: ClipSet, usable: Sequence[Clip], rng: np.random.Genera
     for label in clip_set.classes[:_MOST_CLASSES]:
         by_split: list[tuple[str, tuple[tuple[str, bytes], ...]]] = []
         for split in Split:
-            clips = [clip for clip in usable if clip.label == label and clip.split is split]
+            clips = [clip for clip in usable if label in clip.labels and clip.split is split]
             if pictures := _pictures(clip_set, clips, rng):
                 by_split.append((split.value, pictures))
         if by_split:

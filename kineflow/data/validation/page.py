@@ -88,7 +88,7 @@ def _page_view() -> Any:
 
 
 def _class_table(clip_set: ClipSet) -> dict[str, Any]:
-    counts = Counter((clip.label, clip.split) for clip in clip_set.usable())
+    counts = Counter((label, clip.split) for clip in clip_set.usable() for label in clip.labels)
     columns = [split for split in Split if split is not Split.UNLABELLED]
     most = max((counts[name, split] for name in clip_set.classes for split in columns), default=0)
     return {

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from kineflow.storage.config import Params
 
+ACCEPTED = "KINEFLOW_ACCEPTED"
+"""The variable that names a folder for what is kept of the last accepted set, for all runs of one source."""
+
 
 class ValidationSettings(Params):
     """Where acceptable ends."""

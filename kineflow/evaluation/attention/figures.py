@@ -110,7 +110,7 @@ def localise_clip(
         )
     return Located(
         Detection(clip.clip_id, classes[best], float(watched.probabilities[best]), tube),
-        right=classes[best] == clip.label,
+        right=classes[best] in clip.labels,
         entropy=float(frame_entropy(watched.attention).mean()),
         judgement=judgement,
     )

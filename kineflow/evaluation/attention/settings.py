@@ -14,7 +14,8 @@ class LocaliseSettings(Params):
 
     Attributes:
         split: Which clips.
-        boxes: CSV file of true boxes, see :mod:`kineflow.data.boxes`; only clips that it names are looked
+        boxes: True boxes: a CSV file (:mod:`kineflow.data.boxes`), or those of UCF101-24 as published, a ``.mat``
+            file or a folder of ``.xgtf`` files (:mod:`kineflow.data.ucf101_24`); only clips that have some are looked
             at. Empty: none.
         synthetic: Folder that ``kineflow synth`` made and the clips were ingested from; the exact masks of its truth
             stand for boxes. Empty: none. Without either, attention is shown and not judged.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.data.boxes import Track, read_boxes
+from kineflow.data.ucf101_24 import is_published, read_published_boxes
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.localisation import TrueTube, Tube
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -51,7 +52,8 @@ def clips_and_truth(clip_set: ClipSet, settings: LocaliseSettings) -> tuple[Sequ
         return clips, lambda clip: synthetic_truth(Path(settings.synthetic), clip)
     if not settings.boxes:
         return clips, None
-    tracks = read_boxes(Path(settings.boxes))
+    path = Path(settings.boxes)
+    tracks = read_published_boxes(path, clips) if is_published(path) else read_boxes(path)
     marked = [clip for clip in clips if clip.clip_id in tracks]
     if not marked:
         raise KineflowError(

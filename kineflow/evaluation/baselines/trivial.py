@@ -30,12 +30,17 @@ def trivial_baselines(clip_set: ClipSet, like: Scores, *, seed: int = 0) -> tupl
 
     Returns:
         Scores named ``class prior``, ``motion energy``, ``single frame`` and ``length, rate and size``; logarithms of
-        probabilities. Empty where there is no clip to learn from.
+        probabilities. Of clips of several classes the first alone. Empty where there is no clip to learn from.
     """
     index = {name: number for number, name in enumerate(like.classes)}
     learnt_from = _drawn(clip_set, like, seed)
     if not learnt_from:
         return ()
+    if like.truth is not None:
+        shares = np.mean([[name in clip.labels for name in like.classes] for clip in learnt_from], axis=0)
+        odds = np.log(np.maximum(shares, _LEAST)) - np.log(np.maximum(1 - shares, _LEAST))
+        logits = np.broadcast_to(odds, like.logits.shape).astype(np.float32)
+        return (dataclasses.replace(like, model=CLASS_PRIOR, logits=logits),)
     labels = np.array([index[clip.label] for clip in learnt_from if clip.label is not None], dtype=np.int64)
     prior = np.broadcast_to(class_prior(labels, len(like.classes)), (len(like), len(like.classes)))
     answers = {CLASS_PRIOR: prior}

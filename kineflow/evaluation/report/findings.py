@@ -38,7 +38,7 @@ def one_answer(scores: Scores) -> str:
     share = float(answers[most] / len(scores))
     if share <= ONE_ANSWER_SHARE or len(scores.classes) < 2:
         return ""
-    truth = float((scores.labels == most).mean())
+    truth = float(scores.is_of(most).mean())
     return (
         f"{scores.model} says “{scores.classes[most]}” of {share:.0%} of the clips, and {truth:.0%} are of that class: "
         "it hardly looks at them"

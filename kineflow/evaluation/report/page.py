@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kineflow.evaluation.intervals import groups_repeat
-from kineflow.evaluation.metrics import Gain, confusion_of, per_class_accuracy, per_class_change
+from kineflow.evaluation.metrics import Gain, confusion_of, per_class_accuracy, per_class_change, per_class_figures
 from kineflow.evaluation.report import label_plot, plots, ranking_plots
 from kineflow.evaluation.report.curve_advice import advice
 from kineflow.evaluation.report.findings import against_trivial, is_beaten, one_answer
@@ -106,7 +106,9 @@ def render(
         is_beaten=is_beaten(evaluation),
         warnings=list(filter(None, (one_answer(model.scores) for model in evaluation.models))),
         top5=len(evaluation.classes) > _BEST_FEW,
-        two=_two_classes(evaluation) if len(evaluation.classes) == 2 else None,
+        several=student.truth is not None,
+        per_class=_per_class(student) if student.truth is not None else (),
+        two=_two_classes(evaluation) if len(evaluation.classes) == 2 and student.truth is None else None,
         groups=len(set(evaluation.groups)) if groups_repeat(evaluation.groups or None) else 0,
         advice=[(m.name, said) for m in evaluation.models if (said := advice(m.curves, len(evaluation.classes)))],
         seen=_seen(evaluation),
@@ -188,14 +190,14 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     curves = {model.name: model.curves for model in evaluation.models if model.curves}
     classes, labels = student.classes, evaluation.label_efficiency
     return {
-        "accuracy": plots.accuracy_bars(bars, chance=1 / len(classes)),
+        "accuracy": plots.accuracy_bars(bars, chance=_chance(student)),
         "confusion": [(scores.model, plots.confusion(confusion_of(scores), classes)) for scores in compared_scores],
         "change": plots.class_change(per_class_change(student, compared_scores[1]), classes)
         if len(compared_scores) == 2
         else None,
         "curves": plots.curves(curves, colours) if curves else None,
         "roc": ranking_plots.roc_and_precision(_with_colours_of_their_own(evaluation), colours)
-        if len(classes) == 2 and 0 < student.labels.sum() < len(student)
+        if len(classes) == 2 and student.truth is None and 0 < student.labels.sum() < len(student)
         else None,
         "labels": label_plot.label_curve(labels, colours[student.model], chance=1 / len(classes)) if labels else None,
         "calibration": [
@@ -204,9 +206,22 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def _chance(scores: Scores) -> float:
+    """Top-1 of who guesses among all classes alike."""
+    return 1 / len(scores.classes) if scores.truth is None else float(scores.truth.mean())
+
+
 def _bar(scores: Scores, colour: str, evaluation: Evaluation) -> plots.Bar:
     summary = evaluation.summary_of(scores)
     return plots.Bar(scores.model, summary.top1, summary.top1_low, summary.top1_high, colour)
+
+
+def _per_class(scores: Scores) -> list[tuple[str, int, float]]:
+    """Each class with its clips and its average precision, the best first."""
+    assert scores.truth is not None
+    figures = per_class_figures(scores)
+    rows = zip(scores.classes, scores.truth.sum(axis=0).tolist(), figures.tolist(), strict=True)
+    return sorted(rows, key=lambda row: -np.nan_to_num(row[2], nan=-1.0))
 
 
 def _confused_pairs(scores: Scores) -> list[dict[str, Any]]:
@@ -231,15 +246,20 @@ def _grouped(examples: Sequence[Example], evaluation: Evaluation) -> dict[str, l
 
 def _described(example: Example, evaluation: Evaluation) -> dict[str, Any]:
     first = evaluation.models[0].scores
-    truth = int(first.labels[example.index])
+    truth = [name for number, name in enumerate(first.classes) if first.is_of(number)[example.index]]
     predictions = []
     for model in evaluation.models:
         probabilities = model.scores.probabilities(slice(example.index, example.index + 1))[0]
         best = int(probabilities.argmax())
         predictions.append(
-            {"model": model.name, "guess": first.classes[best], "score": probabilities[best], "right": best == truth}
+            {
+                "model": model.name,
+                "guess": first.classes[best],
+                "score": probabilities[best],
+                "right": first.classes[best] in truth,
+            }
         )
-    clip_id, true = first.clip_ids[example.index], first.classes[truth]
+    clip_id, true = first.clip_ids[example.index], ", ".join(truth)
     return {"clip_id": clip_id, "true": true, "predictions": predictions, "example": example}
 
 

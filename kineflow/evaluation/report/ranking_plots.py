@@ -60,7 +60,7 @@ def calibration(scores: Scores, colour: str) -> str:
     figure = new_figure(_SIDE_IN, _SIDE_IN)
     axes = figure.subplots()
     bins = reliability(scores)
-    least = 100 / len(scores.classes)
+    least = 100 / len(scores.classes) if scores.truth is None else 0.0
     axes.plot([least, 100], [least, 100], color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
     sizes = _SMALLEST_DOT + (_LARGEST_DOT - _SMALLEST_DOT) * bins.clips / bins.clips.max()
     axes.plot(bins.said * 100, bins.right * 100, color=colour, linewidth=1.4)

@@ -63,11 +63,17 @@ def test_the_interface_is_that_of_the_signature(step: Any) -> None:
 
     outputs = {
         name: output["artifactType"]["schemaTitle"]
-        for name, output in interface["outputDefinitions"]["artifacts"].items()
+        for name, output in interface["outputDefinitions"].get("artifacts", {}).items()
+    } | {
+        name: f"system.{output['parameterType']}"
+        for name, output in interface["outputDefinitions"].get("parameters", {}).items()
     }
     shown = {"metrics": "system.Metrics"} if signature.shown.metrics else {}
     shown |= {"classification": "system.ClassificationMetrics"} if signature.shown.confusion else {}
-    assert outputs == {name: f"system.{artifact.kind}" for name, artifact in signature.outputs.items()} | shown
+    kinds = {name: artifact.kind for name, artifact in signature.outputs.items()}
+    assert (
+        outputs == {name: f"system.{'STRUCT' if kind == 'Section' else kind}" for name, kind in kinds.items()} | shown
+    )
     assert module_in(container["command"][-1]) == step.__module__
     assert not any("pip" in part for part in container["command"])
 

@@ -135,6 +135,20 @@ class FakeCluster:
                 conditions = self.jobs[name].setdefault("status", {}).setdefault("conditions", [])
                 conditions[:] = [*(each for each in conditions if each["type"] != kind), stated]
 
+    def runs(self, name: str, ready: int = 1) -> None:
+        """Say that all nodes of a job run, as JobSet counts it: one job is ready when each of its pods is."""
+        state = {"name": "node", "ready": ready, "active": 1, "failed": 0, "succeeded": 0, "suspended": 0}
+        with self.lock:
+            if name in self.jobs:
+                self.jobs[name].setdefault("status", {})["jobsStatus"] = [state]
+
+    def has_step_pod(self, name: str, run: str, workflow: str) -> None:
+        """Add the pod of a step, as Argo makes it for Kubeflow Pipelines: it belongs to the workflow of its run."""
+        owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": f"uid-{workflow}",
+                 "controller": True, "blockOwnerDeletion": True}  # fmt: skip
+        metadata = {"name": name, "labels": {"pipeline/runid": run}, "ownerReferences": [owner]}
+        self.pods.append({"metadata": metadata, "status": {"phase": "Running"}})
+
     def has_pod(self, job: str, index: int, phase: str, log: str = "", **status: Any) -> None:
         """Add the pod of a node."""
         name = f"{job}-node-0-{index}-abcde"
@@ -220,22 +234,26 @@ def _handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
             with cluster.lock:
                 if path == jobs and self.command == "POST":
                     return _create(cluster, body)
+                if path == jobs:
+                    return 200, {"kind": "TrainJobList", "items": _selected([*cluster.jobs.values()], query)}
                 if path.startswith(f"{jobs}/"):
                     return _one(cluster, self.command, path.removeprefix(f"{jobs}/"))
                 if path == f"{GROUP}/clustertrainingruntimes/torch-distributed":
                     return 200, RUNTIME
                 if path == "/api/v1/namespaces/kineflow/pods":
-                    job = query["labelSelector"][0].partition("=")[2]
-                    marked = [
-                        p for p in cluster.pods if p["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-name"] == job
-                    ]
-                    return 200, {"kind": "PodList", "items": marked}
+                    return 200, {"kind": "PodList", "items": _selected(cluster.pods, query)}
                 log = re.fullmatch("/api/v1/namespaces/kineflow/pods/([^/]+)/log", path)
                 if log and log[1] in cluster.logs:
                     return 200, _log(cluster.logs[log[1]], query)
             return 404, _refusal(404, f"{path} not found")
 
     return Handler
+
+
+def _selected(objects: list[dict[str, Any]], query: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Those that have the label that is asked for."""
+    name, _, value = query["labelSelector"][0].partition("=")
+    return [each for each in objects if (each["metadata"].get("labels") or {}).get(name) == value]
 
 
 def _create(cluster: FakeCluster, job: Job) -> tuple[int, Any]:

@@ -106,11 +106,13 @@ def test_figures_that_are_none(volume, given, text):
 
 
 def test_folders_that_nobody_has_looked_after_for_two_weeks_are_removed(volume, given):
-    abandoned, resting = (JobFolder(volume, "old", job) for job in ("abandoned", "resting"))
-    for folder, days in ((abandoned, 15), (resting, 13)):
+    abandoned, resting, working = (JobFolder(volume, "old", job) for job in ("abandoned", "resting", "working"))
+    for folder, days in ((abandoned, 15), (resting, 13), (working, 15)):
         folder.take_in(given, INPUTS, OUTPUTS)
         then = time.time() - days * 86_400
-        os.utime(folder.path, (then, then))
+        for path in (*folder.path.rglob("*"), folder.path):
+            os.utime(path, (then, then))
+    (working.path / "inputs" / "initial").touch()
     JobFolder(volume, "run", "job").take_in(given, INPUTS, OUTPUTS)
     assert not abandoned.path.exists()
     assert resting.path.exists()

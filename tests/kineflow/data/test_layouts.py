@@ -306,7 +306,68 @@ class TestPlainCsv:
 
     def test_unknown_layout(self, tmp_path: Path) -> None:
         with pytest.raises(KineflowError, match="ucf101"):
-            listed(tmp_path, "ucf11")
+            listed(tmp_path, "ucf102")
+
+
+class TestUcf11:
+    def test_groups_decide(self, tmp_path: Path) -> None:
+        names = [f"UCF11/wave/v_waving_{group:02}/v_waving_{group:02}_01.mpg" for group in (1, 15, 16, 25)]
+        listing = listed(tmp_path, "ucf11", names=[*names, "UCF11/wave/Annotation/v_waving_01_01.xgtf", "UCF11/a.avi"])
+        assert listing.classes == ("wave",)
+        assert counts(listing) == {"train": 2, "test": 2}
+        assert listing.clips[0].group == "wave/v_waving_01"
+
+    @pytest.mark.parametrize("group", ["00", "26"])
+    def test_a_group_that_there_is_not(self, group: str, tmp_path: Path) -> None:
+        with pytest.raises(KineflowError, match="1 to 25"):
+            listed(tmp_path, "ucf11", names=[f"wave/v_wave_{group}/v_wave_{group}_01.avi"])
+
+    def test_nothing_named_so(self, tmp_path: Path) -> None:
+        with pytest.raises(KineflowError, match="no video is named as UCF-11's"):
+            listed(tmp_path, "ucf11", names=["wave/a.avi"])
+
+
+HOLLYWOOD2 = {
+    "Eat_train.txt": "actioncliptrain1  1\nactioncliptrain2 -1\nactioncliptrain3  -1\n",
+    "Run_train.txt": "actioncliptrain1  1\nactioncliptrain2 +1\nactioncliptrain3  -1\n",
+    "Eat_test.txt": "actioncliptest1  1\n",
+    "Run_test.txt": "actioncliptest1  -1\n",
+    "Eat_autotrain.txt": "actionclipautoautotrain1  1\n",
+    "House_test.txt": "scenecliptest1  1\n",
+    "actions_train.txt": "actioncliptrain1\n",
+}
+
+
+class TestHollywood2:
+    def test_a_clip_has_the_classes_of_all_lists(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        listing = listed(write(tmp_path, **HOLLYWOOD2), "hollywood2")
+        assert (listing.classes, listing.multi_label) == (("Eat", "Run"), True)
+        assert [(clip.source, clip.labels, clip.split.value) for clip in listing.clips] == [
+            ("AVIClips/actioncliptrain1.avi", ("Eat", "Run"), "train"),
+            ("AVIClips/actioncliptrain2.avi", ("Run",), "train"),
+            ("AVIClips/actioncliptest1.avi", ("Eat",), "test"),
+        ]
+        assert "clips of no class, which are left out: 1" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("name", "text", "problem"),
+        [
+            ("Run_test.txt", None, "class 'Run' has a list of one split alone"),
+            ("Run_train.txt", "actioncliptrain1  1\n", "'actioncliptrain2' is in one of the lists"),
+            ("Run_test.txt", "actioncliptest1  2\n", r"Run_test\.txt:1: 'actioncliptest1  2' is no clip and its use"),
+            ("Run_test.txt", "actioncliptest1  1\nactioncliptest1 -1\n", "is there twice, first at"),
+            ("Run_test.txt", "../actioncliptest1  1\n", "leads outside"),
+        ],
+    )
+    def test_faults_are_named(self, name: str, text: str | None, problem: str, tmp_path: Path) -> None:
+        files = {**HOLLYWOOD2, name: text}
+        write(tmp_path, **{name: text for name, text in files.items() if text is not None})
+        with pytest.raises(KineflowError, match=problem):
+            listed(tmp_path, "hollywood2")
+
+    def test_no_list(self, tmp_path: Path) -> None:
+        with pytest.raises(KineflowError, match="are missing"):
+            listed(write(tmp_path, **{"a.txt": "x"}), "hollywood2")
 
 
 def clip(label: str | None, group: str, split: Split, number: int) -> ListedClip:

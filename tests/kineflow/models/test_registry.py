@@ -23,7 +23,9 @@ def test_the_networks_are_listed_in_order() -> None:
 
 
 def test_the_backbones_are_listed_apart() -> None:
-    assert list_backbones() == ["bn_inception", "efficientnet_lite0", "googlenet", "resnet50", "vgg16"]
+    assert list_backbones() == [
+        "bn_inception", "efficientnet_lite0", "googlenet", "googlenet_caffe", "resnet50", "resnet50_caffe", "vgg16"
+    ]  # fmt: skip
     assert not set(list_backbones()) & set(list_models())
 
 

@@ -83,7 +83,10 @@ def test_the_gradient_of_the_loss_is_equation_3() -> None:
     torch.testing.assert_close(bias.grad, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("backbone", ["bn_inception", "efficientnet_lite0", "googlenet", "resnet50", "vgg16"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["bn_inception", "efficientnet_lite0", "googlenet", "googlenet_caffe", "resnet50", "resnet50_caffe", "vgg16"],
+)
 def test_every_backbone_makes_a_tsn(backbone: str) -> None:
     network = build(backbone=backbone, in_channels=2, snippet_frames=5, output_stride=16).eval()
     with torch.no_grad():

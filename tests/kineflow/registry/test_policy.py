@@ -146,6 +146,27 @@ class TestPairs:
         assert not decide(shown(0.5), shown(0.5), Gate(test="not_worse", margin=0.01), paired=tie).allowed
         assert decide(shown(0.5), shown(0.5), Gate(test="not_worse", margin=0.02), paired=tie).allowed
 
+    @pytest.mark.parametrize(
+        ("data", "clips", "scored", "gain", "fault"),
+        [
+            ("common", 200, "as before", 0.05, None),
+            ("common", 200, "as before", 0.01, "on the champion's 200 clips, and +0.02 is asked for"),
+            ("common", 199, "as before", 0.05, "evaluated on different data"),
+            ("common", 200, "otherwise", 0.05, "different protocols"),
+            ("same", 200, "as before", 0.05, "evaluated on different data"),
+        ],
+    )
+    def test_of_a_test_set_that_has_grown_the_champions_clips_decide(
+        self, data: Any, clips: int, scored: str, gain: float, fault: str | None
+    ) -> None:
+        """Whatever the figures on all clips: those of the candidate are lower, for the new clips are harder."""
+        champion = Measured({"top1": 0.8}, "old", clips=200, protocol="as before")
+        candidate = Measured({"top1": 0.6}, "new", clips=300, protocol=scored)
+        paired = Paired(gain, 0.005, 0.09, clips)
+        decision = decide(candidate, champion, Gate(data=data, min_gain=0.02), paired=paired)
+        assert decision.allowed == (fault is None)
+        assert (fault or "top1 gains +0.05 on the champion's 200 clips") in "\n".join(decision.reasons)
+
     def test_without_answers_nothing_is_promoted(self) -> None:
         decision = decide(shown(0.9), shown(0.5), Gate(), unpaired="they were not kept")
         assert decision.reasons == ("no paired test of top1: they were not kept",)

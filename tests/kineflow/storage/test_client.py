@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kineflow.storage.client import ADDRESSING_STYLE, s3_client, split_uri, translate_s3_failures
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError
 from tests.swift import Swift
 
 pytestmark = pytest.mark.slow
@@ -181,6 +181,26 @@ def test_settings_that_cannot_be_used_are_named(nothing_set: Path, monkeypatch: 
         s3_client()
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"),
+    [
+        (403, "AccessDenied", MISTAKE),
+        (404, "NoSuchBucket", MISTAKE),
+        (400, "ExpiredToken", OUT_OF_SIGHT),
+        (429, "TooManyRequests", OUT_OF_SIGHT),
+        (503, "SlowDown", OUT_OF_SIGHT),
+        (500, "InternalError", OUT_OF_SIGHT),
+    ],
+)
+def test_what_may_pass_is_told_from_a_mistake(status: int, code: str, exit_code: int) -> None:
+    from botocore.exceptions import ClientError
+
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with pytest.raises(KineflowError) as raised, translate_s3_failures("s3://bucket"):
+        raise ClientError(answer, "GetObject")
+    assert raised.value.exit_code == exit_code
+
+
 def test_refusals_and_failures_name_the_place_and_never_the_keys(
     swift: Swift,
     bucket: str,
@@ -198,6 +218,7 @@ def test_refusals_and_failures_name_the_place_and_never_the_keys(
         with pytest.raises(KineflowError, match=problem) as raised, translate_s3_failures(f"s3://{bucket}/x"):
             s3_client(endpoint).get_object(Bucket=bucket, Key="x")
         assert raised.value.where == f"s3://{bucket}/x"
+        assert (raised.value.exit_code == OUT_OF_SIGHT) == (problem == "S3 failed")
         said.append(str(raised.value))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", swift.secret_key)
     for operation, problem in (("get_object", "no such object"), ("head_object", "404")):

@@ -49,6 +49,7 @@ def find(folder: Path, files: dict[str, str], *, place: str = "") -> FoundClips:
         ("label_studio", {**STUDIO, "a.mp4": ""}),
         ("cvat", {**CVAT, "a.mp4": ""}),
         ("csv", {"Liste.csv": "Class;File name\nwave;wave/a.mp4\n", "wave/a.mp4": "", "other/b.mp4": ""}),
+        ("ucf11", {"wave/v_wave_01/v_wave_01_02.mpg": "", "run/v_run_20/v_run_20_01.mpg": ""}),
         ("folder", {"wave/a.mp4": "", "run/b.mp4": "", "notes.csv": "date,text\n1,2\n"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -57,6 +58,12 @@ def test_every_layout_is_found(layout: str, files: dict[str, str], tmp_path: Pat
     found = find(tmp_path, files)
     assert found.layout == layout
     assert found.listing.clips
+
+
+def test_several_classes_a_clip_fit_no_list_of_one(tmp_path: Path) -> None:
+    lists = {f"ClipSets/{name}_{split}.txt": f"actionclip{split}1  1\n" for name in "ab" for split in ("train", "test")}
+    with pytest.raises(KineflowError, match="--dataset hollywood2"):
+        find(tmp_path, {**lists, "AVIClips/actioncliptrain1.avi": "", "AVIClips/actioncliptest1.avi": ""})
 
 
 @pytest.mark.parametrize("header", ["path,label", "filename,class", "VIDEO\tCategory", "label;file;note"])

@@ -10,11 +10,12 @@ from kineflow.tracking.store import connect
 RUN = "run-1"
 
 
-def step(name: str, *, fails: str = "", shard: str = "") -> str:
+def step(name: str, *, fails: str = "", shard: str = "", host: str = "") -> str:
     params = {"shard": shard} if shard else {}
     run_id = ""
     try:
-        with open_step_run(name, params=params, experiment="d3d", pipeline_run_id=RUN) as run:
+        tags = {"host": host} if host else {}
+        with open_step_run(name, params=params, experiment="d3d", tags=tags, pipeline_run_id=RUN) as run:
             run_id = run.run_id
             if fails:
                 raise RuntimeError(fails)
@@ -67,6 +68,27 @@ def test_a_step_that_still_runs_was_killed(project: Path) -> None:
     closed = close_pipeline_run(RUN)
     assert "without a word" in closed.failures["train"]
     assert client.get_run(run_id).info.status == "FAILED"
+
+
+def test_an_attempt_that_still_runs_beside_a_later_one_was_killed(project: Path) -> None:
+    client = connect()
+    first = step("train")
+    client.update_run(first, status="RUNNING")
+    step("train")
+    assert close_pipeline_run(RUN).status == "FINISHED"
+    assert client.get_run(first).info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_a_step_whose_outputs_were_not_stored_has_not_finished(project: Path) -> None:
+    lost, made = step("extract_flow", shard="0/2", host="pod-1"), step("extract_flow", shard="0/2", host="pod-2")
+    other, trained = step("extract_flow", shard="1/2", host="pod-3"), step("train")
+    well = {"pod-1": False, "pod-2": True, "pod-3": True}
+    closed = close_pipeline_run(RUN, {"train": "failed to upload"}, ended_well=well)
+    assert closed.failures == {"train": "failed to upload"}
+    runs = [connect().get_run(each) for each in (lost, made, other, trained)]
+    assert [run.info.status for run in runs] == ["FAILED", "FINISHED", "FINISHED", "FAILED"]
+    assert "outputs" in runs[0].data.tags["error"]
 
 
 def test_what_somebody_has_seen_goes_before_what_the_store_holds(

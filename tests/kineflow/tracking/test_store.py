@@ -8,7 +8,7 @@ import pytest
 
 from kineflow.comparison.records import find_runs
 from kineflow.registry.promotion import promote
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError
 from kineflow.tracking import store
 from kineflow.tracking.store import (
     artifact_location,
@@ -222,3 +222,19 @@ def test_looking_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_database_on_a_full_disk_is_said_to_be(tmp_path: Path) -> None:
     error = unreachable(f"sqlite:///{tmp_path}/mlflow.db", RuntimeError("(sqlite3) database or disk is full"))
     assert (error.where, error.exit_code) == (tmp_path / "mlflow.db", 28)
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_code"),
+    [
+        ("INTERNAL_ERROR", OUT_OF_SIGHT),  # also MLflow's own word for no connection
+        ("TEMPORARILY_UNAVAILABLE", OUT_OF_SIGHT),
+        ("PERMISSION_DENIED", MISTAKE),
+    ],
+)
+def test_a_server_that_may_answer_later_is_told_from_one_that_says_no(answer: str, exit_code: int) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    error = MlflowException("no", error_code=ErrorCode.Value(answer))
+    assert unreachable("http://mlflow:5000", error).exit_code == exit_code

@@ -24,7 +24,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "st_resnet": ({"in_channels": 7, "output_stride": 8}, (2, 7, 3, 32, 32)),
     **{
         f"tsn of {backbone}": ({"backbone": backbone, "output_stride": 8}, (2, 3, 3, 32, 32))
-        for backbone in ("bn_inception", "googlenet", "resnet50", "vgg16", "efficientnet_lite0")
+        for backbone in ("bn_inception", "googlenet", "googlenet_caffe", "resnet50", "vgg16", "efficientnet_lite0")
     },
 }
 

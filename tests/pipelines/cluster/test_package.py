@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from components.frontend.attempts import NODE
+from components.kubernetes.labels import ARGO_NODE
+from components.launch.kept_work import VOLUME
 from kineflow.storage.errors import KineflowError
 from pipelines.cluster.package import compile_for_cluster
 from pipelines.cluster.resources import WITH_SIDE_EFFECTS
@@ -17,6 +21,7 @@ from pipelines.dag.params import demo_params, graph_for, load_cluster, load_para
 from pipelines.dag.recipes import recipe_names
 from pipelines.dag.sources import ROOT
 from pipelines.dag.step_digest import step_digests
+from tests.deploy.kubeflow.excerpts import BASES, base_file, excerpt
 from tests.pipelines.clusters import DATA, IMAGE, cluster
 from tests.pipelines.dag.test_package import without_digests
 
@@ -212,7 +217,37 @@ def test_what_is_read_of_clips_on_s3_is_kept_on_a_disk_of_the_pod() -> None:
 
 
 def test_a_run_is_stopped_and_tidied_away_in_the_end(package: tuple[Any, Any]) -> None:
-    assert package[1]["pipelineConfig"] == {"activeDeadlineSeconds": 604800, "resourceTtlOnCompletion": 604800}
+    kept = {f"resourceTtlOn{end}": 604800 for end in ("Completion", "Success", "Failure")}
+    assert package[1]["pipelineConfig"] == {"activeDeadlineSeconds": 604800, **kept}
+
+
+def test_how_long_a_run_is_kept_is_said_in_every_word_that_kubeflows_controller_has_a_default_for(
+    package: tuple[Any, Any],
+) -> None:
+    objects = yaml.safe_load_all(base_file(BASES[1]).read_text())
+    (controller,) = [one for one in objects if one["metadata"]["name"] == "workflow-controller-configmap"]
+    defaults = yaml.safe_load(controller["data"]["workflowDefaults"])["spec"]["ttlStrategy"]
+    read = re.findall(r"pipelineConfig\.Get(\w+)\(\)", excerpt("ttl"))
+    set_from = re.findall(r"strategy\.(\w+) = ", excerpt("ttl"))
+    assert {f"s{name[1:]}" for name in set_from} == set(defaults)
+    assert {f"r{name[1:]}" for name in read} == set(package[1]["pipelineConfig"]) - {"activeDeadlineSeconds"}
+
+
+def test_a_steps_tries_end_with_the_run_and_not_before(package: tuple[Any, Any]) -> None:
+    assert "firstChildNode.StartedAt.Add(maxDuration)" in excerpt("max_duration"), "of all tries, and not of a wait"
+    assert "MaxDuration: backOffMaxDuration" in excerpt("retry_strategy")
+    ends = {
+        task["retryPolicy"]["backoffMaxDuration"] for task in tasks_of(package[0]).values() if "retryPolicy" in task
+    }
+    assert ends == {f"{package[1]['pipelineConfig']['activeDeadlineSeconds']}s"}
+
+
+def test_every_step_knows_which_try_it_is_and_where_the_tries_before_have_left_word(package: tuple[Any, Any]) -> None:
+    pipeline, platform = package
+    for name, executor in pipeline["deploymentSpec"]["executors"].items():
+        told = platform["deploymentSpec"]["executors"][name]["fieldPathAsEnv"]
+        assert {"name": NODE, "fieldPath": f"metadata.annotations['{ARGO_NODE}']"} in told
+        assert {"name": VOLUME, "value": "/cache"} in executor["container"]["env"]
 
 
 def test_an_image_must_be_named() -> None:

@@ -7,6 +7,7 @@ from kineflow.storage.errors import KineflowError
 from pipelines.dag.cluster_settings import ClusterParams
 from tests.pipelines.clusters import IMAGE, cluster
 
+MIG = "nvidia.com/mig-1g.10gb"
 VOLUME = {"claim": "kineflow-data", "path": "/cache"}
 
 
@@ -26,9 +27,18 @@ def test_a_task_gets_its_own_resources_then_its_steps_then_the_default() -> None
         ({"imagine": 1}, "cluster.imagine: unknown key"),
         ({"image": "registry/kineflow:latest"}, "by its digest"),
         ({"image": "registry/kineflow@sha256:12"}, "by its digest"),
-        ({"steps": {"train": {"gpu": 1}}}, "steps.train: unknown key 'gpu'"),
+        ({"steps": {"train": {"gpu": 1}}}, "steps.train.gpu: unknown key"),
         ({"steps": {"train": {"gpus": -1}}}, "gpus"),
-        ({"steps": {"train": {"memory": "lots"}}}, "memory"),
+        ({"steps": {"train": {"retry_after_most_sec": 600}}}, "steps.train: retry_after_most_sec is a key no more"),
+        ({"steps": {"train": {"memory": "lots"}}}, "steps.train.memory: an amount of Kubernetes is expected"),
+        ({"steps": {"train": {"memory": "64"}}}, "steps.train.memory: a size of a megabyte or more is expected"),
+        ({"steps": {"train": {"gpu_type": "gpu"}}}, "steps.train.gpu_type: the name of a resource is expected"),
+        ({"steps": {"train": {"queue": "my queue"}}}, "steps.train.queue: the name of a LocalQueue is expected"),
+        ({"steps": {"default": {"gpu_type": MIG}, "train": {"gpus": 2}}}, "use one share of a GPU only"),
+        ({"volume": {"claim": "kineflow.data", "path": "/cache"}}, "a name without '.'"),
+        ({"volume": {"claim": "shared-memory", "path": "/cache"}}, "that no other volume of the pods has"),
+        ({"secrets": {"mlflow": "m"}, "environment": {"MLFLOW_TRACKING_USERNAME": "me"}}, "set by environment, and by"),
+        ({"keep_finished_sec": 0}, "1 removes pods and logs at once"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}, "a credential, "),
         ({"environment": {"MLFLOW_TRACKING_URI": "http://me:word@host"}}, "holds a credential"),
         ({"volume": {"claim": "data", "path": "cache"}}, "absolute"),

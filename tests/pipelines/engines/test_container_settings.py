@@ -61,6 +61,14 @@ def test_data_behind_a_link_lie_where_the_parameters_say(project: Path) -> None:
     assert step_mounts([project / "link"], None) == [Mount((project / "data").resolve(), project / "link")]
 
 
+def test_a_checkpoint_of_several_files_is_seen_whole(project: Path) -> None:
+    names = ["[a].ckpt.index", "[a].ckpt.data-00000-of-00002", "[a].ckpt.data-00001-of-00002"]
+    for name in (*names, "other.ckpt.data-00000-of-00001"):
+        (project / "data" / name).touch()
+    seen = [mount.target.name for mount in step_mounts([project / "data" / names[0]], None)]
+    assert seen == names
+
+
 def test_with_a_server_for_tracking_nothing_but_data_is_seen(project: Path) -> None:
     assert [mount.target for mount in step_mounts([project / "data"], None)] == [project / "data"]
 

@@ -46,9 +46,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "MOST_INTERVAL_SEC", 0.05)
     for name in (
         "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_TOKEN", "KF_PIPELINES_TOKEN_PATH",
-        "SSL_CERT_FILE", "KUBECONFIG",
+        "SSL_CERT_FILE",
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KUBECONFIG", "/dev/null/none")
 
 
 @pytest.fixture

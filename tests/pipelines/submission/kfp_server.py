@@ -79,6 +79,7 @@ class Request:
     query: dict[str, list[str]]
     body: Any
     authorization: str
+    cookie: str = ""
 
 
 @dataclass
@@ -214,11 +215,19 @@ class KfpServer:
 
     def _get_run(self, path: Any, query: Any, body: Any, form: Any) -> Any:
         run = _there(self.runs, path["run_id"], "run")
-        if run["state"] == "CANCELING":
-            run["state"] = "CANCELED"
-        elif run["state"] not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
+        if run["state"] == "CANCELING":  # seen so by the agent first, and then as Argo ended it; never as CANCELED
+            now = "FAILED" if _last_state(run) == "CANCELING" else "CANCELING"
+            self._report(run, now)
+        elif run["state"] not in ("SUCCEEDED", "FAILED", "SKIPPED"):
             run.update(next(self.looks[run["run_id"]], {}))
+            self._report(run, run["state"])
         return run
+
+    def _report(self, run: dict[str, Any], state: str) -> None:
+        """What RunStore.UpdateRun does (tests/deploy/kubeflow/theirs/state_history.go)."""
+        run["state"] = state
+        if _last_state(run) != state:
+            run.setdefault("state_history", []).append({"update_time": self.now(), "state": state})
 
     def _list_runs(self, path: Any, query: Any, body: Any, form: Any) -> Any:
         if self.multi_user and not (query.get("namespace") or query.get("experiment_id")):
@@ -227,6 +236,7 @@ class KfpServer:
         return _page("runs", mine, query)
 
     def _terminate_run(self, path: Any, query: Any, body: Any, form: Any) -> Any:
+        """As RunStore.TerminateRun: the state alone (tests/deploy/kubeflow/theirs/terminate.go)."""
         _there(self.runs, path["run_id"], "run")["state"] = "CANCELING"
         return {}
 
@@ -334,6 +344,7 @@ class _Handler(BaseHTTPRequestHandler):
             query,
             body,
             self.headers.get("Authorization", ""),
+            self.headers.get("Cookie", ""),
         )
         with state.lock:
             state.requests.append(request)
@@ -437,6 +448,10 @@ def _page(key: str, found: list[dict[str, Any]], query: dict[str, str]) -> dict[
     page: dict[str, Any] = {key: found[first : first + size]} if found[first : first + size] else {}
     page |= {"next_page_token": str(first + size)} if len(found) > first + size else {}
     return page | ({"total_size": len(found)} if found else {})
+
+
+def _last_state(run: dict[str, Any]) -> str:
+    return str(run["state_history"][-1]["state"]) if run.get("state_history") else ""
 
 
 def _there(kept: dict[str, dict[str, Any]], key: Any, kind: str) -> dict[str, Any]:

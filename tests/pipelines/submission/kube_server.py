@@ -1,4 +1,4 @@
-"""Pods and their logs over real HTTP, as the Kubernetes client asks for them."""
+"""Pods, their logs and config maps over real HTTP, as the Kubernetes client asks for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ import yaml
 
 @dataclass
 class KubeServer:
-    """The pods there are, and what was asked."""
+    """What there is, and what was asked."""
 
     url: str = ""
     pods: list[dict[str, Any]] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
+    config_maps: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # data, by namespace and name
     status: int = 200
     requests: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
 
@@ -59,10 +60,14 @@ def kube_server() -> Iterator[KubeServer]:
             parts, query = urlsplit(self.path), parse_qs(urlsplit(self.path).query)
             state.requests.append((parts.path, query))
             *_, namespace, kind, name, sub = [*parts.path.split("/"), "", ""][3:8]
-            assert kind == "pods"
-            body, content = b"", "application/json"
-            if state.status != 200:
+            assert kind in ("pods", "configmaps")
+            body, content, status = b"", "application/json", state.status
+            if kind == "configmaps" and status == 200 and (namespace, name) not in state.config_maps:
+                status = 404
+            if status != 200:
                 body = json.dumps({"kind": "Status", "message": "no"}).encode()
+            elif kind == "configmaps":
+                body = json.dumps({"kind": "ConfigMap", "data": state.config_maps[namespace, name]}).encode()
             elif sub == "log":
                 assert query["container"] == ["main"]
                 body = "".join(state.logs[name].splitlines(keepends=True)[-int(query["tailLines"][0]) :]).encode()
@@ -74,7 +79,7 @@ def kube_server() -> Iterator[KubeServer]:
                     if pod["metadata"]["labels"].get(key) == value and pod["metadata"]["namespace"] == namespace
                 ]  # fmt: skip
                 body = json.dumps({"kind": "PodList", "apiVersion": "v1", "items": found}).encode()
-            self.send_response(state.status)
+            self.send_response(status)
             self.send_header("Content-Type", content)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -85,6 +85,32 @@ def test_the_token_is_found_in_file_then_path_then_environment(tmp_path: Path) -
     assert Token.find(None, {}).value == ""
 
 
+def test_a_notebook_has_a_token_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted = token_file(tmp_path, "mounted")
+    monkeypatch.setattr("pipelines.submission.access.POD_TOKEN", mounted)
+    (tmp_path / "other").write_text("second")
+    elsewhere = {"KF_PIPELINES_SA_TOKEN_PATH": str(tmp_path / "other")}
+    assert Token.find(None, {}).value == "mounted"
+    assert Token.find(None, elsewhere).value == "second"
+    assert Token.find(None, elsewhere | {"KF_PIPELINES_TOKEN": "third"}).value == "third"
+    assert Token.find(None, {"KF_PIPELINES_COOKIE": "session=1"}).value == "", "a session is meant for another server"
+    mounted.write_text("renewed")  # as the kubelet does
+    assert Token.find(None, {}).read_again().value == "renewed"
+
+
+def test_a_session_is_sent_and_shown_nowhere(kfp: KfpServer, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF_PIPELINES_COOKIE", f"authservice_session={SECRET}")
+    kfp.fail("POST", "/runs", Fault(status=503, message=f"proxy saw {SECRET}"))
+    ended = submit()
+    assert ended.code == 0, ended.err
+    assert {request.cookie for request in kfp.requests} == {f"authservice_session={SECRET}"}
+    assert SECRET not in ended.out + ended.err
+    monkeypatch.setenv("KF_PIPELINES_COOKIE", SECRET)
+    ended = submit()
+    assert (ended.code, SECRET in ended.err) == (2, False)
+    assert "name=value" in ended.err
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b" \n", b"two words", b"two\nlines", b"\xff\xfe"],

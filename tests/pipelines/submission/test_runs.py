@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from components.frontend.run import execute
+from kineflow.storage.errors import KineflowError
+from kineflow.tracking.store import prepare_store
 from pipelines.submission.access import Access
 from pipelines.submission.runs import list_runs
 from pipelines.submission.server import Server
 from pipelines.submission.submit import Submission
+from tests.components.frontend.brew import brew
 from tests.pipelines.submission.conftest import Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer, tasks
 from tests.pipelines.submission.kube_server import KubeServer, kube_server
@@ -30,7 +34,8 @@ def runs(cli: Cli, kfp: KfpServer) -> Cli:
 
 def test_runs_are_listed_newest_first(kfp: KfpServer, send: Send, runs: Cli) -> None:
     made = [send(name=f"night [{number}]").run_id for number in range(3)]
-    kfp.runs[made[0]]["state"] = "CANCELED"
+    history = [{"state": state} for state in ("RUNNING", "CANCELING", "FAILED")]
+    kfp.runs[made[0]] |= {"state": "FAILED", "state_history": history}
     ended = runs("list", "--json")
     assert [run["run_id"] for run in ended.json["runs"]] == made[::-1]
     assert ended.json["runs"][2] == {
@@ -74,7 +79,10 @@ def test_a_run_is_cancelled(kfp: KfpServer, send: Send, runs: Cli) -> None:
     ended = runs("cancel", run_id, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["cancel_requested"] is True
-    assert kfp.runs[run_id]["state"] == "CANCELED"
+    assert ended.json["state"] == "CANCELING"
+    assert runs("watch", run_id).code == 3
+    assert kfp.runs[run_id]["state"] == "FAILED", "Kubeflow has no other word for it"
+    assert "has ended already, cancelled" in runs("cancel", run_id).out
 
 
 def test_a_run_that_has_ended_is_not_cancelled(kfp: KfpServer, send: Send, runs: Cli) -> None:
@@ -90,7 +98,7 @@ def test_cancelling_outlives_a_cut_connection(kfp: KfpServer, send: Send, runs: 
     run_id = send().run_id
     kfp.fail("POST", ":terminate", Fault(cut="silent", done=True), Fault(status=503))
     assert runs("cancel", run_id).code == 0
-    assert kfp.runs[run_id]["state"] == "CANCELED"
+    assert kfp.runs[run_id]["state"] == "CANCELING"
 
 
 @pytest.mark.parametrize("command", ["cancel", "watch", "logs"])
@@ -178,6 +186,33 @@ def test_without_a_cluster_the_states_are_told_and_what_is_missing(
     assert "no Kubernetes is configured" in ended.json["logs_missing"]
     assert "--kubeconfig" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.slow
+def test_where_the_pods_are_gone_the_log_that_mlflow_keeps_is_shown(
+    kube: KubeServer, runs: Cli, failed_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    prepare_store()
+    given = {"water": tmp_path / "none", "leaves": [tmp_path / "oolong"], "params": {}, "tea": tmp_path / "tea"}
+    with monkeypatch.context() as pod:  # the step itself, as a pod runs it
+        for name, value in (("RUN_ID", failed_run), ("TASK", "teacher"), ("RECIPE", "d3d")):
+            pod.setenv(f"KINEFLOW_{name}", value)
+        for name in ("some", "teacher"):
+            with pytest.raises(KineflowError, match="no water"):
+                execute(brew, {**given, "name": name})
+            pod.setenv("KINEFLOW_TASK", "another")
+    kube.pods.clear()
+    ended = runs("logs", failed_run, "--json", "--kubeconfig", kube.kubeconfig(tmp_path))
+    assert ended.code == 0, ended.err
+    assert [(log["step"], log["phase"]) for log in ended.json["logs"]] == [("teacher", "FAILED"), ("another", "FAILED")]
+    assert f"error: {tmp_path}/none: no water" in ended.json["logs"][0]["text"]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    ended = runs("logs", failed_run, "--lines", "1")
+    assert ended.out.splitlines()[-1] == "  → fetch some"
+    assert "── teacher (kept in MLflow, failed)" in ended.out
+    ended = runs("logs", failed_run, "plain")
+    assert ended.code == 2
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from kineflow.storage.errors import KineflowError
 from pipelines.engines.axes import Axes
 from pipelines.submission import repeats
 from pipelines.submission.submit import RunOptions
-from tests.pipelines.submission.conftest import COMMIT, Ended
+from tests.pipelines.submission.conftest import CLUSTER, COMMIT, Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer
 
 Submit = Callable[..., Ended]
@@ -45,6 +45,20 @@ def test_a_submit_makes_a_pipeline_a_version_an_experiment_and_a_run(kfp: KfpSer
         "state": "PENDING",
         "run_id": run["run_id"],
     }
+
+
+@pytest.mark.parametrize("schedule", [(), ("--schedule", "0 3 * * *")], ids=["run", "schedule"])
+def test_kubeflows_mlflow_plugin_is_told_of_the_experiment_where_it_is_named(
+    kfp: KfpServer, cli: Callable[..., Ended], params: Callable[..., Path], schedule: tuple[str, ...]
+) -> None:
+    """The double holds the message to the API of 2.17; without a name nothing is said of a plugin."""
+    for cluster in (CLUSTER, CLUSTER | {"mlflow_experiment": "d3d"}):
+        path = params(cluster)
+        ended = cli("submit", "d3d", "--host", kfp.url, "--params", path, "--allow-dirty", *schedule)
+        assert ended.code == 0, ended.err
+    told = [request.body.get("plugins_input") for request in kfp.requests if request.body and "display_name" in
+            request.body and "runtime_config" in request.body]  # fmt: skip
+    assert told == [None, {"mlflow": {"experiment_name": "d3d"}}]
 
 
 def test_the_version_is_named_by_commit_and_content(kfp: KfpServer, submit: Submit) -> None:

@@ -18,6 +18,7 @@ from pipelines.submission import follow, runs
 from pipelines.submission.access import Access
 from pipelines.submission.server import Server
 from pipelines.submission.states import RunState
+from tests.deploy.kubeflow.excerpts import excerpt
 from tests.pipelines.submission.conftest import ROOT, Ended
 from tests.pipelines.submission.kfp_server import Fault, KfpServer, tasks
 
@@ -69,6 +70,27 @@ def test_a_run_that_is_cancelled_elsewhere_ends_with_code_3(kfp: KfpServer, subm
     assert ended.code == 3
     assert "run: being cancelled" in ended.out
     assert ended.out.rstrip().endswith("run: cancelled")
+
+
+def test_kubeflow_never_says_that_a_run_was_cancelled() -> None:
+    said = "".join(map(excerpt, ("terminate", "reported_state", "terminating", "state_history")))
+    assert "RuntimeStateCancelling.ToString()" in said
+    assert "RunTerminatingConditions" in said
+    assert "RuntimeStateCanceled" not in said
+
+
+def test_a_cancelled_run_that_the_servers_history_does_not_tell_is_told_by_who_saw_it(
+    kfp: KfpServer, submit: Submit
+) -> None:
+    kfp.fail("GET", "/runs/{run_id}", Fault(body=b'{"state": "CANCELING"}'), Fault(body=b'{"state": "FAILED"}'))
+    ended = submit("--watch", "--json")
+    assert (ended.code, ended.json["state"]) == (3, "CANCELED")
+
+
+def test_a_run_that_was_cancelled_and_tried_again_can_fail(kfp: KfpServer, submit: Submit) -> None:
+    history = [{"state": state} for state in ("RUNNING", "CANCELING", "FAILED", "RUNNING", "FAILED")]
+    kfp.script = [failing() | {"state_history": history}]
+    assert submit("--watch").code == 1
 
 
 @pytest.mark.parametrize("state", ["PAUSED", "A_STATE_OF_NEXT_YEAR", "RUNTIME_STATE_UNSPECIFIED"])

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from components.kubernetes.failed_pods import failed_pods, read_failed
+from components.kubernetes.ended_pods import EndedPods, ended_pods, read_ended
 from components.kubernetes.labels import TASK_LABEL
 from components.kubernetes.pods import Pods
 
@@ -75,12 +75,16 @@ def kubernetes() -> Iterator[Kubernetes]:
     server.server_close()
 
 
-def failures(server: Kubernetes, lines: int = 5) -> dict[str, str]:
+def ended(server: Kubernetes, lines: int = 5) -> EndedPods:
     from kubernetes import client
 
     settings = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
     settings.retries = False
-    return read_failed(Pods(settings, "kineflow"), "run-1", lines=lines)
+    return read_ended(Pods(settings, "kineflow"), "run-1", lines=lines)
+
+
+def failures(server: Kubernetes, lines: int = 5) -> dict[str, str]:
+    return ended(server, lines).last_words
 
 
 def test_the_last_lines_of_a_failed_pod_are_kept_with_how_it_ended(kubernetes: Kubernetes) -> None:
@@ -89,7 +93,33 @@ def test_the_last_lines_of_a_failed_pod_are_kept_with_how_it_ended(kubernetes: K
     kubernetes.logs = {"b": "step 10/20\nstep 11/20\n"}
     assert failures(kubernetes, lines=7) == {"train": "OOMKilled, exit code 137\nstep 10/20\nstep 11/20"}
     assert kubernetes.queries[0]["labelSelector"] == [f"pipeline/runid=run-1,{TASK_LABEL}"]
-    assert kubernetes.queries[1]["tailLines"] == ["7"]
+    assert int(kubernetes.queries[1]["tailLines"][0]) > 7
+
+
+def test_a_steps_own_words_are_kept_and_not_kubeflows_after_them(kubernetes: Kubernetes) -> None:
+    """Lines as glog writes them for KFP 2.17.0's launcher (backend/src/v2/cmd/launcher-v2/main.go)."""
+    launcher = [f"I1201 10:00:0{n % 10}.123456      15 launcher_v2.go:151] publish success." for n in range(40)]
+    failed = "F1201 10:00:09.999999      15 main.go:58] failed to execute component: exit status 2"
+    said = ["step 19/20", "error: clips: no clips to learn from", "  → add some"]
+    kubernetes.pods = [pod("a", "train", "Failed", minute=1), pod("b", "evaluate", "Failed", minute=1)]
+    kubernetes.logs = {
+        "a": "\n".join(["error: an earlier one", *said, *launcher, failed]),
+        "b": "\n".join(["one", "two", "ValueError: three", *launcher, failed]),
+    }
+    assert failures(kubernetes, lines=2) == {
+        "train": "error: clips: no clips to learn from\n  → add some",
+        "evaluate": "two\nValueError: three",
+    }
+
+
+def test_each_attempt_is_known_by_its_host_name(kubernetes: Kubernetes) -> None:
+    long = f"d3d-x-{'y' * 56}-1-z"
+    kubernetes.pods = [
+        pod("a", "train", "Failed", minute=1, node="d3d.root.train.executor(0)"),
+        pod(long, "train", "Succeeded", minute=2, node="d3d.root.train.executor(1)"),
+        pod("c", "evaluate", "Running", minute=3),
+    ]
+    assert ended(kubernetes).ended_well == {"a": False, long[:62]: True}
 
 
 def test_of_a_task_that_was_tried_again_the_last_pod_counts(kubernetes: Kubernetes) -> None:
@@ -117,4 +147,4 @@ def test_what_may_not_be_read_is_left_out(kubernetes: Kubernetes, refused: str, 
 
 def test_away_from_a_cluster_there_are_no_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KINEFLOW_NAMESPACE", raising=False)
-    assert failed_pods("run-1", lines=5) == {}
+    assert ended_pods("run-1", lines=5) == EndedPods()

@@ -1,41 +1,58 @@
-"""The pods of a run that failed, and the last lines of their logs, as Kubernetes has them."""
+"""How the pods of a run ended, and the last lines of those that failed, as Kubernetes has them."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+from dataclasses import dataclass, field
 
 from components.kubernetes.access import NoAccessError, pod_account
 from components.kubernetes.labels import KFP_RUN_LABEL, NAMESPACE, TASK_LABEL
 from components.kubernetes.pods import STEP_CONTAINER, Pod, Pods
 
 _ATTEMPT = re.compile(r"\(\d+\)$")
-_MOST_BYTES = 64 * 1024
+_ERROR = "error: "  # how a step says a mistake (components.frontend.exits)
+_OF_KUBEFLOW = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\.go:\d+\]|time=\S+ level=")
+_MOST_AFTER = 200  # lines that Kubeflow's launcher may write after a step's own
+_MOST_BYTES = 1 << 20
 _LOG = logging.getLogger("kineflow")
 
 
-def failed_pods(run_id: str, *, lines: int) -> dict[str, str]:
-    """The last log lines of each task whose latest pod failed; empty away from a cluster, or where nothing failed.
+@dataclass(frozen=True)
+class EndedPods:
+    """How the pods of a run ended.
+
+    Attributes:
+        last_words: Last log lines of each task whose latest pod failed.
+        ended_well: Of each pod that has ended, by its host name: whether it did so well.
+    """
+
+    last_words: dict[str, str] = field(default_factory=dict)
+    ended_well: dict[str, bool] = field(default_factory=dict)
+
+
+def ended_pods(run_id: str, *, lines: int) -> EndedPods:
+    """How the pods of a run ended; of none away from a cluster.
 
     What cannot be read is said and left out: closing a run does not fail for want of a log.
 
     Args:
         run_id: Of the run, as Kubeflow Pipelines names it.
-        lines: How many of each log.
+        lines: How many of each log are kept.
     """
     namespace = os.environ.get(NAMESPACE, "")
     if not namespace:
-        return {}
+        return EndedPods()
     try:
-        return read_failed(Pods(pod_account(), namespace), run_id, lines=lines)
+        return read_ended(Pods(pod_account(), namespace), run_id, lines=lines)
     except NoAccessError:
         _LOG.warning("no access to Kubernetes from here; logs of failed steps are not kept")
-        return {}
+        return EndedPods()
 
 
-def read_failed(pods: Pods, run_id: str, *, lines: int) -> dict[str, str]:
-    """As :func:`failed_pods`, of these pods."""
+def read_ended(pods: Pods, run_id: str, *, lines: int) -> EndedPods:
+    """As :func:`ended_pods`, of these pods."""
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
@@ -43,16 +60,28 @@ def read_failed(pods: Pods, run_id: str, *, lines: int) -> dict[str, str]:
         run_pods = pods.labelled(f"{KFP_RUN_LABEL}={run_id},{TASK_LABEL}")
     except (ApiException, HTTPError) as error:
         _LOG.warning("the run's pods cannot be listed (%s); logs of failed steps are not kept", _reason(error))
-        return {}
+        return EndedPods()
     latest = {_instance(pod): pod for pod in run_pods}
     logs_by_task: dict[str, str] = {}
     for pod in (pod for pod in latest.values() if pod.phase == "Failed"):
         try:
-            log = pods.log(pod.name, container=STEP_CONTAINER, most_bytes=_MOST_BYTES, tail_lines=lines)
+            log = pods.log(
+                pod.name, container=STEP_CONTAINER, most_bytes=_MOST_BYTES, tail_lines=lines + _MOST_AFTER
+            )  # fmt: skip
         except (ApiException, HTTPError) as error:
             log = f"(its log cannot be read: {_reason(error)})"
-        logs_by_task[pod.task] = "\n".join(filter(None, [logs_by_task.get(pod.task), _ended(pod), log.strip()]))
-    return logs_by_task
+        words = [logs_by_task.get(pod.task), _ended(pod), _last_words(log, lines)]
+        logs_by_task[pod.task] = "\n".join(filter(None, words))
+    ended = {pod.host: pod.phase == "Succeeded" for pod in run_pods if pod.phase in ("Succeeded", "Failed")}
+    return EndedPods(logs_by_task, ended)
+
+
+def _last_words(log: str, lines: int) -> str:
+    """A step's own last lines, from the last mistake that it said: without those of Kubeflow's launcher."""
+    own = [line for line in log.strip().splitlines() if not _OF_KUBEFLOW.match(line)]
+    mistakes = [number for number, line in enumerate(own) if line.startswith(_ERROR)]
+    kept = own[mistakes[-1] :][:lines] if mistakes else own[-lines:]
+    return "\n".join(kept).strip()
 
 
 def _instance(pod: Pod) -> str:
