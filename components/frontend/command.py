@@ -15,7 +15,6 @@ from components.frontend.exits import exit_code, say_progress
 from components.frontend.lifeline import end_with_run
 from components.frontend.run import execute
 from components.frontend.section_help import section_help
-from components.launch.freed_memory import keep_freed_memory
 from components.launch.worker import init_worker, is_main_process
 from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import KineflowError
@@ -32,7 +31,6 @@ def command(step: Step, arguments: list[str] | None = None) -> NoReturn:
     """
     init_worker()
     end_with_run()
-    keep_freed_memory()
     say_progress()
     signature = Signature.of(step)
     parsed = vars(_parser(step, signature).parse_args(arguments))

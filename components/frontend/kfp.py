@@ -37,7 +37,6 @@ from components.frontend.exits import exit_code, say_progress
 from components.frontend.image import IMAGE
 from components.frontend.lifeline import end_with_run
 from components.frontend.run import execute
-from components.launch.freed_memory import keep_freed_memory
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
 from kineflow.tracking.kubeflow_run import use_its_store
@@ -143,7 +142,6 @@ def run_in_kfp(module: str, arguments: Mapping[str, Any]) -> None:
             mappings and plain values.
     """
     end_with_run()
-    keep_freed_memory()
     say_progress()
 
     def work() -> None:

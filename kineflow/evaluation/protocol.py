@@ -40,6 +40,7 @@ from kineflow.evaluation.view_stream import Part, ViewReader
 from kineflow.evaluation.window_by_window import ask_of_windows, logits_window_by_window
 from kineflow.models.card import ModelCard
 from kineflow.models.frame_networks import FrameNetwork
+from kineflow.models.freed_memory import keep_freed_memory
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.sets.flow_set import FlowSet
 from kineflow.sets.indexed import MissingMediaError
@@ -113,6 +114,7 @@ def score_clips(
         # In a short video windows repeat, and so would their logits.
         return np.unique(laid_out(clip), axis=0)
 
+    keep_freed_memory()
     network.to(device).eval()
     asked: dict[str, Any] = {"batch_size": batch_size, "device": device, "workers": workers}
     if isinstance(network, FrameNetwork):
@@ -170,6 +172,7 @@ def describe_clips(
     _check_flow(card, clips, flow_set)
     spec = ClipSpec(card.preprocessing.frames, card.preprocessing.stride_frames, card.preprocessing.short)
     read = ViewReader(clip_set, flow_set, card.preprocessing)
+    keep_freed_memory()
     network.to(device).eval()
     with torch.inference_mode():
         yield from ask_of_windows(

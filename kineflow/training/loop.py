@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kineflow.data.batch_sampler import BatchSampler
 from kineflow.data.collate import collate
+from kineflow.models.freed_memory import keep_freed_memory
 from kineflow.spec.output_files import CURVES_FILE
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
@@ -105,6 +106,7 @@ def fit(
         work.mkdir(parents=True, exist_ok=True)
     batch_sampler = batch_sampler.shard(processes.rank(), processes.world_size(), micro_batches=settings.accumulate)
     own_device = processes.device_of(device)
+    keep_freed_memory()
     with deterministic_algorithms(settings.deterministic), _quiet_torch(), signals_stop(), _users_errors():
         processes.init_process_group(own_device)
         processes.require_shared(work)

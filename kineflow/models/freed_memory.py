@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step of a training, and not given back to the system at once."""
+"""Memory that a network's tensors leave is kept for the next ones, and not given back to the system at once."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 HELD_BY_THE_SYSTEM = """
 import ctypes
-from components.launch.freed_memory import keep_freed_memory
+from kineflow.models.freed_memory import keep_freed_memory
 
 class Counts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int) for name in ("arena", "ordblks", "smblks", "mapped", *"abcdef")]
