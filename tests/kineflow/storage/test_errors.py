@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
-from components.launch.job_folder import JobFolder
+from kineflow.storage.config import read_yaml
 from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError
 from kineflow.video.decode import iter_luma
 
@@ -23,15 +23,15 @@ def test_place_and_remedy_may_be_left_out():
 @pytest.mark.parametrize(
     ("number", "exit_code"), [(errno.ESTALE, OUT_OF_SIGHT), (errno.EIO, OUT_OF_SIGHT), (errno.EACCES, MISTAKE)]
 )
-def test_a_volume_out_of_reach_is_no_mistake(
+def test_storage_out_of_reach_is_no_mistake(
     number: int, exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "mkdir", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(KineflowError, match=os.strerror(number)) as raised:
-        JobFolder(tmp_path, "run", "job").work()
+        read_yaml(tmp_path / "params.yaml")
     assert raised.value.exit_code == exit_code
     assert ("can be reached" in str(raised.value)) == (exit_code == OUT_OF_SIGHT)
 
