@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from errno import errorcode
+from errno import EIO, errorcode
 from pathlib import Path
 
 MISTAKE = 2
@@ -14,7 +14,7 @@ OUT_OF_SIGHT = 4
 
 _FAULTS_SHOWN = 20
 _PASSING = ("ESTALE", "EIO", "ETIMEDOUT", "ENODEV", "EREMOTEIO", "ENOTCONN", "EHOSTDOWN")
-_FFMPEG = "av.error"  # says EIO of damaged videos too
+_FFMPEG = "av.error"
 _ONCE_BACK = "see that this storage can be reached, and run the same again; finished work is kept"
 
 
@@ -50,7 +50,7 @@ class KineflowError(Exception):
 
     def _may_pass(self) -> bool:
         cause = self.__context__
-        while cause is not None and not (is_out_of_reach(cause) and type(cause).__module__ != _FFMPEG):
+        while cause is not None and (_is_damage(cause) or not is_out_of_reach(cause)):
             cause = cause.__context__
         return self._exit_code == MISTAKE and cause is not None
 
@@ -63,6 +63,11 @@ class KineflowError(Exception):
 def is_out_of_reach(error: BaseException) -> bool:
     """Whether the system says by this error that a path's storage does not answer now, as a network file system may."""
     return isinstance(error, OSError) and errorcode.get(error.errno or 0) in _PASSING
+
+
+def _is_damage(error: BaseException) -> bool:
+    """FFmpeg gives a damaged video the system's number too."""
+    return type(error).__module__ == _FFMPEG and getattr(error, "errno", None) == EIO
 
 
 def first_line(error: BaseException) -> str:
