@@ -149,6 +149,7 @@ def test_what_prints_as_it_is_destroyed_does_not_wait_for_itself() -> None:
     adding = threading.Thread(target=add_within, daemon=True)
     adding.start()
     adding.join(10)
+    assert not adding.is_alive()
     assert transcript.text == "x"
 
 
