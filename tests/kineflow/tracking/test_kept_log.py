@@ -125,12 +125,17 @@ def test_no_part_of_a_credential_is_left_where_the_log_is_cut(secret_at: int, mo
 
 
 def test_a_store_that_does_not_answer_holds_no_step_up(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = threading.Event()
+    answers, done = threading.Event(), []
+
+    def log_artifact(path: Path) -> None:
+        answers.wait(20)
+        done.append(path)
+
     monkeypatch.setattr(kept_log, "_LAST_WAIT_SEC", 0.05)
-    monkeypatch.setattr(run, "log_artifact", lambda _path: answers.wait(60))
+    monkeypatch.setattr(run, "log_artifact", log_artifact)
     with log_kept(run):
         say("begun")
-    assert not answers.is_set()
+    assert not done
     answers.set()
 
 
@@ -144,6 +149,7 @@ def test_what_prints_as_it_is_destroyed_does_not_wait_for_itself() -> None:
     adding = threading.Thread(target=add_within, daemon=True)
     adding.start()
     adding.join(10)
+    assert not adding.is_alive()
     assert transcript.text == "x"
 
 
