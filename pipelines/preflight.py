@@ -305,7 +305,7 @@ def _listed(settings: Any, seed: int, plan: Plan) -> list[ListedClip]:
         listed_names = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
         plan.note(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
     there = [clip for clip in clips if clip.source not in absent]
-    plan.listed = Listed(settings, source, there)
+    plan.listed = Listed(settings, source, there, listed.listing.multi_label)
     return there
 
 
