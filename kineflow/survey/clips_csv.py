@@ -40,8 +40,8 @@ def write_clips(path: Path, clips: Sequence[SeenClip], *, multi_label: bool = Fa
     """
     rows = [row_of(clip) for clip in clips]
     used = [columns for columns in (TIMES, FRAMES) if any(row.get(column) for row in rows for column in columns)]
-    used += [("also",)] if multi_label else []
-    header = (*COLUMNS, *(column for columns in used for column in columns))
+    further = ("also",) if multi_label else ()
+    header = (*COLUMNS, *further, *(column for columns in used for column in columns))
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
