@@ -50,8 +50,8 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
         remove_kept_work(run_id)
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
-    tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
     forget_mistakes()
+    tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
 
 
