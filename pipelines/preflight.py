@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
+from pipelines.check_boxes import look_at_boxes
 from pipelines.check_classes import look_at_classes
 from pipelines.check_cluster import look_at_cluster
 from pipelines.check_library import look_at_library
@@ -86,6 +87,7 @@ def check_run(
         _look_at_sets,
         look_at_sizes,
         _look_at_clips,
+        look_at_boxes,
         _look_at_gate,
     ]
     looks.append(look_at_cluster if where == "cluster" else _look_at_records)
