@@ -136,7 +136,7 @@ def _look_at_inputs(plan: Plan) -> Iterator[KineflowError]:
                 yield KineflowError(
                     f"{key} names {name!r}, which is not there",
                     where=path,
-                    remedy=_how_to_get(name, known, on_volume=on_volume),
+                    remedy=_how_to_get(name, known, path, on_volume=on_volume),
                 )
 
 
@@ -169,7 +169,11 @@ def _holds_something(uri: str, endpoint_url: str) -> bool:
     return bool(page.get("Contents"))
 
 
-def _how_to_get(name: str, known: Path, *, on_volume: bool) -> str:
+def _how_to_get(name: str, known: Path, path: Path, *, on_volume: bool) -> str:
+    from kineflow.models.weights import tensorflow_index
+
+    if index := tensorflow_index(path):
+        return f"give {index}"
     if known.is_file():
         return f"get it with: dvc pull {known.name}"
     if on_volume:

@@ -12,7 +12,7 @@ from kineflow.models.normalisation import Normalisation
 from kineflow.models.published import input_of
 from kineflow.models.weight_formats.formats import format_of
 from kineflow.models.weight_sources import source_of
-from kineflow.models.weights import read_any, weights_sha256, weights_within
+from kineflow.models.weights import read_any, tensorflow_index, weights_sha256, weights_within
 from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.errors import KineflowError
 
@@ -65,7 +65,8 @@ def inspect_weights(source: Path) -> InspectedWeights:
     """
     path = weights_within(source)
     if not path.is_file():
-        raise KineflowError("no such file", where=path, remedy="give the path of a file of weights")
+        index = tensorflow_index(source)
+        raise KineflowError("no such file", where=path, remedy=f"give {index or 'the path of a file of weights'}")
     state, sha256 = read_any(path), weights_sha256(path)
     fits = list(fitting(state))
     known = source_of(state)
