@@ -39,10 +39,12 @@ def pretrain(
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
     from kineflow.models.normalisation import mismatch
-    from kineflow.models.published import flow_card_of, from_scratch, input_of, load_published
+    from kineflow.models.published import flow_card_of, from_scratch, have_published, input_of, load_published
     from kineflow.models.transformers_checkpoint import load_checkpoint
 
     library = _library_checkpoint(params)
+    if not library:
+        have_published(params.checkpoint, params.sha256)
     known = None if library else input_of(params.checkpoint, params.sha256)
     rgb_input = (
         library.preprocessing(mean=params.rgb_mean, std=params.rgb_std)
@@ -56,13 +58,15 @@ def pretrain(
     if library:
         origin, source = load_checkpoint(rgb_network, library, params.sha256)
     elif params.checkpoint:
-        origin, source = load_published(rgb_network, params.checkpoint, params.sha256)
+        origin, source = load_published(rgb_network, params.checkpoint, params.sha256, called=params.architecture)
     summary = f"{params.architecture} {source}"
 
     flow_network = _fresh_network(params, hyperparameters, in_channels=2, seed=seed + 1)
     flow_origin, flow_source = from_scratch(seed + 1), "from scratch"
     if params.flow_checkpoint:
-        flow_origin, flow_source = load_published(flow_network, params.flow_checkpoint, params.flow_sha256)
+        flow_origin, flow_source = load_published(
+            flow_network, params.flow_checkpoint, params.flow_sha256, called=params.architecture
+        )
     elif params.flow_from_rgb and params.checkpoint:
         initialise_across_modality(flow_network, rgb_network)
         flow_origin = {**origin, "cross_modality": "rgb stem averaged over its channels"}

@@ -50,14 +50,15 @@ def pretrain_tsn(
     from kineflow.models.card import ModelCard
     from kineflow.models.cross_modality import initialise_across_modality
     from kineflow.models.normalisation import mismatch
-    from kineflow.models.published import from_scratch, input_of, load_published
+    from kineflow.models.published import from_scratch, have_published, input_of, load_published
 
+    have_published(params.checkpoint, params.sha256)
     known = input_of(params.checkpoint, params.sha256)
     normalisation = params.rgb_input(known)
     rgb_network = _fresh(params, "rgb", seed)
     origin, source = from_scratch(seed), "from scratch"
     if params.checkpoint:
-        origin, source = load_published(rgb_network, params.checkpoint, params.sha256)
+        origin, source = load_published(rgb_network, params.checkpoint, params.sha256, called=params.backbone)
 
     streams: tuple[tuple[Modality, Path], ...] = (
         ("rgb", rgb),

@@ -111,8 +111,9 @@ def _flow_input(key: str, values: Mapping[str, Any], plan: Plan) -> Iterator[Kin
     settings = PretrainSettings.model_validate(values)
     checkpoint = settings.flow_checkpoint
     is_local = "://" not in checkpoint
-    if is_local and not (plan.project / checkpoint).exists() and not Path(checkpoint).suffix:
-        return  # a model's folder, whose card says it
+    is_bundle = not Path(checkpoint).suffix or Path(checkpoint).name == WEIGHTS_FILE
+    if is_local and is_bundle and not (plan.project / checkpoint).exists():
+        return  # its card says it
     try:
         card = flow_card_of(str(plan.project / checkpoint) if is_local else checkpoint)
         known = (card.preprocessing.mean, card.preprocessing.std) if card else None
@@ -138,22 +139,40 @@ def _in_words(flow_input: FlowInput) -> str:
 
 
 def _input(key: str, kind: type[Params], values: Mapping[str, Any], plan: Plan) -> Iterator[KineflowError]:
-    """Frames that are normalised otherwise than the weights take them, or nobody knows how."""
+    """Frames that are normalised otherwise than the weights take them, or nobody knows how; or another network's."""
+    from kineflow.models.download import display_name
+    from kineflow.models.layouts import require_layout
     from kineflow.models.normalisation import mismatch
-    from kineflow.models.published import input_of
+    from kineflow.models.published import input_of, network_of
+    from kineflow.models.weights import kept_download
     from kineflow.models.weights_table import is_named
 
     settings = kind.model_validate(values)
     assert isinstance(settings, PretrainSettings | PretrainTsnSettings)
     checkpoint = settings.checkpoint
-    is_local = "://" not in checkpoint and not is_named(checkpoint)
-    if is_local and not (plan.project / checkpoint).exists() and not Path(checkpoint).suffix:
-        return  # a model's folder, whose card says it
+    file = None
+    if "://" in checkpoint:
+        file = kept_download(checkpoint, settings.sha256)
+    elif not is_named(checkpoint):
+        file = plan.project / checkpoint
+        checkpoint = str(file)
+    called = settings.backbone if isinstance(settings, PretrainTsnSettings) else settings.architecture
     try:
-        known = input_of(str(plan.project / checkpoint) if is_local else checkpoint, settings.sha256)
-        chosen = settings.rgb_input(known)
+        require_layout(called, network_of(checkpoint, settings.sha256), where=key)
+        known = input_of(checkpoint, settings.sha256)
     except KineflowError as error:
         yield KineflowError(error.problem, where=key, remedy=error.remedy)
+        return
+    try:
+        chosen = settings.rgb_input(known)
+    except KineflowError as error:
+        if file is None or file.exists():
+            yield KineflowError(error.problem, where=key, remedy=error.remedy)
+        elif Path(settings.checkpoint).suffix:  # a model's folder says it in its card
+            plan.note(
+                f"{key}: {display_name(settings.checkpoint)} is not here; the step sees whether it says how frames are "
+                "normalised, as converted files do"
+            )
         return
     if differs := mismatch(chosen, known):
         plan.note(f"{key}: {differs}")

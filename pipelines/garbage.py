@@ -20,7 +20,7 @@ def cache_of(project: Path) -> Path:
     Raises:
         KineflowError: DVC does not say.
     """
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    command = [sys.executable, "-P", "-m", "dvc", "cache", "dir"]
     completed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if completed.returncode:
         raise KineflowError(completed.stderr.strip() or "DVC does not say where its cache is", where=project)

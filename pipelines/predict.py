@@ -170,8 +170,8 @@ def fault_of_video(error: KineflowError | OSError) -> str:
 
 
 def _answered(video: NamedVideo, answering: Answering, top: int) -> Answer:
-    from kineflow.data.names import printable
     from kineflow.serving.answers import Answer
+    from kineflow.storage.names import printable
 
     name = printable(video.name)
     try:

@@ -46,10 +46,10 @@ def predict_timelines(
     Raises:
         KineflowError: The model cannot be read, or a video could not: all others are answered first.
     """
-    from kineflow.data.names import printable
     from kineflow.serving.answers import write_json
     from kineflow.serving.named_videos import find_videos
     from kineflow.serving.timeline_tables import VideoTimeline, windows_csv, write_timelines
+    from kineflow.storage.names import printable
 
     check_outputs(csv_file, json_file)
     videos = find_videos(named)

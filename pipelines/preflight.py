@@ -299,7 +299,7 @@ def _listed(settings: Any, seed: int, plan: Plan) -> list[ListedClip]:
     """
     from kineflow.data.layouts import hold_out
     from kineflow.data.listing import list_source
-    from kineflow.data.names import printable
+    from kineflow.storage.names import printable
 
     listed = list_source(settings)
     clips = hold_out(listed.listing.clips, val_share=settings.val_share, seed=seed)

@@ -62,7 +62,8 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Iterator[
     )
     yield f"### `{context.command_path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
     for inner, each in getattr(command, "commands", {}).items():
-        yield from _command(each, inner, context)
+        if not each.hidden:
+            yield from _command(each, inner, context)
 
 
 def _recipes() -> Iterator[str]:

@@ -40,7 +40,8 @@ def serve(model: str, *, host: str, port: int, timeout_sec: int) -> None:
         local = Path(folder) / "model"
         _LOG.info("%s", words_of(write_local_model(exact_version(model), local)))
         command = [
-            sys.executable, "-m", "uvicorn", "--factory", "kineflow.serving.app:application",
+            sys.executable, "-P", "-m", "uvicorn", "--factory", "kineflow.serving.app:application",
+            "--app-dir", folder,  # else the folder that this was started in, whosever it is
             "--host", host, "--port", str(port),
         ]  # fmt: skip
         environment = {**os.environ, MODEL_FOLDER: str(local), TIMEOUT_SEC: str(timeout_sec)}

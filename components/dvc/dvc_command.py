@@ -29,7 +29,7 @@ def run_dvc_command(arguments: Sequence[str], folder: Path, environment: Mapping
         KineflowError: DVC failed (its own complaint is in the message), or the disk is full.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        [sys.executable, "-P", "-m", "dvc", *arguments],
         cwd=folder,
         env={**os.environ, "DVC_NO_ANALYTICS": "1", **(environment or {})},
         stdin=subprocess.DEVNULL,

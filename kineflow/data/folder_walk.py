@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kineflow.data.names import is_utf8, printable, shown
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import is_utf8, printable, shown
 from kineflow.storage.project import find_project
 
 _MOST_FILES = 5_000_000  # and folders of a source; also ends a walk through links that multiply

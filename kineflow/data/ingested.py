@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kineflow.data.layouts import hold_out
-from kineflow.data.names import printable
 from kineflow.sets.clip_set import Clip, ClipSet
 from kineflow.spec.status import Status
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.names import printable
 from kineflow.storage.spreadsheet import harmless
 
 REJECTED_FILE = "rejected.csv"

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from kineflow.data.folder_walk import folders_for_links, usable_file, walk_folder
-from kineflow.data.names import shown
 from kineflow.storage.client import S3_SCHEME as S3_SCHEME
 from kineflow.storage.client import s3_client, split_uri, translate_s3_failures
 from kineflow.storage.disk import translate_full_disk
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import check_root, is_remote
+from kineflow.storage.names import shown
 
 _LOG = logging.getLogger(__name__)
 _KEYS_A_PAGE = 1000

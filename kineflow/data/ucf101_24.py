@@ -33,6 +33,7 @@ from kineflow.storage.safe_xml import walk_xml
 WIDTH, HEIGHT = 320, 240
 _NAME = re.compile(r"v_(.+)_g\d+_c\d+")
 _SPAN = re.compile(r"(\d{1,7}):(\d{1,7})")
+_VARIABLE = "annot"
 _MOST_XML_BYTES = 2**24
 _MOST_FRAMES = 100_000  # of an actor
 _REMEDY = "give finalAnnots.mat, the folder of .xgtf files as they are unpacked, or a CSV file (kineflow/data/boxes.py)"
@@ -99,7 +100,10 @@ def _track(clip: Clip, label: str, actor: str, boxes: _Boxes) -> Track | None:
 def _of_mat(path: Path) -> Iterator[tuple[str, str, _Boxes]]:
     """Video, actor and boxes of each tube."""
     try:
-        for video in read_mat(path, "annot"):
+        variables = read_mat(path)
+        if _VARIABLE not in variables:
+            raise ValueError(f"no variable {_VARIABLE!r}")
+        for video in variables[_VARIABLE]:
             name = PurePosixPath(str(video["name"]).strip()).name
             for number, tube in enumerate(video["tubes"]):
                 yield name, str(number), _of_tube(tube)

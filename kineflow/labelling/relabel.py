@@ -17,13 +17,13 @@ from pathlib import Path
 from kineflow.data.layouts import ListedClip, Lists, list_clips
 from kineflow.data.layouts.checks import checked_path, settled
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import printable, shown
 from kineflow.data.source import LocalSource, read_text
 from kineflow.labelling.answers import Answer, read_answers
 from kineflow.labelling.cells import Cells
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError, raise_together
 from kineflow.storage.files import atomic_file
+from kineflow.storage.names import printable, shown
 from kineflow.storage.spreadsheet import as_given
 
 _SHOWN = 10

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kineflow.models.adapted import adapt
+from kineflow.models.layouts import require_layout
 from kineflow.models.matching import fitting, network_like
 from kineflow.models.network import COUNTER, require_finite, require_same_tensors, shapes
 from kineflow.models.normalisation import Normalisation
+from kineflow.models.published import input_of, network_of
 from kineflow.models.stored_input import metadata_of
 from kineflow.models.weight_sources import SOURCES, source_of
-from kineflow.models.weights import read_any
+from kineflow.models.weight_sources.caffe_bn_inception import CAFFE_BN_INCEPTION, from_inverse_std
+from kineflow.models.weights import read_any, weights_sha256
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, sha256_of
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kineflow.models.network import Network
+    from kineflow.models.weight_sources.source import Source
+
+BnStyle = Literal["variance", "inverse_std"]
 
 _SUFFIX = ".safetensors"
 
@@ -40,6 +46,7 @@ class Converted:
         taken: Count of the file's that they were made of.
         left_out: Names of the file's that none was made of.
         takes: How RGB frames become the input, where that is known.
+        bn_style: What the fourth blobs of TSN's Caffe were taken for; empty of any other file.
     """
 
     path: Path
@@ -52,15 +59,17 @@ class Converted:
     taken: int
     left_out: tuple[str, ...]
     takes: Normalisation | None
+    bn_style: BnStyle | Literal[""]
 
 
-def convert_weights(source: Path, to: Path, network: str = "") -> Converted:
+def convert_weights(source: Path, to: Path, network: str = "", bn_style: BnStyle | None = None) -> Converted:
     """Write the tensors of a file as one of ours has them.
 
     Args:
         source: A file of any form that is read.
         to: The ``.safetensors`` to write; one that is there is replaced.
         network: That it shall be of, by its name; empty for the one that its tensors are of.
+        bn_style: What the fourth blobs of normalisation in a file of TSN's Caffe are; None: variances. None of others.
 
     Raises:
         KineflowError: The file is damaged, of no network that is known, or not of the one that was asked for.
@@ -69,8 +78,14 @@ def convert_weights(source: Path, to: Path, network: str = "") -> Converted:
         raise KineflowError(f"{to.name!r} is no name of a converted file", remedy=f"let it end in {_SUFFIX}")
     if not source.is_file():
         raise KineflowError("no such file", where=source, remedy="give the path of a file of weights")
-    state = read_any(source)
-    name = network or _network_of(state, where=source)
+    state, sha256 = read_any(source), weights_sha256(source)
+    known = source_of(state)
+    style = _bn_style(known, bn_style, where=source)
+    if style == "inverse_std":
+        state = from_inverse_std(state)
+    theirs = network_of(str(source), sha256, state)
+    name = network or theirs or _fitting(state, where=source)
+    require_layout(name, theirs, where=str(source))
     built = network_like(name, state)
     adapted = adapt(built, state)
     tensors = _whole(built, adapted.tensors)
@@ -81,9 +96,8 @@ def convert_weights(source: Path, to: Path, network: str = "") -> Converted:
         remedy=f"see what it holds: kineflow weights inspect {source.name}",
     )
     require_finite(tensors, where=str(source))
-    known = source_of(state)
-    takes = known.takes(state) if known else None
-    _write(to, tensors, takes)
+    takes = input_of(str(source), sha256) or (known.takes(state) if known else None)
+    _write(to, tensors, metadata_of(name, takes))
     used = {origin for origins in adapted.origins.values() for origin in origins}
     return Converted(
         path=to,
@@ -96,13 +110,23 @@ def convert_weights(source: Path, to: Path, network: str = "") -> Converted:
         taken=len(used),
         left_out=tuple(key for key in state if key not in used),
         takes=takes,
+        bn_style=style,
     )
 
 
-def _network_of(state: Mapping[str, Tensor], *, where: Path) -> str:
-    known = source_of(state)
-    if known and known.network:
-        return known.network
+def _bn_style(known: Source | None, chosen: BnStyle | None, *, where: Path) -> BnStyle | Literal[""]:
+    if known is CAFFE_BN_INCEPTION:
+        return chosen or "variance"
+    if chosen:
+        raise KineflowError(
+            "a style of normalisation is chosen for BN-Inception of TSN's Caffe alone",
+            where=where,
+            remedy="leave --bn-style out",
+        )
+    return ""
+
+
+def _fitting(state: Mapping[str, Tensor], *, where: Path) -> str:
     for name, _ in fitting(state):
         return name
     raise KineflowError(
@@ -122,8 +146,8 @@ def _whole(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return counters | given
 
 
-def _write(to: Path, tensors: Mapping[str, Tensor], takes: Normalisation | None) -> None:
+def _write(to: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     from safetensors.torch import save_file
 
     with atomic_file(to) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata_of(takes) or None)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)

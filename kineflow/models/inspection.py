@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kineflow.models.layouts import is_other_layout
 from kineflow.models.matching import fitting
 from kineflow.models.normalisation import Normalisation
-from kineflow.models.published import input_of
+from kineflow.models.published import input_of, network_of
 from kineflow.models.weight_formats.formats import format_of
 from kineflow.models.weight_sources import source_of
 from kineflow.models.weights import read_any, tensorflow_index, weights_sha256, weights_within
@@ -68,7 +69,8 @@ def inspect_weights(source: Path) -> InspectedWeights:
         index = tensorflow_index(source)
         raise KineflowError("no such file", where=path, remedy=f"give {index or 'the path of a file of weights'}")
     state, sha256 = read_any(path), weights_sha256(path)
-    fits = list(fitting(state))
+    theirs = network_of(str(path), sha256, state)
+    fits = [(name, network) for name, network in fitting(state) if not is_other_layout(name, theirs)]
     known = source_of(state)
     return InspectedWeights(
         path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from kineflow.models.recomputing import recomputed
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import first_few
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +19,6 @@ T = TypeVar("T")
 
 COUNTER = "num_batches_tracked"
 """End of the name of a normalisation's counter, which checkpoints older than PyTorch 0.4.1 do not have."""
-
-_NAMES_SHOWN = 5
 
 
 class Network(nn.Module):
@@ -175,9 +174,3 @@ def require_finite(state: Mapping[str, Tensor], *, where: str) -> None:
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor by its name."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def first_few(names: Sequence[str]) -> str:
-    """Up to five names, and how many more there are."""
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f", … and {more} more" if more > 0 else "")

@@ -76,7 +76,7 @@ class PretrainTsnSettings(Params):
         if self.normalisation != "auto":
             return {"caffe": CAFFE, "torchvision": TORCHVISION, "half_range": HALF_RANGE}[self.normalisation]
         if self.checkpoint and known is None:
-            raise unknown_input(self.checkpoint, "give normalisation: caffe, torchvision or half_range")
+            raise unknown_input(self.checkpoint, "give normalisation, if it is caffe, torchvision or half_range")
         return known or TORCHVISION
 
     @model_validator(mode="after")

@@ -15,6 +15,8 @@ import zipfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from kineflow.storage.names import shown
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -73,9 +75,9 @@ def require_plain(tensors: dict[str, Tensor], *, file_bytes: int) -> None:
 
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise ValueError(f"tensor {name!r} is not a plain one")
+            raise ValueError(f"tensor {shown(name)} is not a plain one")
         if tensor.numel() * tensor.element_size() > min(tensor.untyped_storage().nbytes(), file_bytes):
-            raise ValueError(f"tensor {name!r} has {tensor.numel()} numbers, and the file has not so many")
+            raise ValueError(f"tensor {shown(name)} has {tensor.numel()} numbers, and the file has not so many")
 
 
 def _check_archive(stream: IO[bytes], size: int) -> None:

@@ -14,9 +14,10 @@ from kineflow.models.bundle import WEIGHTS_FILE
 from kineflow.models.download import display_name, download, path_of, require_digest, require_safe_url, require_size
 from kineflow.models.safetensors_file import read_header
 from kineflow.models.torch_file import check_torch_file, require_plain
-from kineflow.models.weights_table import SUFFIXES, TENSORFLOW, converted_from, how_to_convert
+from kineflow.models.weights_table import SUFFIXES, TENSORFLOW, converted_from, how_to_convert, how_to_save
 from kineflow.storage.errors import KineflowError, first_line
 from kineflow.storage.files import sha256_of
+from kineflow.storage.names import first_few
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +55,6 @@ class LoadReport:
     classifier_loaded: bool
 
     def __str__(self) -> str:
-        from kineflow.models.network import first_few
-
         parts = [f"{self.tensors} of {self.in_checkpoint} tensors loaded"]
         if self.left_out:
             parts.append(f"left out ({len(self.left_out)}): {first_few(self.left_out)}")
@@ -94,9 +93,18 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
         require_digest(weights_sha256(path), sha256, where=str(path))
         return path
     require_safe_url(source)
-    kept = (cache or weights_cache()) / f"{sha256}{_suffix(path_of(source), where=display_name(source))}"
+    kept = kept_download(source, sha256, cache)
     download(source, kept, sha256=sha256, max_bytes=max_bytes)
     return kept
+
+
+def kept_download(url: str, sha256: str, cache: Path | None = None) -> Path:
+    """Where the file of a URL is kept once it is downloaded.
+
+    Raises:
+        KineflowError: It is of no kind that is read.
+    """
+    return (cache or weights_cache()) / f"{sha256.lower()}{_suffix(path_of(url), where=display_name(url))}"
 
 
 def weights_within(path: Path) -> Path:
@@ -150,11 +158,12 @@ def weights_size(path: Path) -> int:
 
 
 def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file to the CPU; no code in it is run.
+    """Read the tensors of a file of weights to the CPU; no code in it is run.
 
-    Of TensorFlow's checkpoints, ``.index``, the variables keep their names and the order of their dimensions. A
-    ``state_dict`` within a training checkpoint is found, and the ``module.`` of data-parallel training dropped. What
-    is read takes no more memory than the file has bytes.
+    A file is a ``.safetensors``, or PyTorch's: ``.pth``, ``.pth.tar``, ``.pt`` or ``.bin``. Of TensorFlow's
+    checkpoints, ``.index``, the variables keep their names and the order of their dimensions. A ``state_dict`` within a
+    training checkpoint is found, and the ``module.`` of data-parallel training dropped. What is read takes no more
+    memory than the file has bytes.
 
     Args:
         path: Of the file.
@@ -285,11 +294,13 @@ def _unreadable(error: Exception, path: Path) -> KineflowError:
 
 
 def _suffix(name: str, *, where: str) -> str:
-    suffix = Path(name).suffix.lower()
     if whose := converted_from(name):
         raise KineflowError(f"a file of {whose}", where=where, remedy=how_to_convert(name))
-    if suffix not in SUFFIXES:
+    suffix = next((each for each in SUFFIXES if name.lower().endswith(each)), "")
+    if not suffix:
         raise KineflowError(
-            f"weights of kind {suffix or 'unknown'!r}", where=where, remedy=f"give a file of {', '.join(SUFFIXES)}"
+            f"weights of kind {Path(name).suffix.lower() or 'unknown'!r}",
+            where=where,
+            remedy=how_to_save(name) or f"give a file of {', '.join(SUFFIXES)}",
         )
     return suffix

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from kineflow.models.normalisation import Normalisation, normalisation_of, published_digits
 from kineflow.storage.errors import KineflowError
@@ -20,10 +21,11 @@ _MMACTION = "https://download.openmmlab.com/mmaction/recognition/tsn"
 _NOT_STATED = "of the weights not stated"
 _DATA = re.compile(r"\.data-\d+-of-\d+$")
 TENSORFLOW = ".index"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", TENSORFLOW)
-"""Of files of weights; ``.bin`` is what Hugging Face calls PyTorch's, ``.index`` the first file of a checkpoint of
-TensorFlow's."""
+SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", TENSORFLOW)
+"""Of files of weights. ``.pth.tar`` is what tsn-pytorch calls PyTorch's, ``.bin`` what Hugging Face does; ``.index`` is
+the first file of a checkpoint of TensorFlow's."""
 
+_CAFFE_HDF5 = ".caffemodel.h5"
 TO_CONVERT = {".caffemodel": "Caffe", ".mat": "MatConvNet", ".npz": "Theano"}
 """Of files that ``kineflow weights convert`` reads, and whose they are. TSN's authors add ``.v5`` to Caffe's."""
 
@@ -255,6 +257,7 @@ def check_checkpoint(
             f"{of_weights} {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
             f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a / at its end"
             f"{_as_tensorflow(checkpoint)}"
+            f"{'; ' + how_to_save(checkpoint) if how_to_save(checkpoint) else ''}"
         )
     elif "://" in checkpoint and checkpoint.lower().endswith(TENSORFLOW):
         raise ValueError(
@@ -289,6 +292,29 @@ def _as_tensorflow(checkpoint: str) -> str:
     """What to give for a name such as ``model.ckpt`` or ``model.ckpt.data-00000-of-00001``; empty for others."""
     prefix, name = _DATA.sub("", checkpoint), PurePosixPath(checkpoint).name
     return f"; for a checkpoint of TensorFlow's give {prefix}{TENSORFLOW}" if ".ckpt" in name else ""
+
+
+def how_to_save(name: str) -> str:
+    """What makes a file that is read of one of Caffe's in HDF5; empty for any other."""
+    if not name.lower().endswith(_CAFFE_HDF5):
+        return ""
+    file = PurePosixPath(name).name
+    return (
+        f"Caffe's HDF5 is not read: in Caffe, caffe.Net('NET.prototxt', '{file}', caffe.TEST)"
+        f".save('{file[: -len('.h5')]}') writes a file that is converted"
+    )
+
+
+def published_network(checkpoint: str, sha256: str) -> str:
+    """The network that a published file is of, told by its name here, its file's, or its bytes; empty of others.
+
+    Args:
+        checkpoint: A name of this table, a path or a URL.
+        sha256: Hex, of the file; empty where it is not known.
+    """
+    file, digest = PurePosixPath(urlsplit(checkpoint).path).name, sha256.lower()
+    rows = (row for row in TABLE if checkpoint == row.name or file == row.file or digest.startswith(row.sha256))
+    return next((row.fits[0] for row in rows), "")
 
 
 def _may_be_weights(checkpoint: str) -> bool:

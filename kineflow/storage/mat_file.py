@@ -1,143 +1,186 @@
-"""Variables of a MATLAB file of version 5 to 7 that nobody vouches for: numbers, texts, structures and cells.
+"""MATLAB's MAT-files of version 5 to 7 that nobody vouches for, as plain values.
 
-Objects and functions are refused, what is unpacked is bounded, and sizes that a file states are held against the bytes
-that it has.
+https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. A file is a row of elements, each a type, a length
+and bytes; arrays are elements made of elements. Arrays of numbers keep MATLAB's type and shape, text is ``str``, a cell
+array a list, a struct array, of one struct too, a list of dictionaries. Objects, functions and sparse arrays are None.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_HEADER_BYTES = 128
+_MATRIX, _COMPRESSED = 14, 15
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8", 16: "u1"}
+_TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
+_CELL, _STRUCT, _CHAR, _DOUBLE, _LAST_NUMBER = 1, 2, 4, 6, 15
+_CLASS = {6: "f8", 7: "f4"}  # of numbers that are stored as the smallest type that holds them
 _MOST_BYTES = 2**28
-_MOST_DEPTH = 16
-_HEADER = 128
-_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-_TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
-_MATRIX, _PACKED = 14, 15
-_CELL, _STRUCTURE, _TEXT, _NUMERIC = 1, 2, 4, range(6, 16)
+_MOST_VALUES, _MOST_DEPTH, _MOST_SIDES, _MOST_NAME_BYTES = 500_000, 16, 16, 500
 
 
-def read_mat(path: Path, name: str, *, max_bytes: int = _MOST_BYTES) -> Any:
-    """One variable: float64 arrays as MATLAB shapes them, texts, lists of dictionaries (structures), lists (cells).
+def read_mat(path: Path, *, max_bytes: int = _MOST_BYTES) -> dict[str, Any]:
+    """The variables of a file by name.
 
     Args:
         path: Of the file.
-        name: Of the variable.
-        max_bytes: Most bytes of the file, and of all that is unpacked.
+        max_bytes: Most bytes of the file, and of all that is unpacked and made of it.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is no such file, is too large, has no such variable, or that holds an object or a function.
+        OSError: It cannot be read.
+        ValueError: It is no such file, damaged, of version 7.3, or larger.
     """
     with path.open("rb") as stream:
-        data = stream.read(max_bytes + 1)
-    if len(data) > max_bytes:
+        content = memoryview(stream.read(max_bytes + 1))
+    if len(content) > max_bytes:
         raise ValueError(f"larger than {max_bytes} bytes")
-    if data[:10] != b"MATLAB 5.0":
-        newer = data[:10] == b"MATLAB 7.3"
-        raise ValueError("a MATLAB file of version 7.3; save it with -v7" if newer else "no MATLAB file")
-    order = {b"IM": "<", b"MI": ">"}.get(data[_HEADER - 2 : _HEADER])
-    if order is None:
-        raise ValueError("no byte order is told")
-    left = max_bytes
-    for kind, content in _elements(data[_HEADER:], order):
-        if kind == _PACKED:
-            unpacked = _unpacked(content, left)
-            left -= len(unpacked)
-            variables = _elements(unpacked, order)
-        else:
-            variables = iter([(kind, content)])
-        for inner, matrix in variables:
-            if inner == _MATRIX and _name_of(matrix, order) == name:
-                return _matrix(matrix, order, 0)
-    raise ValueError(f"no variable {name!r}")
+    header = bytes(content[:_HEADER_BYTES])
+    if header.startswith((b"MATLAB 7.3", b"\x89HDF")):
+        raise ValueError(
+            "of version 7.3, which is HDF5: load it in MATLAB or Octave, and save it with -v7: "
+            "save('NAME.mat', '-struct', 'variables', '-v7')"
+        )
+    if len(header) < _HEADER_BYTES or header[126:] not in (b"IM", b"MI"):
+        raise ValueError("no MATLAB file of version 5 to 7")
+    return _Reader("<" if header[126:] == b"IM" else ">", max_bytes).variables(content[_HEADER_BYTES:])
 
 
-def _unpacked(content: bytes, most: int) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        unpacked = unpacker.decompress(content, most + 1)
-    except zlib.error as error:
-        raise ValueError(f"damaged: {error}") from None
-    if len(unpacked) > most:
-        raise ValueError("unpacks to more than is read")
-    return unpacked
+class _Reader:
+    """Reads elements.
+
+    Args:
+        order: Of bytes, as numpy and struct write it.
+        memory: Bytes that may be made of the file.
+    """
+
+    def __init__(self, order: str, memory: int) -> None:
+        self._order, self._memory, self._values = order, memory, _MOST_VALUES
+
+    def variables(self, content: memoryview) -> dict[str, Any]:
+        named = {}
+        position = 0
+        while position < len(content):
+            kind, body, position = self._element(content, position)
+            if kind == _COMPRESSED:
+                kind, body, _ = self._element(self._expanded(body), 0)
+            if kind == _MATRIX:
+                name, value = self._matrix(body, depth=0)
+                named[name] = value
+        return named
+
+    def _expanded(self, body: memoryview) -> memoryview:
+        try:
+            expanded = zlib.decompressobj().decompress(body, self._memory)
+        except zlib.error as error:
+            raise ValueError(f"damaged: {error}") from None
+        self._take(len(expanded))
+        return memoryview(expanded)
+
+    def _element(self, content: memoryview, position: int) -> tuple[int, memoryview, int]:
+        """Type and bytes of the element at ``position``, and where the next begins."""
+        if position + 8 > len(content):
+            raise ValueError("damaged: an element is cut short")
+        kind, length = struct.unpack_from(f"{self._order}II", content, position)
+        start = position + 8
+        if kind >> 16:  # a small one: the length beside the type, four bytes of content behind
+            kind, length, start = kind & 0xFFFF, kind >> 16, position + 4
+            if length > 4:
+                raise ValueError(f"a small element of {length} bytes")
+        end = start + length
+        if end > len(content):
+            raise ValueError(f"damaged: an element of {length} bytes is longer than the file")
+        after = end if kind == _COMPRESSED else position + 8 if start == position + 4 else end + -length % 8
+        return kind, content[start:end], min(after, len(content))
+
+    def _matrix(self, body: memoryview, depth: int) -> tuple[str, Any]:
+        """Name and value of an array."""
+        self._count(1)
+        if depth > _MOST_DEPTH:
+            raise ValueError(f"arrays more than {_MOST_DEPTH} deep in each other")
+        if not body:
+            return "", np.zeros((0, 0))
+        _, flags, position = self._element(body, 0)
+        if len(flags) != 8:
+            raise ValueError("an array without a class")
+        (flag,) = struct.unpack_from(f"{self._order}I", flags)
+        kind = flag & 0xFF
+        if not 1 <= kind <= _LAST_NUMBER or kind in (3, 5):
+            return "", None
+        _, sides, position = self._element(body, position)
+        shape = tuple(int(side) for side in np.frombuffer(sides, f"{self._order}i4"))
+        if not 2 <= len(shape) <= _MOST_SIDES or min(shape) < 0:
+            raise ValueError(f"an array of shape {list(shape[:_MOST_SIDES])}")
+        _, text, position = self._element(body, position)
+        name = _name(text)
+        if kind == _CELL:
+            return name, self._cells(body, position, math.prod(shape), depth)
+        if kind == _STRUCT:
+            return name, self._structs(body, position, math.prod(shape), depth)
+        stored, content, _ = self._element(body, position)
+        if kind == _CHAR:
+            return name, bytes(content).decode(self._coding(stored), errors="replace")
+        return name, self._numbers(stored, content, kind, shape)
+
+    def _cells(self, body: memoryview, position: int, count: int, depth: int) -> list[Any]:
+        self._count(count)
+        cells = []
+        for _ in range(count):
+            _, content, position = self._element(body, position)
+            cells.append(self._matrix(content, depth + 1)[1])
+        return cells
+
+    def _structs(self, body: memoryview, position: int, count: int, depth: int) -> list[dict[str, Any]]:
+        self._count(count)
+        _, length, position = self._element(body, position)
+        _, text, position = self._element(body, position)
+        width = struct.unpack(f"{self._order}i", length)[0] if len(length) == 4 else 0
+        if width < 1:
+            raise ValueError("a struct whose fields have no names")
+        names = [_name(text[at : at + width]) for at in range(0, len(text), width)]
+        structs = []
+        for _ in range(count):
+            values = {}
+            for field in names:
+                _, content, position = self._element(body, position)
+                values[field] = self._matrix(content, depth + 1)[1]
+            structs.append(values)
+        return structs
+
+    def _numbers(self, stored: int, content: memoryview, kind: int, shape: tuple[int, ...]) -> Any:
+        if stored not in _STORED:
+            raise ValueError(f"numbers of type {stored}, which there is not")
+        numbers = np.frombuffer(content, f"{self._order}{_STORED[stored]}")
+        if len(numbers) != math.prod(shape):
+            raise ValueError(f"an array of shape {list(shape)} with {len(numbers)} numbers")
+        if kind in _CLASS:
+            self._take(len(numbers) * np.dtype(_CLASS[kind]).itemsize)
+            numbers = numbers.astype(_CLASS[kind])
+        return numbers.reshape(shape, order="F")
+
+    def _coding(self, stored: int) -> str:
+        if stored not in _TEXT:
+            raise ValueError(f"text of type {stored}, which there is not")
+        coding = _TEXT[stored]
+        return coding + ("-le" if self._order == "<" else "-be") if coding == "utf-16" else coding
+
+    def _count(self, values: int) -> None:
+        self._values -= values
+        if self._values < 0:
+            raise ValueError(f"more than {_MOST_VALUES} arrays, cells and structs")
+
+    def _take(self, size: int) -> None:
+        self._memory -= size
+        if self._memory <= 0:
+            raise ValueError("unpacks to more than is read")
 
 
-def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and content of each element; small ones have both in eight bytes."""
-    at = 0
-    while at + 8 <= len(data):
-        first, size = (int(word) for word in np.frombuffer(data, f"{order}u4", 2, at))
-        if first >> 16:
-            kind, size, begin, end = first & 0xFFFF, first >> 16, at + 4, at + 8
-        else:
-            kind, begin = first, at + 8
-            end = begin + size + (0 if kind == _PACKED else -size % 8)
-        if begin + size > len(data) or (first >> 16 and size > 4):
-            raise ValueError("damaged: an element is longer than the file")
-        yield kind, data[begin : begin + size]
-        at = end
-
-
-def _name_of(matrix: bytes, order: str) -> str:
-    parts = _elements(matrix, order)
-    for _ in ("flags", "dimensions"):
-        next(parts, None)
-    _, name = next(parts, (0, b""))
-    return name.decode("latin-1")
-
-
-def _matrix(matrix: bytes, order: str, depth: int) -> Any:
-    if depth > _MOST_DEPTH:
-        raise ValueError(f"nested more than {_MOST_DEPTH} deep")
-    if not matrix:
-        return np.zeros((0, 0))
-    parts = _elements(matrix, order)
-
-    def part() -> tuple[int, bytes]:
-        found = next(parts, None)
-        if found is None:
-            raise ValueError("damaged: a matrix has less in it than it says")
-        return found
-
-    flags, sizes = (_whole(part(), order) for _ in range(2))
-    part()  # its name
-    kind, count = int(flags[0]) & 0xFF if len(flags) else 0, math.prod(map(int, sizes))
-    if kind in _NUMERIC:
-        of, numbers = part()
-        return np.frombuffer(numbers, f"{order}{_number_type(of)}").astype(np.float64).reshape(sizes, order="F")
-    if kind == _TEXT:
-        of, letters = part()
-        if of not in _TEXTS:
-            raise ValueError(f"a text of type {of}")
-        return letters.decode({"utf-16": {"<": "utf-16-le", ">": "utf-16-be"}[order]}.get(_TEXTS[of], _TEXTS[of]))
-    if kind == _CELL:
-        return [_matrix(part()[1], order, depth + 1) for _ in range(count)]
-    if kind != _STRUCTURE:
-        raise ValueError(f"holds an object, a function or a sparse matrix (class {kind})")
-    length, (_, texts) = int(_whole(part(), order)[0]), part()
-    if length < 1:
-        raise ValueError("damaged: names of fields without a length")
-    names = [texts[at : at + length].split(b"\0")[0].decode("latin-1") for at in range(0, len(texts), length)]
-    return [{name: _matrix(part()[1], order, depth + 1) for name in names} for _ in range(count if names else 0)]
-
-
-def _whole(element: tuple[int, bytes], order: str) -> Any:
-    kind, content = element
-    numbers = np.frombuffer(content, f"{order}{_number_type(kind)}")
-    if not len(numbers) or numbers.dtype.kind not in "iu" or (numbers.dtype.kind == "i" and numbers.min() < 0):
-        raise ValueError("damaged: sizes that are none")
-    return numbers
-
-
-def _number_type(kind: int) -> str:
-    if kind not in _NUMBERS:
-        raise ValueError(f"damaged: numbers of type {kind}")
-    return _NUMBERS[kind]
+def _name(text: memoryview) -> str:
+    if len(text) > _MOST_NAME_BYTES:
+        raise ValueError(f"a name of {len(text)} bytes")
+    return bytes(text).partition(b"\0")[0].decode("latin-1")

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 from kineflow.data.layouts.rows import ListedClip, Listing
 from kineflow.data.layouts.videos import VIDEO_SUFFIXES
-from kineflow.data.names import shown
 from kineflow.data.source import Source
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import is_remote
+from kineflow.storage.names import shown
 from kineflow.survey.found import FoundClips, NoLayoutError, find_clips, is_list
 from kineflow.survey.groups import Together, find_groups, given_groups
 from kineflow.survey.parting import Parted, apart, side_of, warnings_of

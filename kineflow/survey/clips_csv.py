@@ -11,10 +11,10 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.names import shown
 from kineflow.storage.spreadsheet import harmless
 from kineflow.survey.survey_set import SeenClip
 

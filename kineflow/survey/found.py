@@ -21,11 +21,11 @@ from kineflow.data.layouts import Listing, Lists, list_clips
 from kineflow.data.layouts.checks import settled
 from kineflow.data.layouts.ucf11 import VIDEO as UCF11_VIDEO
 from kineflow.data.layouts.videos import VIDEO_SUFFIXES, Videos
-from kineflow.data.names import shown
 from kineflow.data.source import S3_SCHEME, Source, open_source
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.media import is_remote
+from kineflow.storage.names import shown
 from kineflow.storage.ranges import StorageError
 from kineflow.survey.loose_csv import columns_of, common_folder, read_loose, share_found
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from kineflow.data.layouts.plain import clip_of_row
 from kineflow.data.layouts.rows import ListedClip, Listing
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.data.source import Source, read_text
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 from kineflow.storage.spreadsheet import as_given
 
 _NAMES = {

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kineflow.data.names import is_utf8, printable
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
+from kineflow.storage.names import is_utf8, printable
 
 IGNORE_FILE = ".dvcignore"
 _LOG = logging.getLogger(__name__)

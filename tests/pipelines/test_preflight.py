@@ -119,10 +119,6 @@ def test_a_project_that_can_run_passes(check: Any) -> None:
             "which `kineflow weights inspect empty.ckpt.index` prints",
         ),
         (lambda v: v["network"].update(TENSORFLOW, sha256="1234" * 16), "the last bytes are not those"),
-        (
-            lambda v: v["network"].update(checkpoint="https://a.org/a.pth", sha256="12" * 32),
-            "give rgb_mean and rgb_std",
-        ),
         (lambda v: v.update(own_teacher={"bundle": "data"}), "own_teacher names 'data': not a model's folder"),
         (lambda v: v.update(own_teacher={"bundle": "models:/none/1"}), "own_teacher names 'models:/none/1': "),
         (lambda v: v["distillation"].update(terms=[{"teacher": "own"}]), "no teacher is called 'own'"),
@@ -389,6 +385,23 @@ def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> No
     digest = hashlib.sha256((project / "w.pth").read_bytes()).hexdigest()
     given = {"checkpoint": "w.pth", "sha256": digest, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]}
     assert check(lambda v: v["network"].update(given)).notices == ()
+    del given["rgb_mean"]
+    with pytest.raises(KineflowError, match="give rgb_mean and rgb_std"):
+        check(lambda v: v["network"].update(given))
+
+
+@pytest.mark.parametrize("checkpoint", ["/volume/w.safetensors", "https://a.org/w.safetensors"])
+def test_a_file_that_is_not_here_may_say_its_input_itself(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def change(values: Any) -> None:
+        values["network"].update(checkpoint=checkpoint, sha256="1234" * 16)
+        values["cluster"] = {"volume": {"claim": "c", "path": "/volume"}}
+
+    notices = check(change, where="cluster").notices
+    assert any(f"{checkpoint} is not here; the step sees" in notice for notice in notices)
 
 
 def test_an_input_that_weights_do_not_take_is_a_notice(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 MOST_SECONDS = 1e7
 _MOST_LETTERS = 1000  # of a label

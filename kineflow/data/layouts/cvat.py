@@ -27,10 +27,10 @@ from kineflow.data.layouts.exported import find_exported, is_video
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.data.source import read_text
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _SPLITS = {"train": Split.TRAIN, "val": Split.VAL, "validation": Split.VAL, "test": Split.TEST}
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kineflow.data.names import shown
 from kineflow.spec.video_bounds import MAX_FILE_FRAMES
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 from kineflow.storage.safe_xml import XmlElement, walk_xml
 
 Part = tuple[str, int | None, int | None, int]

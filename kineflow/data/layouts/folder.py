@@ -24,9 +24,9 @@ from posixpath import splitext
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import VIDEO_SUFFIXES, Videos
-from kineflow.data.names import printable, shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import printable, shown
 
 _SPLITS = {
     "train": Split.TRAIN,

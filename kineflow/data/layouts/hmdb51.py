@@ -18,9 +18,9 @@ from kineflow.data.layouts.checks import checked_path
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _USES = {"1": Split.TRAIN, "2": Split.TEST, "0": None}
 _AFTER_CLASS = r"[fhul]_[cn]m_np\d+_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"

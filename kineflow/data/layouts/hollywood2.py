@@ -17,9 +17,9 @@ from kineflow.data.layouts.checks import checked_path
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _SPLITS = {"train": Split.TRAIN, "test": Split.TEST}
 _OF_ALL = frozenset({"actions", "scenes"})  # lists of the clips of a kind, and of no class

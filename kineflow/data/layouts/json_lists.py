@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kineflow.data.layouts.rows import Lists
-from kineflow.data.names import shown
 from kineflow.data.source import read_text
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 from kineflow.storage.safe_json import parse_json
 
 

@@ -19,9 +19,9 @@ from kineflow.data.layouts.checks import checked_path, checked_seconds
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _LOG = logging.getLogger(__name__)
 _COLUMNS = ("youtube_id", "time_start", "time_end", "split")

@@ -29,9 +29,9 @@ from kineflow.data.layouts.json_lists import rows_of, text_of
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _Part = tuple[str, float | None, float | None]  # class, and the seconds from which and to which; None: all
 _TIMELINE = "timelinelabels"

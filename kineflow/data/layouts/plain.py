@@ -19,9 +19,9 @@ from kineflow.data.layouts.checks import checked_frame, checked_path, checked_se
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import FoundVideo, Videos
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 from kineflow.storage.spreadsheet import as_given
 
 DEFAULT_NAME = "clips.csv"

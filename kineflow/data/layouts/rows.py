@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kineflow.data.layouts.videos import Videos as Videos
-from kineflow.data.names import shown
 from kineflow.data.source import Source, read_text
 from kineflow.spec.classes import labels_of
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _LINE_END = re.compile(r"\r\n|\n|\r")  # not those that splitlines knows beside: names may hold them
 _SHOWN = 3

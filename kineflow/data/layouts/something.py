@@ -22,9 +22,9 @@ from kineflow.data.layouts.json_lists import json_of, rows_of, text_of
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import Videos
-from kineflow.data.names import shown
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
+from kineflow.storage.names import shown
 
 _USES = {"train": Split.TRAIN, "validation": Split.VAL, "val": Split.VAL, "test": Split.TEST}
 _LABELS, _ANSWERS = "labels.json", "test-answers.csv"

@@ -22,8 +22,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from posixpath import splitext
 
-from kineflow.data.names import shown
 from kineflow.storage.media import is_remote
+from kineflow.storage.names import shown
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
 _SHOWN = 3

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from kineflow.data.names import printable
 from kineflow.spec.classes import labels_of
+from kineflow.storage.names import printable
 
 _COPIES_NAMED = 3
 _NAMED = 5  # classes, groups or contents that a phrase names before it only counts

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kineflow.models.weight_formats.mat_file import read_mat
+from kineflow.models.weight_formats.bounds import memory_for
+from kineflow.storage.mat_file import read_mat
+from kineflow.storage.names import shown
 
 AVERAGE_IMAGE = "meta.normalization.averageImage"
 """Beside the parameters: what is subtracted from an image, float [h,w,channels]."""
 
 _OF_LAYER = {"bnorm": ("mult", "bias", "moments")}
 _OF_CONVOLUTION = ("filter", "bias")
+_MOST_NAME_LETTERS = 500
 
 
 def read_matconvnet(path: Path) -> Mapping[str, npt.NDArray[Any]]:
@@ -29,20 +32,21 @@ def read_matconvnet(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         OSError: It cannot be read.
         ValueError: It is no MAT-file of version 5 to 7, damaged, or holds no network.
     """
-    variables = read_mat(path)
-    net = variables["net"] if isinstance(variables.get("net"), dict) else variables
+    variables = read_mat(path, max_bytes=memory_for(path.stat().st_size))
+    net = _struct(variables.get("net")) or variables
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name, value in _parameters(net):
+        if len(name) > _MOST_NAME_LETTERS:
+            raise ValueError(f"a parameter's name of {len(name)} letters")
         if not isinstance(value, np.ndarray):
-            raise ValueError(f"parameter {name[:80]!r} is no array of numbers")
+            raise ValueError(f"parameter {shown(name)} is no array of numbers")
         if name in tensors:
-            raise ValueError(f"two parameters are called {name[:80]!r}")
+            raise ValueError(f"two parameters are called {shown(name)}")
         tensors[name] = value
     if not tensors:
         raise ValueError("holds no network of MatConvNet: neither params nor layers with weights")
-    meta = net.get("meta")
-    normalization = (meta if isinstance(meta, dict) else net).get("normalization")
-    average = normalization.get("averageImage") if isinstance(normalization, dict) else None
+    normalization = _struct((_struct(net.get("meta")) or net).get("normalization"))
+    average = normalization.get("averageImage")
     if isinstance(average, np.ndarray) and average.size:
         tensors[AVERAGE_IMAGE] = average
     return tensors
@@ -62,6 +66,12 @@ def _parameters(net: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _structs(value: Any) -> list[dict[str, Any]]:
-    """Of a struct array, of a cell array of structs, or of a single one."""
-    values = value if isinstance(value, list) else [value]
-    return [entry for entry in values if isinstance(entry, dict)]
+    """Of a struct array, or of a cell array of structs."""
+    values = value if isinstance(value, list) else []
+    entries = (_struct(entry) if isinstance(entry, list) else entry for entry in values)
+    return [entry for entry in entries if entry and isinstance(entry, dict)]
+
+
+def _struct(value: Any) -> dict[str, Any]:
+    """A single struct; empty of anything else."""
+    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) else {}

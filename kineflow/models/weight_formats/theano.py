@@ -18,6 +18,7 @@ from kineflow.models.weight_formats.bounds import memory_for
 
 _MOST_ARRAYS = 10_000
 _SUFFIX = ".npy"
+_WIDEST_BYTES = 8
 
 
 def read_theano(path: Path) -> Mapping[str, npt.NDArray[Any]]:
@@ -59,6 +60,8 @@ def _array(stream: IO[bytes], size: int) -> npt.NDArray[Any] | None:
         raise ValueError("an array whose header is no dictionary") from None
     if dtype.kind not in "fiub":
         return None
+    if dtype.itemsize > _WIDEST_BYTES:
+        raise ValueError(f"an array of {dtype.name}, whose form differs from machine to machine: save it as float64")
     content = stream.read(size)
     if math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"an array of shape {list(shape)} with {len(content)} bytes")

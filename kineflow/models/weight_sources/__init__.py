@@ -11,7 +11,7 @@ from kineflow.models.weight_sources.caffe_vgg import CAFFE_VGG16, JCJOHNSON_VGG1
 from kineflow.models.weight_sources.huggingface_resnet import HUGGINGFACE_RESNET
 from kineflow.models.weight_sources.kylemin_s3d import KYLEMIN_S3D
 from kineflow.models.weight_sources.matconvnet import MATCONVNET_RESNET, MATCONVNET_ST_RESNET, MATCONVNET_VGG16
-from kineflow.models.weight_sources.pytorch_tsn import MMACTION_TSN, TSN_PYTORCH_MODELS
+from kineflow.models.weight_sources.pytorch_tsn import MMACTION_TSN, TSN_PYTORCH_BN_INCEPTION, TSN_PYTORCH_RESNET
 from kineflow.models.weight_sources.source import Source
 from kineflow.models.weight_sources.theano_alstm import THEANO_ALSTM
 
@@ -24,7 +24,8 @@ SOURCES = (
     MATCONVNET_ST_RESNET,
     MATCONVNET_VGG16,
     THEANO_ALSTM,
-    TSN_PYTORCH_MODELS,
+    TSN_PYTORCH_BN_INCEPTION,
+    TSN_PYTORCH_RESNET,
     MMACTION_TSN,
     KYLEMIN_S3D,
     JCJOHNSON_VGG16,

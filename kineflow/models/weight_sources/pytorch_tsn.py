@@ -26,8 +26,12 @@ _MMACTION_HEAD = "cls_head.fc_cls."
 _MMACTION_STEM = "backbone.conv1.conv.weight"
 
 
-def _is_tsn_pytorch(names: Collection[str]) -> bool:
-    return _BN_INCEPTION in names or (_RESNET in names and "base_model.bn1.weight" in names)
+def _is_bn_inception(names: Collection[str]) -> bool:
+    return _BN_INCEPTION in names
+
+
+def _is_resnet(names: Collection[str]) -> bool:
+    return _RESNET in names and "base_model.bn1.weight" in names
 
 
 def _tsn_pytorch(tensors: Tensors) -> dict[str, Tensor]:
@@ -37,9 +41,11 @@ def _tsn_pytorch(tensors: Tensors) -> dict[str, Tensor]:
     }
 
 
-def _tsn_pytorch_takes(tensors: Tensors) -> Normalisation | None:
-    if _BN_INCEPTION in tensors:
-        return TSN_PYTORCH if sees_rgb(tensors[_BN_INCEPTION]) else None
+def _bn_inception_takes(tensors: Tensors) -> Normalisation | None:
+    return TSN_PYTORCH if sees_rgb(tensors[_BN_INCEPTION]) else None
+
+
+def _resnet_takes(tensors: Tensors) -> Normalisation | None:
     return TORCHVISION if sees_rgb(tensors[_RESNET]) else None
 
 
@@ -67,5 +73,8 @@ def _mmaction_takes(tensors: Tensors) -> Normalisation | None:
     return TORCHVISION if sees_rgb(tensors[_MMACTION_STEM]) else None
 
 
-TSN_PYTORCH_MODELS = Source("a TSN of tsn-pytorch", "", _is_tsn_pytorch, _tsn_pytorch, _tsn_pytorch_takes)
+TSN_PYTORCH_BN_INCEPTION = Source(
+    "a TSN of tsn-pytorch", "bn_inception", _is_bn_inception, _tsn_pytorch, _bn_inception_takes
+)
+TSN_PYTORCH_RESNET = Source("a TSN of tsn-pytorch on ResNet-50", "resnet50", _is_resnet, _tsn_pytorch, _resnet_takes)
 MMACTION_TSN = Source("a TSN of mmaction2", "resnet50", _is_mmaction, _mmaction, _mmaction_takes)

@@ -20,7 +20,7 @@ class Source:
 
     Attributes:
         title: Whose they are, in words.
-        network: That they are of; empty where it is told by the tensors once they are renamed.
+        network: That they are of.
         holds: Whether a file with tensors of these names is one of them.
         renamed: The tensors by the names, and in the layout, of the network, without what it does not need; what is
             not known keeps its name. They may be on the meta device. Fails by a LookupError, ValueError, TypeError or

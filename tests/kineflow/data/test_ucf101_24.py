@@ -112,7 +112,7 @@ def test_what_is_unpacked_is_bounded(tmp_path: Path) -> None:
     element = b"\x0f\0\0\0" + len(packed).to_bytes(4, "little") + packed
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0".ljust(126) + b"IM" + element)
     with pytest.raises(ValueError, match="unpacks to more"):
-        read_mat(tmp_path / "a.mat", "annot", max_bytes=100_000)
+        read_mat(tmp_path / "a.mat", max_bytes=100_000)
 
 
 @pytest.mark.parametrize(

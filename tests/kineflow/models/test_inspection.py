@@ -21,6 +21,7 @@ FORMS: dict[str, Callable[[Any, Path], Any]] = {
     "w.safetensors": save_file,
     "w.pth": torch.save,
     "pytorch_model.bin": torch.save,
+    "tsn.pth.tar": torch.save,
     "old.pt": lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
     "checkpoint.pth": lambda state, path: torch.save(
         {"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path

@@ -307,6 +307,14 @@ def test_many_faults_are_counted_and_a_few_shown() -> None:
         load_weights(build(width=0.25), build().state_dict(), where="w.pth")
 
 
+def test_names_in_a_file_cannot_write_to_the_terminal() -> None:
+    state = dict(build().state_dict()) | {"\x1b[2J" + "x" * 9_000: torch.ones(1)}
+    with pytest.raises(KineflowError, match="unexpected") as raised:
+        load_weights(build(), state, where="w")
+    assert "\x1b" not in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
 def test_old_checkpoints_that_count_no_batches_load() -> None:
     state = {key: value for key, value in build(seed=0).state_dict().items() if not key.endswith("batches_tracked")}
     assert load_weights(build(seed=1), state, where="old.pth").classifier_loaded

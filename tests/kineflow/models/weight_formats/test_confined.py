@@ -25,3 +25,11 @@ def test_a_damaged_file_is_one_message(tmp_path: Path, name: str) -> None:
         read_confined(tmp_path / name)
     assert raised.value.remedy
     assert str(raised.value).count("\n") == 1
+
+
+def test_code_in_the_folder_at_hand_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", kernel=np.ones(3, np.float32))
+    (tmp_path / "numpy.py").write_text("import os; os.mkdir('attacked'); raise ImportError")
+    monkeypatch.chdir(tmp_path)
+    assert read_confined(Path("a.npz")).keys() == {"kernel"}
+    assert not (tmp_path / "attacked").exists()

@@ -40,6 +40,9 @@ def test_what_is_no_archive_of_arrays_is_refused(tmp_path: Path) -> None:
     np.savez(path, a=np.array([Boom()], dtype=object))
     with pytest.raises(ValueError, match="no arrays of numbers"):
         read_theano(path)
+    np.savez(path, a=np.ones(3, np.longdouble))
+    with pytest.raises(ValueError, match="differs from machine to machine"):
+        read_theano(path)
 
 
 def test_a_bomb_is_refused(tmp_path: Path) -> None:

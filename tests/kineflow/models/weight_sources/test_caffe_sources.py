@@ -15,6 +15,7 @@ from kineflow.models.network import ImageNetwork
 from kineflow.models.registry import create_backbone
 from kineflow.models.weight_formats.caffe import read_caffe
 from kineflow.models.weight_sources import source_of
+from kineflow.models.weight_sources.caffe_bn_inception import CAFFE_BN_INCEPTION, from_inverse_std
 from kineflow.models.weights import load_weights
 from tests.kineflow.models.weight_files import caffemodel, drawn
 
@@ -250,3 +251,19 @@ def test_vgg_of_its_authors(tmp_path: Path, form: int) -> None:
     assert load_weights(network, read, where=path.name).left_out == ()
     with torch.inference_mode():
         torch.testing.assert_close(network(as_kineflow_takes(rgb, read)), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_inverse_deviations_of_an_early_caffe_become_variances() -> None:
+    variance = torch.tensor([1e-4, 0.25, 9.0])
+    name = "inception_3a/1x1_bn.3"
+    given = {name: (variance + 1e-5).rsqrt(), "fc-action.0": torch.ones(2)}
+    made = from_inverse_std(given)
+    torch.testing.assert_close(made[name], variance, rtol=1e-4, atol=0)
+    assert made["fc-action.0"] is given["fc-action.0"]
+
+
+def test_of_several_heads_it_is_the_action_s() -> None:
+    heads = {f"{layer}.0": torch.ones(2, 3) for layer in ("loss1/classifier", "fc", "fc-action")}
+    assert CAFFE_BN_INCEPTION.renamed(heads).keys() == {"last_linear.weight"}
+    other = {name: tensor for name, tensor in heads.items() if name != "fc-action.0"}
+    assert CAFFE_BN_INCEPTION.renamed(other).keys() == {"last_linear.weight"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _SHOWN_LETTERS = 120
+_NAMES_SHOWN = 5
 
 
 def is_utf8(name: str) -> bool:
@@ -17,4 +20,20 @@ def printable(name: str) -> str:
 
 def shown(value: str) -> str:
     """A value in a message: in quotes, escaped, and not for ever."""
-    return repr(value if len(value) <= _SHOWN_LETTERS else f"{value[:_SHOWN_LETTERS]}…")
+    return repr(_shortened(value))
+
+
+def in_brief(name: str) -> str:
+    """A name of a file that nobody vouches for: printable, and not for ever."""
+    return printable(_shortened(name))
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Up to five names, each in brief, and how many more there are."""
+    more = len(names) - _NAMES_SHOWN
+    few = ", ".join(map(in_brief, names[:_NAMES_SHOWN]))
+    return few + (f", … and {more} more" if more > 0 else "")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}…"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kineflow.models.weight_formats.mat_file import read_mat
+from kineflow.storage.mat_file import read_mat
 from tests.kineflow.models.weight_files import cells, matlab, structs
 
 VARIABLES = {
@@ -29,7 +29,7 @@ def test_values_are_those_that_were_written(tmp_path: Path, compressed: bool) ->
     assert read["kernel"].dtype == np.float32
     np.testing.assert_array_equal(read["whole"], VARIABLES["whole"])
     assert read["text"] == "conv1_1"
-    assert (read["layers"][0]["name"], read["layers"][0]["weights"][0].tolist()) == ("a", [[1, 1], [1, 1]])
+    assert (read["layers"][0][0]["name"], read["layers"][0][0]["weights"][0].tolist()) == ("a", [[1, 1], [1, 1]])
     assert read["layers"][1].tolist() == [[7]]
     assert [entry["name"] for entry in read["params"]] == ["x", "y"]
     assert read["params"][0]["value"].tolist() == [[1], [2]]
@@ -59,8 +59,8 @@ def test_a_file_that_is_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n", "'-v7'"),
-        (b"not MATLAB", "no MAT-file"),
-        (b"\0" * 128, "no MAT-file"),
+        (b"not MATLAB", "no MATLAB file"),
+        (b"\0" * 128, "no MATLAB file"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
@@ -74,7 +74,7 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
     packed = b"".join(packer.compress(bytes(2**20)) for _ in range(300)) + packer.flush()
     header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
     (tmp_path / "a.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
-    with pytest.raises(ValueError, match="expands to more"):
+    with pytest.raises(ValueError, match="unpacks to more"):
         read_mat(tmp_path / "a.mat")
 
 
