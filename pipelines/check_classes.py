@@ -9,10 +9,13 @@ from kineflow.spec.classes import several_classes
 from kineflow.storage.errors import KineflowError
 from pipelines.plan import Plan
 
+_OF_ONE_CLASS = "mean_class_accuracy"
+
 
 def look_at_classes(plan: Plan, listed: Sequence[ListedClip]) -> Iterator[KineflowError]:
-    """Trainings, folds and tests that cannot do with the clips of a source."""
+    """Trainings, folds, tests and gates that cannot do with the clips of a source."""
     from kineflow.evaluation.settings import EvaluateSettings
+    from kineflow.registry.policy import Gate
     from kineflow.selection.settings import BlendSettings
     from kineflow.training.recurrent_settings import RecurrentSettings
     from kineflow.training.settings import RunSettings
@@ -30,3 +33,13 @@ def look_at_classes(plan: Plan, listed: Sequence[ListedClip]) -> Iterator[Kinefl
         if cannot:
             error = several_classes(cannot)
             yield KineflowError(error.problem, where=key, remedy=error.remedy)
+    for _, key, _ in plan.sections(Gate):
+        values = plan.values[key]
+        asked = {"primary_metric": [values["primary_metric"]], "floors": values["floors"]}
+        for where, figures in asked.items():
+            if _OF_ONE_CLASS in figures:
+                yield KineflowError(
+                    f"clips of several classes have no {_OF_ONE_CLASS}",
+                    where=f"{key}.{where}",
+                    remedy="choose top1, or average_precision with test: none (docs/systems.md)",
+                )

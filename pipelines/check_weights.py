@@ -14,6 +14,7 @@ from kineflow.models.transformers_names import ARCHITECTURE
 from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.config import Params
 from kineflow.storage.errors import KineflowError
+from pipelines.check_fit import look_at_fit
 from pipelines.plan import Plan
 
 _KEYS = (("checkpoint", "sha256"), ("flow_checkpoint", "flow_sha256"))
@@ -33,11 +34,14 @@ def look_at_weights(plan: Plan) -> Iterator[KineflowError]:
             if not checkpoint or (of_weights == "checkpoint" and values.get("architecture") == ARCHITECTURE):
                 continue
             where = f"{key}.{of_hash}"
-            yield from (
+            faults = list(
                 _named(checkpoint, plan)
                 if is_named(checkpoint)
                 else _of_a_hash(checkpoint, values[of_hash], where, plan)
             )
+            yield from faults
+            if not faults and issubclass(kind, PretrainSettings | PretrainTsnSettings):
+                yield from look_at_fit(key, of_weights, kind.model_validate(values), plan)
             if of_weights == "flow_checkpoint":
                 yield from _flow_input(key, values, plan)
             elif issubclass(kind, PretrainSettings | PretrainTsnSettings):
@@ -65,10 +69,10 @@ def _named(name: str, plan: Plan) -> Iterator[KineflowError]:
 
 def _of_a_hash(checkpoint: str, sha256: str, where: str, plan: Plan) -> Iterator[KineflowError]:
     """A hash that is none, or a file of other bytes; that it is missing is told with all missing files."""
-    from kineflow.models.weights import fetch_weights
+    from kineflow.models.weights import fetch_weights, tensorflow_index
 
     path = plan.project / checkpoint
-    if is_placeholder(sha256):
+    if is_placeholder(sha256) and tensorflow_index(path) is None:
         yield placeholder(where, sha256, _command_for(checkpoint))
     elif "://" not in checkpoint and path.exists():
         try:

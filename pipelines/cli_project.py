@@ -43,7 +43,11 @@ def init(
     paper: Annotated[bool, typer.Option("--paper", help="At the paper's scale, not the demo's.")] = False,
     dataset: Annotated[
         str,
-        typer.Option(help="With --paper: on which data set; ucf101 by default, or as hmdb51.", metavar="NAME"),
+        typer.Option(
+            help="With --paper: on which data set; ucf101 by default, or as hmdb51. A project that is there gets "
+            "params/RECIPE_NAME.yaml.",
+            metavar="NAME",
+        ),
     ] = "",
     folds: Annotated[
         int | None,
@@ -101,7 +105,7 @@ def init(
                 "no videos there", where=place, remedy="name a folder with videos, s3://BUCKET/PREFIX or a list of them"
             )
         else:
-            _from_demo(Path(place) if place else project, recipe, (dataset or "ucf101") if paper else "")
+            _from_demo(Path(place) if place else project, recipe, paper=paper, dataset=dataset)
 
     raise typer.Exit(exit_code(work))
 
@@ -129,14 +133,15 @@ def clean(
     raise typer.Exit(exit_code(work))
 
 
-def _from_demo(folder: Path, recipe: str, paper: str) -> None:
+def _from_demo(folder: Path, recipe: str, *, paper: bool, dataset: str) -> None:
     from pipelines.engines.workspace import PARAMS_FILE
     from pipelines.project import add_recipe, make_project
 
+    of_paper = (dataset or "ucf101") if paper else ""
     if recipe and (folder / PARAMS_FILE).exists():
-        typer.echo(f"wrote {add_recipe(folder, recipe, paper=paper)}")
+        typer.echo(f"wrote {add_recipe(folder, recipe, paper=of_paper, by_data_set=bool(dataset))}")
     else:
-        made, scale = make_project(folder, recipe or "d3d", paper=paper), "paper" if paper else "demo"
+        made, scale = make_project(folder, recipe or "d3d", paper=of_paper), "paper" if paper else "demo"
         typer.echo(
             f"{made}: a project for {recipe or 'd3d'}, with the parameters of its {scale}: no videos were named; "
             "its README.md says how to go on"

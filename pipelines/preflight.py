@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.frontend.inputs import local_inputs
 from kineflow.storage.errors import KineflowError, raise_together
+from pipelines.check_boxes import look_at_boxes
 from pipelines.check_classes import look_at_classes
 from pipelines.check_cluster import look_at_cluster
 from pipelines.check_library import look_at_library
@@ -87,6 +88,7 @@ def check_run(
         _look_at_sets,
         look_at_sizes,
         _look_at_clips,
+        look_at_boxes,
         _look_at_gate,
     ]
     looks.append(look_at_cluster if where == "cluster" else _look_at_records)
@@ -135,7 +137,7 @@ def _look_at_inputs(plan: Plan) -> Iterator[KineflowError]:
                 yield KineflowError(
                     f"{key} names {name!r}, which is not there",
                     where=path,
-                    remedy=_how_to_get(name, known, on_volume=on_volume),
+                    remedy=_how_to_get(name, known, path, on_volume=on_volume),
                 )
 
 
@@ -168,7 +170,11 @@ def _holds_something(uri: str, endpoint_url: str) -> bool:
     return bool(page.get("Contents"))
 
 
-def _how_to_get(name: str, known: Path, *, on_volume: bool) -> str:
+def _how_to_get(name: str, known: Path, path: Path, *, on_volume: bool) -> str:
+    from kineflow.models.weights import tensorflow_index
+
+    if index := tensorflow_index(path):
+        return f"give {index}"
     if known.is_file():
         return f"get it with: dvc pull {known.name}"
     if on_volume:

@@ -104,30 +104,32 @@ def check_no_project(folder: Path) -> None:
         )
 
 
-def add_recipe(project: Path, recipe: str, *, paper: str = "") -> Path:
+def add_recipe(project: Path, recipe: str, *, paper: str = "", by_data_set: bool = False) -> Path:
     """Give a project a parameter file for one more recipe, ``params/<recipe>.yaml``.
 
     Args:
         project: Its folder.
         recipe: Whose parameters.
         paper: Data set, for those at the paper's scale on it; empty: the demo's.
+        by_data_set: Call it ``params/<recipe>_<paper>.yaml``: a recipe may have one for each data set.
 
     Returns:
         Path of the file.
 
     Raises:
-        KineflowError: There is no such recipe, or the project has parameters for it.
+        KineflowError: There is no such recipe, or the project has parameters for it; with ``by_data_set``, that file.
     """
     load_pipeline(recipe)
-    path = project.resolve() / "params" / f"{recipe}.yaml"
-    for there in (path, project / PARAMS_FILE):
-        if there.exists() and _is_of(there, recipe):
+    path = project.resolve() / "params" / f"{f'{recipe}_{paper}' if by_data_set else recipe}.yaml"
+    for there in (path,) if by_data_set else (path, project / PARAMS_FILE):
+        if there.exists() and (by_data_set or _is_of(there, recipe)):
             raise KineflowError(
                 f"it is of {recipe} already", where=there, remedy="copy it, and name the copy by --params"
             )
+    text = recipe_params(recipe, paper=paper)
     path.parent.mkdir(exist_ok=True)
     with atomic_file(path) as partial:
-        partial.write_text(recipe_params(recipe, paper=paper), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
     return path
 
 

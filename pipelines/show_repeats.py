@@ -25,7 +25,8 @@ def show_repeats(report: RepeatsReport, page: Path) -> None:
             console.print(table)
         if evaluation.differences:
             baseline = evaluation.differences[0].baseline
-            table = _table(f"above {baseline} in the same runs, points of top-1", ["", "95 % interval", ""])
+            what = f"points of {words.SHOWN[evaluation.compared]}"
+            table = _table(f"above {baseline} in the same runs, {what}", ["", "95 % interval", ""])
             for difference in evaluation.differences:
                 gain = difference.over_all
                 points = f"{100 * gain.value:+.1f}"

@@ -41,7 +41,8 @@ class ModelChange:
         model: Its name.
         run: Id of the run.
         gain: Of top-1, with its interval; or why there is none, in words.
-        classes: By how much each class has gained, the greatest gain first; none where answers are not at hand.
+        classes: By how much each class has gained, the greatest gain first; none where answers are not at hand, or
+            clips are of several classes.
     """
 
     model: str
@@ -100,6 +101,8 @@ def _change(answers: _Answers, model: str, first: Judged, other: Judged, run: st
 
 
 def _by_class(before: Outcomes, after: Outcomes) -> tuple[ClassChange, ...]:
+    if before.has_several_classes:
+        return ()
     shares = [_shares(outcomes) for outcomes in (before, after)]
     names = sorted(shares[0].keys() & shares[1].keys())
     rows = [ClassChange(name, shares[1][name][0] - shares[0][name][0], shares[1][name][1]) for name in names]

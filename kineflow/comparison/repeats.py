@@ -6,7 +6,8 @@ the mean ± s.d. of a table is over the units, as the papers have it over three 
 The interval of a difference is the wider of two. Student's over the units says whether other seeds would agree; of
 three it is wide, and rightly so. (Splits share training clips, so that over them it is an approximation.) The one over
 clips, by group, of answers that are averaged over seeds, says whether other clips would. Of fusions no answers to
-clips are kept, and Student's is all.
+clips are kept, and Student's is all; so it is where clips may have several classes, and differences are of mAP: a clip
+has no share in that.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from kineflow.spec.output_files import METRICS_FILE, RESERVED_METRICS
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.safe_json import read_json
 
-TOP1 = "top1"
+TOP1, PRECISION = "top1", "average_precision"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Gain:
-    """A difference of top-1 in [-1, 1] and its 95 % interval; None where nothing says how wide that is."""
+    """A difference of :attr:`Repeated.compared`, in [-1, 1], and its 95 % interval; None where that is not known."""
 
     value: float
     low: float | None
@@ -120,12 +121,15 @@ class Repeated:
         runs: How many there were.
         rows: Models and fusions.
         differences: Of every model to the baseline.
+        compared: Figure that the differences are of: ``top1``, or ``average_precision`` (mAP) where clips may have
+            several classes.
     """
 
     units: tuple[str, ...]
     runs: int
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    compared: str = TOP1
 
     @property
     def unit(self) -> str:
@@ -191,14 +195,16 @@ def repeated(repeats: Sequence[Repeat], *, baseline: str | None = None) -> Repea
     """
     splits = {repeat.split for repeat in repeats}
     word = "split" if len(splits) > 1 else "seed"
+    contents = [_content(repeat.evaluation) for repeat in repeats]
+    compared = PRECISION if any(content.get("data", {}).get("multi_label") for content in contents) else TOP1
     runs = [
         _Run(
             unit=(repeat.split or 0) if word == "split" else repeat.seed,
             split=repeat.split,
-            figures=_figures(repeat.evaluation),
+            figures=_figures(content),
             evaluation=repeat.evaluation,
         )
-        for repeat in repeats
+        for repeat, content in zip(repeats, contents, strict=True)
     ]
     units = sorted({run.unit for run in runs})
     names = list(dict.fromkeys(name for run in runs for name in run.figures))
@@ -207,17 +213,22 @@ def repeated(repeats: Sequence[Repeat], *, baseline: str | None = None) -> Repea
         units=tuple(f"{word} {unit}" for unit in units),
         runs=len(runs),
         rows=tuple(_row(name, runs, units) for name in names),
-        differences=tuple(_difference(name, against, runs, units) for name in names if name != against),
+        differences=tuple(_difference(name, against, compared, runs, units) for name in names if name != against),
+        compared=compared,
     )
 
 
-def _figures(evaluation: Path) -> dict[str, dict[str, float]]:
+def _content(evaluation: Path) -> dict[str, Any]:
     try:
-        content = read_json(evaluation / METRICS_FILE)
+        content: dict[str, Any] = read_json(evaluation / METRICS_FILE)
     except (OSError, ValueError) as error:
         raise KineflowError(
             f"no readable figures ({error})", where=evaluation / METRICS_FILE, remedy="run the same command again"
         ) from None
+    return content
+
+
+def _figures(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     models = {name: figures for name, figures in content.items() if name not in RESERVED_METRICS}
     return {
         name: {
@@ -246,22 +257,26 @@ def _spreads(found: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     return {key: Spread.of([figures[key] for figures in found]) for key in shared}
 
 
-def _difference(model: str, baseline: str, runs: Sequence[_Run], units: Sequence[int]) -> Difference:
-    both = [run for run in runs if all(TOP1 in run.figures.get(name, {}) for name in (model, baseline))]
+def _difference(model: str, baseline: str, compared: str, runs: Sequence[_Run], units: Sequence[int]) -> Difference:
+    both = [run for run in runs if all(compared in run.figures.get(name, {}) for name in (model, baseline))]
     of_units = [[run for run in both if run.unit == unit] for unit in units]
     return Difference(
         model,
         baseline,
-        _gain(model, baseline, [each for each in of_units if each]),
-        tuple(_gain(model, baseline, [[run] for run in each]) if each else None for each in of_units),
+        _gain(model, baseline, compared, [each for each in of_units if each]),
+        tuple(_gain(model, baseline, compared, [[run] for run in each]) if each else None for each in of_units),
     )
 
 
-def _gain(model: str, baseline: str, units: Sequence[Sequence[_Run]]) -> Gain:
+def _gain(model: str, baseline: str, compared: str, units: Sequence[Sequence[_Run]]) -> Gain:
     """Over units of one run or several."""
-    means = [statistics.fmean(run.figures[model][TOP1] - run.figures[baseline][TOP1] for run in runs) for runs in units]
+    means = [
+        statistics.fmean(run.figures[model][compared] - run.figures[baseline][compared] for run in runs)
+        for runs in units
+    ]
     intervals = [mean_interval(np.array(means))] if len(set(means)) > 1 else []  # equal ones do not say how sure
-    if (by_clips := _interval_over_clips(model, baseline, [run for runs in units for run in runs])) is not None:
+    every = [run for runs in units for run in runs]
+    if compared == TOP1 and (by_clips := _interval_over_clips(model, baseline, every)) is not None:
         intervals.append(by_clips)
     low, high = wider(intervals[0], intervals[-1]) if intervals else (None, None)
     return Gain(statistics.fmean(means), low, high)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from kineflow.comparison.repeats import TOP1, Difference, Gain, Repeated, Row, Spread
+from kineflow.comparison.repeats import PRECISION, TOP1, Difference, Gain, Repeated, Row, Spread
 
-SHOWN = {TOP1: "top-1", "mean_class_accuracy": "mean class"}
-"""Figures that have a table; the rest is in the JSON."""
+SHOWN = {TOP1: "top-1", PRECISION: "mAP", "mean_class_accuracy": "mean class"}
+"""Figures that have a table, mAP where clips may have several classes; the rest is in the JSON."""
 
 
 def shown_figures(evaluation: Repeated) -> list[str]:
     """Of :data:`SHOWN`, those that differ: with equally many clips a class, the mean over classes is top-1."""
     found = [name for name in SHOWN if any(name in row.figures for row in evaluation.rows)]
-    return [name for name in found if name == TOP1 or not _is_top1(name, evaluation)]
+    unneeded = {PRECISION} - {evaluation.compared}
+    return [name for name in found if name == TOP1 or (name not in unneeded and not _is_top1(name, evaluation))]
 
 
 def _is_top1(name: str, evaluation: Repeated) -> bool:

@@ -9,8 +9,9 @@ a folder
     ``data:bbox`` elements and the frames of each, counted from 1. Boxes alone are read; what else is said of frames is
     not.
 
-Videos are those of UCF101, 320x240. The class is that of the video's name. Frames that the stored clip does not have
-are left out: both forms count the frames that headers promise. The form with ``.pkl`` is not read: it can hold code.
+Videos are those of UCF101, 320x240, at the rates they have. The class is that of the video's name. A clip that is a
+part of its video has the boxes of that part. Frames that the stored clip does not have are left out: both forms count
+the frames that headers promise. The form with ``.pkl`` is not read: it can hold code.
 """
 
 from __future__ import annotations
@@ -50,26 +51,47 @@ def read_published_boxes(path: Path, clips: Sequence[Clip]) -> dict[str, list[Tr
 
     Args:
         path: See :func:`is_published`.
-        clips: Found by the names of their videos, in whatever folders.
+        clips: At the rates of their videos; found by the names of these, in whatever folders.
 
     Raises:
         KineflowError: A file cannot be read, or is none of these.
     """
-    by_name = {PurePosixPath(clip.clip_id).name: clip for clip in clips}
+    by_name: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_name.setdefault(PurePosixPath(clip.source).stem, []).append(clip)
     tracks: dict[str, list[Track]] = {}
     for name, actor, boxes in _of_folder(path, by_name.keys()) if path.is_dir() else _of_mat(path):
-        clip, label = by_name.get(name), _NAME.fullmatch(name)
-        track = _track(clip, label[1], actor, boxes) if clip and label else None
-        if clip and track:
-            tracks.setdefault(clip.clip_id, []).append(track)
+        if label := _NAME.fullmatch(name):
+            for clip in by_name.get(name, []):
+                if track := _track(clip, label[1], actor, boxes):
+                    tracks.setdefault(clip.clip_id, []).append(track)
     return tracks
 
 
+def require_own_rate(fps: float, *, where: str) -> None:
+    """See that clips have the frames of their videos, by which the boxes are numbered.
+
+    Args:
+        fps: That clips were brought to, 0 for none.
+        where: What names the boxes, for the message.
+
+    Raises:
+        KineflowError: They were brought to another rate.
+    """
+    if fps:
+        raise KineflowError(
+            f"boxes by the frames of UCF101's videos, and these clips were brought to {fps:g} frames a second",
+            where=where,
+            remedy="leave ingestion.fps out, or give a CSV file with boxes of the stored clips' frames",
+        )
+
+
 def _track(clip: Clip, label: str, actor: str, boxes: _Boxes) -> Track | None:
-    frames = np.array(sorted(frame for frame in boxes if frame < clip.frames), np.int64)
+    frames = np.array(sorted(frame - clip.first_frame for frame in boxes), np.int64)
+    frames = frames[(frames >= 0) & (frames < clip.frames)]
     if not len(frames):
         return None
-    given = np.array([boxes[frame] for frame in frames.tolist()], np.float64)
+    given = np.array([boxes[frame] for frame in (frames + clip.first_frame).tolist()], np.float64)
     corners = np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1).clip(0, [WIDTH, HEIGHT] * 2)
     seen = (corners[:, 2:] > corners[:, :2]).all(axis=1)
     return Track(clip.clip_id, label, frames[seen], corners[seen], WIDTH, HEIGHT, actor) if seen.any() else None

@@ -13,7 +13,7 @@ from kineflow.models.normalisation import Normalisation
 from kineflow.models.published import input_of, network_of
 from kineflow.models.weight_formats.formats import format_of
 from kineflow.models.weight_sources import source_of
-from kineflow.models.weights import read_any, weights_sha256, weights_within
+from kineflow.models.weights import read_any, tensorflow_index, weights_sha256, weights_within
 from kineflow.models.weights_table import TENSORFLOW
 from kineflow.storage.errors import KineflowError
 
@@ -66,7 +66,8 @@ def inspect_weights(source: Path) -> InspectedWeights:
     """
     path = weights_within(source)
     if not path.is_file():
-        raise KineflowError("no such file", where=path, remedy="give the path of a file of weights")
+        index = tensorflow_index(source)
+        raise KineflowError("no such file", where=path, remedy=f"give {index or 'the path of a file of weights'}")
     state, sha256 = read_any(path), weights_sha256(path)
     theirs = network_of(str(path), sha256, state)
     fits = [(name, network) for name, network in fitting(state) if not is_other_layout(name, theirs)]

@@ -88,7 +88,7 @@ def fetch_weights(source: str, *, sha256: str, cache: Path | None = None, max_by
     if "://" not in source:
         path = weights_within(Path(source).expanduser())
         if not path.is_file():
-            raise KineflowError("no such file", where=path, remedy="give the path or the https URL of a checkpoint")
+            raise KineflowError("no such file", where=path, remedy=_right_path(Path(source).expanduser()))
         require_size(weights_size(path), max_bytes, where=str(path))
         require_digest(weights_sha256(path), sha256, where=str(path))
         return path
@@ -110,6 +110,19 @@ def kept_download(url: str, sha256: str, cache: Path | None = None) -> Path:
 def weights_within(path: Path) -> Path:
     """The file of weights in the folder of a bundle; any other path is that of a file already."""
     return path / WEIGHTS_FILE if path.is_dir() else path
+
+
+def tensorflow_index(path: Path) -> Path | None:
+    """The ``.index`` of a checkpoint of TensorFlow's, by its prefix or its folder; None of any other path."""
+    if path.is_file() or (path / WEIGHTS_FILE).is_file():
+        return None
+    beside = path.with_name(f"{path.name}{TENSORFLOW}")
+    return beside if beside.is_file() else min(path.glob(f"*{TENSORFLOW}"), default=None)
+
+
+def _right_path(path: Path) -> str:
+    index = tensorflow_index(path)
+    return f"give {index}" if index else "give the path or the https URL of a checkpoint"
 
 
 def weights_sha256(path: Path) -> str:
@@ -182,6 +195,24 @@ def read_weights(path: Path, *, needed_bytes: int = LARGEST_BYTES) -> dict[str, 
     return tensors
 
 
+def read_shapes(path: Path) -> dict[str, Tensor]:
+    """The tensors that :func:`read_weights` would read, on the meta device.
+
+    Raises:
+        KineflowError: As there.
+    """
+    import torch
+
+    if path.suffix.lower() != TENSORFLOW:
+        return {name: torch.empty_like(tensor, device="meta") for name, tensor in read_weights(path).items()}
+    from kineflow.models.weight_formats.tensorflow import shapes_of
+
+    try:
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes_of(path).items()}
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, path) from None
+
+
 def read_any(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file of weights, or of one that is to be converted, by the names that it has.
 
@@ -222,27 +253,12 @@ def load_weights(network: Network, state: Mapping[str, Tensor], *, where: str) -
         KineflowError: A tensor other than the classifier's is missing, unknown or of another shape, or a weight is not
             finite.
     """
-    from kineflow.models.adapted import adapt
-    from kineflow.models.network import COUNTER, require_finite, require_same_tensors, shapes
+    from kineflow.models.fit import fit_of
+    from kineflow.models.network import COUNTER, require_finite
 
-    own, adapted = network.state_dict(), adapt(network, state)
-    given = adapted.tensors
-    for name, tensor in own.items():
-        if name.endswith(COUNTER):
-            given.setdefault(name, tensor)
-    head = f"{network.classifier_name}."
-    own_head, given_head = (
-        {name: tensor for name, tensor in table.items() if name.startswith(head)} for table in (own, given)
-    )
-    same_head = bool(own_head) and shapes(own_head) == shapes(given_head)
-    if not same_head:
-        given = {name: tensor for name, tensor in given.items() if not name.startswith(head)} | own_head
-    require_same_tensors(
-        shapes(own),
-        shapes(given),
-        where=where,
-        remedy="give the checkpoint of this architecture, with the same width and input channels",
-    )
+    own, head = network.state_dict(), f"{network.classifier_name}."
+    fit = fit_of(network, state, where=where)
+    given, adapted, given_head, same_head = fit.tensors, fit.adapted, fit.given_head, fit.same_head
     require_finite(given, where=where)
     network.load_state_dict(given)
     kept_own = set() if same_head else given_head.keys()

@@ -7,6 +7,7 @@ into the file's name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ _TORCHVISION = "https://download.pytorch.org/models"
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 _MMACTION = "https://download.openmmlab.com/mmaction/recognition/tsn"
 _NOT_STATED = "of the weights not stated"
+_DATA = re.compile(r"\.data-\d+-of-\d+$")
 TENSORFLOW = ".index"
 SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", TENSORFLOW)
 """Of files of weights. ``.pth.tar`` is what tsn-pytorch calls PyTorch's, ``.bin`` what Hugging Face does; ``.index`` is
@@ -254,6 +256,7 @@ def check_checkpoint(
         raise ValueError(
             f"{of_weights} {checkpoint!r} is no file of {', '.join(SUFFIXES)}, and no weights are called so; "
             f"names are: {', '.join(_BY_NAME)}; the folder of a model is given with a / at its end"
+            f"{_as_tensorflow(checkpoint)}"
             f"{'; ' + how_to_save(checkpoint) if how_to_save(checkpoint) else ''}"
         )
     elif "://" in checkpoint and checkpoint.lower().endswith(TENSORFLOW):
@@ -283,6 +286,12 @@ def how_to_convert(name: str) -> str:
     file = PurePosixPath(name).name
     stem = file.removesuffix(".v5").rpartition(".")[0]
     return f"convert it once: kineflow weights convert {file} --to {stem}.safetensors"
+
+
+def _as_tensorflow(checkpoint: str) -> str:
+    """What to give for a name such as ``model.ckpt`` or ``model.ckpt.data-00000-of-00001``; empty for others."""
+    prefix, name = _DATA.sub("", checkpoint), PurePosixPath(checkpoint).name
+    return f"; for a checkpoint of TensorFlow's give {prefix}{TENSORFLOW}" if ".ckpt" in name else ""
 
 
 def how_to_save(name: str) -> str:

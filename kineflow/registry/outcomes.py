@@ -1,13 +1,15 @@
 """What a model answered to each clip it was judged on: kept with its version, so that two versions can be paired.
 
-On disk a parquet file beside the model's own: columns ``clip_id``, ``label`` (class name), ``group`` (strings) and
-``rank`` (int64, place of the true class among the scores; 0 is right).
+On disk a parquet file beside the model's own: columns ``clip_id``, ``label`` (class name; of a clip of several classes
+all of them, one a line), ``group`` (strings) and ``rank`` (int64, place of the true class among the scores, of several
+the best one's; 0 is right).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from kineflow.evaluation.results import GROUPS_FILE, SCORES_FOLDER
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file, inside
 from kineflow.storage.parquet import open_table
+
+if TYPE_CHECKING:
+    from kineflow.evaluation.scores import Scores
 
 OUTCOMES_FILE = "outcomes.parquet"
 MAX_OUTCOMES_BYTES = 512 * 2**20
@@ -28,7 +33,7 @@ class Outcomes:
 
     Attributes:
         clip_ids: ``N`` distinct clips.
-        labels: Their classes.
+        labels: Their classes, one a line where a clip has several.
         groups: Their groups; empty texts where they are not known.
         ranks: int64 ``[N]``, at least 0.
     """
@@ -48,6 +53,11 @@ class Outcomes:
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    @property
+    def has_several_classes(self) -> bool:
+        """Whether a clip is of several classes: then none has figures of its own here."""
+        return any("\n" in label for label in self.labels)
 
     def save(self, path: Path) -> None:
         """Write a parquet file, whole or not at all."""
@@ -95,10 +105,16 @@ def outcomes_of(evaluation: Path, model: str) -> Outcomes | None:
     groups = _groups(evaluation / GROUPS_FILE)
     return Outcomes(
         scores.clip_ids,
-        tuple(scores.classes[label] for label in scores.labels),
+        _labels(scores),
         tuple(groups.get(clip_id, "") for clip_id in scores.clip_ids),
         ranks_of_truth(scores.logits, scores.nearest_labels),
     )
+
+
+def _labels(scores: Scores) -> tuple[str, ...]:
+    if scores.truth is None:
+        return tuple(scores.classes[label] for label in scores.labels)
+    return tuple("\n".join(scores.classes[number] for number in row.nonzero()[0]) for row in scores.truth)
 
 
 def _groups(path: Path) -> dict[str, str]:

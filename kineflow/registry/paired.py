@@ -37,6 +37,8 @@ def paired_gain(candidate: Outcomes, champion: Outcomes, figure: str, level: flo
     Returns:
         The gain; or why there is none, in words.
     """
+    if figure == "mean_class_accuracy" and candidate.has_several_classes:
+        return "clips of several classes have no mean over classes of their accuracy"
     at = {(clip, label): row for row, (clip, label) in enumerate(_keys(champion))}
     rows = [(row, at[key]) for row, key in enumerate(_keys(candidate)) if key in at]
     if len(rows) < FEWEST_IN_COMMON and len(rows) < max(len(candidate), len(champion)):

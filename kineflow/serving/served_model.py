@@ -98,7 +98,7 @@ class VideoClassifier(PythonModel):
 
         Returns:
             A table with a row per video: ``label`` and ``score`` of the best class, ``top`` (the best ``topk``, each a
-            label and a score), and ``probabilities`` by class, which add up to 1.
+            label and a score), and ``probabilities`` by class, which add up to 1 unless the model has ``multi_label``.
 
         Raises:
             MlflowException: A video cannot be used, with its place and the reason (HTTP status 400).

@@ -54,7 +54,8 @@ class Scored(NamedTuple):
 
     Attributes:
         start_sec, end_sec: From its first frame to the end of its last time step, seconds from the video's first frame.
-        probabilities: float32 [K], in the order of the card's classes; they add up to 1.
+        probabilities: float32 [K], in the order of the card's classes; they add up to 1 unless the card has
+            ``multi_label``.
     """
 
     start_sec: float

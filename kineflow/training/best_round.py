@@ -16,16 +16,19 @@ class BestRound:
 
     ``top1`` and ``loss`` go by that figure alone, the earlier round where two are equal. ``auto`` goes by loss where
     ``val`` has fewer than :data:`FEW_CLIPS` clips. Where it has more, it goes by top-1, and rounds within one standard
-    error √(p (1 - p) / n) of the highest top-1 so far count as equal: of these the lower loss is the better one.
+    error √(p (1 - p) / n) of the highest top-1 so far count as equal: of these the lower loss is the better one. Where
+    clips may have several classes it goes by loss always: top-1 says nothing of the further ones.
     Weights of one round are kept, so a round that was dropped never comes back.
 
     Args:
         monitor: ``auto``, ``top1`` or ``loss``.
         clips: Of ``val``.
+        multi_label: Whether clips may have several classes.
     """
 
-    def __init__(self, monitor: MonitorName, clips: int) -> None:
-        self._by = ("loss" if clips < FEW_CLIPS else "both") if monitor == "auto" else monitor
+    def __init__(self, monitor: MonitorName, clips: int, *, multi_label: bool = False) -> None:
+        by_loss = multi_label or clips < FEW_CLIPS
+        self._by = ("loss" if by_loss else "both") if monitor == "auto" else monitor
         self._clips = clips
         self._top1 = self._loss = math.nan  # of the best round
         self._highest = -math.inf  # top-1 of any round

@@ -172,7 +172,7 @@ def _train(
     train_batches = DecodedBatches(_loader(train, settings, batch_sampler=batch_sampler), trainer.device)
     keeping = KeptWeights(
         settings.keep,
-        best=BestRound(settings.monitor, validation.clips),
+        best=BestRound(settings.monitor, validation.clips, multi_label=trainer.task.multi_label),
         rounds=steps // batch_sampler.steps,
         averaged=settings.average_rounds,
     )

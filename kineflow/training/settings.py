@@ -98,8 +98,8 @@ class RunSettings(Params):
         deterministic: Whether a training that is repeated on the same machine gives the same bits. ``false`` lets cuDNN
             try which algorithm is fastest, and torch add in any order.
         monitor: Which validation figure chooses the best round: ``top1``, ``loss``, or ``auto``. That goes by loss
-            where ``val`` has fewer than 200 clips; with more, by top-1, and where rounds are within a standard error
-            of the highest top-1, by loss.
+            where ``val`` has fewer than 200 clips, or the network is ``multi_label``; else by top-1, and where rounds
+            are within a standard error of the highest top-1, by loss.
         ema: Decay of an exponential moving average of the weights, .999 say; the average is then what is validated and
             kept. Its first steps decay faster. 0: no average.
         patience_rounds: Training ends early once so many rounds in a row were not the best; 0: never. The schedule of

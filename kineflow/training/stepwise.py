@@ -39,6 +39,7 @@ class StepwiseClassification(Classification):
     def __init__(self, network: FrameNetwork, preprocessing: Preprocessing, settings: RecurrentSettings) -> None:
         super().__init__(network, preprocessing)
         self.settings = settings
+        self.multi_label = self._sequence.multi_label
 
     def loss(self, batch: Any) -> Losses:
         """Scalar ``loss`` to be minimised, and its terms before they are weighted."""

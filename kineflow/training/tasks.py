@@ -33,6 +33,7 @@ class Classification(nn.Module):
     Attributes:
         parts: That a batch comes in, by processes and one after the other; the mean of their losses is minimised.
         can_mix: Whether the loss is that of two labels where clips are mixed.
+        multi_label: Whether clips may have several classes.
 
     Args:
         network: From clips [B, C, T, S, S] to logits [B, K].
@@ -69,6 +70,7 @@ class Classification(nn.Module):
         super().__init__()
         self.network, self.preprocessing, self.label_smoothing = network, preprocessing, label_smoothing
         self.parts = 1
+        self.multi_label = False
         self._normalise = Normalise(preprocessing)
         self.partial_norms = partial_norms
         self._loss_name = loss

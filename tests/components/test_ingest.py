@@ -354,7 +354,7 @@ class TestBadInput:
     def test_params_are_checked(self) -> None:
         with pytest.raises(KineflowError, match="media cannot be kept at an address of 'gs'") as caught:
             parse_params(
-                IngestSettings, {"media_root": "gs://b", "layout": "ucf11", "crf": 52, "shortside": 3}, where="ingest"
+                IngestSettings, {"media_root": "gs://b", "layout": "ucf10", "crf": 52, "shortside": 3}, where="ingest"
             )
         assert all(key in str(caught.value) for key in ("ingest.layout", "ingest.crf", "ingest.shortside"))
 

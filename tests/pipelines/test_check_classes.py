@@ -61,6 +61,13 @@ def test_other_recipes_cannot(key: str, project: Path) -> None:
         check(project, "d3d", TINY_PARAMS)
 
 
+def test_no_gate_asks_for_the_mean_over_classes(project: Path) -> None:
+    values = several(PARAMS)
+    values["registration"]["primary_metric"] = "mean_class_accuracy"
+    with pytest.raises(KineflowError, match="clips of several classes have no mean_class_accuracy"):
+        check(project, "alstm", values)
+
+
 def test_views_cannot_vote(project: Path) -> None:
     values = several(PARAMS)
     values["evaluation"]["view_aggregation"] = "majority"

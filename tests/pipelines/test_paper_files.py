@@ -10,7 +10,7 @@ from pipelines.cli import app
 from pipelines.dag.params import graph_for, load_params
 from pipelines.dag.recipes import recipe_names
 from pipelines.dag.sources import ROOT
-from pipelines.project import add_recipe, paper_files
+from pipelines.project import add_recipe, paper_files, recipe_params
 
 VIDEOS = {"ucf101": 9537, "hmdb51": 3570}  # of training split 1
 
@@ -90,6 +90,17 @@ def test_a_project_starts_from_a_paper_s_data_set(recipe: str, tmp_path: Path) -
     assert {"ucf101", "hmdb51"} <= paper_files(recipe).keys()
     assert "variants_ucf101" not in paper_files(recipe)
     assert "layout: hmdb51" in add_recipe(tmp_path, recipe, paper="hmdb51").read_text()
+
+
+def test_a_project_has_a_recipe_on_several_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINEFLOW_PROJECT", "")
+    (tmp_path / "params.yaml").write_text(recipe_params("d3d_transfer", paper="ucf101"))
+    words = ("init", str(tmp_path), "--recipe", "d3d_transfer", "--paper")
+    done = CliRunner().invoke(app, [*words, "--dataset", "hmdb51"])
+    assert done.exit_code == 0, done.output
+    assert "layout: hmdb51" in (tmp_path / "params" / "d3d_transfer_hmdb51.yaml").read_text()
+    assert "it is of d3d_transfer already" in kineflow(*words, "--dataset", "hmdb51")
+    assert "it is of d3d_transfer already" in kineflow(*words)
 
 
 def test_a_data_set_that_no_paper_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

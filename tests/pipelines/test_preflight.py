@@ -13,9 +13,12 @@ import pytest
 import torch
 import yaml
 
+from components.pretrain import hyperparameters_of
 from kineflow.models.bundle import save_bundle
 from kineflow.models.card import ModelCard
 from kineflow.models.named_weights import MIRROR
+from kineflow.models.network import VideoNetwork
+from kineflow.models.pretrain_settings import PretrainSettings
 from kineflow.models.registry import create_model
 from kineflow.spec.flow_source import FlowSource
 from kineflow.spec.preprocessing import Preprocessing
@@ -340,8 +343,45 @@ def test_a_class_of_one_group_is_named_before_few_clips_runs(project: Path) -> N
         check_run("few_clips", project / "params.yaml", project)
 
 
+def tiny_hyperparameters() -> dict[str, Any]:
+    return dict(hyperparameters_of(PretrainSettings.model_validate(TINY_PARAMS["network"])))
+
+
+def tiny_network(in_channels: int) -> VideoNetwork:
+    """That of the tiny parameters."""
+    return create_model("s3d_g", num_classes=0, in_channels=in_channels, **tiny_hyperparameters())
+
+
+@pytest.mark.parametrize(
+    ("key", "sha256", "made", "says"),
+    [
+        ("flow_checkpoint", "flow_sha256", lambda: tiny_network(3), "of another shape"),
+        ("checkpoint", "sha256", lambda: create_model("s3d_g_tensorflow", num_classes=0), "are of s3d_g_tensorflow"),
+    ],
+)
+def test_weights_of_another_network_are_refused(
+    key: str, sha256: str, made: Any, says: str, check: Any, project: Path
+) -> None:
+    torch.save(made().state_dict(), project / "w.pth")
+    digest = hashlib.sha256((project / "w.pth").read_bytes()).hexdigest()
+    known = {"rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3], "flow_mean": 1, "flow_std": 1}
+    with pytest.raises(KineflowError, match=f"network.{key}: weights do not fit the network") as raised:
+        check(lambda v: v["network"].update({key: "w.pth", sha256: digest, **known}))
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("given", ["ckpt/", "./model"])
+def test_a_checkpoint_of_tensorflow_is_given_by_its_index(given: str, check: Any, project: Path) -> None:
+    (project / "ckpt").mkdir()
+    for place in ("ckpt/model.index", "model.index"):
+        (project / place).touch()
+    given_by_name = {**TENSORFLOW, "checkpoint": given, "sha256": "0" * 64}
+    with pytest.raises(KineflowError, match=r"give \S*model\.index"):
+        check(lambda v: v["network"].update(given_by_name))
+
+
 def test_a_checkpoint_of_the_right_bytes_passes(check: Any, project: Path) -> None:
-    torch.save({"w": torch.ones(1)}, project / "w.pth")
+    torch.save(tiny_network(3).state_dict(), project / "w.pth")
     digest = hashlib.sha256((project / "w.pth").read_bytes()).hexdigest()
     given = {"checkpoint": "w.pth", "sha256": digest, "rgb_mean": [1, 2, 3], "rgb_std": [1, 2, 3]}
     assert check(lambda v: v["network"].update(given)).notices == ()
@@ -375,8 +415,8 @@ def test_an_input_that_weights_do_not_take_is_a_notice(
 
 def test_flow_that_weights_have_not_learnt_from_is_a_notice(check: Any, project: Path) -> None:
     seen = Preprocessing("flow", 8, 1, 32, 32, mean=(128.0, 128.0), std=(20.0, 20.0))
-    card = ModelCard("teacher", "s3d_g", {"width": 0.125}, (), seen, flow=FlowSource(bound_px=20.0))
-    save_bundle(project / "teacher", create_model("s3d_g", num_classes=0, in_channels=2, width=0.125), card)
+    card = ModelCard("teacher", "s3d_g", tiny_hyperparameters(), (), seen, flow=FlowSource(bound_px=20.0))
+    save_bundle(project / "teacher", tiny_network(2), card)
     digest = hashlib.sha256((project / "teacher" / "model.safetensors").read_bytes()).hexdigest()
     given = {"flow_checkpoint": "teacher/", "flow_sha256": digest}
     said = ["flow.bound_px is 5, and network.flow_checkpoint has learnt from flow of ±20 px"]

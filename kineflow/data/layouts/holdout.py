@@ -20,6 +20,12 @@ class _Row(Protocol):
     def label(self) -> str | None: ...
 
     @property
+    def also(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
     def group(self) -> str: ...
 
     @property
@@ -43,6 +49,9 @@ def hold_out(
     video, or copies of it, are one group here: the lists do not say that they belong together, and to part them would
     train on what is validated on. Lists that have a val split already are returned as they are.
 
+    Where clips are of several classes, a group counts for each class of its clips, and the rarest class chooses first:
+    the groups that it gives to val are most likely to be enough for the commoner ones too.
+
     Args:
         clips: As listed, or as stored.
         val_share: Share of the training groups of a class, in [0, 1); 0 moves none.
@@ -52,28 +61,45 @@ def hold_out(
     if not val_share or any(clip.split is Split.VAL for clip in clips):
         return tuple(clips)
     together = _joined(clips, video_of)
-    class_of_group: dict[str, str] = {}
-    for clip in sorted(clips, key=lambda clip: (together[clip.group], clip.label or "")):
-        if clip.split is Split.TRAIN:
-            class_of_group.setdefault(together[clip.group], clip.label or "")
+    classes_of_group = _classes(clips, together)
     groups_of_class: dict[str, list[str]] = {}
-    for group, label in class_of_group.items():
-        groups_of_class.setdefault(label, []).append(group)
+    for group, labels in classes_of_group.items():
+        for label in labels:
+            groups_of_class.setdefault(label, []).append(group)
 
     learnt_from = {together[clip.group] for clip in clips if clip.split is Split.UNLABELLED}
     rng = np.random.default_rng(seed)
+    drawn = {
+        label: [groups[index] for index in rng.permutation(len(groups))]
+        for label, groups in sorted(groups_of_class.items())
+    }
     held: set[str] = set()
-    for label in sorted(groups_of_class):
-        groups = groups_of_class[label]
-        count = min(max(round(val_share * len(groups)), 1), len(groups) - 1)
-        drawn = [groups[index] for index in rng.permutation(len(groups))]
-        held.update([group for group in drawn if group not in learnt_from][:count])
+    left = {label: len(groups) for label, groups in groups_of_class.items()}
+    for label in sorted(drawn, key=lambda label: (len(drawn[label]), label)):
+        groups = drawn[label]
+        wanted = max(round(val_share * len(groups)), 1)
+        for group in groups:
+            is_last = any(left[each] == 1 for each in classes_of_group[group])
+            if len(groups) - left[label] < wanted and group not in held | learnt_from and not is_last:
+                held.add(group)
+                for each in classes_of_group[group]:
+                    left[each] -= 1
     return tuple(
         dataclasses.replace(clip, split=Split.VAL)
         if clip.split is Split.TRAIN and together[clip.group] in held
         else clip
         for clip in clips
     )
+
+
+def _classes(clips: Sequence[R], together: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """Of each group with clips of train: all classes where clips have several, else the first by name."""
+    found: dict[str, set[str]] = {}
+    for clip in clips:
+        if clip.split is Split.TRAIN:
+            found.setdefault(together[clip.group], set()).update(clip.labels or [""])
+    several = any(clip.also for clip in clips)
+    return {group: tuple(sorted(labels)[: None if several else 1]) for group, labels in sorted(found.items())}
 
 
 def _joined(clips: Sequence[R], video_of: Callable[[R], str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kineflow.data.boxes import Track, read_boxes
-from kineflow.data.ucf101_24 import is_published, read_published_boxes
+from kineflow.data.ucf101_24 import is_published, read_published_boxes, require_own_rate
 from kineflow.evaluation.attention.settings import LocaliseSettings
 from kineflow.evaluation.localisation import TrueTube, Tube
 from kineflow.sets.clip_set import Clip, ClipSet
@@ -41,7 +41,7 @@ def clips_and_truth(clip_set: ClipSet, settings: LocaliseSettings) -> tuple[Sequ
     """The clips to look at, and the truth of each where there is any.
 
     Raises:
-        KineflowError: The split is empty, or the truth is not of these clips.
+        KineflowError: The split is empty, or the truth is not of these clips, or of their frames.
     """
     clips = clip_set.usable(Split(settings.split))
     if not clips:
@@ -53,6 +53,8 @@ def clips_and_truth(clip_set: ClipSet, settings: LocaliseSettings) -> tuple[Sequ
     if not settings.boxes:
         return clips, None
     path = Path(settings.boxes)
+    if is_published(path):
+        require_own_rate(clip_set.fps, where=settings.boxes)
     tracks = read_published_boxes(path, clips) if is_published(path) else read_boxes(path)
     marked = [clip for clip in clips if clip.clip_id in tracks]
     if not marked:

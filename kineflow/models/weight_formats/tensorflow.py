@@ -62,6 +62,15 @@ def read_tensorflow(index: Path) -> Mapping[str, NDArray[np.generic]]:
     return {name: _read(paths, variable, name) for name, variable in variables.items() if variable.kind != _TEXT}
 
 
+def shapes_of(index: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each variable of a checkpoint that is no text; of ``index`` alone.
+
+    Raises:
+        OSError, ValueError: As :func:`files_of`.
+    """
+    return {name: variable.shape for name, variable in _read_index(index)[0].items() if variable.kind != _TEXT}
+
+
 def files_of(index: Path) -> list[Path]:
     """The files of a checkpoint: ``index``, and those with the bytes in their order.
 

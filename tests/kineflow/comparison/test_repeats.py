@@ -89,6 +89,28 @@ def test_over_splits_each_counts_alike_however_many_seeds_it_has(tmp_path):
     assert gain.low < gain.value < gain.high
 
 
+def test_clips_of_several_classes_are_compared_by_their_precision(tmp_path):
+    repeats = []
+    for seed, precision in ((1, 0.5), (2, 0.7)):
+        folder = evaluation(tmp_path / str(seed), plain=20, student=30)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics["data"] = {"multi_label": True}
+        for name, value in (("plain", 0.25), ("student", precision)):
+            metrics[name] = {"top1": metrics[name]["top1"], "average_precision": value}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        repeats.append(Repeat(seed, None, folder))
+    found = repeated(repeats)
+    gain = found.differences[0].over_all
+    low, high = mean_interval(np.array([0.25, 0.45]))
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0.35, low, high))
+    assert found.differences[0].by_unit[0].low is None
+    report = RepeatsReport("alstm", "kineflow run alstm --seeds 1,2", (), {"evaluate": found})
+    write_page(tmp_path / "report.html", report)
+    page = (tmp_path / "report.html").read_text()
+    assert "<h3>mAP</h3>" in page
+    assert "mAP above plain" in page
+
+
 def test_a_page_shows_runs_that_failed_and_escapes_what_it_is_given(tmp_path):
     found = repeated([Repeat(1, None, evaluation(tmp_path / "1", plain=20, student=30))])
     states = (RunState("seed 1", "."), RunState("seed 2", "runs/x", "<b>no clips</b>"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -420,6 +421,14 @@ class TestHoldOut:
     def test_a_given_val_split_stays(self) -> None:
         clips = (*(clip("a", str(n), Split.TRAIN, n) for n in range(9)), clip("a", "v", Split.VAL, 9))
         assert hold_out(clips, val_share=0.5, seed=0) == clips
+
+    def test_of_several_classes_the_rarest_chooses_first(self) -> None:
+        both = [replace(clip("a", str(n), Split.TRAIN, n), also="b") for n in range(2)]
+        clips = (*both, *(clip("a", str(n), Split.TRAIN, n) for n in range(2, 20)))
+        for seed in range(8):
+            after = hold_out(clips, val_share=0.1, seed=seed)
+            assert sorted(c.split.value for c in after if "b" in c.labels) == ["train", "val"]
+            assert len([c for c in after if c.split is Split.VAL]) == 2
 
     def test_groups_that_share_a_video_stay_together(self) -> None:
         clips = tuple(

@@ -29,10 +29,9 @@ VIPER = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def a_clip(name: str = NAME, frames: int = 6) -> Clip:
-    return Clip(
-        f"UCF-101/{name}", "a.mp4", "Skijet", "g", Split.TEST, frames, 25.0, 320, 240, 0, "0", Status.OK, "", ""
-    )
+def a_clip(name: str = NAME, frames: int = 6, *, part: str = "", first: int = 0) -> Clip:
+    known = (f"UCF-101/{name}{part}", "a.mp4", "Skijet", "g", Split.TEST, frames, 25.0, 320, 240, 0, "0", Status.OK, "")
+    return Clip(*known, f"UCF-101/{name}.avi", first_frame=first)
 
 
 def save_mat(path: Path, *tubes: dict[str, Any], name: str = NAME, packed: bool = True) -> Path:
@@ -63,6 +62,23 @@ def test_viper_files(tmp_path: Path) -> None:
     first, second = read_published_boxes(tmp_path, [a_clip()])[f"UCF-101/{NAME}"]
     assert (first.frames.tolist(), first.boxes[0].tolist()) == ([1, 2, 4], [300, 30, 310, 50])
     assert (second.actor, second.boxes.tolist()) == ("1", [[0, 0, 20, 5]])
+
+
+def test_parts_of_a_video_have_their_own_frames(tmp_path: Path) -> None:
+    file = save_mat(tmp_path / "finalAnnots.mat", TUBE)
+    parts = [a_clip(frames=2, part="_0_2"), a_clip(frames=3, part="_2_5", first=2), a_clip(part="_9", first=9)]
+    tracks = read_published_boxes(file, parts)
+    assert {clip: [track.frames.tolist() for track in found] for clip, found in tracks.items()} == {
+        parts[0].clip_id: [[1]],
+        parts[1].clip_id: [[0, 1]],
+    }
+    assert tracks[parts[1].clip_id][0].boxes[0].tolist() == [11, 20, 41, 60]
+
+
+def test_clips_of_another_rate_are_refused(tmp_path: Path) -> None:
+    file = save_mat(tmp_path / "finalAnnots.mat", TUBE)
+    with pytest.raises(KineflowError, match=r"brought to 12\.5 frames a second"):
+        clips_and_truth(ClipSet(("Skijet",), (a_clip(),), str(tmp_path), 12.5), LocaliseSettings(boxes=str(file)))
 
 
 def test_localisation_takes_them(tmp_path: Path) -> None:

@@ -90,3 +90,22 @@ def test_answers_are_read_from_an_evaluation_and_survive_the_file(tmp_path: Path
     (tmp_path / "kept.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(KineflowError, match="no readable answers"):
         Outcomes.load(tmp_path / "kept.parquet")
+
+
+def test_clips_of_several_classes_are_of_none_alone(tmp_path: Path) -> None:
+    scores = Scores(
+        "m",
+        ("x", "y"),
+        np.zeros(2, np.int64),
+        ("a", "b"),
+        np.array([[0, 1], [1, 0]], np.float32),
+        "test",
+        truth=np.array([[True, True], [True, False]]),
+    )
+    (tmp_path / "scores").mkdir()
+    scores.save(tmp_path / "scores" / "m.parquet")
+    found = outcomes_of(tmp_path, "m")
+    assert found is not None
+    assert (found.labels, found.ranks.tolist()) == (("a\nb", "a"), [0, 0])
+    assert isinstance(paired_gain(found, found, "top1", 0.95), Paired)
+    assert "no mean over classes" in str(paired_gain(found, found, "mean_class_accuracy", 0.95))

@@ -38,6 +38,11 @@ def test_each_way_of_choosing(monitor, clips, expected):
     assert kept(monitor, clips) == expected
 
 
+def test_clips_of_several_classes_go_by_loss() -> None:
+    best = BestRound("auto", 5000, multi_label=True)
+    assert [best.takes({"val/top1": top1, "val/loss": loss}) for top1, loss in ROUNDS] == [True, False, True, False]
+
+
 def test_rounds_within_a_standard_error_are_told_apart_by_loss():
     rounds = [(0.70, 0.50), (0.72, 0.60), (0.71, 0.45)]
     assert kept("auto", 220, rounds) == 2
