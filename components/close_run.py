@@ -45,13 +45,13 @@ def close_run(*, params: CloseRunSettings, closed: FileOutput) -> UntrackedResul
         params_of_run = parse_json(submitted)
         record_parent(run_id, lambda: ParentRecord(params_of_run, {"recipe": os.environ.get(RECIPE, "")}))
     pods = ended_pods(run_id, lines=params.log_lines)
-    ended = close_pipeline_run(run_id, pods.last_words, ended_well=pods.ended_well)
+    ended = close_pipeline_run(run_id, pods.last_words, ended_well=pods.ended_well, failed_at=pods.failed_at)
     if ended.status == "FINISHED":
         remove_kept_work(run_id)
     with atomic_file(closed) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(ended), indent=1) + "\n", encoding="utf-8")
-    tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
     forget_mistakes()
+    tell(message_of(os.environ.get(RECIPE, "kineflow"), run_id, ended))
     return StepResult(metrics={"failed": len(ended.failures)}, summary=str(ended))
 
 

@@ -1,4 +1,4 @@
-"""Trainings that start from what a refit has taught ``val``, and would choose by it."""
+"""Trainings whose start does not suit: what a refit has taught ``val``, or networks of another kind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from kineflow.storage.errors import KineflowError
 from pipelines.dag.graph import MODEL, Task
 from pipelines.plan import Plan
 
+_PARENTS = {"appearance_parent": "conv_alstm", "motion_parent": "conv_lstm"}  # as kineflow.training.composite
 _TEACHERS = "teachers"  # whose weights are not taken over
 
 
@@ -30,6 +31,32 @@ def look_at_starts(plan: Plan) -> Iterator[KineflowError]:
                 where=keys[name],
                 remedy=f"set {keys[name]}.keep to last, or {', '.join(dict.fromkeys(refit))}.refit to false",
             )
+
+
+def look_at_networks(plan: Plan) -> Iterator[KineflowError]:
+    """Networks that VideoLSTM cannot start from, and such as the step ``localise`` finds no attention in."""
+    from kineflow.evaluation.attention.settings import LocaliseSettings
+    from kineflow.training.recurrent_settings import NetworkSettings, RecurrentSettings
+
+    keys = {task.name: key for task, key, _ in plan.sections(RecurrentSettings)}
+    networks = {name: NetworkSettings.model_validate(plan.values[key]["network"]) for name, key in keys.items()}
+    localised = {task.name for task, _, _ in plan.sections(LocaliseSettings)}
+    for task in plan.graph.tasks:
+        for role, kind in _PARENTS.items() if task.name in keys else ():
+            for made in task.paths(role) if role in task.inputs else ():
+                if made.task in keys and networks[made.task].name != kind:
+                    yield KineflowError(
+                        f"{task.name} starts from {made.task}, and can from a {kind} alone",
+                        where=f"{keys[made.task]}.network.name",
+                        remedy=f"set it to {kind}; docs/papers.md says how another is trained beside the run",
+                    )
+        for made in task.paths("models") if task.name in localised else ():
+            if made.task in keys and not networks[made.task].attends:
+                yield KineflowError(
+                    f"{task.name} looks at the attention of {made.task}, and {networks[made.task].name} has none",
+                    where=f"{keys[made.task]}.network.name",
+                    remedy="name a network that attends, such as conv_alstm",
+                )
 
 
 def _weights_from(task: Task, tasks: Mapping[str, Task]) -> list[str]:

@@ -13,7 +13,6 @@ from typer.core import TyperGroup
 
 from components.frontend.exits import say_progress
 from kineflow.storage.project import PROJECT, current_project, required_project
-from pipelines.cli_cluster import runs_app, submit
 from pipelines.cli_export import export
 from pipelines.cli_flow import flow_app
 from pipelines.cli_label import label
@@ -21,7 +20,9 @@ from pipelines.cli_models import history, lineage, predict, promote, rollback, s
 from pipelines.cli_project import clean, init
 from pipelines.cli_rehearse import rehearse
 from pipelines.cli_run import run
+from pipelines.cli_runs import runs_app
 from pipelines.cli_shared import guarded, require_records
+from pipelines.cli_submit import submit
 from pipelines.cli_suggest import suggest
 from pipelines.cli_weights import weights_app
 

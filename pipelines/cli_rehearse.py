@@ -42,6 +42,11 @@ def rehearse(
         for notice in checked.notices:
             typer.echo(f"note: {notice}")
         limit = None if memory is None else memory * 2**30
-        show_rehearsal(rehearsed(recipe, chosen, current_project(), memory_bytes=limit))
+        try:
+            done = rehearsed(recipe, chosen, current_project(), memory_bytes=limit)
+        except KeyboardInterrupt as stop:
+            stop.args = ("nothing of the rehearsal is kept",)
+            raise
+        show_rehearsal(done)
 
     guarded(work)

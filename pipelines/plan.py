@@ -20,11 +20,12 @@ Where = Literal["here", "later", "cluster"]
 
 @dataclass(frozen=True)
 class Listed:
-    """The clips of a local source that are there, by its lists alone."""
+    """The clips of a local source that are there, by its lists alone, and whether a clip may have several classes."""
 
     settings: IngestSettings
     source: Source
     clips: Sequence[ListedClip]
+    multi_label: bool = False
 
 
 @dataclass

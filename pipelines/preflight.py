@@ -19,7 +19,7 @@ from pipelines.check_boxes import look_at_boxes
 from pipelines.check_classes import look_at_classes
 from pipelines.check_cluster import look_at_cluster
 from pipelines.check_library import look_at_library
-from pipelines.check_starts import look_at_starts
+from pipelines.check_starts import look_at_networks, look_at_starts
 from pipelines.check_trainings import look_at_layers, look_at_peers, look_at_sizes, look_at_trainings
 from pipelines.check_weights import look_at_weights
 from pipelines.cluster.data import DATA_FOLDER
@@ -83,6 +83,7 @@ def check_run(
         look_at_trainings,
         look_at_peers,
         look_at_starts,
+        look_at_networks,
         look_at_layers,
         _look_at_sets,
         look_at_sizes,
@@ -311,7 +312,7 @@ def _listed(settings: Any, seed: int, plan: Plan) -> list[ListedClip]:
         listed_names = ", ".join(map(printable, sorted(absent)[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
         plan.note(f"{len(absent)} listed videos are not in {source.root}: {listed_names}")
     there = [clip for clip in clips if clip.source not in absent]
-    plan.listed = Listed(settings, source, there)
+    plan.listed = Listed(settings, source, there, listed.listing.multi_label)
     return there
 
 

@@ -19,11 +19,8 @@ from typing import Any
 
 import yaml
 
-from kineflow.data.ingest_settings import CLIP_SETS, IngestSettings
 from kineflow.data.layouts.rows import ListedClip
 from kineflow.data.source import Source
-from kineflow.selection.settings import BlendSettings
-from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.project import PROJECT
 from kineflow.tracking.run_variables import RUN_ID
@@ -31,17 +28,16 @@ from kineflow.training.settings import RunSettings
 from kineflow.training.teacher_settings import OwnTeacherSettings
 from pipelines.dag.params import graph_for, load_params, schema_of
 from pipelines.engines.workspace import PARAMS_FILE
-from pipelines.plan import Listed, Plan
+from pipelines.plan import Plan
+from pipelines.rehearsed_clips import choose_clips
 from pipelines.rehearsed_params import (
     CLIPS_FILE,
     VIDEOS,
     clips_a_step,
     rehearsed,
     shares_of,
-    with_absolute_paths,
 )
 
-_CLASSES = 2
 _FREE_SHARE = 0.5
 _SIGNALS = 128  # a shell's exit codes above it stand for signals
 _ELSEWHERE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", RUN_ID)
@@ -103,7 +99,7 @@ def rehearse(recipe: str, params_file: Path, project: Path, *, memory_bytes: flo
 
     graph = graph_for(recipe, params_file)
     plan = Plan(graph, load_params(graph, params_file), schema_of(graph), params_file, project, "here")
-    chosen = _choose_clips(plan)
+    chosen = choose_clips(plan)
     needs, _ = training_needs(plan)
     machine = this_machine()
     on_gpu = bool(machine.gpu)
@@ -138,60 +134,6 @@ def rehearse(recipe: str, params_file: Path, project: Path, *, memory_bytes: flo
     return Rehearsal(len({clip.source for clip in chosen}), tuple(tasks))
 
 
-def _choose_clips(plan: Plan) -> list[ListedClip]:
-    """Clips of two classes and of all splits that there are; of each class and split those of middling size."""
-    from kineflow.data.layouts import hold_out
-    from kineflow.data.listing import list_source
-    from kineflow.survey.look import read_headers
-
-    key = next(key for _, key, _ in plan.sections(IngestSettings))
-    settings = IngestSettings.model_validate(with_absolute_paths(IngestSettings, plan.values[key], plan.project))
-    if settings.layout == CLIP_SETS:
-        raise KineflowError(
-            "clip sets of other runs are joined as they are, and no few of their clips can be taken for a rehearsal",
-            where=f"{key}.layout",
-            remedy="rehearse with a parameter file whose source holds videos",
-        )
-    listed = list_source(settings)
-    clips = hold_out(listed.listing.clips, val_share=settings.val_share, seed=plan.values.get("seed", 0))
-    sizes = listed.source.sizes()
-    there = [clip for clip in clips if not clip.missing and clip.source in sizes]
-    plan.listed = Listed(settings, listed.source, there)
-    groups = max([1, *(plan.values[name]["folds"] for _, name, _ in plan.sections(BlendSettings))])
-
-    def take(split: Split, label: str | None, count: int) -> list[ListedClip]:
-        found: dict[str, ListedClip] = {}
-        candidates = sorted(
-            (clip for clip in there if clip.split is split and clip.label == label),
-            key=lambda clip: (sizes[clip.source], clip.source),
-        )
-        middle = len(candidates) // 2
-        for clip in (*candidates[middle:], *reversed(candidates[:middle])):
-            if len(found) == count:
-                break
-            if clip.group not in found and read_headers([clip], listed.source):
-                found[clip.group] = clip
-        return list(found.values())
-
-    wanted = {split: 1 for split in (Split.VAL, Split.TEST) if any(clip.split is split for clip in there)}
-    chosen: list[ListedClip] = []
-    classes = 0
-    for label in listed.listing.classes:
-        judged = {} if classes else wanted  # one clip is enough for it
-        of_class = {split: take(split, label, count) for split, count in {Split.TRAIN: groups, **judged}.items()}
-        if all(of_class.values()) and len(of_class[Split.TRAIN]) == groups:
-            chosen += [clip for taken in of_class.values() for clip in taken]
-            classes += 1
-        if classes == _CLASSES:
-            return [*chosen, *take(Split.UNLABELLED, None, _CLASSES)]
-    raise KineflowError(
-        f"a rehearsal takes clips of {_CLASSES} classes that can be opened, of each some of "
-        f"{' and '.join([Split.TRAIN, *wanted])}, and there are {classes} such classes",
-        where=listed.source.root,
-        remedy="see what is wrong with the videos: kineflow check",
-    )
-
-
 def _put_videos(plan: Plan, clips: Sequence[ListedClip], folder: Path) -> None:
     """The videos of some clips, and a list of these."""
     from kineflow.survey.clips_csv import write_clips
@@ -207,7 +149,7 @@ def _put_videos(plan: Plan, clips: Sequence[ListedClip], folder: Path) -> None:
         SeenClip(number, clip, Look(file_sec=max(header.seconds for header in read_headers([clip], source))))
         for number, clip in enumerate(clips)
     ]
-    write_clips(folder / CLIPS_FILE, seen)
+    write_clips(folder / CLIPS_FILE, seen, multi_label=plan.listed.multi_label)
 
 
 def _copy(source: Source, name: str, target: Path) -> None:

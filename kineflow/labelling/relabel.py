@@ -20,6 +20,7 @@ from kineflow.data.layouts.videos import Videos
 from kineflow.data.source import LocalSource, read_text
 from kineflow.labelling.answers import Answer, read_answers
 from kineflow.labelling.cells import Cells
+from kineflow.spec.classes import several_classes
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError, raise_together
 from kineflow.storage.files import atomic_file
@@ -103,6 +104,8 @@ class _ReadList:
         lists = Lists(source, only=path.name)
         rows = tuple(row for row, _ in lists.records(path.name, required=("path", "label", "split")))
         clips = list_clips("csv", lists, [as_given(row["path"]) for row in rows], root=root).clips
+        if any(clip.also for clip in clips):
+            raise several_classes("kineflow label")
         bom = _BOM if path.read_bytes().startswith(_BOM.encode()) else ""
         return cls(bom, Cells.of(read_text(source, path.name)), rows, clips, root)
 

@@ -109,7 +109,7 @@ def decide(
     against += faults
     tested = ""
     if champion is not None:
-        others = [] if grown else _other_data(candidate, champion)
+        others = [] if grown else _other_data(candidate, champion, gate, paired)
         if others and not other_data_allowed:
             against += others
         elif not faults:
@@ -118,15 +118,22 @@ def decide(
     return Decision(False, tuple(against)) if against else Decision(True, tuple(filter(None, (gain, tested))))
 
 
-def _other_data(candidate: Measured, champion: Measured) -> list[str]:
+def _other_data(candidate: Measured, champion: Measured, gate: Gate, paired: Paired | None) -> list[str]:
     different = []
     if champion.clips_digest != candidate.clips_digest:
-        different.append(
-            "the two were evaluated on different data "
-            f"({candidate.clips_digest[:12]} and, the champion, {champion.clips_digest[:12]}): "
-            "evaluate both on the same test clips; where clips were only added, registration.data: common compares on "
-            "the champion's"
-        )
+        gone = champion.clips - paired.clips if paired and gate.data == "common" else 0
+        if gone > 0:
+            different.append(
+                f"{gone} of the champion's {champion.clips} clips are gone or have another label: evaluate the "
+                "champion again, or promote --other-data"
+            )
+        elif not paired or gate.data == "same":
+            advice = "; where clips were only added, registration.data: common compares on the champion's"
+            different.append(
+                "the two were evaluated on different data "
+                f"({candidate.clips_digest[:12]} and, the champion, {champion.clips_digest[:12]}): "
+                f"evaluate both on the same test clips{advice if gate.data == 'same' else ''}"
+            )
     if not candidate.is_scored_as(champion):
         different.append(
             f"the two were evaluated by different protocols ({_protocol(candidate)}; the champion, "

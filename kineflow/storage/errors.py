@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from errno import EIO, errorcode
 from pathlib import Path
 
 MISTAKE = 2
 """Exit code of what the same work would only meet again."""
 
 OUT_OF_SIGHT = 4
-"""Exit code where a server did not answer, or could not: the same work may do later."""
+"""Exit code where a server or a network file system did not answer, or could not: the same work may do later."""
 
 _FAULTS_SHOWN = 20
+_PASSING = ("ESTALE", "EIO", "ETIMEDOUT", "ENODEV", "EREMOTEIO", "ENOTCONN", "EHOSTDOWN")
+_FFMPEG = "av.error"
+_ONCE_BACK = "see that this storage can be reached, and run the same again; finished work is kept"
 
 
 class KineflowError(Exception):
     """A mistake that its reader can mend; front ends print it without a traceback and exit with its code.
+
+    Raised at an error of the system that may pass (:func:`is_out_of_reach`), it is no mistake: it ends with
+    ``OUT_OF_SIGHT``, and its remedy says so.
 
     Args:
         problem: What is wrong, with the offending value.
@@ -26,15 +33,41 @@ class KineflowError(Exception):
     """
 
     def __init__(
-        self, problem: str, *, where: str | Path | None = None, remedy: str | None = None, exit_code: int = 2
+        self, problem: str, *, where: str | Path | None = None, remedy: str | None = None, exit_code: int = MISTAKE
     ) -> None:
         super().__init__(problem)
-        self.problem, self.where, self.remedy, self.exit_code = problem, where, remedy, exit_code
+        self.problem, self.where, self._remedy, self._exit_code = problem, where, remedy, exit_code
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command that it ends."""
+        return OUT_OF_SIGHT if self._may_pass() else self._exit_code
+
+    @property
+    def remedy(self) -> str | None:
+        """What to do about it."""
+        return _ONCE_BACK if self._may_pass() else self._remedy
+
+    def _may_pass(self) -> bool:
+        cause = self.__context__
+        while cause is not None and (_is_damage(cause) or not is_out_of_reach(cause)):
+            cause = cause.__context__
+        return self._exit_code == MISTAKE and cause is not None
 
     def __str__(self) -> str:
         prefix = f"{self.where}: " if self.where is not None else ""
         remedy = f"\n  → {self.remedy}" if self.remedy else ""
         return f"{prefix}{self.problem}{remedy}"
+
+
+def is_out_of_reach(error: BaseException) -> bool:
+    """Whether the system says by this error that a path's storage does not answer now, as a network file system may."""
+    return isinstance(error, OSError) and errorcode.get(error.errno or 0) in _PASSING
+
+
+def _is_damage(error: BaseException) -> bool:
+    """FFmpeg gives a damaged video the system's number too."""
+    return type(error).__module__ == _FFMPEG and getattr(error, "errno", None) == EIO
 
 
 def first_line(error: BaseException) -> str:

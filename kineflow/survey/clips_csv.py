@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+from kineflow.data.layouts.plain import ALSO_SEPARATOR
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.files import atomic_file
@@ -26,15 +27,21 @@ TIMES = ("start", "end")
 FRAMES = ("start_frame", "end_frame")
 
 
-def write_clips(path: Path, clips: Sequence[SeenClip]) -> None:
+def write_clips(path: Path, clips: Sequence[SeenClip], *, multi_label: bool = False) -> None:
     """Write the list that the layout ``csv`` reads.
 
     Columns for parts, in seconds or in numbers of frames, are there where some clip is such a part of its video. A part
     whose file turned out to be that part already, as Kinetics' often is, is listed as the whole file.
+
+    Args:
+        path: Of the list.
+        clips: In its order.
+        multi_label: Clips may be of several classes: there is a column for further ones, whether some has any or not.
     """
     rows = [row_of(clip) for clip in clips]
     used = [columns for columns in (TIMES, FRAMES) if any(row.get(column) for row in rows for column in columns)]
-    header = (*COLUMNS, *(column for columns in used for column in columns))
+    further = ("also",) if multi_label else ()
+    header = (*COLUMNS, *further, *(column for columns in used for column in columns))
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
@@ -46,6 +53,7 @@ def row_of(clip: SeenClip) -> dict[str, str]:
     row = clip.listed
     label = "" if row.split is Split.UNLABELLED else row.label or ""
     values = {"path": row.source, "label": label, "split": str(row.split), "group": row.group}
+    values |= {"also": row.also.replace("\n", ALSO_SEPARATOR)} if row.also else {}
     frames = (("start_frame", row.start_frame), ("end_frame", row.end_frame))
     values |= {column: str(number) for column, number in frames if number is not None}
     lasts = (row.end_sec or 0.0) - (row.start_sec or 0.0)

@@ -228,17 +228,17 @@ def find_clips(place: str, *, linked: Sequence[str] = ()) -> FoundClips:
 
 
 def _require_one_class(found: FoundClips, place: str) -> None:
-    """See that the clips can be listed anew, in a list that has one class a clip.
+    """See that the clips can be surveyed, which takes one class a clip.
 
     Raises:
         KineflowError: They cannot.
     """
     if found.listing.multi_label:
         raise KineflowError(
-            f"clips of several classes (layout {found.layout}), of which clips.csv has one",
+            f"clips of several classes (layout {found.layout}), and a survey takes one class a clip",
             where=place,
-            remedy=f"kineflow init --recipe alstm --paper --dataset {found.layout}, and name this place there in "
-            "ingestion.source",
+            remedy="kineflow init --recipe alstm --paper --dataset hollywood2, and name this place there in "
+            f"ingestion.source, with ingestion.layout: {found.layout}",
         )
 
 

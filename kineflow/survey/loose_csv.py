@@ -30,6 +30,7 @@ from kineflow.storage.spreadsheet import as_given
 _NAMES = {
     "path": ("path", "file", "filename", "filepath", "video", "videopath", "videoname", "videofile", "clip", "name"),
     "label": ("label", "class", "category", "classname", "labelname", "action", "activity", "target"),
+    "also": ("also",),
     "split": ("split", "subset", "set", "partition"),
     "group": ("group", "groupid", "recording", "session", "scene", "subject"),
     "start": ("start", "startsec", "starttime", "timestart", "begin"),
@@ -92,7 +93,8 @@ def read_loose(source: Source, name: str, videos: Videos) -> LooseList:
     rows = list(loose_rows(source, name))
     classes = frozenset(row["label"] for row, _ in rows if row.get("label"))
     clips = tuple(_clip(row, where, videos, classes) for row, where in rows)
-    listing = Listing(tuple(sorted({clip.label for clip in clips if clip.label is not None})), clips)
+    named = tuple(sorted({label for clip in clips for label in clip.labels}))
+    listing = Listing(named, clips, multi_label=any("also" in row for row, _ in rows))
     return LooseList(
         listing,
         has_splits=any(_SPLITS.get(row.get("split", "").casefold()) in (Split.VAL, Split.TEST) for row, _ in rows),

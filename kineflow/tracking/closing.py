@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def close_pipeline_run(
     last_words: Mapping[str, str] | None = None,
     *,
     ended_well: Mapping[str, bool] | None = None,
+    failed_at: Mapping[str, float] | None = None,
     root: Path | None = None,
 ) -> Closed:
     """Close the parent run of a pipeline run, once none of its steps runs any more.
@@ -65,6 +67,8 @@ def close_pipeline_run(
         last_words: Last log lines of steps that failed, by the step's name, where somebody has seen them; they go
             before what the tracking store holds.
         ended_well: Whether what an attempt ran in ended well, by its host name, where somebody has seen it.
+        failed_at: When the steps of ``last_words`` failed, in seconds since 1970, where that is known. Words of one
+            whose latest attempts all began later and finished are left out: their pods are gone, and nobody saw them.
         root: The project's folder; the working folder when None.
 
     Raises:
@@ -72,16 +76,22 @@ def close_pipeline_run(
     """
     uri = tracking_uri(root)
     client = connect(uri)
-    last_words, ended_well = last_words or {}, ended_well or {}
+    last_words, ended_well, failed_at = last_words or {}, ended_well or {}, failed_at or {}
     with named_failures(uri):
         experiments = experiment_ids(client)
         parents = parents_of(client, experiments, pipeline_run_id)
         attempts = _steps(client, experiments, pipeline_run_id)
         steps = _latest_attempts(attempts)
+        last_words = {
+            step: words
+            for step, words in last_words.items()
+            if not _finished_since(failed_at.get(step, math.inf), [run for run in steps if task_of(run) == step])
+        }
         failures = {task_of(run): _reason(run) for run in steps if run.info.status != "FINISHED"}
         failures |= {step: redact(words) for step, words in last_words.items()}
         for run in attempts:
-            well = ended_well.get(run.data.tags.get(HOST_TAG, ""), task_of(run) not in last_words)
+            host = run.data.tags.get(HOST_TAG, "")
+            well = ended_well.get(host, True) if host else task_of(run) not in last_words
             if run.info.status == "RUNNING" or (run.info.status == "FINISHED" and not well):
                 why = _WITHOUT_A_WORD if run.info.status == "RUNNING" else _OUTPUTS_LOST
                 client.set_tag(run.info.run_id, ERROR_TAG, why)
@@ -134,6 +144,12 @@ def _steps(client: Any, experiments: list[str], pipeline_run_id: str) -> list[An
 def _latest_attempts(runs: Iterable[Any]) -> list[Any]:
     """One run a step (a shard of it, where it has several), the one that started last."""
     return list({(task_of(run), run.data.params.get("shard", "")): run for run in runs}.values())
+
+
+def _finished_since(sec: float, latest_attempts: Sequence[Any]) -> bool:
+    return bool(latest_attempts) and all(
+        run.info.status == "FINISHED" and run.info.start_time > sec * 1000 for run in latest_attempts
+    )
 
 
 def _registered(steps: Iterable[Any]) -> tuple[str, str]:

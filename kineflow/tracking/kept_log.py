@@ -30,12 +30,14 @@ MOST_BYTES = 1 << 20
 """No kept log is longer."""
 
 _HEAD_CHARS, _TAIL_CHARS = 50_000, 150_000  # of at most 4 bytes each
+_LONGEST_LINE = 10_000
 _FIRST_WAIT_SEC, _MOST_WAIT_SEC, _SLOWER = 15.0, 600.0, 1.5
+_LAST_WAIT_SEC = 30.0  # for what is under way as the step ends
 
 
 @contextmanager
 def log_kept(run: StepRun) -> Iterator[None]:
-    """Keep what the block prints with a run, as ``log.txt``; a store that fails ends nothing.
+    """Keep what the block prints with a run, as ``log.txt``; a store that fails ends nothing, nor holds it up for long.
 
     What the block raises is passed on, its words or traceback kept.
     """
@@ -54,41 +56,50 @@ def log_kept(run: StepRun) -> Iterator[None]:
             raise
         finally:
             ended.set()
-            sender.join()
-            _send(transcript, run)
+            sender.join(_LAST_WAIT_SEC)
 
 
 class Transcript:
-    """The beginning and the end of a text that grows; what lies between is counted."""
+    """The beginning and the end of a text that grows, in whole lines without credentials; those between are counted."""
 
     def __init__(self, head_chars: int = _HEAD_CHARS, tail_chars: int = _TAIL_CHARS) -> None:
-        self._head, self._tail = "", deque[str]()
+        self._head, self._tail, self._unfinished = "", deque[str](), ""
         self._most_head, self._most_tail = head_chars, tail_chars
         self._in_tail = self._left_out = 0
-        self._lock, self._process = threading.Lock(), os.getpid()
+        # A garbage collection in the midst of adding may destroy what prints as it goes.
+        self._lock, self._process = threading.RLock(), os.getpid()
 
     def add(self, text: str) -> None:
         """Take more of it; nothing in a forked process, which has a copy of its own, perhaps with the lock held."""
         if os.getpid() != self._process:
             return
         with self._lock:
-            room = self._most_head - len(self._head)
-            self._head += text[:room]
-            if rest := text[room:]:
-                self._tail.append(rest[-self._most_tail :])
-                self._left_out += len(rest) - len(self._tail[-1])
-                self._in_tail += len(self._tail[-1])
-            while self._in_tail > self._most_tail:
-                dropped = self._tail.popleft()
-                self._in_tail -= len(dropped)
-                self._left_out += len(dropped)
+            self._unfinished += text
+            end = self._unfinished.rfind("\n") + 1
+            if len(self._unfinished) - end > _LONGEST_LINE:
+                end = len(self._unfinished)
+            finished, self._unfinished = self._unfinished[:end], self._unfinished[end:]
+            for line in redact(finished).splitlines(keepends=True) if finished else ():
+                self._keep(line)
+
+    def _keep(self, line: str) -> None:
+        if not self._tail and len(self._head) + len(line) <= self._most_head:
+            self._head += line
+            return
+        self._tail.append(line[-self._most_tail :])
+        self._left_out += len(line) - len(self._tail[-1])
+        self._in_tail += len(self._tail[-1])
+        while self._in_tail > self._most_tail:
+            dropped = self._tail.popleft()
+            self._in_tail -= len(dropped)
+            self._left_out += len(dropped)
 
     @property
     def text(self) -> str:
         """What is kept so far."""
         with self._lock:
             between = f"\n… {self._left_out} characters are left out …\n" if self._left_out else ""
-            return self._head + between + "".join(self._tail)
+            return redact(self._head + between + "".join(self._tail) + self._unfinished)
 
 
 class _Copying:
@@ -130,16 +141,18 @@ def _copied(transcript: Transcript) -> Iterator[None]:
 
 
 def _send_while(transcript: Transcript, run: StepRun, ended: threading.Event) -> None:
+    """Send what is new, ever more rarely, and once more at the end."""
     wait_sec, sent = _FIRST_WAIT_SEC, ""
     while not ended.wait(wait_sec):
         if (text := transcript.text) != sent:
             _send(transcript, run)
             sent = text
         wait_sec = min(wait_sec * _SLOWER, _MOST_WAIT_SEC)
+    _send(transcript, run)
 
 
 def _send(transcript: Transcript, run: StepRun) -> None:
     with suppress(OSError), tempfile.TemporaryDirectory() as folder:  # a full disk has been said by the step
         file = Path(folder) / LOG_FILE
-        file.write_text(redact(transcript.text), encoding="utf-8", errors="replace")
+        file.write_text(transcript.text, encoding="utf-8", errors="replace")
         run.log_artifact(file)

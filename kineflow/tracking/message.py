@@ -7,6 +7,7 @@ import logging
 import os
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from kineflow.storage.credentials import redact
@@ -39,16 +40,16 @@ def tell(text: str) -> bool:
     """
     if not (address := os.environ.get(WEBHOOK, "").strip()):
         return False
-    if urlsplit(address).scheme not in ("http", "https"):
-        _LOG.warning("no message was sent: %s holds no http(s) address", WEBHOOK)
-        return False
     body = json.dumps({"text": text}).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     try:
+        if urlsplit(address).scheme not in ("http", "https"):
+            _LOG.warning("no message was sent: %s holds no http(s) address", WEBHOOK)
+            return False
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=_PATIENCE_SEC):
             return True
     except urllib.error.HTTPError as error:
         _LOG.warning("no message was sent: the webhook answers %d", error.code)
-    except (OSError, ValueError) as error:  # its text may hold the address
+    except (OSError, ValueError, HTTPException) as error:  # its text may hold the address
         _LOG.warning("no message was sent: %s", type(error).__name__)
     return False

@@ -43,7 +43,7 @@ _REVISION = re.compile(
     re.MULTILINE,
 )
 _LOCK_TIMEOUT_SEC = 300.0
-_SERVER_ERROR = 500
+_SERVER_ERROR, _TOO_MANY_REQUESTS = 500, 429  # MLflow makes 500 of 408 and 425, which it has no words for
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -253,7 +253,7 @@ def _may_pass(error: Exception) -> bool:
     if not isinstance(error, MlflowException):
         return True
     status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-    return status >= _SERVER_ERROR
+    return status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:

@@ -122,6 +122,9 @@ class Classification(nn.Module):
     def at_step(self, steps_done: int, of: int) -> None:
         """Make ready for the step after ``steps_done`` of all steps."""
 
+    def after_step(self, steps_done: int) -> None:
+        """Follow the weights that the optimiser has just changed, for the ``steps_done``-th time."""
+
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Mean of the loss over the labelled rows [B, K] of a batch, of mixed clips by both labels; 0 without any.
 

@@ -134,6 +134,7 @@ class Trainer:
         self._scaler.update()
         self._schedule.step()
         self.steps_done += 1
+        self.task.after_step(self.steps_done)
         if self._average:
             self._average.update(self.steps_done)
 

@@ -49,7 +49,10 @@ def give_resources(
     needs = cluster.resources(step, name)
     everywhere = {**environment, **cluster.environment, TASK: name}
     launcher = StepResources(
-        timeout_sec=needs.timeout_sec + needs.queue_sec + _AROUND_JOB_SEC, retries=needs.retries, memory="2Gi"
+        timeout_sec=needs.timeout_sec + needs.queue_sec + _AROUND_JOB_SEC,
+        retries=needs.retries,
+        retry_after_sec=needs.retry_after_sec,
+        memory="2Gi",
     )
     pod = needs if nodes == 1 else launcher
 

@@ -5,7 +5,10 @@ They are read with the user's kubeconfig, where there is one that may; nothing d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -18,20 +21,31 @@ SETTINGS = "workflow-controller-configmap"
 
 _NOT_AFTER_FAILURES = ("OnError", "OnTransientError")  # an "error" is one of Kubernetes' own; a step that fails is none
 _TIMEOUT_SEC = (3, 5)
+_PATIENCE_SEC = 8.0
 _MOST_BYTES = 1 << 20
 
 
 def retry_notices(namespace: str = "") -> tuple[str, ...]:
-    """What is to be said of retries; empty where they hold, or where the settings cannot be seen.
+    """What is to be said of retries; empty where they hold, or where the settings cannot be seen in some seconds.
 
     Args:
         namespace: Where the server may be, beside the one that the kubeconfig's context names, and ``kubeflow``.
     """
+    notices: list[str] = []
+    # A kubeconfig may name a program that logs in, and it may wait for a person.
+    looking = threading.Thread(target=lambda: notices.extend(_notices(namespace)), name="retries", daemon=True)
+    looking.start()
+    looking.join(_PATIENCE_SEC)
+    return tuple(notices)
+
+
+def _notices(namespace: str) -> tuple[str, ...]:
     import urllib3
     from kubernetes.client import ApiException
 
     try:
-        configuration, own = user_account()
+        with _silent_root_log():
+            configuration, own = user_account()
     except (NoAccessError, OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return ()
     configuration.retries = False
@@ -50,6 +64,17 @@ def retry_notices(namespace: str = "") -> tuple[str, ...]:
             "says what to ask for",
         )
     return ()
+
+
+@contextmanager
+def _silent_root_log() -> Iterator[None]:
+    """Keep back what the client says of a program that does not log in: nobody has asked for it here."""
+    root, nothing = logging.getLogger(), logging.Filter("nothing")
+    root.addFilter(nothing)
+    try:
+        yield
+    finally:
+        root.removeFilter(nothing)
 
 
 def _settings(configuration: Any, namespace: str) -> Mapping[str, Any]:

@@ -19,7 +19,8 @@ from components.frontend.run import execute
 from components.ingest import ingest
 from components.merge_clips import merge_clips
 from components.train_recurrent import train_recurrent
-from components.validate import validate
+from kineflow.data.validation import findings
+from kineflow.data.validation.suite import manifest_frame
 from kineflow.evaluation.compare import compare_models
 from kineflow.evaluation.settings import EvaluateSettings
 from kineflow.models.bundle import load_bundle, save_bundle
@@ -192,7 +193,10 @@ def test_the_gate_pairs_answers(made: Made) -> None:
     assert not outcomes.ranks.any()
 
 
-def test_data_docs_count_each_class(made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    params = {"min_frames": 2, "min_clips_per_class": 9, "allow_near_copies": True, "min_change": 0}
-    execute(validate, {"clips": made.clips, "params": params, "report": tmp_path / "data.html"})
-    assert "training clips" not in caplog.text, "a clip counts for each of its classes"
+def test_checks_count_a_clip_for_each_of_its_classes(made: Made) -> None:
+    manifest = manifest_frame(ClipSet.load(made.clips))
+    assert not findings.classes_below(manifest, classes=CLASSES, split="train", minimum=9).observed
+    assert findings.classes_below(manifest, classes=CLASSES, split="train", minimum=13).observed
+    assert {
+        name: of["test"] for name, of in findings.clips_per_class(manifest, classes=CLASSES).items()
+    } == dict.fromkeys(CLASSES, 4)

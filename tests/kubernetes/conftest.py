@@ -21,6 +21,7 @@ from tests.kubernetes.site import MLFLOW_NAMESPACE, NAMESPACE, ROOT, Site
 KUBEFLOW, MLFLOW = "http://localhost:8080", "http://localhost:5000"
 _TRAINER = "https://github.com/kubeflow/trainer.git/manifests/overlays"
 _TRAINER_VERSION = "v2.3.0"
+_FINALIZER = "workflows.argoproj.io/status"
 _CRDS_TRIES = 4  # a definition is served some moments after it was applied, with what needs it
 
 
@@ -101,11 +102,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     is_there = bool(present & {NAMESPACE, MLFLOW_NAMESPACE})
     assert not is_there or site.keep, (
         f"the cluster has a namespace {NAMESPACE} or {MLFLOW_NAMESPACE}, and somebody may work there; if it is left of "
-        "an earlier test, delete both, or set KINEFLOW_TEST_KEEP=1 to go on with it"
+        "an earlier test, delete both (docs/cluster.md, Cleaning up), or set KINEFLOW_TEST_KEEP=1 to go on with it"
     )
     with ExitStack() as after:
-        if not site.keep:
-            after.callback(_remove)
+        if not site.keep:  # the last is called first, and each whatever becomes of those before it
+            for namespace in (MLFLOW_NAMESPACE, NAMESPACE):
+                after.callback(_remove, namespace)
+            after.callback(_end_workflows)
         after.callback(_show_pods)
         _install(site, folder / "overlay")
         after.enter_context(_forwarded(NAMESPACE, "service/ml-pipeline-ui", "8080:80"))
@@ -162,12 +165,28 @@ def _secret(name: str, values: Mapping[str, str]) -> None:
 def _show_pods() -> None:
     """What there is in the end: most of what a failure here wants to be understood."""
     for namespace in (NAMESPACE, MLFLOW_NAMESPACE):
-        print(kubectl("-n", namespace, "get", "pods,trainjobs", "--ignore-not-found"))  # noqa: T201
+        for kind in ("pods", "trainjobs"):
+            _try("-n", namespace, "get", kind, "--ignore-not-found")
 
 
-def _remove() -> None:
-    for namespace in (NAMESPACE, MLFLOW_NAMESPACE):
-        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=10m", timeout_sec=700)
+def _end_workflows() -> None:
+    """Argo's controller takes its finalizer off their pods, and goes with the namespace: without it nobody would."""
+    _try("-n", NAMESPACE, "delete", "workflows.argoproj.io", "--all", "--wait", "--timeout=5m")
+    until("pods are without Argo's finalizer", lambda: not any(map(_has_finalizer, objects("pods"))), timeout_sec=300)
+
+
+def _has_finalizer(pod: Mapping[str, Any]) -> bool:
+    return _FINALIZER in pod["metadata"].get("finalizers", ())
+
+
+def _try(*arguments: str) -> None:
+    """Let kubectl print what it has to say, a failure too."""
+    print("\n$ kubectl", *arguments, flush=True)  # noqa: T201
+    subprocess.run(["kubectl", *arguments], timeout=400, check=False)
+
+
+def _remove(namespace: str) -> None:
+    kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=10m", timeout_sec=700)
 
 
 class _forwarded:  # noqa: N801  # used as a function

@@ -47,10 +47,16 @@ def test_what_is_submitted_compiles(made: Any, tmp_path: Path) -> None:
     assert ("KINEFLOW_TRAINJOB" in package) == (made is long_on_two_nodes)
 
 
-def test_a_machine_without_a_cluster_is_told_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("image", "code"), [("", 0), (SITE.image, 1)])
+def test_a_machine_without_a_cluster_is_told_so_and_why(tmp_path: Path, image: str, code: int) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho E1201 memcache.go >&2; echo 'no route to host' >&2; exit 1\n")
+    kubectl.chmod(0o755)
     told = subprocess.run(
         [ROOT / "tests" / "kubernetes" / "run.sh"],
-        env={**os.environ, "KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)},
-        capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KINEFLOW_TEST_IMAGE": image},
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+    assert told.returncode == code
     assert "SKIPPED: the tests on a cluster have NOT run" in told.stdout
+    assert "): no route to host\n" in told.stdout

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from kineflow.storage.errors import KineflowError
 from kineflow.training.settings import RunSettings
 from pipelines import rehearsal
+from pipelines.cli import app
 from pipelines.dag.params import graph_for, load_params, schema_of
 from pipelines.dag.sources import ROOT
 from pipelines.plan import Plan
@@ -120,8 +123,70 @@ def test_videos_that_cannot_be_opened_are_not_taken(videos: Path) -> None:
     for path in (videos / "videos" / "Bowling").iterdir():
         path.unlink()
         path.write_bytes(b"no video")
-    with pytest.raises(KineflowError, match="and there are 1 such classes"):
+    with pytest.raises(KineflowError, match=r"classes that have these: 1; .*'Bowling' 0 of 1 in train"):
         rehearsal.rehearse("d3d", videos / "params.yaml", videos)
+
+
+def rehearsed_rows(recipe: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    def stop(_recipe: str, made: Path) -> Any:
+        raise KineflowError((made / "clips.csv").read_text())
+
+    monkeypatch.setattr(rehearsal, "_run", stop)
+    with pytest.raises(KineflowError) as stopped:
+        rehearsal.rehearse(recipe, folder / "params.yaml", folder)
+    return stopped.value.problem.splitlines()
+
+
+def list_plainly(videos: Path, rows: list[str], **more: Any) -> None:
+    """Have the videos listed by a CSV of path, label, split, group and further classes, in parameters with ``more``."""
+    (videos / "clips.csv").write_text("\n".join(["path,label,split,group,also", *rows]) + "\n")
+    values = yaml.safe_load((videos / "params.yaml").read_text())
+    values["ingestion"] |= {"layout": "csv", "annotations": "clips.csv"}
+    (videos / "params.yaml").write_text(yaml.safe_dump({"ingestion": values["ingestion"], **(more or values)}))
+
+
+def test_a_clip_keeps_all_of_its_classes(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "{0}/v_{0}_g0{1}_c01.avi"
+    rows = [
+        f"{path.format('Archery', 1)},Archery,train,a,Run;Bowling", f"{path.format('Bowling', 1)},Run,train,b,Bowling",
+        f"{path.format('Archery', 2)},Archery,val,c,Run", f"{path.format('Archery', 3)},Archery,test,d,",
+    ]  # fmt: skip
+    list_plainly(videos, rows)
+    header, *made = rehearsed_rows("d3d", videos, monkeypatch)
+    assert header == "path,label,split,group,also"
+    assert [row.partition(",")[2] for row in made] == [
+        "Archery,train,a,Run;Bowling", "Archery,val,c,Run", "Archery,test,d,", "Run,train,b,Bowling",
+    ]  # fmt: skip
+
+
+def test_folds_take_as_many_groups_as_there_are(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = yaml.safe_load((ROOT / "params" / "few_clips.yaml").read_text())
+    few.pop("ingestion")
+    rows = [
+        f"{name}/v_{name}_g0{group}_c01.avi,{name},train,{group if name == 'Bowling' else group % 2},"
+        for name in ("Archery", "Bowling")
+        for group in (1, 2, 3)
+    ]
+    list_plainly(videos, rows, **few)
+    assert len(rehearsed_rows("few_clips", videos, monkeypatch)) == 1 + 2 + 3
+    list_plainly(
+        videos, [row.replace(",train,2,", ",train,1,").replace(",train,0,", ",train,1,") for row in rows], **few
+    )
+    [fault, *_] = rehearsed_rows("few_clips", videos, monkeypatch)
+    assert "of each 2 groups or more of train or val" in fault
+    assert "'Archery' 1 of 1 in train" in fault
+
+
+def test_what_is_interrupted_is_not_said_to_be_kept(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rehearsal, "_run", interrupt)
+    monkeypatch.setattr("pipelines.preflight.check_run", lambda *_: SimpleNamespace(notices=()))
+    monkeypatch.setenv("KINEFLOW_PROJECT", str(videos))
+    done = CliRunner().invoke(app, ["rehearse", "d3d"])
+    assert done.exit_code == 130
+    assert "interrupted: nothing of the rehearsal is kept" in done.output
 
 
 @pytest.mark.long

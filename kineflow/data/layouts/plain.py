@@ -1,8 +1,9 @@
-"""A plain CSV file: ``path,label,split[,group][,start,end][,start_frame,end_frame]``, paths below the source root.
+"""A plain CSV file: ``path,label,split[,also][,group][,start,end][,start_frame,end_frame]``, paths below the root.
 
 ``split`` is train, val, test or unlabelled. A clip of the split unlabelled never keeps a label: one that is written
 there is dropped, so that labels can be held back by changing the split alone. A row of train (or of no split) with an
-empty label is unlabelled; val and test cannot be scored without labels, and need them. ``group`` defaults to the path
+empty label is unlabelled; val and test cannot be scored without labels, and need them. With a column ``also`` clips may
+be of several classes: it has the further ones of each, separated by ``;``. ``group`` defaults to the path
 without its suffix, so that parts of one video stay together. ``start`` and ``end`` are seconds from the start of the
 video; ``start_frame`` and ``end_frame`` are numbers of its frames, from 0, the end exclusive, which of a video whose
 rate varies no seconds are. A row has one or the other, and any of them may be empty. A cell that begins with ``'`` and
@@ -19,15 +20,18 @@ from kineflow.data.layouts.checks import checked_frame, checked_path, checked_se
 from kineflow.data.layouts.registry import register_layout
 from kineflow.data.layouts.rows import ListedClip, Listing, Lists
 from kineflow.data.layouts.videos import FoundVideo, Videos
+from kineflow.spec.classes import repeated
 from kineflow.spec.split import Split
 from kineflow.storage.errors import KineflowError
 from kineflow.storage.names import shown
 from kineflow.storage.spreadsheet import as_given
 
 DEFAULT_NAME = "clips.csv"
+ALSO_SEPARATOR = ";"
+"""Between the classes in the column ``also``."""
 _REQUIRED = ("path", "label", "split")
 _TIMES, _FRAMES = ("start", "end"), ("start_frame", "end_frame")
-_OPTIONAL = ("group", *_TIMES, *_FRAMES)
+_OPTIONAL = ("also", "group", *_TIMES, *_FRAMES)
 
 
 _HOW_TO_LIST = (
@@ -43,7 +47,7 @@ def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  
 
     Raises:
         KineflowError: The file is missing, or a row is malformed, leads outside the source, has an unknown split, no
-            label, or a time that is none.
+            label, a class twice, or a time that is none.
     """
     name = lists.only or lists.one(DEFAULT_NAME, remedy=_HOW_TO_LIST)
     records = lists.records(name, required=_REQUIRED, optional=_OPTIONAL)
@@ -52,7 +56,8 @@ def list_plain(lists: Lists, videos: Videos, *, split_number: int) -> Listing:  
     without = sum(not row["label"] and row["split"] != Split.UNLABELLED for row, _ in rows)
     if without:
         _LOG.info("%s: rows without a label: %d; their clips are unlabelled", name, without)
-    return Listing(tuple(sorted({clip.label for clip in clips if clip.label is not None})), tuple(clips))
+    classes = tuple(sorted({label for clip in clips for label in clip.labels}))
+    return Listing(classes, tuple(clips), multi_label=any("also" in row for row, _ in rows))
 
 
 def _read_row(row: Mapping[str, str], where: str, videos: Videos) -> ListedClip:
@@ -70,7 +75,8 @@ def clip_of_row(row: Mapping[str, str], video: FoundVideo, split: Split, *, wher
         root: Of the source, with which paths may begin.
 
     Raises:
-        KineflowError: The path leads outside the source, a time or a number of a frame is none, or both are given.
+        KineflowError: The path leads outside the source, a time or a number of a frame is none, or both are given; or
+            there are further classes without a label, or one of them twice.
     """
     source = video.source if video.is_there else checked_path(row["path"], where=where, root=root)
     start_sec, end_sec = (checked_seconds(row[key], key, where=where) if row.get(key) else None for key in _TIMES)
@@ -79,6 +85,7 @@ def clip_of_row(row: Mapping[str, str], video: FoundVideo, split: Split, *, wher
         raise KineflowError(
             "a part in seconds and in numbers of frames", where=where, remedy="leave one of the two empty"
         )
+    also = _further_classes(row, where)
     return ListedClip(
         source=source,
         label=None if split is Split.UNLABELLED else row["label"],
@@ -89,7 +96,24 @@ def clip_of_row(row: Mapping[str, str], video: FoundVideo, split: Split, *, wher
         end_sec=end_sec,
         start_frame=start_frame,
         end_frame=end_frame,
+        also="" if split is Split.UNLABELLED else also,
     )
+
+
+def _further_classes(row: Mapping[str, str], where: str) -> str:
+    """Those that the column ``also`` names, one a line."""
+    further = [name.strip() for name in row.get("also", "").split(ALSO_SEPARATOR) if name.strip()]
+    if further and not row["label"]:
+        raise KineflowError(
+            "further classes (also) of a clip without a label",
+            where=where,
+            remedy="give the first of them as its label, or leave also empty",
+        )
+    if twice := repeated([row["label"], *further]):
+        raise KineflowError(
+            f"class {shown(twice[0])} twice in label and also", where=where, remedy="name each class of a clip once"
+        )
+    return "\n".join(further)
 
 
 def _split_of(row: Mapping[str, str], where: str) -> Split:

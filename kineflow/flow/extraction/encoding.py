@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +16,7 @@ from kineflow.flow.extraction.settings import ExtractSettings
 from kineflow.flow.extraction.workers import Channel, Workers
 from kineflow.sets.flow_file import write_flow
 from kineflow.sets.flow_set import FlowEntry
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import MISTAKE, OUT_OF_SIGHT, KineflowError, is_out_of_reach
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,26 @@ def encode(encoding: Encoding, settings: ExtractSettings, workers: Workers) -> F
     except ClipError as failure:
         return failed(job.clip, str(failure))
     except (KineflowError, av.error.FFmpegError) as error:
-        if isinstance(error, KineflowError) and error.exit_code == errno.ENOSPC:
+        if isinstance(error, KineflowError) and error.exit_code != MISTAKE:
             raise
+        if is_out_of_reach(error):
+            raise _not_writable(error, job) from None
         with suppress(ClipError):
             deque(flow_frames, maxlen=0)  # the rest is solved all the same: free its memory
         return failed(job.clip, f"its flow could not be encoded: {error}")
     except OSError as error:
-        raise KineflowError(
-            f"not writable: {error.strerror}", where=job.target, remedy="give a media_root that can be written to"
-        ) from None
+        raise _not_writable(error, job) from None
     job.store.publish(job.path)
     return job.done()
+
+
+def _not_writable(error: Exception, job: Job) -> KineflowError:
+    return KineflowError(
+        f"not writable: {getattr(error, 'strerror', error)}",
+        where=job.target,
+        remedy="give a media_root that can be written to",
+        exit_code=OUT_OF_SIGHT if is_out_of_reach(error) else MISTAKE,
+    )
 
 
 def _flow_frames(pieces: Channel[Piece], workers: Workers) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from kineflow.sets.flow_set import FlowEntry
 from kineflow.sets.indexed import MissingMediaError
 from kineflow.sets.media import FLOW, media_path
 from kineflow.spec.status import Status
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import KineflowError, is_out_of_reach
 from kineflow.storage.media import Media, digest_of
 from kineflow.storage.ranges import StorageError
 from kineflow.storage.stores import MediaStore
@@ -60,6 +60,7 @@ def plan(clips: ClipSet, clip: Clip, store: MediaStore, settings: ExtractSetting
 
     Raises:
         StorageError: S3 does not answer; that is no fault of the clip.
+        KineflowError: Nor does the storage of its file.
         MissingMediaError: Nor is that its file was removed.
     """
     if clip.frames < LEAST_FRAMES:
@@ -74,6 +75,8 @@ def plan(clips: ClipSet, clip: Clip, store: MediaStore, settings: ExtractSetting
     except KineflowError as error:
         return failed(clip, error.problem)
     except OSError as error:
+        if is_out_of_reach(error):
+            raise KineflowError(f"not readable: {error.strerror}", where=f"clip {clip.clip_id}") from None
         return failed(clip, error.strerror or str(error))
     return job.done() if store.has(path) else job
 

@@ -56,10 +56,12 @@ class MeanTeacher(Classification):
         return self
 
     def at_step(self, steps_done: int, of: int) -> None:
-        """Take the network's weights up into the teacher's, and let the weight of what it says rise."""
-        if steps_done:
-            AverageInto(self.network, self.teacher, self.settings.decay).update(steps_done)
+        """Let the weight of what the teacher says rise."""
         self.weight.fill_(self.settings.weight * ramp_up(steps_done, self.settings.rise_ratio * of))
+
+    def after_step(self, steps_done: int) -> None:
+        """Take the network's weights up into the teacher's."""
+        AverageInto(self.network, self.teacher, self.settings.decay).update(steps_done)
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits [B,K] of the teacher."""

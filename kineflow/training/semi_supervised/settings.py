@@ -43,7 +43,7 @@ class FixMatchSettings(PerturbationSettings):
     Attributes:
         weight: λ_u.
         threshold: τ, the least probability of a pseudo-label.
-        unlabelled_batch_size: Unlabelled clips a step.
+        unlabelled_batch_size: Unlabelled clips a step; the paper's are 7 times the labelled ones (μ), ours as many.
     """
 
     weight: float = Field(default=1.0, ge=0)

@@ -112,6 +112,14 @@ def test_a_steps_own_words_are_kept_and_not_kubeflows_after_them(kubernetes: Kub
     }
 
 
+def test_a_traceback_is_not_lost_behind_an_old_mistake(kubernetes: Kubernetes) -> None:
+    kubernetes.pods = [pod("a", "train", "Failed", minute=1, ended={"finishedAt": "1970-01-01T00:01:00Z"})]
+    kubernetes.logs = {"a": "\n".join(["error: went by", *map(str, range(9)), "ValueError: three"])}
+    seen = ended(kubernetes, lines=2)
+    assert seen.last_words["train"].endswith("\n8\nValueError: three")
+    assert seen.failed_at == {"train": 60.0}
+
+
 def test_each_attempt_is_known_by_its_host_name(kubernetes: Kubernetes) -> None:
     long = f"d3d-x-{'y' * 56}-1-z"
     kubernetes.pods = [

@@ -153,6 +153,12 @@ def test_an_empty_label_makes_a_training_clip_unlabelled(tmp_path: Path) -> None
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("row", "fault"), [("a.mp4,,train,b", "without a label"), ("a.mp4,b,train,c; b", "'b' twice")])
+def test_further_classes_that_are_none_are_refused(row: str, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(KineflowError, match=rf"clips\.csv:2: .*{fault}"):
+        listed(tmp_path, "csv", {"clips.csv": f"path,label,split,also\n{row}\n"})
+
+
 def test_a_cell_of_ten_megabytes_is_one_short_message(tmp_path: Path) -> None:
     for cell in ("x" * 10**7, '"' + "x\n" * 10**5):
         with pytest.raises(KineflowError, match=r"clips\.csv:2: malformed CSV") as caught:

@@ -151,7 +151,7 @@ class TestPairs:
         [
             ("common", 200, "as before", 0.05, None),
             ("common", 200, "as before", 0.01, "on the champion's 200 clips, and +0.02 is asked for"),
-            ("common", 199, "as before", 0.05, "evaluated on different data"),
+            ("common", 199, "as before", 0.05, "1 of the champion's 200 clips are gone or have another label"),
             ("common", 200, "otherwise", 0.05, "different protocols"),
             ("same", 200, "as before", 0.05, "evaluated on different data"),
         ],

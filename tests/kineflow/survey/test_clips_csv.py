@@ -27,16 +27,18 @@ def test_a_list_comes_back_as_it_was_written(tmp_path: Path) -> None:
         ListedClip("c.mp4", "y", Split.TEST, "c", "l:3", start_sec=1.25, end_sec=12345.678),
         ListedClip("d.mp4", "y", Split.VAL, "d", "l:4", end_sec=3.0),
         ListedClip("e.mp4", "y", Split.TRAIN, "e", "l:5", start_frame=0, end_frame=30),
+        ListedClip("f.mp4", "y", Split.TRAIN, "f", "l:6", also="-5 'x\nz, z"),
     ]
-    write_clips(tmp_path / "clips.csv", [seen(row) for row in rows])
+    write_clips(tmp_path / "clips.csv", [seen(row) for row in rows], multi_label=True)
     for row in rows:
         (tmp_path / row.source).parent.mkdir(exist_ok=True)
         (tmp_path / row.source).touch()
     source = LocalSource(tmp_path)
     listing = list_clips("csv", open_lists(source, ""), source.names())
-    assert [(c.source, c.label, c.split, c.group, c.part) for c in listing.clips] == [
-        (c.source, c.label, c.split, c.group, c.part) for c in rows
+    assert [(c.source, c.labels, c.split, c.group, c.part) for c in listing.clips] == [
+        (c.source, c.labels, c.split, c.group, c.part) for c in rows
     ]
+    assert (listing.classes, listing.multi_label) == (("-5 'x", "y", "z, z"), True)
 
 
 def test_a_file_that_is_its_part_already_is_listed_whole(tmp_path: Path) -> None:

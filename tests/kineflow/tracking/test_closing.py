@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ def test_a_step_whose_outputs_were_not_stored_has_not_finished(project: Path) ->
     runs = [connect().get_run(each) for each in (lost, made, other, trained)]
     assert [run.info.status for run in runs] == ["FAILED", "FINISHED", "FINISHED", "FAILED"]
     assert "outputs" in runs[0].data.tags["error"]
+
+
+@pytest.mark.parametrize(("failed_sec", "status"), [(-60, "FINISHED"), (60, "FAILED")])
+def test_a_step_that_finished_after_a_pod_failed_is_finished(project: Path, failed_sec: int, status: str) -> None:
+    done = step("train", host="pod-2")
+    closed = close_pipeline_run(
+        RUN, {"train": "OOMKilled"}, ended_well={"pod-1": False}, failed_at={"train": time.time() + failed_sec}
+    )
+    assert closed.status == status
+    assert connect().get_run(done).info.status == "FINISHED", "nobody saw its pod fail"
 
 
 def test_what_somebody_has_seen_goes_before_what_the_store_holds(

@@ -105,18 +105,59 @@ def test_of_a_long_log_the_beginning_and_the_end_are_kept() -> None:
     transcript = Transcript(head_chars=10, tail_chars=20)
     for number in range(1000):
         transcript.add(f"{number:03}\n")
-    assert transcript.text.startswith("000\n001\n00\n… ")
+    assert transcript.text.startswith("000\n001\n\n… ")
     assert transcript.text.endswith("998\n999\n")
     (left_out,) = [int(word) for word in transcript.text.split() if word.isdecimal() and len(word) > 3]
     assert len(transcript.text.replace(f"\n… {left_out} characters are left out …\n", "")) + left_out == 4000
-    transcript.add("x" * 100)
-    assert transcript.text.endswith(" …\n" + "x" * 20)
+    transcript.add("x" * 100 + "\n")
+    assert transcript.text.endswith(" …\n" + "x" * 19 + "\n")
+
+
+@pytest.mark.parametrize("secret_at", range(20))
+def test_no_part_of_a_credential_is_left_where_the_log_is_cut(secret_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-7f3a")
+    transcript = Transcript(head_chars=16, tail_chars=16)
+    for part in ("." * secret_at, "planted", "-7f3a", "." * (19 - secret_at), "\n"):
+        transcript.add(part)
+        assert "-7f" not in transcript.text
+    transcript.add("and then the end\n")
+    assert not any(part in transcript.text for part in ("plan", "nted", "-7f", "f3a"))
+
+
+def test_a_store_that_does_not_answer_holds_no_step_up(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, done = threading.Event(), []
+
+    def log_artifact(path: Path) -> None:
+        answers.wait(20)
+        done.append(path)
+
+    monkeypatch.setattr(kept_log, "_LAST_WAIT_SEC", 0.05)
+    monkeypatch.setattr(run, "log_artifact", log_artifact)
+    with log_kept(run):
+        say("begun")
+    assert not done
+    answers.set()
+
+
+def test_what_prints_as_it_is_destroyed_does_not_wait_for_itself() -> None:
+    transcript = Transcript()
+
+    def add_within() -> None:
+        with transcript._lock:
+            transcript.add("x")
+
+    adding = threading.Thread(target=add_within, daemon=True)
+    adding.start()
+    adding.join(10)
+    assert not adding.is_alive()
+    assert transcript.text == "x"
 
 
 def test_the_longest_log_is_within_bounds(run: Any) -> None:
     with log_kept(run):
         for _ in range(40):
             say("\N{SNOWMAN}" * 10_000)
+        sys.stdout.write("\N{SNOWMAN}" * 10_000)
     assert len(run.sent[-1]) > 100_000
 
 

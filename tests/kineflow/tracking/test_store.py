@@ -229,6 +229,7 @@ def test_a_database_on_a_full_disk_is_said_to_be(tmp_path: Path) -> None:
     [
         ("INTERNAL_ERROR", OUT_OF_SIGHT),  # also MLflow's own word for no connection
         ("TEMPORARILY_UNAVAILABLE", OUT_OF_SIGHT),
+        ("REQUEST_LIMIT_EXCEEDED", OUT_OF_SIGHT),
         ("PERMISSION_DENIED", MISTAKE),
     ],
 )

@@ -193,7 +193,12 @@ def test_caching_can_be_turned_off_altogether() -> None:
 
 
 def test_training_on_many_nodes_is_a_job_that_a_small_pod_looks_after() -> None:
-    pipeline, platform = documents(params={"teacher": {"nodes": 2, "devices": 1}})
+    again = cluster(steps={
+        "default": {"cpu": "2", "retry_after_sec": 77},
+        "train": {"gpus": 1, "shared_memory": "16Gi", "memory": "64Gi"},
+    })  # fmt: skip
+    pipeline, platform = documents(params={"teacher": {"nodes": 2, "devices": 1}}, cluster=again)
+    assert tasks_of(pipeline)["train"]["retryPolicy"]["backoffDuration"] == "77s"
     executors = {key: spec["container"] for key, spec in pipeline["deploymentSpec"]["executors"].items()}
     variables = {entry["name"]: entry["value"] for entry in executors["exec-train"]["env"]}
     job = yaml.safe_load(variables["KINEFLOW_TRAINJOB"])

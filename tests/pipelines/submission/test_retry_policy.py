@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipelines.submission import retry_policy
 from pipelines.submission.retry_policy import SETTINGS, retry_notices
 from tests.deploy.kubeflow.excerpts import BASES, base_file
 from tests.deploy.manifests import DEPLOY
@@ -62,6 +64,24 @@ def test_what_cannot_be_seen_is_not_spoken_of(
     for nonsense in (tmp_path / "none", Path(__file__)):
         monkeypatch.setenv("KUBECONFIG", str(nonsense))
         assert retry_notices() == ()
+
+
+def test_a_login_that_waits_for_a_person_holds_nothing_up(
+    kube: KubeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logged_in = tmp_path / "logged-in"
+    script = f"until [ -e {logged_in} ]; do sleep 0.05; done; exit 1"
+    config = kube.kubeconfig(tmp_path)
+    content = yaml.safe_load(config.read_text())
+    login = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script]}
+    content["users"][0]["user"] = {"exec": login}
+    config.write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(retry_policy, "_PATIENCE_SEC", 0.1)
+    assert retry_notices() == ()
+    (waiting,) = [thread for thread in threading.enumerate() if thread.name == "retries"]
+    logged_in.touch()
+    waiting.join(30)
+    assert not caplog.records
 
 
 def test_submit_says_it_and_submits(kube: KubeServer, submit: Callable[..., Ended]) -> None:

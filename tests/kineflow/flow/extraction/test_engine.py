@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import threading
 import time
@@ -29,7 +30,7 @@ from kineflow.spec.split import Split
 from kineflow.spec.status import Status
 from kineflow.spec.tvl1 import PRESETS
 from kineflow.storage.disk import full_disk
-from kineflow.storage.errors import KineflowError
+from kineflow.storage.errors import OUT_OF_SIGHT, KineflowError
 from kineflow.storage.media import digest_of
 from kineflow.video.decode import iter_luma, read_frames
 from kineflow.video.encode import write_video
@@ -423,6 +424,15 @@ def test_a_full_disk_ends_the_run(clips: ClipSet, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(encoding, "write_flow", full)
     with pytest.raises(KineflowError, match="no space left"):
         extract_set(clips, clips.clips, tmp_path / "flow", FAST)
+
+
+def test_storage_out_of_reach_ends_the_run_and_is_no_mistake(
+    clips: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "write_flow", lambda *_, **__: av.error.err_check(-errno.EIO))
+    with pytest.raises(KineflowError, match="not writable") as raised:
+        extract_set(clips, clips.clips, tmp_path / "flow", FAST)
+    assert raised.value.exit_code == OUT_OF_SIGHT
 
 
 def test_a_folder_that_cannot_be_written_to_ends_the_run(clips: ClipSet, tmp_path: Path) -> None:

@@ -44,18 +44,17 @@ def test_the_loss_is_the_cross_entropy_and_the_distance_from_what_the_teacher_sa
     assert task.weight.item() == 8
 
 
-def test_the_teacher_is_the_average_of_the_steps_before_and_learns_by_nothing_else(tiny_network, rgb) -> None:
+def test_the_teacher_is_the_average_of_the_steps_done_and_learns_by_nothing_else(tiny_network, rgb) -> None:
     settings = TrainSettings(steps=4, validate_every_steps=4, batch_size=2, frames=4)
     task = MeanTeacher(tiny_network(), rgb, settings=MeanTeacherSettings(decay=0.4, **OFF))
     trainer = Trainer(task, settings, seed=0, device=torch.device("cpu"))
     expected = {name: value.double() for name, value in task.network.state_dict().items()}
     for step in range(4):
-        if step:
-            decay = min(0.4, (1 + step) / (10 + step))
-            for name, value in task.network.state_dict().items():
-                mean = decay * expected[name] + (1 - decay) * value
-                expected[name] = mean if value.is_floating_point() else value.clone()
         trainer.step(batch(step))
+        decay = min(0.4, (2 + step) / (11 + step))
+        for name, value in task.network.state_dict().items():
+            mean = decay * expected[name] + (1 - decay) * value
+            expected[name] = mean if value.is_floating_point() else value.clone()
     for name, value in task.teacher.state_dict().items():
         torch.testing.assert_close(value, expected[name].to(value.dtype), rtol=1e-5, atol=1e-6)
     assert not task.teacher.training
