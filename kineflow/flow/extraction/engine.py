@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -206,11 +207,17 @@ def _extract(jobs: Sequence[Job], settings: ExtractSettings) -> ExtractedFlow:
 
 @contextmanager
 def _one_thread_an_operation(wanted: bool) -> Iterator[None]:
-    """Parallel over batches, not inside an operation: barriers after each one stall when cores are shared."""
-    before = torch.get_num_threads()
+    """Parallel over batches, not inside an operation: barriers after each one stall when cores are shared.
+
+    Solvers need Python between their operations, which take microseconds: they must not wait for milliseconds until a
+    coder gives it up.
+    """
+    before, interval = torch.get_num_threads(), sys.getswitchinterval()
     if wanted:
         torch.set_num_threads(1)
+        sys.setswitchinterval(2e-4)
     try:
         yield
     finally:
+        sys.setswitchinterval(interval)
         torch.set_num_threads(before)

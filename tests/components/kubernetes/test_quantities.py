@@ -41,7 +41,8 @@ def test_what_is_accepted_is_read_alike_by_kubeflows_compiler(text: str) -> None
         except ValueError:
             continue
         exact = parse_quantity(text)
-        assert compiled(accepted) == pytest.approx(float(exact / unit), abs=float(Fraction(1, 1000) / unit))
+        rounded = {"abs": float(Fraction(1, 1000) / unit), "rel": 1e-12}
+        assert compiled(accepted) == pytest.approx(float(exact / unit), **rounded)
         assert parse_quantity(accepted) >= exact
 
 
