@@ -8,7 +8,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _KEPT_BYTES = 2**31 - 1
-_LARGEST_BYTES = 2**25  # glibc refuses more
+_LARGEST_BYTES = 2**25  # older ones of glibc refuse more
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""How a run's record is closed."""
+"""How a run's record is closed, and what its steps find around them."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from kineflow.storage.errors import KineflowError
 from kineflow.storage.stopping import signals_stop
 from kineflow.tracking.lineage import git_tags
 from pipelines.engines import environment
-from pipelines.engines.environment import pipeline_run
+from pipelines.engines.environment import pipeline_run, step_environment
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,22 @@ def test_ctrl_c_as_a_run_is_closed_leaves_it_closed(monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt), signals_stop(), pipeline_run("d3d", "none"):
         pass
     assert closed == ["FINISHED"]
+
+
+@pytest.mark.parametrize(
+    ("own", "policy", "turns"),
+    [
+        ({}, "passive", "4000"),
+        ({"OMP_WAIT_POLICY": "active"}, "active", None),
+        ({"GOMP_SPINCOUNT": "9"}, "passive", "9"),
+    ],
+)
+def test_threads_wait_as_the_user_says(
+    own: dict[str, str], policy: str, turns: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    found = step_environment(tmp_path)
+    assert (found["OMP_WAIT_POLICY"], found.get("GOMP_SPINCOUNT")) == (policy, turns)
